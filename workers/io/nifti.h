@@ -1,0 +1,33 @@
+// NIfTI-1 and NIfTI-2 (https://nifti.nimh.nih.gov), read from strangers and written for ourselves. RAS in the file
+// becomes LPS in memory and back; nothing else moves: the order of voxels in memory is that of the file.
+#ifndef KERF_IO_NIFTI_H
+#define KERF_IO_NIFTI_H
+
+#include "server/base/error.h"
+#include "workers/kernels/volume.h"
+
+enum kf_nifti_want {
+    KF_NIFTI_IMAGE = 1, // int16 when every value after scl_slope/scl_inter is an integer in range, else float32
+    KF_NIFTI_LABELS,    // uint8; KF_INVALID "labels_range" when a value is not an integer in 0…255
+};
+
+// Reads bytes [offset, offset + length) of `path` (length -1: to the end); gzip is recognised by its first bytes.
+// Geometry: sform if its code is positive, else qform, else pixdim. A dimension beyond the third must be 1.
+// *out is owned: kf_volume_release (workers/io/memory.h). The determinant of a foreign file's direction may be -1.
+// Errors: KF_IO; KF_NOMEM; KF_TOO_LARGE over 2^31 voxels; KF_INVALID with code nifti_header, nifti_type,
+// nifti_dimensions, nifti_geometry (sheared, singular or not finite), nifti_truncated, labels_range.
+KF_MUST_USE enum kf_status kf_nifti_read(const char *path, int64_t offset, int64_t length, enum kf_nifti_want want,
+                                         struct kf_volume *out, struct kf_error *err);
+
+// The same from memory.
+KF_MUST_USE enum kf_status kf_nifti_parse(const void *bytes, int64_t length, enum kf_nifti_want want,
+                                          struct kf_volume *out, struct kf_error *err);
+
+// Writes NIfTI-2, little-endian: 540 bytes of header, 4 of extension flag, voxels at 544; sform and qform both set,
+// sform exact in double. A name that ends in ".gz" is compressed: gzip members of 4 MiB each, made in parallel by
+// `threads`, the same bytes for any number of threads. Same volume, same bytes. Not fsynced: job outputs are
+// committed by whoever stores them.
+KF_MUST_USE enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads,
+                                          struct kf_error *err);
+
+#endif

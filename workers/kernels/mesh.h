@@ -1,0 +1,70 @@
+// Triangle meshes: memory, measures, topology, smoothing, normals, welding.
+#ifndef KERF_KERNELS_MESH_H
+#define KERF_KERNELS_MESH_H
+
+#include "workers/kernels/work.h"
+
+// Indexed triangles. Positions are LPS millimetres unless said otherwise; a triangle's corners run counter-clockwise
+// seen from outside, so that a closed mesh has a positive volume. Both arrays come from one kf_work's allocator: the
+// mesh is owned by the caller, who releases it with kf_mesh_release and the same kf_work.
+struct kf_mesh {
+    int64_t vertices;
+    int64_t triangles;
+    float *xyz;      // 3 per vertex
+    uint32_t *index; // 3 per triangle, each below `vertices`
+};
+
+void kf_mesh_release(const struct kf_work *work, struct kf_mesh *mesh);
+
+struct kf_mesh_report {
+    int64_t boundary_edges;     // used by one triangle only
+    int64_t nonmanifold_edges;  // used by three or more triangles
+    int64_t misoriented_edges;  // both triangles run along it in the same direction
+    int64_t nonmanifold_vertices; // whose triangles do not form one fan
+    int64_t degenerate_triangles; // two equal corners
+    int64_t unused_vertices;
+    int64_t components;         // connected through shared vertices
+    int closed;                 // no boundary edge
+    int manifold;               // no non-manifold edge or vertex, no degenerate triangle
+    int oriented;               // no misoriented edge
+    double area_mm2;
+    double volume_mm3;          // signed; meaningful when closed and oriented
+    double bounds[2][3];        // least and greatest corner over used vertices; zeros when empty
+};
+
+// Measures the mesh and checks its topology. Memory: 28 bytes per triangle and 16 per vertex.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_check(const struct kf_work *work, const struct kf_mesh *mesh,
+                                                       struct kf_mesh_report *report);
+
+// Signed volume by the divergence theorem (Zhang and Chen, "Efficient feature extraction for 2D/3D objects in mesh
+// representation", ICIP 2001), and area; sums over fixed blocks, so that threads do not matter.
+void kf_mesh_measure(const struct kf_work *work, const struct kf_mesh *mesh, double *volume_mm3, double *area_mm2);
+
+struct kf_mesh_smooth {
+    int iterations;     // pairs of a smoothing and an inflating step; 0 does nothing
+    double pass_band;   // 0 < k < 1: features longer than about π/√k edges stay; 0.1 is a good default
+    double keep_volume; // 1: shift along the normals at the end so that the volume is what it was; 0: do not
+    // Vertices do not leave the ball of this radius (mm) around their first position; 0: no limit.
+    double reach_mm;
+};
+
+// Taubin's λ|μ smoothing (Taubin, "A signal processing approach to fair surface design", SIGGRAPH 1995), in place.
+// Boundary vertices of an open mesh stay. Memory: 12 bytes per triangle and 40 per vertex.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_smooth(const struct kf_work *work, struct kf_mesh *mesh,
+                                                        const struct kf_mesh_smooth *how);
+
+// Unit vertex normals, outward, weighted by the corner's angle-free area (the sum of the triangles' cross products):
+// `normals` holds 3 floats per vertex. A vertex without area gets (0, 0, 1).
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_normals(const struct kf_work *work, const struct kf_mesh *mesh,
+                                                         float *normals);
+
+// Joins vertices at bitwise equal positions (-0 counts as 0), drops triangles that collapse and vertices that nothing
+// uses; vertices keep the order of their first use. In place; the arrays keep their size.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_weld(const struct kf_work *work, struct kf_mesh *mesh);
+
+// Drops connected pieces whose absolute volume is below `least_mm3`; vertices keep their order. In place.
+// *removed, which may be NULL, gets the number of pieces dropped.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_drop_small(const struct kf_work *work, struct kf_mesh *mesh,
+                                                            double least_mm3, int64_t *removed);
+
+#endif

@@ -1,0 +1,48 @@
+// What a kernel needs from its caller: memory, threads, and two callbacks. Kernels keep no state of their own, take
+// all memory from here, and give all scratch back before they return.
+#ifndef KERF_KERNELS_WORK_H
+#define KERF_KERNELS_WORK_H
+
+#include <stdint.h>
+
+enum kf_kernel_status {
+    KF_KERNEL_OK = 0,
+    KF_KERNEL_NOMEM,     // the caller's allocator said no
+    KF_KERNEL_CANCELLED, // `cancelled` answered 1
+    KF_KERNEL_INVALID,   // an argument is out of its documented range
+    KF_KERNEL_TOO_LARGE, // more runs, vertices or triangles than 32-bit indexes can name
+};
+
+#define KF_KERNEL_MUST_USE __attribute__((warn_unused_result))
+
+struct kf_work {
+    int threads; // at least 1; results do not depend on it
+    // 64-byte aligned memory with undefined contents, or NULL. Called from the calling thread only.
+    void *(*allocate)(void *user, int64_t bytes);
+    void (*release)(void *user, void *block); // block may be NULL
+    // Both may be NULL. Called from the calling thread, between slices or blocks; fraction goes from 0 to 1.
+    void (*progress)(void *user, double fraction);
+    int (*cancelled)(void *user);
+    void *user;
+};
+
+static inline void *kf_work_take(const struct kf_work *work, int64_t bytes)
+{
+    return bytes < 0 ? (void *)0 : work->allocate(work->user, bytes ? bytes : 1);
+}
+
+static inline void kf_work_give(const struct kf_work *work, void *block)
+{
+    if (block)
+        work->release(work->user, block);
+}
+
+// Reports `fraction` and asks whether to stop; 1 means: return KF_KERNEL_CANCELLED soon.
+static inline int kf_work_step(const struct kf_work *work, double fraction)
+{
+    if (work->progress)
+        work->progress(work->user, fraction);
+    return work->cancelled && work->cancelled(work->user);
+}
+
+#endif
