@@ -1,0 +1,48 @@
+// What is stored of an instance at receipt: where each frame lies, and the one call that makes all of it.
+#ifndef KERF_DICOM_INDEX_H
+#define KERF_DICOM_INDEX_H
+
+#include "server/base/str.h"
+#include "workers/dicom/meta.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// One frame of Pixel Data: bytes [offset, offset + length) from the start of the Part 10 instance.
+// Native: exactly the frame's pixels. Encapsulated: one or more whole fragment items, each with its 8-byte item header
+// (FFFE,E000, length); with one fragment the coded frame is [offset + 8, offset + length).
+struct kf_dicom_span {
+    uint64_t offset;
+    uint64_t length;
+};
+
+// *spans is owned (free), *count frames; NULL and 0 for objects without Pixel Data and for deflated datasets (their
+// frames have no place in the file). Encapsulated frames come from the extended offset table (7FE0,0001), else the
+// basic offset table, else one fragment per frame, else the fragments that begin a JPEG, JPEG-LS or JPEG 2000 stream.
+// Codes: "truncated", "bad_fragments", "frame_count" (the frames cannot be told apart, or are not as many as Number of
+// Frames says), "bad_offset_table".
+KF_MUST_USE enum kf_status kf_dicom_frames(const struct kf_dicom *dicom, struct kf_dicom_span **spans, int64_t *count,
+                                           struct kf_error *err);
+
+struct kf_dicom_index {
+    unsigned char content_sha256[KF_SHA256_BYTES];
+    struct kf_str json_deflated; // schema/ instance.dicom_json
+    struct kf_str frame_offsets; // schema/ instance.frame_offsets: little-endian (uint64 offset, uint64 length) per frame
+    char frames_code[48];        // "" or why frame_offsets is empty though there is Pixel Data
+    char set_aside[48];          // "" or why the instance takes no part in volumes: "not_an_image", "segmentation", …
+};
+
+// Everything at once. content_sha256 may be NULL (then the dataset is read and hashed here) or the digest that the
+// caller made while the bytes came (kf_dicom_content_hash_begin). A Pixel Data whose frames cannot be found is kept:
+// frames_code says why. *out is owned: kf_dicom_index_release.
+KF_MUST_USE enum kf_status kf_dicom_index_build(const struct kf_dicom *dicom,
+                                                const unsigned char content_sha256[KF_SHA256_BYTES],
+                                                struct kf_dicom_index *out, struct kf_error *err);
+void kf_dicom_index_release(struct kf_dicom_index *index);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
