@@ -61,6 +61,8 @@ struct kf_job_kind {
     const char *summary;          // one line for --help
     const struct kf_job_param *params; // ends with a row whose name is NULL
     enum kf_status (*run)(struct kf_job_context *job, struct kf_error *err);
+    // Loads what a library reads from disk (dictionaries, character sets) before the sandbox closes; may be NULL.
+    void (*prepare)(void);
     // Command line: turns --in/--image/--out … into inputs and places outputs; NULL when the kind is service only.
     // See kf_job_cli in workers/runtime/cli.h.
     const struct kf_job_cli *cli;

@@ -1,0 +1,37 @@
+// Every job kind that kerf-job knows, in the order that --help lists them.
+#include "workers/runtime/job.h"
+
+#include <string.h>
+
+extern const struct kf_job_kind kf_job_index;
+extern const struct kf_job_kind kf_job_import;
+extern const struct kf_job_kind kf_job_view;
+extern const struct kf_job_kind kf_job_segment_bone;
+extern const struct kf_job_kind kf_job_mesh;
+
+const struct kf_job_kind *const kf_job_kinds[] = {
+#ifdef HAVE_index
+    &kf_job_index,
+#endif
+#ifdef HAVE_import
+    &kf_job_import,
+#endif
+#ifdef HAVE_view
+    &kf_job_view,
+#endif
+#ifdef HAVE_segment_bone
+    &kf_job_segment_bone,
+#endif
+#ifdef HAVE_mesh
+    &kf_job_mesh,
+#endif
+    NULL,
+};
+
+const struct kf_job_kind *kf_job_kind_find(const char *name)
+{
+    for (const struct kf_job_kind *const *kind = kf_job_kinds; *kind; kind++)
+        if (strcmp((*kind)->name, name) == 0)
+            return *kind;
+    return NULL;
+}
