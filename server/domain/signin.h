@@ -1,0 +1,33 @@
+// Rules of sign-in: what a password must be, when an account locks, how often one address may try.
+#ifndef KERF_DOMAIN_SIGNIN_H
+#define KERF_DOMAIN_SIGNIN_H
+
+#include "server/base/error.h"
+#include <stdint.h>
+
+#define KF_PASSWORD_MIN_CHARACTERS 12
+#define KF_PASSWORD_MAX_BYTES      1024
+
+// NIST SP 800-63B §5.1.1.2: length counts, composition does not; valid UTF-8; not the login, not a well-known or
+// monotonous string. KF_UNPROCESSABLE with code password_too_short, password_too_long, password_not_text,
+// password_is_login or password_too_common. `login` may be NULL.
+KF_MUST_USE enum kf_status kf_password_check(const char *password, const char *login, struct kf_error *err);
+
+// Seconds an account is locked after its n-th failed sign-in in a row: none below 5, then 30 s doubling to at most an
+// hour. The database function kerf.login_failed follows the same rule; tests hold the two together.
+#define KF_LOCKOUT_FREE_TRIES 5
+int kf_lockout_s(int failed_logins);
+
+// How many sign-ins one address may try: a bucket of `capacity` that refills at `refill_per_s`. Not thread safe: the
+// caller holds its lock.
+struct kf_bucket {
+    double tokens;
+    int64_t updated_ns; // 0: never used, full
+};
+#define KF_SIGNIN_BURST        20.0
+#define KF_SIGNIN_REFILL_PER_S 0.5
+
+// Takes one token. Returns 0, or the whole seconds (≥ 1) to wait before another try can succeed.
+int kf_bucket_take(struct kf_bucket *bucket, int64_t now_ns, double capacity, double refill_per_s);
+
+#endif

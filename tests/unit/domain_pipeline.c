@@ -1,0 +1,41 @@
+// What follows from what, and what a person may ask for.
+#include "server/base/test.h"
+#include "server/domain/pipeline.h"
+
+KF_TEST(every_step_hangs_below_the_import)
+{
+    for (const struct kf_pipeline_step *step = kf_pipeline; step->kind; step++) {
+        KF_CHECK(kf_job_kind_version(step->kind) > 0);
+        KF_CHECK(kf_job_kind_version(step->after) > 0);
+        int reached = strcmp(step->after, KF_PIPELINE_START) == 0;
+        for (const struct kf_pipeline_step *above = kf_pipeline; !reached && above != step; above++)
+            reached = strcmp(above->kind, step->after) == 0; // listed above: so there is no circle
+        KF_CHECK(reached);
+    }
+}
+
+KF_TEST(bone_is_only_sought_in_ct)
+{
+    for (const struct kf_pipeline_step *step = kf_pipeline; step->kind; step++)
+        if (strcmp(step->kind, "segment.bone") == 0)
+            KF_CHECK_STR(step->modality, "CT");
+}
+
+KF_TEST(what_a_person_asks_for_is_checked)
+{
+    struct kf_error err;
+    const char *volume[] = {"volume", "volume"}, *mesh[] = {"mesh"};
+    KF_CHECK(kf_job_request_check("segment.bone", volume, 1, &err) == KF_OK);
+    KF_CHECK(kf_job_request_check("segment.bone", volume, 2, &err) == KF_UNPROCESSABLE);
+    KF_CHECK_STR(err.code, "input_count");
+    KF_CHECK(kf_job_request_check("segment.bone", mesh, 1, &err) == KF_UNPROCESSABLE);
+    KF_CHECK_STR(err.code, "wrong_input");
+    KF_CHECK(kf_job_request_check("import", volume, 1, &err) == KF_UNPROCESSABLE);
+    KF_CHECK_STR(err.code, "unknown_kind");
+    KF_CHECK(kf_job_request_check("rm -rf", volume, 1, &err) == KF_UNPROCESSABLE);
+    KF_CHECK(kf_job_request_input("rm -rf") == NULL);
+    KF_CHECK_EQ(kf_job_kind_version("rm -rf"), 0);
+}
+
+KF_TEST_MAIN(KF_RUN(every_step_hangs_below_the_import); KF_RUN(bone_is_only_sought_in_ct);
+             KF_RUN(what_a_person_asks_for_is_checked);)
