@@ -5,6 +5,10 @@
 
 #include "server/base/status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kf_error {
     enum kf_status status;
     char code[48];    // stable machine reason, for example "slice_gap"; the status's wire code when none is given
@@ -18,5 +22,9 @@ enum kf_status kf_error_set(struct kf_error *err, enum kf_status status, const c
 
 // The status for an errno value (ENOSPC and EDQUOT → KF_NOSPACE, ENOMEM → KF_NOMEM, ENOENT → KF_NOT_FOUND, else KF_IO).
 enum kf_status kf_error_errno(struct kf_error *err, int errnum, const char *what);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

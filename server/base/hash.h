@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define KF_SHA256_BYTES 32
 #define KF_SHA256_HEX   65 // with the terminating NUL
 
@@ -21,5 +25,9 @@ void kf_sha256(const void *bytes, size_t length, unsigned char digest[KF_SHA256_
 // Hash of `length` bytes of an open file from `offset` (pread; the file position does not move).
 KF_MUST_USE enum kf_status kf_sha256_fd(int fd, int64_t offset, int64_t length, unsigned char digest[KF_SHA256_BYTES],
                                         struct kf_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -2,6 +2,10 @@
 #ifndef KERF_BASE_STATUS_H
 #define KERF_BASE_STATUS_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 // X(id, wire code, HTTP status, whether trying the same thing again later can help)
 #define KF_STATUS_TABLE(X)                                                                                             \
     X(KF_OK, "ok", 200, 0)                                                                                             \
@@ -42,5 +46,9 @@ enum kf_status {
 const char *kf_status_wire(enum kf_status status);
 int kf_status_http(enum kf_status status);
 int kf_status_retryable(enum kf_status status);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kf_str {
     char *data; // never NULL after the first append; use kf_str_text to read
     size_t length;
@@ -27,5 +31,9 @@ int kf_str_copy(char *to, size_t size, const char *text);
 // Lower-case hexadecimal: writes 2·n characters and a NUL. Decoding returns 0, or -1 when text is not 2·n hex digits.
 void kf_hex_encode(char *to, const unsigned char *bytes, size_t n);
 int kf_hex_decode(unsigned char *to, size_t n, const char *text);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
