@@ -1,4 +1,4 @@
-// Walks the files of a zip or tar (also compressed) archive that comes from a stranger, in one forward pass.
+// Walks the files of a zip or tar (also compressed) archive that comes from a stranger, in the order they lie in.
 // Directories, links and devices are passed over. Nothing is ever written: where an entry goes is the caller's
 // decision, and `path` is only a name to show.
 #ifndef KERF_IO_ARCHIVE_H

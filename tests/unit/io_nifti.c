@@ -1,0 +1,257 @@
+// NIfTI in and out: what is written reads back, geometry survives, hostile headers end in a status.
+#include "server/base/test.h"
+#include "workers/io/file.h"
+#include "workers/io/memory.h"
+#include "workers/io/nifti.h"
+
+#include <stdint.h>
+#include <unistd.h>
+
+static char scratch[64];
+
+static const char *temporary(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", scratch, name);
+    return path;
+}
+
+// An oblique, anisotropic grid: rotation by 0.3 about z, then 0.2 about x.
+static struct kf_grid oblique(int64_t i, int64_t j, int64_t k)
+{
+    double c = cos(0.3), s = sin(0.3), d = cos(0.2), t = sin(0.2);
+    struct kf_grid g = {.dim = {i, j, k}, .spacing_mm = {0.46875, 0.5, 1.25}, .origin_lps = {-120.5, 33.25, -870.125}};
+    const double direction[9] = {c, -s * d, s * t, s, c * d, -c * t, 0, t, d};
+    memcpy(g.direction, direction, sizeof direction);
+    return g;
+}
+
+static void check_grid(const struct kf_grid *a, const struct kf_grid *b, double tolerance)
+{
+    for (int i = 0; i < 3; i++) {
+        KF_CHECK_EQ(a->dim[i], b->dim[i]);
+        KF_CHECK_NEAR(a->spacing_mm[i], b->spacing_mm[i], tolerance);
+        KF_CHECK_NEAR(a->origin_lps[i], b->origin_lps[i], tolerance);
+    }
+    for (int i = 0; i < 9; i++)
+        KF_CHECK_NEAR(a->direction[i], b->direction[i], tolerance);
+}
+
+static void round_trip(const char *name, enum kf_voxel_type type, enum kf_nifti_want want)
+{
+    struct kf_grid grid = oblique(33, 17, 9);
+    struct kf_volume v, back = {0};
+    struct kf_error err;
+    KF_REQUIRE(!kf_volume_alloc(&v, &grid, type, &err));
+    int64_t n = kf_grid_voxels(&grid);
+    for (int64_t i = 0; i < n; i++) {
+        if (type == KF_VOXEL_INT16)
+            ((int16_t *)v.data)[i] = (int16_t)(i * 7919 % 65536 - 32768);
+        else if (type == KF_VOXEL_UINT8)
+            ((uint8_t *)v.data)[i] = (uint8_t)(i * 31);
+        else
+            ((float *)v.data)[i] = (float)i * 0.37f - 5;
+    }
+    KF_CHECK(!kf_nifti_write(temporary(name), &v, 2, &err));
+    KF_CHECK(!kf_nifti_read(temporary(name), 0, -1, want, &back, &err));
+    KF_REQUIRE(back.data);
+    KF_CHECK_EQ(back.type, type);
+    check_grid(&v.grid, &back.grid, 1e-12);
+    KF_CHECK(memcmp(v.data, back.data, (size_t)(n * kf_voxel_bytes(type))) == 0);
+    kf_volume_release(&v);
+    kf_volume_release(&back);
+}
+
+KF_TEST(written_volumes_read_back_equal)
+{
+    round_trip("a.nii", KF_VOXEL_INT16, KF_NIFTI_IMAGE);
+    round_trip("a.nii.gz", KF_VOXEL_INT16, KF_NIFTI_IMAGE);
+    round_trip("b.nii", KF_VOXEL_FLOAT32, KF_NIFTI_IMAGE);
+    round_trip("b.nii.gz", KF_VOXEL_FLOAT32, KF_NIFTI_IMAGE);
+    round_trip("c.nii", KF_VOXEL_UINT8, KF_NIFTI_LABELS);
+    round_trip("c.nii.gz", KF_VOXEL_UINT8, KF_NIFTI_LABELS);
+}
+
+static void put(unsigned char *h, int at, int size, int64_t value, int big)
+{
+    for (int i = 0; i < size; i++)
+        h[at + (big ? size - 1 - i : i)] = (unsigned char)((uint64_t)value >> (8 * i));
+}
+
+static void put_f32(unsigned char *h, int at, float value, int big)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    put(h, at, 4, bits, big);
+}
+
+// A NIfTI-1 file of 2×2×2 voxels with an identity-like sform; `big` swaps every field.
+static int64_t tiny(unsigned char bytes[512], int type, int bits, int big)
+{
+    memset(bytes, 0, 512);
+    put(bytes, 0, 4, 348, big);
+    put(bytes, 40, 2, 3, big);
+    for (int i = 1; i <= 7; i++)
+        put(bytes, 40 + 2 * i, 2, i <= 3 ? 2 : 1, big);
+    put(bytes, 70, 2, type, big);
+    put(bytes, 72, 2, bits, big);
+    for (int i = 1; i <= 3; i++)
+        put_f32(bytes, 76 + 4 * i, 2.0f, big);
+    put_f32(bytes, 108, 352, big);
+    put(bytes, 254, 2, 1, big);
+    put_f32(bytes, 280, 2, big);
+    put_f32(bytes, 300, 2, big);
+    put_f32(bytes, 320, 2, big);
+    put_f32(bytes, 292, 10, big);
+    memcpy(bytes + 344, "n+1", 4);
+    return 352 + bits; // 8 voxels of bits/8 bytes
+}
+
+KF_TEST(every_type_and_byte_order_is_read)
+{
+    static const int types[][2] = {{2, 8}, {4, 16}, {8, 32}, {16, 32}, {64, 64}, {256, 8}, {512, 16}, {768, 32},
+                                   {1024, 64}, {1280, 64}};
+    for (int t = 0; t < 10; t++)
+        for (int big = 0; big < 2; big++) {
+            unsigned char bytes[512];
+            int64_t length = tiny(bytes, types[t][0], types[t][1], big);
+            for (int i = 0; i < 8; i++) {
+                if (types[t][0] == 16)
+                    put_f32(bytes, 352 + 4 * i, (float)i, big);
+                else if (types[t][0] == 64) {
+                    double value = i;
+                    int64_t raw;
+                    memcpy(&raw, &value, 8);
+                    put(bytes, 352 + 8 * i, 8, raw, big);
+                } else
+                    put(bytes, 352 + types[t][1] / 8 * i, types[t][1] / 8, i, big);
+            }
+            struct kf_volume v;
+            struct kf_error err;
+            KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err));
+            KF_CHECK_EQ(v.type, KF_VOXEL_INT16);
+            KF_CHECK_EQ(((int16_t *)v.data)[7], 7);
+            KF_CHECK_NEAR(v.grid.spacing_mm[2], 2, 0);
+            KF_CHECK_NEAR(v.grid.direction[0], -1, 0); // RAS +x is LPS -x
+            KF_CHECK_NEAR(v.grid.origin_lps[0], -10, 0);
+            kf_volume_release(&v);
+        }
+}
+
+KF_TEST(scaling_is_exact_or_float)
+{
+    unsigned char bytes[512];
+    int64_t length = tiny(bytes, 4, 16, 0);
+    put_f32(bytes, 112, 2, 0);
+    put_f32(bytes, 116, -1024, 0);
+    put(bytes, 352, 2, 100, 0);
+    struct kf_volume v;
+    struct kf_error err;
+    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err));
+    KF_CHECK_EQ(v.type, KF_VOXEL_INT16);
+    KF_CHECK_EQ(((int16_t *)v.data)[0], -824);
+    kf_volume_release(&v);
+    put_f32(bytes, 112, 0.5f, 0);
+    put(bytes, 352, 2, 101, 0);
+    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err));
+    KF_CHECK_EQ(v.type, KF_VOXEL_FLOAT32);
+    KF_CHECK_NEAR(((float *)v.data)[0], -973.5, 0);
+    kf_volume_release(&v);
+    KF_CHECK_EQ(kf_nifti_parse(bytes, length, KF_NIFTI_LABELS, &v, &err), KF_INVALID);
+    KF_CHECK_STR(err.code, "labels_range");
+}
+
+static void refused(unsigned char *bytes, int64_t length, enum kf_status status, const char *code)
+{
+    struct kf_volume v;
+    struct kf_error err;
+    KF_CHECK_EQ(kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err), status);
+    KF_CHECK_STR(err.code, code);
+    KF_CHECK(v.data == NULL);
+}
+
+KF_TEST(hostile_headers_are_refused_by_name)
+{
+    unsigned char bytes[512];
+    int64_t length = tiny(bytes, 4, 16, 0);
+    for (int64_t cut = 0; cut < length; cut++)
+        refused(bytes, cut, KF_INVALID, cut < 348 ? "nifti_header" : "nifti_truncated");
+    put(bytes, 42, 2, -3, 0);
+    refused(bytes, length, KF_INVALID, "nifti_dimensions");
+    put(bytes, 42, 2, 32767, 0);
+    refused(bytes, length, KF_TOO_LARGE, "too_large");
+    length = tiny(bytes, 128, 24, 0); // RGB
+    refused(bytes, length, KF_INVALID, "nifti_type");
+    length = tiny(bytes, 4, 16, 0);
+    put_f32(bytes, 284, 2, 0); // shear
+    refused(bytes, length, KF_INVALID, "nifti_geometry");
+    length = tiny(bytes, 4, 16, 0);
+    put_f32(bytes, 280, 0, 0); // singular
+    refused(bytes, length, KF_INVALID, "nifti_geometry");
+    length = tiny(bytes, 4, 16, 0);
+    put_f32(bytes, 108, -1e30f, 0);
+    refused(bytes, length, KF_INVALID, "nifti_header");
+    length = tiny(bytes, 4, 16, 0);
+    memcpy(bytes + 344, "ni1", 4);
+    refused(bytes, length, KF_INVALID, "nifti_header");
+}
+
+KF_TEST(qform_agrees_with_sform)
+{
+    struct kf_grid grid = oblique(4, 3, 2);
+    for (int mirrored = 0; mirrored < 2; mirrored++) {
+        for (int r = 0; r < 3 && mirrored; r++)
+            grid.direction[3 * r + 2] = -grid.direction[3 * r + 2];
+        struct kf_volume v, back;
+        struct kf_error err;
+        KF_REQUIRE(!kf_volume_alloc(&v, &grid, KF_VOXEL_UINT8, &err));
+        memset(v.data, 0, (size_t)kf_grid_voxels(&grid));
+        KF_CHECK(!kf_nifti_write(temporary("q.nii"), &v, 1, &err));
+        int64_t length = -1;
+        void *bytes;
+        KF_REQUIRE(!kf_file_load(temporary("q.nii"), 0, &length, &bytes, &err));
+        put(bytes, 348, 4, 0, 0); // no sform: the quaternion must tell the same
+        KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &back, &err));
+        check_grid(&grid, &back.grid, 1e-9);
+        kf_memory_release(bytes);
+        kf_volume_release(&v);
+        kf_volume_release(&back);
+    }
+}
+
+KF_TEST(real_files_are_read)
+{
+    const char *data = kf_test_data();
+    if (!data)
+        KF_SKIP("KERF_TEST_DATA is not set");
+    static const char *const names[] = {"spine_ct/thoracic_1mm.nii.gz", "abdomen_ct/example_ct.nii.gz"};
+    for (int i = 0; i < 2; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s", data, names[i]);
+        struct kf_volume v;
+        struct kf_error err = {0};
+        KF_CHECK(!kf_nifti_read(path, 0, -1, KF_NIFTI_IMAGE, &v, &err));
+        KF_CHECK_EQ(v.type, KF_VOXEL_INT16);
+        if (err.status)
+            fprintf(stderr, "%s: %s\n", names[i], err.detail);
+        kf_volume_release(&v);
+    }
+}
+
+int main(void)
+{
+    snprintf(scratch, sizeof scratch, "/tmp/kf_nifti.XXXXXX");
+    if (!mkdtemp(scratch))
+        return 1;
+    KF_RUN(written_volumes_read_back_equal);
+    KF_RUN(every_type_and_byte_order_is_read);
+    KF_RUN(scaling_is_exact_or_float);
+    KF_RUN(hostile_headers_are_refused_by_name);
+    KF_RUN(qform_agrees_with_sform);
+    KF_RUN(real_files_are_read);
+    static const char *const names[] = {"a.nii", "a.nii.gz", "b.nii", "b.nii.gz", "c.nii", "c.nii.gz", "q.nii"};
+    for (int i = 0; i < 7; i++)
+        unlink(temporary(names[i]));
+    rmdir(scratch);
+    return kf_test_failures ? 1 : 0;
+}

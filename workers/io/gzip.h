@@ -1,0 +1,24 @@
+// gzip (RFC 1952) over libdeflate: whole buffers in, whole buffers out; zlib only where a stream must be cut short.
+#ifndef KERF_IO_GZIP_H
+#define KERF_IO_GZIP_H
+
+#include "server/base/error.h"
+#include <stddef.h>
+#include <stdint.h>
+
+int kf_gzip_is(const void *bytes, int64_t length); // 1 when the two magic bytes and the method are there
+
+// One member; *out from kf_memory_take, owned. Same input and level, same bytes.
+KF_MUST_USE enum kf_status kf_gzip_pack(const void *bytes, int64_t length, int level, void **out, int64_t *out_length,
+                                        struct kf_error *err);
+
+// Exactly `want` bytes from the start of all members of the stream into `to`; what follows is ignored.
+// KF_INVALID "gzip_truncated" when there are fewer or the stream is damaged.
+KF_MUST_USE enum kf_status kf_gzip_unpack(const void *bytes, int64_t length, void *to, int64_t want,
+                                          struct kf_error *err);
+
+// Writes [bytes, bytes + length) to fd as members of 4 MiB each, compressed by `threads`.
+KF_MUST_USE enum kf_status kf_gzip_write(int fd, const void *bytes, int64_t length, int level, int threads,
+                                         struct kf_error *err);
+
+#endif

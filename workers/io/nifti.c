@@ -1,0 +1,570 @@
+#include "workers/io/nifti.h"
+#include "workers/io/file.h"
+#include "workers/io/gzip.h"
+#include "workers/io/memory.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HEADER_BYTES     540
+#define DATA_OFFSET      544
+#define EXTENSIONS_LIMIT ((int64_t)64 << 20) // most bytes between header and voxels
+
+enum nifti_type {
+    NIFTI_UINT8 = 2, NIFTI_INT16 = 4, NIFTI_INT32 = 8, NIFTI_FLOAT32 = 16, NIFTI_FLOAT64 = 64, NIFTI_INT8 = 256,
+    NIFTI_UINT16 = 512, NIFTI_UINT32 = 768, NIFTI_INT64 = 1024, NIFTI_UINT64 = 1280
+};
+
+// What both header versions say, in one form; `affine` is RAS, 3 rows of 4, millimetres.
+struct layout {
+    struct kf_grid grid;
+    int type;
+    int swap; // the file has the other byte order
+    int value_bytes;
+    int64_t data_offset;
+    int64_t data_bytes;
+    double slope, inter;
+};
+
+// A little reader that knows the header's byte order.
+struct fields {
+    const unsigned char *bytes;
+    int swap;
+};
+
+static uint64_t field_bits(const struct fields *f, int at, int size)
+{
+    uint64_t bits = 0;
+    for (int i = 0; i < size; i++)
+        bits |= (uint64_t)f->bytes[at + i] << (8 * (f->swap ? size - 1 - i : i));
+    return bits;
+}
+
+static int64_t field_int(const struct fields *f, int at, int size)
+{
+    uint64_t bits = field_bits(f, at, size);
+    int shift = 64 - 8 * size;
+    return (int64_t)(bits << shift) >> shift;
+}
+
+static double field_real(const struct fields *f, int at, int size)
+{
+    uint64_t bits = field_bits(f, at, size);
+    if (size == 8) {
+        double value;
+        memcpy(&value, &bits, 8);
+        return value;
+    }
+    uint32_t low = (uint32_t)bits;
+    float value;
+    memcpy(&value, &low, 4);
+    return (double)value;
+}
+
+// Where the fields of the two versions lie (nifti1.h, nifti2.h of the NIfTI reference library).
+struct offsets {
+    int integer, real; // sizes in bytes
+    int dim, type, pixdim, vox_offset, slope, inter, units, units_size, qcode, scode, code_size, quatern, qoffset, srow;
+};
+static const struct offsets nifti_1 = {2, 4, 40, 70, 76, 108, 112, 116, 123, 1, 252, 254, 2, 256, 268, 280};
+static const struct offsets nifti_2 = {8, 8, 16, 12, 104, 168, 176, 184, 500, 4, 344, 348, 4, 352, 376, 400};
+
+static int type_bytes(int type)
+{
+    switch (type) {
+    case NIFTI_UINT8: case NIFTI_INT8:
+        return 1;
+    case NIFTI_INT16: case NIFTI_UINT16:
+        return 2;
+    case NIFTI_INT32: case NIFTI_UINT32: case NIFTI_FLOAT32:
+        return 4;
+    case NIFTI_FLOAT64: case NIFTI_INT64: case NIFTI_UINT64:
+        return 8;
+    default:
+        return 0;
+    }
+}
+
+// Rotation of the quaternion (a ≥ 0 implied), scaled by pixdim: nifti1.h, "method 2".
+static void affine_from_quaternion(const struct fields *f, const struct offsets *o, double affine[12])
+{
+    double b = field_real(f, o->quatern, o->real), c = field_real(f, o->quatern + o->real, o->real);
+    double d = field_real(f, o->quatern + 2 * o->real, o->real);
+    double rest = 1 - (b * b + c * c + d * d), a = 0;
+    if (rest < 1e-7) {
+        double norm = sqrt(b * b + c * c + d * d);
+        if (norm > 0) {
+            b /= norm;
+            c /= norm;
+            d /= norm;
+        }
+    } else {
+        a = sqrt(rest);
+    }
+    const double r[9] = {a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c),
+                         2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b),
+                         2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c};
+    double handed = field_real(f, o->pixdim, o->real) < 0 ? -1 : 1;
+    for (int row = 0; row < 3; row++) {
+        for (int col = 0; col < 3; col++) {
+            double size = fabs(field_real(f, o->pixdim + (1 + col) * o->real, o->real));
+            affine[4 * row + col] = r[3 * row + col] * (size > 0 ? size : 1) * (col == 2 ? handed : 1);
+        }
+        affine[4 * row + 3] = field_real(f, o->qoffset + row * o->real, o->real);
+    }
+}
+
+static void read_affine(const struct fields *f, const struct offsets *o, double affine[12])
+{
+    memset(affine, 0, 12 * sizeof *affine);
+    if (field_int(f, o->scode, o->code_size) > 0) {
+        for (int i = 0; i < 12; i++)
+            affine[i] = field_real(f, o->srow + i * o->real, o->real);
+    } else if (field_int(f, o->qcode, o->code_size) > 0) {
+        affine_from_quaternion(f, o, affine);
+    } else {
+        for (int i = 0; i < 3; i++) {
+            double size = fabs(field_real(f, o->pixdim + (1 + i) * o->real, o->real));
+            affine[5 * i] = size > 0 ? size : 1;
+        }
+    }
+    int64_t units = field_int(f, o->units, o->units_size) & 7;
+    double scale = units == 1 ? 1000 : units == 3 ? 0.001 : 1;
+    for (int i = 0; i < 12; i++)
+        affine[i] *= scale;
+}
+
+static enum kf_status grid_from_affine(const double affine[12], struct kf_grid *grid, struct kf_error *err)
+{
+    for (int col = 0; col < 3; col++) {
+        double sum = 0;
+        for (int row = 0; row < 3; row++)
+            sum += affine[4 * row + col] * affine[4 * row + col];
+        grid->spacing_mm[col] = sqrt(sum);
+        for (int row = 0; row < 3; row++)
+            grid->direction[3 * row + col] = (row < 2 ? -1 : 1) * affine[4 * row + col] / grid->spacing_mm[col];
+    }
+    for (int row = 0; row < 3; row++)
+        grid->origin_lps[row] = (row < 2 ? -1 : 1) * affine[4 * row + 3];
+    for (int i = 0; i < 9; i++)
+        if (grid->direction[i] == 0)
+            grid->direction[i] = 0; // no negative zero
+    for (int i = 0; i < 3; i++)
+        if (grid->origin_lps[i] == 0)
+            grid->origin_lps[i] = 0;
+    enum kf_status status = kf_grid_check(grid, err);
+    if (status == KF_INVALID)
+        return kf_error_set(err, KF_INVALID, "nifti_geometry",
+                            "the affine is singular, sheared or not finite: its axes are not at right angles");
+    return status;
+}
+
+static enum kf_status read_dimensions(const struct fields *f, const struct offsets *o, struct kf_grid *grid,
+                                      struct kf_error *err)
+{
+    int64_t count = field_int(f, o->dim, o->integer);
+    if (count < 1 || count > 7)
+        return kf_error_set(err, KF_INVALID, "nifti_dimensions", "the header names %lld dimensions", (long long)count);
+    int64_t voxels = 1;
+    for (int i = 1; i <= 7; i++) {
+        int64_t n = i <= count ? field_int(f, o->dim + i * o->integer, o->integer) : 1;
+        if (n < 1 || (i > 3 && n != 1))
+            return kf_error_set(err, KF_INVALID, "nifti_dimensions", "dimension %d has length %lld", i, (long long)n);
+        if (i <= 3)
+            grid->dim[i - 1] = n;
+        if (n > 2048 || (voxels *= n) > (int64_t)1 << 31)
+            return kf_error_set(err, KF_TOO_LARGE, NULL, "more than 2048 voxels on an axis or 2^31 in all");
+    }
+    return KF_OK;
+}
+
+// `bytes` holds the first `length` bytes of the (uncompressed) file.
+static enum kf_status read_header(const unsigned char *bytes, int64_t length, struct layout *out, struct kf_error *err)
+{
+    *out = (struct layout){0};
+    const struct offsets *o = NULL;
+    struct fields f = {.bytes = bytes};
+    for (f.swap = 0; f.swap < 2 && !o; f.swap++) {
+        int64_t size = length >= 348 ? field_int(&f, 0, 4) : 0;
+        if (size == 348 && memcmp(bytes + 344, "n+1", 4) == 0)
+            o = &nifti_1;
+        else if (size == 540 && length >= HEADER_BYTES && memcmp(bytes + 4, "n+2\0\r\n\032\n", 8) == 0)
+            o = &nifti_2;
+    }
+    f.swap--; // the loop stepped past the order that fitted
+    if (!o)
+        return kf_error_set(err, KF_INVALID, "nifti_header", "not a single-file NIfTI-1 or NIfTI-2 header");
+    enum kf_status status = read_dimensions(&f, o, &out->grid, err);
+    if (status)
+        return status;
+    out->swap = f.swap;
+    out->type = (int)field_int(&f, o->type, 2);
+    out->value_bytes = type_bytes(out->type);
+    if (!out->value_bytes)
+        return kf_error_set(err, KF_INVALID, "nifti_type", "voxel type %d is not a real number", out->type);
+    out->data_bytes = kf_grid_voxels(&out->grid) * out->value_bytes;
+    double at = o == &nifti_1 ? field_real(&f, o->vox_offset, 4) : (double)field_int(&f, o->vox_offset, 8);
+    int64_t least = o == &nifti_1 ? 348 : HEADER_BYTES;
+    if (!(at >= 0 && at <= (double)EXTENSIONS_LIMIT))
+        return kf_error_set(err, KF_INVALID, "nifti_header", "the voxels do not start where they can");
+    out->data_offset = (int64_t)at < least ? least + 4 : (int64_t)at;
+    out->slope = field_real(&f, o->slope, o->real);
+    out->inter = field_real(&f, o->inter, o->real);
+    if (out->slope == 0 || !isfinite(out->slope) || !isfinite(out->inter)) {
+        out->slope = 1;
+        out->inter = 0;
+    }
+    double affine[12];
+    read_affine(&f, o, affine);
+    return grid_from_affine(affine, &out->grid, err);
+}
+
+// ---- values ----
+
+#define CHUNK 4096
+
+#define LOAD(ctype, bits)                                                                                              \
+    for (int64_t i = 0; i < n; i++) {                                                                                  \
+        uint##bits##_t raw;                                                                                            \
+        memcpy(&raw, from + i * (bits / 8), bits / 8);                                                                 \
+        if (swap)                                                                                                      \
+            raw = swap_##bits(raw);                                                                                    \
+        ctype value;                                                                                                   \
+        memcpy(&value, &raw, sizeof value);                                                                            \
+        to[i] = (double)value;                                                                                         \
+    }                                                                                                                  \
+    break
+
+static inline uint8_t swap_8(uint8_t v)
+{
+    return v;
+}
+static inline uint16_t swap_16(uint16_t v)
+{
+    return __builtin_bswap16(v);
+}
+static inline uint32_t swap_32(uint32_t v)
+{
+    return __builtin_bswap32(v);
+}
+static inline uint64_t swap_64(uint64_t v)
+{
+    return __builtin_bswap64(v);
+}
+
+// n values of the file's type as doubles, scaled.
+static void load_values(const struct layout *l, const unsigned char *from, int64_t n, double *to)
+{
+    int swap = l->swap;
+    switch (l->type) {
+    case NIFTI_UINT8:
+        LOAD(uint8_t, 8);
+    case NIFTI_INT8:
+        LOAD(int8_t, 8);
+    case NIFTI_INT16:
+        LOAD(int16_t, 16);
+    case NIFTI_UINT16:
+        LOAD(uint16_t, 16);
+    case NIFTI_INT32:
+        LOAD(int32_t, 32);
+    case NIFTI_UINT32:
+        LOAD(uint32_t, 32);
+    case NIFTI_FLOAT32:
+        LOAD(float, 32);
+    case NIFTI_FLOAT64:
+        LOAD(double, 64);
+    case NIFTI_INT64:
+        LOAD(int64_t, 64);
+    case NIFTI_UINT64:
+        LOAD(uint64_t, 64);
+    default:
+        break;
+    }
+    if (l->slope != 1 || l->inter != 0)
+        for (int64_t i = 0; i < n; i++)
+            to[i] = to[i] * l->slope + l->inter;
+}
+
+// 1 when every value is an integer in [low, high]; NaN is none.
+static int all_integers(const struct layout *l, const unsigned char *data, double low, double high)
+{
+    double values[CHUNK];
+    int64_t total = kf_grid_voxels(&l->grid);
+    for (int64_t start = 0; start < total; start += CHUNK) {
+        int64_t n = total - start < CHUNK ? total - start : CHUNK;
+        load_values(l, data + start * l->value_bytes, n, values);
+        for (int64_t i = 0; i < n; i++)
+            if (!(values[i] >= low && values[i] <= high && values[i] == rint(values[i])))
+                return 0;
+    }
+    return 1;
+}
+
+static void convert(const struct layout *l, const unsigned char *data, struct kf_volume *out)
+{
+    double values[CHUNK];
+    int64_t total = kf_grid_voxels(&l->grid);
+    for (int64_t start = 0; start < total; start += CHUNK) {
+        int64_t n = total - start < CHUNK ? total - start : CHUNK;
+        load_values(l, data + start * l->value_bytes, n, values);
+        for (int64_t i = 0; i < n; i++) {
+            if (out->type == KF_VOXEL_INT16)
+                ((int16_t *)out->data)[start + i] = (int16_t)values[i];
+            else if (out->type == KF_VOXEL_UINT8)
+                ((uint8_t *)out->data)[start + i] = (uint8_t)values[i];
+            else
+                ((float *)out->data)[start + i] = (float)values[i];
+        }
+    }
+}
+
+// The file's own type when it can be used as it lies; 0 otherwise.
+static enum kf_voxel_type direct_type(const struct layout *l, enum kf_nifti_want want)
+{
+    if (l->swap || l->slope != 1 || l->inter != 0)
+        return 0;
+    if (want == KF_NIFTI_LABELS)
+        return l->type == NIFTI_UINT8 ? KF_VOXEL_UINT8 : 0;
+    return l->type == NIFTI_INT16 ? KF_VOXEL_INT16 : 0;
+}
+
+static enum kf_status volume_from_data(const struct layout *l, const unsigned char *data, enum kf_nifti_want want,
+                                       struct kf_volume *out, struct kf_error *err)
+{
+    enum kf_voxel_type type = direct_type(l, want);
+    int direct = type != 0;
+    if (!direct && want == KF_NIFTI_LABELS) {
+        if (!all_integers(l, data, 0, 255))
+            return kf_error_set(err, KF_INVALID, "labels_range", "a label is not an integer from 0 to 255");
+        type = KF_VOXEL_UINT8;
+    } else if (!direct) {
+        type = all_integers(l, data, INT16_MIN, INT16_MAX) ? KF_VOXEL_INT16 : KF_VOXEL_FLOAT32;
+    }
+    enum kf_status status = kf_volume_alloc(out, &l->grid, type, err);
+    if (status)
+        return status;
+    if (direct)
+        memcpy(out->data, data, (size_t)l->data_bytes);
+    else
+        convert(l, data, out);
+    return KF_OK;
+}
+
+static enum kf_status truncated(struct kf_error *err)
+{
+    return kf_error_set(err, KF_INVALID, "nifti_truncated", "the file ends before its last voxel");
+}
+
+static enum kf_status parse_packed(const unsigned char *bytes, int64_t length, enum kf_nifti_want want,
+                                   struct kf_volume *out, struct kf_error *err)
+{
+    unsigned char head[HEADER_BYTES] = {0};
+    if (kf_gzip_unpack(bytes, length, head, 348, NULL))
+        return truncated(err);
+    int64_t have = kf_gzip_unpack(bytes, length, head, HEADER_BYTES, NULL) ? 348 : HEADER_BYTES;
+    struct layout l;
+    enum kf_status status = read_header(head, have, &l, err);
+    if (status)
+        return status;
+    // Deflate makes at most 1032 bytes of one: a header that promises more is caught before memory is taken.
+    int64_t total = l.data_offset + l.data_bytes;
+    if (total / 1032 > length)
+        return truncated(err);
+    unsigned char *plain = kf_memory_take(total);
+    if (!plain)
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for a volume");
+    if (kf_gzip_unpack(bytes, length, plain, total, NULL))
+        status = truncated(err);
+    else
+        status = volume_from_data(&l, plain + l.data_offset, want, out, err);
+    kf_memory_release(plain);
+    return status;
+}
+
+enum kf_status kf_nifti_parse(const void *bytes, int64_t length, enum kf_nifti_want want, struct kf_volume *out,
+                              struct kf_error *err)
+{
+    *out = (struct kf_volume){0};
+    if (kf_gzip_is(bytes, length))
+        return parse_packed(bytes, length, want, out, err);
+    struct layout l;
+    enum kf_status status = read_header(bytes, length, &l, err);
+    if (status)
+        return status;
+    if (length < l.data_offset + l.data_bytes)
+        return truncated(err);
+    return volume_from_data(&l, (const unsigned char *)bytes + l.data_offset, want, out, err);
+}
+
+// Uncompressed int16 and labels go from the file straight to their place.
+static enum kf_status read_direct(int fd, int64_t offset, int64_t length, enum kf_nifti_want want,
+                                  struct kf_volume *out, int *done, struct kf_error *err)
+{
+    unsigned char head[HEADER_BYTES] = {0};
+    int64_t have = length < HEADER_BYTES ? length : HEADER_BYTES;
+    *done = 0;
+    enum kf_status status = kf_file_read(fd, offset, head, have, err);
+    if (status || kf_gzip_is(head, have))
+        return status;
+    struct layout l;
+    status = read_header(head, have, &l, err);
+    if (status)
+        return status;
+    if (length < l.data_offset + l.data_bytes)
+        return truncated(err);
+    enum kf_voxel_type type = direct_type(&l, want);
+    if (!type)
+        return KF_OK;
+    *done = 1;
+    status = kf_volume_alloc(out, &l.grid, type, err);
+    if (!status)
+        status = kf_file_read(fd, offset + l.data_offset, out->data, l.data_bytes, err);
+    if (status)
+        kf_volume_release(out);
+    return status;
+}
+
+enum kf_status kf_nifti_read(const char *path, int64_t offset, int64_t length, enum kf_nifti_want want,
+                             struct kf_volume *out, struct kf_error *err)
+{
+    *out = (struct kf_volume){0};
+    int fd, done = 0;
+    enum kf_status status = kf_file_open(path, offset, &length, &fd, err);
+    if (status)
+        return status;
+    status = read_direct(fd, offset, length, want, out, &done, err);
+    void *bytes = NULL;
+    if (!status && !done) {
+        bytes = kf_memory_take(length);
+        status = bytes ? kf_file_read(fd, offset, bytes, length, err)
+                       : kf_error_set(err, KF_NOMEM, NULL, "no memory for an input");
+        if (!status)
+            status = kf_nifti_parse(bytes, length, want, out, err);
+        kf_memory_release(bytes);
+    }
+    close(fd);
+    return status;
+}
+
+// ---- writing ----
+
+static void put_int(unsigned char *header, int at, int size, int64_t value)
+{
+    for (int i = 0; i < size; i++)
+        header[at + i] = (unsigned char)((uint64_t)value >> (8 * i));
+}
+
+static void put_real(unsigned char *header, int at, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    put_int(header, at, 8, (int64_t)bits);
+}
+
+// Quaternion (b, c, d with a ≥ 0) of a proper rotation, row major.
+static void quaternion(const double r[9], double q[3])
+{
+    double a = 0.5 * sqrt(fmax(0, 1 + r[0] + r[4] + r[8]));
+    double b = 0.5 * sqrt(fmax(0, 1 + r[0] - r[4] - r[8]));
+    double c = 0.5 * sqrt(fmax(0, 1 - r[0] + r[4] - r[8]));
+    double d = 0.5 * sqrt(fmax(0, 1 - r[0] - r[4] + r[8]));
+    // The largest part is known best; the others follow from it.
+    if (a >= b && a >= c && a >= d) {
+        b = 0.25 * (r[7] - r[5]) / a;
+        c = 0.25 * (r[2] - r[6]) / a;
+        d = 0.25 * (r[3] - r[1]) / a;
+    } else if (b >= c && b >= d) {
+        a = 0.25 * (r[7] - r[5]) / b;
+        c = 0.25 * (r[1] + r[3]) / b;
+        d = 0.25 * (r[2] + r[6]) / b;
+    } else if (c >= d) {
+        a = 0.25 * (r[2] - r[6]) / c;
+        b = 0.25 * (r[1] + r[3]) / c;
+        d = 0.25 * (r[5] + r[7]) / c;
+    } else {
+        a = 0.25 * (r[3] - r[1]) / d;
+        b = 0.25 * (r[2] + r[6]) / d;
+        c = 0.25 * (r[5] + r[7]) / d;
+    }
+    double sign = a < 0 ? -1 : 1;
+    q[0] = sign * b;
+    q[1] = sign * c;
+    q[2] = sign * d;
+}
+
+static int file_type(enum kf_voxel_type type)
+{
+    switch (type) {
+    case KF_VOXEL_UINT8:
+        return NIFTI_UINT8;
+    case KF_VOXEL_UINT16:
+        return NIFTI_UINT16;
+    case KF_VOXEL_INT16:
+        return NIFTI_INT16;
+    default:
+        return NIFTI_FLOAT32;
+    }
+}
+
+static void make_header(const struct kf_volume *v, unsigned char header[DATA_OFFSET])
+{
+    const struct kf_grid *g = &v->grid;
+    memset(header, 0, DATA_OFFSET);
+    put_int(header, 0, 4, HEADER_BYTES);
+    memcpy(header + 4, "n+2\0\r\n\032\n", 8);
+    put_int(header, 12, 2, file_type(v->type));
+    put_int(header, 14, 2, 8 * kf_voxel_bytes(v->type));
+    put_int(header, 16, 8, 3);
+    double r[9];
+    for (int i = 0; i < 9; i++)
+        r[i] = (i < 6 ? -1 : 1) * g->direction[i];
+    double det = r[0] * (r[4] * r[8] - r[5] * r[7]) - r[1] * (r[3] * r[8] - r[5] * r[6]) +
+                 r[2] * (r[3] * r[7] - r[4] * r[6]);
+    put_real(header, 104, det < 0 ? -1 : 1);
+    for (int i = 0; i < 7; i++)
+        put_int(header, 24 + 8 * i, 8, i < 3 ? g->dim[i] : 1);
+    for (int i = 0; i < 3; i++)
+        put_real(header, 112 + 8 * i, g->spacing_mm[i]);
+    put_int(header, 168, 8, DATA_OFFSET);
+    put_real(header, 176, 1);
+    put_int(header, 344, 4, 1);
+    put_int(header, 348, 4, 1);
+    for (int row = 0; row < 3; row++) {
+        for (int col = 0; col < 3; col++)
+            put_real(header, 400 + 32 * row + 8 * col, r[3 * row + col] * g->spacing_mm[col]);
+        double origin = (row < 2 ? -1 : 1) * g->origin_lps[row];
+        put_real(header, 400 + 32 * row + 24, origin);
+        put_real(header, 376 + 8 * row, origin);
+    }
+    for (int row = 0; row < 3 && det < 0; row++)
+        r[3 * row + 2] = -r[3 * row + 2];
+    double q[3];
+    quaternion(r, q);
+    for (int i = 0; i < 3; i++)
+        put_real(header, 352 + 8 * i, q[i]);
+    put_int(header, 500, 4, 2); // millimetres
+}
+
+enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads, struct kf_error *err)
+{
+    unsigned char header[DATA_OFFSET];
+    make_header(volume, header);
+    int64_t bytes = kf_grid_voxels(&volume->grid) * kf_voxel_bytes(volume->type);
+    size_t name = strlen(path);
+    int packed = name > 3 && strcmp(path + name - 3, ".gz") == 0;
+    int fd;
+    enum kf_status status = kf_file_create(path, &fd, err);
+    if (status)
+        return status;
+    if (packed) {
+        status = kf_gzip_write(fd, header, DATA_OFFSET, 6, 1, err);
+        if (!status)
+            status = kf_gzip_write(fd, volume->data, bytes, 6, threads, err);
+    } else {
+        status = kf_file_write(fd, header, DATA_OFFSET, err);
+        if (!status)
+            status = kf_file_write(fd, volume->data, bytes, err);
+    }
+    return kf_file_close(fd, status, err);
+}
