@@ -19,7 +19,6 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TRY_AGAIN = 75 };
 
-#define SPEC_PROGRESS_FD 3
 #define FILE_LIMIT_BYTES ((int64_t)64 << 30)
 
 // ---------------------------------------------------------------------------------------------- help
@@ -390,10 +389,9 @@ static int run_spec(const struct kf_job_kind *kind, const char *path)
     kf_job_context_init(&job, kind);
     kf_job_catch_cancel();
     enum kf_status status = kf_job_spec_load(&job, path, &err);
-    if (fcntl(SPEC_PROGRESS_FD, F_GETFD) >= 0)
-        job.progress_fd = SPEC_PROGRESS_FD;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    alarm((unsigned)kind->time_limit_s); // wall clock; the sandbox limits CPU time
     if (!status)
         status = enter_sandbox(&job, &err);
     if (!status)

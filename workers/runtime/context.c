@@ -236,6 +236,9 @@ enum kf_status kf_job_spec_load(struct kf_job_context *job, const char *path, st
     job->threads = (int)kf_json_integer(job->spec, "threads", 1);
     if (job->threads < 1 || job->threads > 1024)
         return kf_error_set(err, KF_INVALID, "bad_spec", "the specification's threads is out of range");
+    job->progress_fd = (int)kf_json_integer(job->spec, "progress_fd", -1);
+    if (job->progress_fd >= 0 && fcntl(job->progress_fd, F_GETFD) < 0)
+        job->progress_fd = -1;
     size_t i;
     json_t *object;
     json_array_foreach (json_object_get(job->spec, "inputs"), i, object) {

@@ -7,10 +7,10 @@
 //   { "kind": "import", "version": 1, "params": {…},
 //     "inputs": [ { "name": "instance", "path": "/…/segment", "offset": 0, "length": 526336, "sha256": "…",
 //                   "media_type": "application/dicom", "meta": {…} }, … ],
-//     "out": "/…/scratch/out", "threads": 2 }
+//     "out": "/…/scratch/out", "threads": 2, "progress_fd": 7 }
 //
-// An input is bytes [offset, offset+length) of path, read only. Progress goes to file descriptor 3 as lines
-// {"progress":0.42,"stage":"decoding"}. The result is out/result.json, written last:
+// An input is bytes [offset, offset+length) of path, read only. Progress goes to the inherited descriptor progress_fd as
+// lines {"progress":0.42,"stage":"decoding"}. The result is out/result.json, written last:
 //
 //   { "outputs": [ { "name": "volume.0", "kind": "volume", "file": "volume.0.nii", "media_type": "…", "meta": {…} } ],
 //     "report": {…} }
