@@ -2,12 +2,12 @@
 #ifndef KERF_DICOM_INDEX_H
 #define KERF_DICOM_INDEX_H
 
-#include "server/base/str.h"
-#include "workers/dicom/meta.h"
-
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#include "server/base/str.h"
+#include "workers/dicom/meta.h"
 
 // One frame of Pixel Data: bytes [offset, offset + length) from the start of the Part 10 instance.
 // Native: exactly the frame's pixels. Encapsulated: one or more whole fragment items, each with its 8-byte item header
@@ -18,10 +18,11 @@ struct kf_dicom_span {
 };
 
 // *spans is owned (free), *count frames; NULL and 0 for objects without Pixel Data and for deflated datasets (their
-// frames have no place in the file). Encapsulated frames come from the extended offset table (7FE0,0001), else the
-// basic offset table, else one fragment per frame, else the fragments that begin a JPEG, JPEG-LS or JPEG 2000 stream.
-// Codes: "truncated", "bad_fragments", "frame_count" (the frames cannot be told apart, or are not as many as Number of
-// Frames says), "bad_offset_table".
+// frames have no place in the file). Encapsulated frames: one fragment each when there are as many fragments as frames,
+// else the basic offset table where it fits the fragments, else the fragments that begin a JPEG, JPEG-LS or JPEG 2000
+// stream. (An extended offset table goes with one fragment per frame: PS3.3 section C.7.6.3.1.8.)
+// Codes: "truncated", "bad_image" (rows, columns or bits make no sense), "frame_count" (the frames cannot be told apart,
+// are not as many as Number of Frames says, or do not begin on whole bytes).
 KF_MUST_USE enum kf_status kf_dicom_frames(const struct kf_dicom *dicom, struct kf_dicom_span **spans, int64_t *count,
                                            struct kf_error *err);
 
@@ -32,6 +33,10 @@ struct kf_dicom_index {
     char frames_code[48];        // "" or why frame_offsets is empty though there is Pixel Data
     char set_aside[48];          // "" or why the instance takes no part in volumes: "not_an_image", "segmentation", …
 };
+
+// "" when the instance can be part of a volume, else why not: "not_an_image" (no Pixel Data: reports, structure sets,
+// documents, presentation states), "segmentation", "secondary_capture", "localizer", "dose", "unsupported_class". Static.
+const char *kf_dicom_set_aside(const struct kf_dicom *dicom);
 
 // Everything at once. content_sha256 may be NULL (then the dataset is read and hashed here) or the digest that the
 // caller made while the bytes came (kf_dicom_content_hash_begin). A Pixel Data whose frames cannot be found is kept:

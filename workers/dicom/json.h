@@ -2,12 +2,12 @@
 #ifndef KERF_DICOM_JSON_H
 #define KERF_DICOM_JSON_H
 
-#include "server/base/str.h"
-#include "workers/dicom/meta.h"
-
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#include "server/base/str.h"
+#include "workers/dicom/meta.h"
 
 // What is in it: every attribute with its vr, sequences nested, person names in their three forms, private attributes,
 // text converted to UTF-8 (with 00080005 saying ISO_IR 192), numbers as numbers (an IS or DS that is not a number stays

@@ -10,14 +10,14 @@
 #ifndef KERF_DICOM_META_H
 #define KERF_DICOM_META_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #include "server/base/error.h"
 #include "server/base/hash.h"
 #include <stddef.h>
 #include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 // Loads the data dictionary, registers the codecs, silences DCMTK's own log (it would print values), and sets
 // TCP_NODELAY in the environment for its network layer. Call once per process, before threads, forks and sandboxes.
