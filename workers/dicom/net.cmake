@@ -5,7 +5,7 @@ find_library(KERF_DCMDATA dcmdata REQUIRED)
 find_library(KERF_OFLOG oflog REQUIRED)
 find_library(KERF_OFSTD ofstd REQUIRED)
 kerf_library(kf_dicom_net
-  SOURCES net_command.c net_part10.c net_policy.cpp net_wire.cpp net_tls.cpp net_scp.cpp
+  SOURCES net_command.c net_part10.c net_policy.cpp net_wire.cpp net_tls.cpp net_scp.cpp net_scu.cpp
   DEPENDS kf_base)
 target_link_libraries(kf_dicom_net PRIVATE
   ${KERF_DCMNET} ${KERF_DCMTLS} ${KERF_DCMDATA} ${KERF_OFLOG} ${KERF_OFSTD} Threads::Threads)
