@@ -11,6 +11,7 @@
 
 #include "server/base/arena.h"
 #include "server/base/error.h"
+#include "server/base/str.h"
 #include "server/base/timeid.h"
 #include <stddef.h>
 #include <stdint.h>
@@ -175,6 +176,7 @@ KF_MUST_USE enum kf_status kf_request_if_match_revision(const struct kf_request 
 struct kf_http_config {
     const struct kf_route *const *tables; // NULL-terminated list of tables, each ends with a row whose pattern is NULL
     kf_handler *fallback; // GET of a path that no route has (static files); NULL: 404
+    void *fallback_state; // becomes request->state for it
     void *app;
     // One context per thread, made on the thread's first request. NULL: none.
     void *(*thread_init)(void *app);
@@ -188,6 +190,11 @@ struct kf_http_config {
     enum kf_status (*idempotent_begin)(struct kf_request *request, const char *key, struct kf_response *response,
                                        int *replayed, struct kf_error *err);
     void (*idempotent_end)(struct kf_request *request, const char *key, const struct kf_response *response);
+    // /readyz: KF_OK when requests can be served (database, blob store); err->code is shown. NULL: always ready.
+    enum kf_status (*ready)(struct kf_request *request, struct kf_error *err);
+    // /metrics: appends samples of the application (queue depth …). NULL: none.
+    void (*extra_metrics)(struct kf_request *request, struct kf_str *to);
+    int metrics_permission;             // of /metrics for those who are not on this machine
     const char *const *trusted_proxies; // NULL-terminated addresses or "loopback"; X-Forwarded-For/-Proto believed
     int64_t buffered_body_limit;        // 0: 8 MiB, the most for a route without a sink, whatever its max_body
     int hsts;                           // send Strict-Transport-Security on secure connections
@@ -208,13 +215,14 @@ struct kf_exchange {
     struct kf_http *http;
     struct kf_error error;
     enum kf_status failure; // what ended the exchange early, KF_OK else
+    size_t slot;     // of the counters
+    int has_body;    // one was announced
+    int is_fallback; // no route: the fallback handler answers
     int sink_open;
     int responded; // response is final
-    int close;     // the connection cannot be used again
     int64_t started_ns;
     unsigned char *buffer; // buffered body
     size_t buffer_capacity;
-    char request_id_header[KF_ID_TEXT];
     struct kf_principal principal;
 };
 
@@ -230,14 +238,16 @@ int kf_exchange_begin(struct kf_exchange *exchange);
 int kf_exchange_data(struct kf_exchange *exchange, const void *bytes, size_t length);
 // The body is complete: runs the handler; the response is ready afterwards.
 void kf_exchange_end(struct kf_exchange *exchange);
+// Answers with a problem instead of running the handler (the server is stopping or full).
+void kf_exchange_refuse(struct kf_exchange *exchange, enum kf_status status, const char *detail);
 // Counts, logs and releases everything; `bytes_sent` of the body, `completed` = 0 when the connection was lost.
 void kf_exchange_free(struct kf_exchange *exchange, int64_t bytes_sent, int completed);
 // The value of a response header, or NULL. For adapters and tests.
 const char *kf_exchange_response_header(const struct kf_exchange *exchange, const char *name);
 
 // Whole exchange in one call, for tests: start, headers ("name", "value", …, NULL), body, end. Body of a response that
-// is a file is left as a file. Owned: kf_exchange_free.
-struct kf_exchange *kf_http_dispatch(struct kf_http *http, const char *method, const char *target,
+// is a file is left as a file. The thread context is the caller's: `thread` (may be NULL). Owned: kf_exchange_free.
+struct kf_exchange *kf_http_dispatch(struct kf_http *http, void *thread, const char *method, const char *target,
                                      const char *const *headers, const void *body, size_t body_length);
 
 #endif
