@@ -9,3 +9,9 @@ kerf_library(kf_dicom_net
   DEPENDS kf_base)
 target_link_libraries(kf_dicom_net PRIVATE
   ${KERF_DCMNET} ${KERF_DCMTLS} ${KERF_DCMDATA} ${KERF_OFLOG} ${KERF_OFSTD} Threads::Threads)
+
+kerf_test(dicom_net_command SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/dicom_net_command.c DEPENDS kf_dicom_net kf_base)
+kerf_test(intake_protocol SOURCES ${CMAKE_SOURCE_DIR}/tests/service/intake_protocol.c DEPENDS kf_dicom_net kf_base
+  LABELS service)
+kerf_fuzz(fuzz_dicom_net_command SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/dicom_net_command.c
+  DEPENDS kf_dicom_net kf_base)

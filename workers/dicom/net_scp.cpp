@@ -187,8 +187,8 @@ bool next_pdv(association &a, DUL_PDV &pdv)
         (void)ASC_acknowledgeRelease(a.dul);
         end_with(a, KF_SCP_RELEASED, "");
     } else if (cond == DUL_PEERABORTEDASSOCIATION) {
-        end_with(a, KF_SCP_ABORTED, "");
-    } else if (cond == DUL_NETWORKCLOSED || cond == DUL_READTIMEOUT) {
+        end_with(a, kf_wire_closed() ? KF_SCP_CLOSED : KF_SCP_ABORTED, "");
+    } else if (cond == DUL_NETWORKCLOSED || cond == DUL_READTIMEOUT || kf_wire_closed()) {
         end_with(a, KF_SCP_CLOSED, "");
     } else {
         abort_malformed(a, "pdu");
@@ -363,9 +363,14 @@ void serve(association &a, int fd)
     OFCondition cond = ASC_receiveAssociation(a.network, &a.dul, static_cast<long>(a.options->pdu_bytes), nullptr,
                                               nullptr, a.options->tls != nullptr, DUL_NOBLOCK, 30);
     if (cond.bad()) {
-        bool gone = cond == DUL_NETWORKCLOSED || cond == DUL_PEERABORTEDASSOCIATION;
+        bool gone = cond == DUL_NETWORKCLOSED || cond == DUL_PEERABORTEDASSOCIATION || kf_wire_closed();
         end_with(a, *a.cut ? KF_SCP_CUT : gone ? KF_SCP_CLOSED : KF_SCP_MALFORMED,
                  a.options->tls ? "association_request_or_tls" : "association_request");
+        return;
+    }
+    // A connection that closes without a word counts as received without error; nothing has been asked then.
+    if (!a.dul->params->DULparams.applicationContextName[0] && !a.dul->params->DULparams.requestedPresentationContext) {
+        end_with(a, *a.cut ? KF_SCP_CUT : KF_SCP_CLOSED, "");
         return;
     }
     if (!admit(a) || !negotiate(a))

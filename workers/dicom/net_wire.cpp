@@ -2,6 +2,7 @@
 
 #include "dcmtk/dcmnet/dul.h"
 #include "dcmtk/oflog/oflog.h"
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <netinet/in.h>
@@ -9,6 +10,8 @@
 #include <sys/socket.h>
 
 namespace {
+
+bool closed;
 
 class connection : public DcmTCPConnection {
   public:
@@ -19,7 +22,9 @@ class connection : public DcmTCPConnection {
         // The kernel falls back to delayed acknowledgements by itself: TCP_QUICKACK has to be set again and again.
         int on = 1;
         (void)setsockopt(getSocket(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
-        return recv(getSocket(), buffer, length, 0);
+        ssize_t n = recv(getSocket(), buffer, length, 0);
+        closed |= n == 0 || (n < 0 && errno != EINTR);
+        return n;
     }
 
     ssize_t write(void *buffer, size_t length) override
@@ -37,6 +42,11 @@ void kf_wire_setup()
     (void)setenv("TCP_NODELAY", "1", 1);
     dcmDisableGethostbyaddr.set(OFTrue);
     OFLog::configure(OFLogger::OFF_LOG_LEVEL);
+}
+
+bool kf_wire_closed()
+{
+    return closed;
 }
 
 DcmTransportConnection *kf_wire_layer::createConnection(DcmNativeSocketType socket, OFBool secure)

@@ -21,6 +21,9 @@ class kf_wire_layer : public DcmTransportLayer {
     DcmTransportConnection *createConnection(DcmNativeSocketType socket, OFBool secure) override;
 };
 
+// 1 once the peer has closed a plain connection of this process, or it broke. DCMTK reports that as an abort of the peer's.
+bool kf_wire_closed();
+
 // Sends one command or data set fragment stream as P-DATA. `last` marks the end of the message part.
 bool kf_wire_send(T_ASC_Association *association, unsigned char context_id, const void *bytes, std::size_t length,
                   bool command, bool last = true);
