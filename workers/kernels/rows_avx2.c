@@ -1,0 +1,2 @@
+#define KF_ROWS kf_rows_avx2
+#include "workers/kernels/rows_tmpl.h"

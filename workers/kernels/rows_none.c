@@ -1,0 +1,2 @@
+#define KF_ROWS kf_rows_none
+#include "workers/kernels/rows_tmpl.h"

@@ -1,0 +1,344 @@
+#include "workers/kernels/surface.h"
+#include "workers/kernels/cpu.h"
+#include "workers/kernels/surface_pass.h"
+
+#include <string.h>
+
+// ---- the case table ----
+
+static int edge_between(int a, int b)
+{
+    int x = a & 1, y = a >> 1 & 1, z = a >> 2;
+    switch (a ^ b) {
+    case 1:
+        return y + 2 * z;
+    case 2:
+        return 4 + x + 2 * z;
+    default:
+        return 8 + x + 2 * y;
+    }
+}
+
+// The corners of face f (axis f / 2, side f % 2), counter-clockwise seen from outside of the cell.
+static void face_corners(int f, int corner[4])
+{
+    static const int ring[4][2] = {{0, 0}, {1, 0}, {1, 1}, {0, 1}};
+    int axis = f / 2, side = f % 2, u = (axis + 1) % 3, v = (axis + 2) % 3;
+    for (int q = 0; q < 4; q++) {
+        const int *at = ring[side ? q : 3 - q];
+        corner[q] = side << axis | at[0] << u | at[1] << v;
+    }
+}
+
+// next[e] = the edge that the polygon through edge e goes to, walking so that inside lies on the left seen from outside
+// of the cell; 255 for edges that do not cross. Walking a face's rim counter-clockwise, a polygon enters the face
+// where the rim leaves the inside and goes to where it comes back: that joins inside corners on ambiguous faces.
+static void link_edges(unsigned code, uint8_t next[12])
+{
+    memset(next, 255, 12);
+    for (int f = 0; f < 6; f++) {
+        int corner[4], edge[4], leaves[4], count = 0;
+        face_corners(f, corner);
+        for (int q = 0; q < 4; q++) {
+            int a = corner[q], b = corner[(q + 1) % 4];
+            unsigned in_a = code >> a & 1, in_b = code >> b & 1;
+            if (in_a != in_b) {
+                edge[count] = edge_between(a, b);
+                leaves[count++] = (int)in_a;
+            }
+        }
+        for (int n = 0; n < count; n++)
+            if (leaves[n])
+                next[edge[n]] = (uint8_t)edge[(n + 1) % count];
+    }
+}
+
+// 1 when both edges lie on one face of the cell: a cut between them would lie in that face, where the neighbour
+// cell may cut too.
+static int share_face(int a, int b)
+{
+    for (int f = 0; f < 6; f++) {
+        int corner[4], found = 0;
+        face_corners(f, corner);
+        for (int q = 0; q < 4; q++) {
+            int e = edge_between(corner[q], corner[(q + 1) % 4]);
+            found += (e == a) + (e == b);
+        }
+        if (found == 2)
+            return 1;
+    }
+    return 0;
+}
+
+// Cuts the polygon edge[0…n-1] into triangles without a cut along a face; returns their number, or -1 when there is
+// no such way. The side (0, n-1) belongs to the triangle (0, m, n-1); the two rests are cut in turn.
+static int cut_polygon(const uint8_t *edge, int n, uint8_t *out)
+{
+    if (n < 3)
+        return 0;
+    for (int m = 1; m < n - 1; m++) {
+        if ((m > 1 && share_face(edge[0], edge[m])) || (m < n - 2 && share_face(edge[m], edge[n - 1])))
+            continue;
+        int left = cut_polygon(edge, m + 1, out);
+        if (left < 0)
+            continue;
+        int right = cut_polygon(edge + m, n - m, out + 3 * left);
+        if (right < 0)
+            continue;
+        uint8_t *last = out + 3 * (left + right);
+        last[0] = edge[0];
+        last[1] = edge[m];
+        last[2] = edge[n - 1];
+        return left + right + 1;
+    }
+    return -1;
+}
+
+// All 256 cases; microseconds, so that nothing generated is kept and nothing is shared between threads.
+static enum kf_kernel_status make_table(struct kf_surface_table *table)
+{
+    for (unsigned code = 0; code < 256; code++) {
+        uint8_t next[12], polygon[12], triangles[36];
+        int total = 0;
+        link_edges(code, next);
+        for (int start = 0; start < 12; start++) {
+            int n = 0;
+            for (int e = start; next[e] != 255;) {
+                polygon[n++] = (uint8_t)e;
+                int then = next[e];
+                next[e] = 255;
+                e = then;
+            }
+            // Walked with the inside on the left as seen from outside of the cell, the polygon turns clockwise seen
+            // from outside of the material: the order is reversed.
+            for (int a = 0, b = n - 1; a < b; a++, b--) {
+                uint8_t keep = polygon[a];
+                polygon[a] = polygon[b];
+                polygon[b] = keep;
+            }
+            int made = cut_polygon(polygon, n, triangles + 3 * total);
+            if (made < 0 || total + made > KF_SURFACE_TRIANGLES_MAX)
+                return KF_KERNEL_INVALID; // cannot be: tests/kernel/surface.c walks every case
+            total += made;
+        }
+        table->count[code] = (uint8_t)total;
+        memcpy(table->edge[code], triangles, sizeof table->edge[code]);
+    }
+    return KF_KERNEL_OK;
+}
+
+// ---- passes ----
+
+// Copies the mask into the middle of the padding: one voxel to the right, one row down, one slice on.
+static void pad_mask(const struct kf_work *work, const struct kf_bits *inside, const struct kf_surface_pass *p,
+                     uint64_t *padded)
+{
+    memset(padded, 0, (size_t)(p->words * p->padded[1] * p->padded[2]) * sizeof *padded);
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t k = 0; k < p->dim[2]; k++)
+        for (int64_t j = 0; j < p->dim[1]; j++) {
+            const uint64_t *from = kf_bits_row(inside, j, k);
+            uint64_t *to = padded + (j + 1 + (k + 1) * p->padded[1]) * p->words;
+            uint64_t carry = 0;
+            for (int64_t w = 0; w < inside->words; w++) {
+                to[w] = from[w] << 1 | carry;
+                carry = from[w] >> 63;
+            }
+            if (p->words > inside->words)
+                to[inside->words] = carry;
+        }
+}
+
+static void set_frame(const struct kf_grid *grid, struct kf_surface_pass *p)
+{
+    const double *d = grid->direction;
+    for (int r = 0; r < 3; r++) {
+        double origin = grid->origin_lps[r];
+        for (int c = 0; c < 3; c++) {
+            p->to_lps[4 * r + c] = d[3 * r + c] * grid->spacing_mm[c];
+            origin -= p->to_lps[4 * r + c];
+        }
+        p->to_lps[4 * r + 3] = origin;
+    }
+    double det = d[0] * (d[4] * d[8] - d[5] * d[7]) - d[1] * (d[3] * d[8] - d[5] * d[6]) +
+                 d[2] * (d[3] * d[7] - d[4] * d[6]);
+    p->flip = det < 0;
+}
+
+// Turns counts per row into first numbers. Returns the totals.
+static void sum_rows(struct kf_surface_pass *p, int64_t *vertices, int64_t *triangles)
+{
+    int64_t rows = p->padded[1] * p->padded[2], v = 0, t = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t nx = p->first_x[r], ny = p->first_y[r], nz = p->first_z[r], nt = p->first_triangle[r];
+        p->first_x[r] = (uint32_t)v;
+        p->first_y[r] = (uint32_t)(v + nx);
+        p->first_z[r] = (uint32_t)(v + nx + ny);
+        p->first_triangle[r] = t;
+        v += nx + ny + nz;
+        t += nt;
+    }
+    *vertices = v;
+    *triangles = t;
+}
+
+static enum kf_kernel_status run_passes(const struct kf_work *work, struct kf_surface_pass *p, struct kf_mesh *mesh)
+{
+    const struct kf_kernel_table *table = kf_kernels();
+    const struct kf_surface_pass *fixed = p;
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 2)
+    for (int64_t k = 0; k < p->padded[2]; k++)
+        table->surface_count(fixed, k);
+    int64_t vertices, triangles;
+    sum_rows(p, &vertices, &triangles);
+    if (vertices > UINT32_MAX - 1 || triangles > UINT32_MAX)
+        return KF_KERNEL_TOO_LARGE;
+    if (kf_work_step(work, 0.4))
+        return KF_KERNEL_CANCELLED;
+    mesh->xyz = kf_work_take(work, vertices * 3 * (int64_t)sizeof(float));
+    mesh->index = kf_work_take(work, triangles * 3 * (int64_t)sizeof(uint32_t));
+    if (!mesh->xyz || !mesh->index)
+        return KF_KERNEL_NOMEM;
+    mesh->vertices = vertices;
+    mesh->triangles = triangles;
+    p->xyz = mesh->xyz;
+    p->index = mesh->index;
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 2)
+    for (int64_t k = 0; k < p->padded[2]; k++)
+        table->surface_fill(fixed, k);
+    return kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+}
+
+static enum kf_kernel_status check_input(const struct kf_surface_input *input)
+{
+    const int64_t *dim = input->inside->dim;
+    if (memcmp(dim, input->grid->dim, sizeof input->grid->dim) != 0)
+        return KF_KERNEL_INVALID;
+    if (!input->grey)
+        return KF_KERNEL_OK;
+    int known = input->grey->type == KF_VOXEL_INT16 || input->grey->type == KF_VOXEL_FLOAT32;
+    return known && memcmp(dim, input->grey->grid.dim, sizeof input->grid->dim) == 0 ? KF_KERNEL_OK : KF_KERNEL_INVALID;
+}
+
+enum kf_kernel_status kf_surface(const struct kf_work *work, const struct kf_surface_input *input, struct kf_mesh *mesh)
+{
+    *mesh = (struct kf_mesh){0};
+    enum kf_kernel_status status = check_input(input);
+    if (status)
+        return status;
+    struct kf_surface_table table;
+    status = make_table(&table);
+    if (status)
+        return status;
+    struct kf_surface_pass p = {.table = &table, .iso = input->iso, .low = input->cap ? 0 : 1};
+    for (int a = 0; a < 3; a++) {
+        p.dim[a] = input->inside->dim[a];
+        p.padded[a] = p.dim[a] + 2;
+        p.high[a] = input->cap ? p.padded[a] : p.padded[a] - 1;
+    }
+    p.words = (p.padded[0] + 63) / 64;
+    p.grey = input->grey ? input->grey->data : NULL;
+    p.grey_float = input->grey && input->grey->type == KF_VOXEL_FLOAT32;
+    set_frame(input->grid, &p);
+    int64_t rows = p.padded[1] * p.padded[2];
+    uint64_t *padded = kf_work_take(work, rows * p.words * (int64_t)sizeof *padded);
+    uint32_t *firsts = kf_work_take(work, rows * 3 * (int64_t)sizeof *firsts);
+    p.first_triangle = kf_work_take(work, rows * (int64_t)sizeof *p.first_triangle);
+    status = padded && firsts && p.first_triangle ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    if (!status) {
+        p.first_x = firsts;
+        p.first_y = firsts + rows;
+        p.first_z = firsts + 2 * rows;
+        p.bits = padded;
+        pad_mask(work, input->inside, &p, padded);
+        status = run_passes(work, &p, mesh);
+    }
+    kf_work_give(work, padded);
+    kf_work_give(work, firsts);
+    kf_work_give(work, p.first_triangle);
+    if (status)
+        kf_mesh_release(work, mesh);
+    return status;
+}
+
+// ---- the level of a mask ----
+
+struct level_counts {
+    int64_t *in;  // boundary voxels of the mask by value
+    int64_t *out; // their neighbours outside by value
+};
+
+// Adds the pairs along one axis: rows a and b = the next row, or the same row moved by one voxel.
+static void count_pairs(uint64_t pairs, int64_t first, int64_t step, uint64_t inside, const int16_t *grey,
+                        const struct level_counts *counts)
+{
+    for (; pairs; pairs &= pairs - 1) {
+        int bit = __builtin_ctzll(pairs);
+        int a_inside = (int)(inside >> bit & 1);
+        int64_t a = first + bit, b = a + step;
+        counts->in[grey[a_inside ? a : b] + 32768]++;
+        counts->out[grey[a_inside ? b : a] + 32768]++;
+    }
+}
+
+static void count_row(const struct kf_bits *m, const int16_t *grey, int64_t j, int64_t k,
+                      const struct level_counts *counts)
+{
+    const int64_t *dim = m->dim;
+    const uint64_t *row = kf_bits_row(m, j, k);
+    const uint64_t *down = j + 1 < dim[1] ? kf_bits_row(m, j + 1, k) : NULL;
+    const uint64_t *on = k + 1 < dim[2] ? kf_bits_row(m, j, k + 1) : NULL;
+    int64_t base = (j + k * dim[1]) * dim[0];
+    for (int64_t w = 0; w < m->words; w++) {
+        uint64_t here = row[w], next = here >> 1 | (w + 1 < m->words ? row[w + 1] << 63 : 0);
+        int64_t pairs = dim[0] - 1 - 64 * w; // x pairs of this word that have both voxels
+        uint64_t valid = pairs >= 64 ? ~(uint64_t)0 : pairs > 0 ? ((uint64_t)1 << pairs) - 1 : 0;
+        count_pairs((here ^ next) & valid, base + 64 * w, 1, here, grey, counts);
+        if (down)
+            count_pairs(here ^ down[w], base + 64 * w, dim[0], here, grey, counts);
+        if (on)
+            count_pairs(here ^ on[w], base + 64 * w, dim[0] * dim[1], here, grey, counts);
+    }
+}
+
+enum kf_kernel_status kf_surface_level(const struct kf_work *work, const struct kf_bits *inside,
+                                       const struct kf_volume *grey, double *level, double *mistakes)
+{
+    *level = 0;
+    if (mistakes)
+        *mistakes = 0;
+    if (grey->type != KF_VOXEL_INT16 || memcmp(inside->dim, grey->grid.dim, sizeof inside->dim) != 0)
+        return KF_KERNEL_INVALID;
+    int64_t *counts = kf_work_take(work, 2 * 65536 * (int64_t)sizeof *counts);
+    if (!counts)
+        return KF_KERNEL_NOMEM;
+    memset(counts, 0, 2 * 65536 * sizeof *counts);
+    const struct level_counts both = {counts, counts + 65536};
+    for (int64_t k = 0; k < inside->dim[2]; k++)
+        for (int64_t j = 0; j < inside->dim[1]; j++)
+            count_row(inside, grey->data, j, k, &both);
+    int64_t total = 0, wrong = 0, best, best_first = 0, best_last = 0;
+    for (int v = 0; v < 65536; v++) {
+        total += both.in[v];
+        wrong += both.out[v]; // level below every value: all outside neighbours are at or above it
+    }
+    best = wrong;
+    for (int v = 0; v < 65536; v++) {
+        // Moves the level from v to v + 1.
+        wrong += both.in[v] - both.out[v];
+        if (wrong < best) {
+            best = wrong;
+            best_first = best_last = v + 1;
+        } else if (wrong == best && best_last == v) {
+            best_last = v + 1;
+        }
+    }
+    kf_work_give(work, counts);
+    if (!total)
+        return KF_KERNEL_INVALID;
+    // Every level from best_first to best_last parts them equally well; voxels at the level count as inside.
+    *level = 0.5 * (double)(best_first - 1 + best_last) - 32768;
+    if (mistakes)
+        *mistakes = (double)best / (double)(2 * total);
+    return KF_KERNEL_OK;
+}
