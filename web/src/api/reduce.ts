@@ -1,0 +1,48 @@
+// What an event does to what is on the screen. Pure: the same state and event give the same new state. Where an event
+// does not carry enough (a new case, an artefact's meta) the answer says what must be read again.
+import type { Heard } from './events';
+import type { CaseItem, CaseState, Job, JobState } from './types';
+
+export interface Reduced<T> {
+  state: T;
+  /** Case ids whose row must be read again; '*' means everything. */
+  stale: string[];
+}
+
+const jobStates: readonly JobState[] = ['queued', 'running', 'done', 'failed', 'dead', 'cancelled'];
+const caseStates: readonly CaseState[] = ['receiving', 'processing', 'ready', 'attention', 'archived'];
+
+/** The work list under one event. */
+export function reduceCases(cases: CaseItem[], event: Heard): Reduced<CaseItem[]> {
+  if (event.kind === 'resync') return { state: cases, stale: ['*'] };
+  const at = cases.findIndex((item) => item.id === event.case_id);
+  if (event.kind === 'case.created' || at < 0) return { state: cases, stale: [event.case_id] };
+  const item = cases[at];
+  let next: CaseItem = item;
+  if (event.kind === 'case.changed' && caseStates.includes(event['state'] as CaseState)) {
+    next = { ...item, state: event['state'] as CaseState };
+  } else if (event.kind === 'job.changed' && event['state'] === 'running' && typeof event['progress'] === 'number') {
+    next = { ...item, progress: { ...item.progress, running: Math.max(1, item.progress.running) } };
+  }
+  if (next === item) return { state: cases, stale: [event.case_id] };
+  return { state: cases.map((other, i) => (i === at ? next : other)), stale: [event.case_id] };
+}
+
+/** The jobs of one case under one event; a job that is not known yet makes the list stale. */
+export function reduceJobs(jobs: Job[], event: Heard): { state: Job[]; stale: boolean } {
+  if (event.kind === 'resync') return { state: jobs, stale: true };
+  if (event.kind !== 'job.changed') return { state: jobs, stale: false };
+  const at = jobs.findIndex((job) => job.id === event['job_id']);
+  const state = event['state'] as JobState;
+  if (at < 0 || !jobStates.includes(state)) return { state: jobs, stale: true };
+  const job = jobs[at];
+  const moved: Job = {
+    ...job,
+    state,
+    progress: typeof event['progress'] === 'number' ? event['progress'] : job.progress,
+    stage: typeof event['stage'] === 'string' ? event['stage'] : job.stage,
+  };
+  // Times and the reason of a failure are in the row only.
+  const ended = state !== job.state && state !== 'running';
+  return { state: jobs.map((other, i) => (i === at ? moved : other)), stale: ended };
+}

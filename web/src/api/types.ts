@@ -1,0 +1,242 @@
+// What the API sends and takes, as api/openapi.yaml says it. Names are the wire's.
+
+export type Role = 'admin' | 'technician' | 'planner' | 'surgeon' | 'viewer';
+export type CaseState = 'receiving' | 'processing' | 'ready' | 'attention' | 'archived';
+export type JobState = 'queued' | 'running' | 'done' | 'failed' | 'dead' | 'cancelled';
+
+export interface Account {
+  id: string;
+  login: string;
+  display_name: string;
+  role: Role;
+  must_change_password?: boolean;
+  disabled?: boolean;
+  locked_until?: string | null;
+  created_at?: string;
+  revision?: number;
+}
+
+export interface Session {
+  account: Account;
+  organisation: { id: string; name: string };
+  csrf_token: string;
+  expires_at: string;
+}
+
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+}
+
+export interface Patient {
+  id: string;
+  issuer: string;
+  name: string;
+  birth_date: string;
+  sex: string;
+}
+
+export interface CaseCounts {
+  studies: number;
+  series: number;
+  instances: number;
+  volumes: number;
+  segmentations: number;
+  meshes: number;
+}
+
+export interface CaseProgress {
+  running: number;
+  queued: number;
+  failed: number;
+  fraction: number;
+}
+
+export interface CaseItem {
+  id: string;
+  number: number;
+  title: string;
+  state: CaseState;
+  patient: Patient;
+  created_at: string;
+  updated_at: string;
+  revision: number;
+  counts: CaseCounts;
+  modalities: string[];
+  progress: CaseProgress;
+}
+
+export interface Series {
+  id: string;
+  series_uid: string;
+  modality: string;
+  number: number | null;
+  description: string;
+  body_part: string;
+  instance_count: number;
+}
+
+export interface Study {
+  id: string;
+  study_uid: string;
+  date: string;
+  description: string;
+  series: Series[];
+}
+
+export interface CaseDetail extends CaseItem {
+  studies: Study[];
+}
+
+export interface GridMeta {
+  dim: [number, number, number];
+  spacing_mm: [number, number, number];
+  origin_lps: [number, number, number];
+  /** Row major, columns are the axes. */
+  direction: number[];
+}
+
+export interface ViewPart {
+  k0: number;
+  k1: number;
+  offset: number;
+  length: number;
+}
+
+export interface ViewLevel {
+  dim: [number, number, number];
+  factor: [number, number, number];
+  spacing_mm: [number, number, number];
+  origin_lps: [number, number, number];
+  parts: ViewPart[];
+}
+
+export interface ViewMeta {
+  format: number;
+  type: 'int16' | 'uint8' | 'float32';
+  levels: ViewLevel[];
+}
+
+export interface Correction {
+  code: string;
+  detail: string;
+}
+
+export interface Segment {
+  label: number;
+  name: string;
+  code?: { scheme: string; value: string; meaning: string };
+  colour: string;
+  voxels?: number;
+  volume_ml?: number;
+  components?: number;
+}
+
+/** The union of what artefacts carry; which members are there depends on the kind. */
+export interface ArtefactMeta {
+  grid?: GridMeta;
+  view?: ViewMeta;
+  voxel_type?: string;
+  modality?: string;
+  series_uid?: string;
+  frame_of_reference_uid?: string;
+  series_description?: string;
+  value_range?: [number, number];
+  window?: { centre: number; width: number };
+  quality?: { slice_thickness_mm?: number; gate?: 'good' | 'warn' | 'no_guide' };
+  corrections?: Correction[];
+  units?: 'HU' | '1';
+  segments?: Segment[];
+  segment?: number;
+  name?: string;
+  colour?: string;
+  lod?: number;
+  triangles?: number;
+  vertices?: number;
+  bounds_lps?: [[number, number, number], [number, number, number]];
+  closed?: boolean;
+  manifold?: boolean;
+  boundary_edges?: number;
+  boundary_reason?: string;
+  surface_mm2?: number;
+  volume_ml?: number;
+}
+
+export interface Artefact {
+  id: string;
+  case_id: string;
+  series_id: string | null;
+  job_id: string;
+  name: string;
+  kind: string;
+  sha256: string;
+  bytes: number;
+  media_type: string;
+  meta: ArtefactMeta;
+  superseded: boolean;
+  created_at: string;
+  url: string;
+}
+
+export interface Job {
+  id: string;
+  case_id: string;
+  kind: string;
+  version: number;
+  state: JobState;
+  priority: number;
+  attempts: number;
+  max_attempts: number;
+  progress: number;
+  stage: string;
+  error: { code: string; detail: string } | null;
+  report?: unknown;
+  created_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+}
+
+export interface Token {
+  id: string;
+  name: string;
+  role: Role;
+  created_at: string;
+  expires_at: string | null;
+  last_used_at?: string | null;
+  token?: string;
+}
+
+export interface Peer {
+  id: string;
+  name: string;
+  ae_title: string;
+  called_ae_title: string;
+  address: string | null;
+  port: number | null;
+  tls: boolean;
+  may_store: boolean;
+  created_at: string;
+}
+
+export interface UploadInstance {
+  file: string;
+  sop_uid: string;
+  status: 'stored' | 'duplicate' | 'conflict' | 'set_aside' | 'refused';
+  reason?: string;
+}
+
+export interface UploadAnswer {
+  accepted: number;
+  duplicate: number;
+  conflict: number;
+  refused: number;
+  instances: UploadInstance[];
+  cases: string[];
+}
+
+export interface PublicSettings {
+  version: string;
+  organisation?: string;
+  dicom?: { ae_title?: string; port?: number; tls?: boolean };
+  [key: string]: unknown;
+}

@@ -1,0 +1,107 @@
+// Ties an open case to what the panes show: the chosen volume and the labels that lie over it.
+import { effect, untracked } from '@preact/signals';
+import type { Artefact } from '../api/types';
+import { firstWindow } from '../slices/presets';
+import type { Stage } from '../slices/stage';
+import type { LabelLayer, LabelStyle } from '../slices/state';
+import { ViewVolume } from '../slices/volume';
+import { reason, sayError } from '../ui/toast';
+import type { ShownVolume, Structure } from './model';
+import type { CaseStore } from './store';
+
+export class Display {
+  private readonly ends: (() => void)[];
+  private open: { volume: ViewVolume; shown: ShownVolume } | null = null;
+  private readonly labels = new Map<string, ViewVolume>();
+  /** Says why a volume cannot be shown; empty when it can. */
+  onProblem: (text: string) => void = () => undefined;
+  onProgress: (fraction: number) => void = () => undefined;
+
+  constructor(private readonly store: CaseStore, private readonly stage: Stage) {
+    this.ends = [
+      effect(() => {
+        const shown = store.volume.value;
+        untracked(() => this.show(shown));
+      }),
+      effect(() => {
+        const [structures, shown] = [store.structures.value, store.volume.value];
+        void store.looks.value;
+        untracked(() => this.overlay(structures, shown));
+      }),
+    ];
+  }
+
+  private show(shown: ShownVolume | null): void {
+    if (shown?.view.id === this.open?.shown.view.id) return;
+    this.open?.volume.stop();
+    const before = this.open?.shown.meta.frame_of_reference_uid;
+    this.open = null;
+    const { state } = this.stage;
+    if (!shown) {
+      state.volume.value = null;
+      return;
+    }
+    try {
+      const volume = this.volumeOf(shown.view);
+      volume.onProgress = this.onProgress;
+      this.open = { volume, shown };
+      const [low, high] = shown.meta.value_range ?? [0, 1];
+      state.units.value = shown.meta.units ?? '1';
+      state.span.value = shown.meta.units === 'HU' ? 2000 : Math.max(high - low, 1e-6);
+      state.window.value = firstWindow(shown.meta);
+      state.open(volume, before !== undefined && before === shown.meta.frame_of_reference_uid);
+      this.onProblem('');
+      void volume.load();
+    } catch (cause) {
+      state.volume.value = null;
+      this.onProblem(reason(cause));
+    }
+  }
+
+  private volumeOf(view: Artefact): ViewVolume {
+    const volume = new ViewVolume(view);
+    volume.onSlices = (k0, k1) => this.stage.slicesArrived(volume, k0, k1);
+    volume.onError = (error) => sayError(error);
+    return volume;
+  }
+
+  private labelVolume(view: Artefact): ViewVolume | null {
+    const known = this.labels.get(view.sha256);
+    if (known) return known;
+    try {
+      const volume = this.volumeOf(view);
+      this.labels.set(view.sha256, volume);
+      void volume.load();
+      return volume;
+    } catch (cause) {
+      sayError(cause);
+      return null;
+    }
+  }
+
+  private overlay(structures: readonly Structure[], shown: ShownVolume | null): void {
+    const layers = new Map<string, { volume: ViewVolume; styles: Map<number, LabelStyle> }>();
+    for (const structure of structures) {
+      const look = this.store.look(structure.key);
+      // Labels lie only over the scan they were drawn on: another series may not be registered to it.
+      if (!structure.labels || structure.labels.series_id !== shown?.view.series_id) continue;
+      const volume = this.labelVolume(structure.labels);
+      if (!volume) continue;
+      const layer = layers.get(structure.labels.sha256) ?? { volume, styles: new Map<number, LabelStyle>() };
+      if (look.visible) layer.styles.set(structure.label, { colour: look.colour ?? structure.colour, opacity: look.opacity });
+      layers.set(structure.labels.sha256, layer);
+    }
+    for (const [sha, volume] of this.labels) {
+      if (layers.has(sha)) continue;
+      volume.stop();
+      this.labels.delete(sha);
+    }
+    this.stage.state.layers.value = [...layers.values()] satisfies LabelLayer[];
+  }
+
+  close(): void {
+    for (const end of this.ends) end();
+    this.open?.volume.stop();
+    for (const volume of this.labels.values()) volume.stop();
+  }
+}

@@ -1,0 +1,209 @@
+// A case: three slice panes and the 3D scene in one grid, with the side panel beside them.
+import { useSignal } from '@preact/signals';
+import type { JSX } from 'preact';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { Shell } from '../app/shell';
+import { useShortcuts, type Shortcut } from '../app/shortcuts';
+import { ScenePane } from '../scene/pane';
+import type { Scene3D } from '../scene/scene';
+import type { Gestures } from '../slices/gestures';
+import { orientations, type Orientation } from '../slices/geometry';
+import { SlicePane } from '../slices/pane';
+import { presetsFor } from '../slices/presets';
+import { Stage } from '../slices/stage';
+import { ViewState } from '../slices/state';
+import { dicomDate, percent, personName } from '../ui/format';
+import { Icon } from '../ui/icons';
+import { State } from '../ui/state';
+import './case.css';
+import { Display } from './display';
+import { Sidebar } from './sidebar';
+import { CaseStore } from './store';
+import { Toolbar, tools } from './toolbar';
+
+type PaneId = Orientation | 'scene';
+type Layout = 'grid' | PaneId | 'side';
+
+const phone = matchMedia('(max-width: 720px)');
+
+function CaseBar({ store }: { store: CaseStore }): JSX.Element {
+  const detail = store.detail.value;
+  if (!detail) return <span class="bar-title">Case</span>;
+  const { patient } = detail;
+  return (
+    <div class="case-bar">
+      <a class="plain-link" href="/" aria-label="Back to the work list" title="Work list"><Icon name="back" /></a>
+      <span class="case-number">{detail.number}</span>
+      <h1>{personName(patient.name)}</h1>
+      <span class="case-facts">
+        {[patient.id, dicomDate(patient.birth_date), patient.sex].filter(Boolean).join(' · ')}
+      </span>
+      <State state={detail.state} />
+    </div>
+  );
+}
+
+interface Parts {
+  store: CaseStore;
+  state: ViewState;
+  stage: Stage;
+}
+
+function useParts(id: string): Parts {
+  return useMemo(() => {
+    const state = new ViewState();
+    return { store: new CaseStore(id), state, stage: new Stage(state) };
+  }, []);
+}
+
+function EmptyGrid({ store, problem }: { store: CaseStore; problem: string }): JSX.Element | null {
+  if (problem) return <div class="panes-empty"><Icon name="warn" size={26} /><p>{problem}</p></div>;
+  if (store.error.value) {
+    return (
+      <div class="panes-empty"><Icon name="warn" size={26} /><p>{store.error.value}</p>
+        <button type="button" onClick={() => void store.load()}>Try again</button></div>
+    );
+  }
+  if (!store.detail.value || store.volumes.value.length > 0) return null;
+  const working = store.jobs.value.some((job) => job.state === 'running' || job.state === 'queued');
+  return (
+    <div class="panes-empty">
+      <p>{working || store.detail.value.state === 'receiving' ? 'The scan is being prepared. It appears here by itself.' : 'There is no volume to show in this case.'}</p>
+    </div>
+  );
+}
+
+function nextVolume(store: CaseStore): void {
+  const volumes = store.volumes.value;
+  const at = volumes.findIndex((volume) => volume.view.id === store.volume.value?.view.id);
+  if (volumes.length > 1) store.chosen.value = volumes[(at + 1) % volumes.length].view.id;
+}
+
+function viewerShortcuts({ store, state }: Parts, reset: () => void): Shortcut[] {
+  const meta = () => store.volume.value?.meta;
+  const presets = ['1', '2', '3', '4', '5', '0'].map((key) => ({
+    keys: [key],
+    does: ({ 1: 'Bone window', 2: 'Soft tissue window', 3: 'Brain window', 4: 'Lung window', 5: 'Teeth and metal window', 0: 'Automatic window' } as
+      Record<string, string>)[key],
+    group: 'Windows',
+    run: () => {
+      const m = meta();
+      const preset = m && presetsFor(m).find((p) => p.key === key);
+      if (preset) state.window.value = { centre: preset.centre, width: preset.width };
+    },
+  }));
+  const step = (by: number) => { state.overlayOpacity.value = Math.min(1, Math.max(0, Math.round((state.overlayOpacity.value + by) * 20) / 20)); };
+  return [
+    ...tools.map((tool) => ({
+      keys: [tool.key], does: `Left button: ${tool.name.toLowerCase()}`, group: 'Tools', run: () => { state.tool.value = tool.id; },
+    })),
+    ...presets,
+    { keys: ['x'], does: 'Show or hide the crosshair', group: 'View', run: () => { state.crosshair.value = !state.crosshair.value; } },
+    { keys: ['['], does: 'Overlay fainter', group: 'View', run: () => step(-0.1) },
+    { keys: [']'], does: 'Overlay stronger', group: 'View', run: () => step(0.1) },
+    { keys: ['v'], does: 'Next volume', group: 'View', run: () => nextVolume(store) },
+    { keys: ['r'], does: 'Reset all views', group: 'View', run: reset },
+  ];
+}
+
+function Tabs({ layout, onLayout }: { layout: Layout; onLayout: (layout: Layout) => void }): JSX.Element {
+  const tabs: [Layout, string][] = [['axial', 'Axial'], ['coronal', 'Coronal'], ['sagittal', 'Sagittal'], ['scene', '3D'], ['side', 'Case']];
+  return (
+    <nav class="tabs" aria-label="Views">
+      {tabs.map(([id, name]) => (
+        <button key={id} type="button" aria-current={layout === id ? 'page' : undefined} onClick={() => onLayout(id)}>{name}</button>
+      ))}
+    </nav>
+  );
+}
+
+export default function CasePage({ id }: { id: string }): JSX.Element {
+  const parts = useParts(id);
+  const { store, state, stage } = parts;
+  const layout = useSignal<Layout>(phone.matches ? 'axial' : 'grid');
+  const sidebar = useSignal(true);
+  const problem = useSignal('');
+  const loaded = useSignal(0);
+  const active = useRef<PaneId>('axial');
+  const gestures = useRef(new Map<Orientation, Gestures>());
+  const scene = useRef<Scene3D | null>(null);
+
+  useEffect(() => {
+    const display = new Display(store, stage);
+    display.onProblem = (text) => { problem.value = text; };
+    display.onProgress = (fraction) => { loaded.value = fraction; };
+    stage.onFirstPicture = () => {
+      performance.mark('kerf-first-picture');
+      document.documentElement.dataset['firstPicture'] = '1';
+    };
+    stage.start().catch((cause: unknown) => {
+      problem.value = `Slices cannot be shown here: ${cause instanceof Error ? cause.message : String(cause)}`;
+    });
+    const fold = () => { layout.value = phone.matches ? 'axial' : 'grid'; };
+    phone.addEventListener('change', fold);
+    return () => {
+      phone.removeEventListener('change', fold);
+      display.close();
+      stage.close();
+      store.close();
+      delete document.documentElement.dataset['firstPicture'];
+    };
+  }, []);
+  useEffect(() => {
+    const detail = store.detail.value;
+    document.title = detail ? `${detail.number} · ${personName(detail.patient.name)} · Kerf` : 'Case · Kerf';
+  }, [store.detail.value]);
+
+  const reset = () => {
+    state.fits.value += 1;
+    const meta = store.volume.value?.meta;
+    const preset = meta && presetsFor(meta)[0];
+    if (preset) state.window.value = { centre: preset.centre, width: preset.width };
+    scene.current?.reset();
+  };
+  const enlarge = (pane: PaneId) => {
+    active.current = pane;
+    layout.value = layout.value === pane && !phone.matches ? 'grid' : pane;
+  };
+  const scroll = (steps: number) => gestures.current.get(active.current === 'scene' ? 'axial' : active.current)?.scroll(steps);
+  useShortcuts([
+    { keys: ['ArrowDown'], does: 'Next slice', group: 'Slices', run: () => scroll(1) },
+    { keys: ['ArrowUp'], does: 'Previous slice', group: 'Slices', run: () => scroll(-1) },
+    { keys: ['PageDown'], does: 'Ten slices on', group: 'Slices', run: () => scroll(10) },
+    { keys: ['PageUp'], does: 'Ten slices back', group: 'Slices', run: () => scroll(-10) },
+    { keys: ['m'], does: 'Enlarge the pane in use, or show all', group: 'View', run: () => enlarge(active.current) },
+    { keys: ['Escape'], does: 'Show all panes', group: 'View', run: () => { if (!phone.matches) layout.value = 'grid'; } },
+    { keys: ['s'], does: 'Show or hide the side panel', group: 'View', run: () => { sidebar.value = !sidebar.value; } },
+    ...viewerShortcuts(parts, reset),
+  ]);
+
+  const follow = (event: Event) => {
+    const pane = (event.target as Element).closest<HTMLElement>('[data-pane]')?.dataset['pane'];
+    if (pane) active.current = pane as PaneId;
+  };
+  return (
+    <Shell fixed bar={<CaseBar store={store} />}>
+      <div class={`case layout-${layout.value}${sidebar.value ? '' : ' no-side'}`}>
+        <Sidebar store={store} />
+        <main class="viewer" onPointerMove={follow} onFocusIn={follow}>
+          <Toolbar state={state} meta={store.volume.value?.meta ?? null} sidebar={sidebar.value}
+            onSidebar={() => { sidebar.value = !sidebar.value; }} onReset={reset} />
+          <div class="panes" data-loaded={loaded.value.toFixed(2)}>
+            {orientations.map((orientation) => (
+              <SlicePane key={orientation} stage={stage} orientation={orientation} large={layout.value === orientation}
+                onLarge={() => enlarge(orientation)} onGestures={(o, g) => gestures.current.set(o, g)} />
+            ))}
+            <ScenePane store={store} state={state} large={layout.value === 'scene'} onLarge={() => enlarge('scene')}
+              onScene={(made) => { scene.current = made; }} />
+            <EmptyGrid store={store} problem={problem.value} />
+            {loaded.value > 0 && loaded.value < 1 && (
+              <div class="refining" role="status">Full detail {percent(loaded.value)}</div>
+            )}
+          </div>
+        </main>
+        <Tabs layout={layout.value} onLayout={(next) => { layout.value = next; }} />
+      </div>
+    </Shell>
+  );
+}
+

@@ -1,0 +1,205 @@
+// The side panel of a case: volumes, structures, what the signer must know, jobs, and the series that came.
+import { useSignal } from '@preact/signals';
+import type { ComponentChildren, JSX } from 'preact';
+import type { Artefact, CaseDetail, Job } from '../api/types';
+import { mayDo } from '../app/session';
+import { bytes, correctionName, count, dateTime, dicomDate, figure, jobFailure, jobName } from '../ui/format';
+import { Icon } from '../ui/icons';
+import { Progress } from '../ui/progress';
+import { State } from '../ui/state';
+import { notesOf, type Note, type ShownVolume, type Structure } from './model';
+import type { CaseStore } from './store';
+
+interface SectionProps {
+  title: string;
+  aside?: string;
+  open?: boolean;
+  children: ComponentChildren;
+}
+
+function Section({ title, aside, open = true, children }: SectionProps): JSX.Element {
+  return (
+    <details class="side-section" open={open}>
+      <summary><h2>{title}</h2>{aside && <span class="aside">{aside}</span>}</summary>
+      <div class="side-body">{children}</div>
+    </details>
+  );
+}
+
+function VolumeRow({ volume, chosen, onChoose }: { volume: ShownVolume; chosen: boolean; onChoose: () => void }): JSX.Element {
+  const grid = volume.meta.grid;
+  const thick = volume.meta.quality?.gate;
+  return (
+    <button type="button" class="volume-row" role="radio" aria-checked={chosen} onClick={onChoose}>
+      <span class="tag">{volume.meta.modality ?? '?'}</span>
+      <span class="volume-name">{volume.name}</span>
+      {thick && thick !== 'good' && <span class={`mark-${thick}`}><Icon name="warn" size={15} /><span class="visually-hidden">has a warning</span></span>}
+      {grid && (
+        <span class="volume-size">
+          {grid.dim.join(' × ')} · {grid.spacing_mm.map((s) => figure(s, 2)).join(' × ')} mm
+        </span>
+      )}
+    </button>
+  );
+}
+
+function Volumes({ store }: { store: CaseStore }): JSX.Element {
+  const volumes = store.volumes.value;
+  return (
+    <Section title="Volumes" aside={volumes.length > 1 ? String(volumes.length) : ''}>
+      {volumes.length === 0 && <p class="side-empty">None yet.</p>}
+      <div role="radiogroup" aria-label="Volumes">
+        {volumes.map((volume) => (
+          <VolumeRow key={volume.view.id} volume={volume} chosen={store.volume.value?.view.id === volume.view.id}
+            onChoose={() => { store.chosen.value = volume.view.id; }} />
+        ))}
+      </div>
+    </Section>
+  );
+}
+
+function surfaceReport(master: Artefact): string {
+  const { meta } = master;
+  const parts = [
+    meta.triangles !== undefined && count(meta.triangles, 'triangle'),
+    meta.closed === true ? 'closed' : meta.closed === false && `open${meta.boundary_reason ? ` (${meta.boundary_reason.replace(/_/g, ' ')})` : ''}`,
+    meta.manifold === false && 'not manifold',
+    meta.surface_mm2 !== undefined && `${figure(meta.surface_mm2 / 100, 0)} cm²`,
+  ];
+  return parts.filter(Boolean).join(' · ');
+}
+
+function StructureRow({ structure, store }: { structure: Structure; store: CaseStore }): JSX.Element {
+  const look = store.look(structure.key);
+  const more = useSignal(false);
+  const colour = look.colour ?? structure.colour;
+  return (
+    <div class={`structure${look.visible ? '' : ' off'}`} data-structure={structure.name}>
+      <div class="structure-line">
+        <input type="color" value={colour} aria-label={`Colour of ${structure.name}`}
+          onInput={(event) => store.setLook(structure.key, { colour: event.currentTarget.value })} />
+        <button type="button" class="structure-name" aria-expanded={more.value} onClick={() => { more.value = !more.value; }}>
+          {structure.name}
+        </button>
+        <span class="structure-size">{structure.volumeMl === null ? '' : `${figure(structure.volumeMl, 0)} ml`}</span>
+        <button type="button" class="plain" aria-pressed={look.visible} aria-label={`Show ${structure.name}`}
+          title={look.visible ? 'Hide' : 'Show'} onClick={() => store.setLook(structure.key, { visible: !look.visible })}>
+          <Icon name={look.visible ? 'eye' : 'hidden'} />
+        </button>
+      </div>
+      <label class="structure-opacity">
+        <span class="visually-hidden">Opacity of {structure.name}</span>
+        <input type="range" min="0.05" max="1" step="0.05" value={look.opacity} disabled={!look.visible}
+          onInput={(event) => store.setLook(structure.key, { opacity: Number(event.currentTarget.value) })} />
+        <output>{Math.round(look.opacity * 100)} %</output>
+      </label>
+      {more.value && (
+        <div class="structure-more">
+          {structure.master && <p>{surfaceReport(structure.master)}</p>}
+          {structure.files.map((file) => (
+            <a key={file.id} href={file.url} download={file.name}>{file.name} <span>{bytes(file.bytes)}</span></a>
+          ))}
+          {structure.surfaces.length === 0 && <p>No surface yet.</p>}
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Structures({ store }: { store: CaseStore }): JSX.Element {
+  const structures = store.structures.value;
+  return (
+    <Section title="Structures" aside={structures.length > 1 ? String(structures.length) : ''}>
+      {structures.length === 0 && <p class="side-empty">None yet. They appear as jobs finish.</p>}
+      {structures.map((structure) => <StructureRow key={structure.key} structure={structure} store={store} />)}
+    </Section>
+  );
+}
+
+const noteIcons: Record<Note['level'], string> = { stop: 'warn', warn: 'warn', info: 'dot' };
+const noteWords: Record<Note['level'], string> = { stop: 'Blocks guides', warn: 'Warning', info: 'Recorded' };
+
+function Quality({ volume }: { volume: ShownVolume | null }): JSX.Element | null {
+  if (!volume) return null;
+  const notes = notesOf(volume.meta, correctionName);
+  return (
+    <Section title="Scan quality" aside={notes.length === 0 ? '' : String(notes.length)}>
+      {notes.length === 0 && <p class="side-good"><Icon name="check" size={16} />Fit for planning: nothing to correct, nothing to warn of.</p>}
+      {notes.map((note, i) => (
+        <div key={i} class={`note note-${note.level}`}>
+          <Icon name={noteIcons[note.level]} size={16} />
+          <div><strong>{note.title}</strong><span class="visually-hidden">{noteWords[note.level]}</span><p>{note.detail}</p></div>
+        </div>
+      ))}
+    </Section>
+  );
+}
+
+function JobRow({ job, store }: { job: Job; store: CaseStore }): JSX.Element {
+  const open = job.state === 'queued' || job.state === 'running';
+  const broken = job.state === 'failed' || job.state === 'dead';
+  return (
+    <div class="job" data-job={job.kind}>
+      <div class="job-line">
+        <span class="job-name">{jobName(job.kind)}</span>
+        <State state={job.state} />
+      </div>
+      {job.state === 'running' && <Progress value={job.progress} label={jobName(job.kind)} />}
+      {(job.state === 'running' && job.stage) && <p class="job-stage">{job.stage.replace(/_/g, ' ')}</p>}
+      {broken && <p class="job-error">{jobFailure(job)}</p>}
+      {job.attempts > 1 && <p class="job-stage">Attempt {job.attempts} of {job.max_attempts}</p>}
+      {open && mayDo('admin', 'technician', 'planner') && (
+        <button type="button" class="small" onClick={() => void store.command(job, 'cancel')}>Cancel</button>
+      )}
+      {broken && mayDo('admin', 'technician') && (
+        <button type="button" class="small" onClick={() => void store.command(job, 'retry')}><Icon name="retry" size={14} />Try again</button>
+      )}
+    </div>
+  );
+}
+
+function Jobs({ store }: { store: CaseStore }): JSX.Element {
+  const jobs = [...store.jobs.value].sort((a, b) => b.created_at.localeCompare(a.created_at));
+  const open = jobs.filter((job) => job.state === 'queued' || job.state === 'running').length;
+  const broken = jobs.filter((job) => job.state === 'failed' || job.state === 'dead').length;
+  const aside = [open && `${open} open`, broken && `${broken} failed`].filter(Boolean).join(', ');
+  return (
+    <Section title="Jobs" aside={aside} open={open + broken > 0}>
+      {jobs.length === 0 && <p class="side-empty">None yet.</p>}
+      {jobs.map((job) => <JobRow key={job.id} job={job} store={store} />)}
+    </Section>
+  );
+}
+
+function Received({ detail }: { detail: CaseDetail | null }): JSX.Element | null {
+  if (!detail) return null;
+  return (
+    <Section title="Received" aside={count(detail.counts.instances, 'image')} open={false}>
+      {detail.studies.map((study) => (
+        <div class="study" key={study.id}>
+          <p class="study-line">{study.description || 'Study'} <span>{dicomDate(study.date)}</span></p>
+          {study.series.map((series) => (
+            <p class="series-line" key={series.id}>
+              <span class="tag">{series.modality || '?'}</span>
+              <span>{series.description || `Series ${series.number ?? ''}`}</span>
+              <span class="series-count">{series.instance_count}</span>
+            </p>
+          ))}
+        </div>
+      ))}
+      <p class="side-empty">Case opened {dateTime(detail.created_at)}</p>
+    </Section>
+  );
+}
+
+export function Sidebar({ store }: { store: CaseStore }): JSX.Element {
+  return (
+    <aside class="sidebar" aria-label="Case">
+      <Volumes store={store} />
+      <Structures store={store} />
+      <Quality volume={store.volume.value} />
+      <Jobs store={store} />
+      <Received detail={store.detail.value} />
+    </aside>
+  );
+}

@@ -1,0 +1,114 @@
+// One open case: what the server knows of it, kept current by events, and how the user wants to see it.
+import { computed, signal } from '@preact/signals';
+import { get, getAll, post } from '../api/client';
+import { onEvent, type Heard } from '../api/events';
+import { reduceJobs } from '../api/reduce';
+import type { Artefact, CaseDetail, Job } from '../api/types';
+import { reason, sayError } from '../ui/toast';
+import { firstVolume, structuresOf, volumesOf } from './model';
+
+/** How one structure is shown; what is not set comes from the structure itself. */
+export interface Look {
+  visible: boolean;
+  opacity: number;
+  colour: string | null;
+}
+
+const plainLook: Look = { visible: true, opacity: 1, colour: null };
+
+export class CaseStore {
+  readonly detail = signal<CaseDetail | null>(null);
+  readonly artefacts = signal<Artefact[]>([]);
+  readonly jobs = signal<Job[]>([]);
+  readonly error = signal('');
+  readonly chosen = signal<string | null>(null);
+  readonly looks = signal<ReadonlyMap<string, Look>>(new Map());
+  readonly volumes = computed(() => volumesOf(this.artefacts.value));
+  readonly structures = computed(() => structuresOf(this.artefacts.value));
+  readonly volume = computed(() =>
+    this.volumes.value.find((volume) => volume.view.id === this.chosen.value) ?? firstVolume(this.volumes.value) ?? null);
+  private readonly off: () => void;
+  private readonly ending = new AbortController();
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly stale = new Set<'detail' | 'jobs' | 'artefacts'>();
+
+  constructor(readonly id: string) {
+    this.off = onEvent((event) => this.hear(event));
+    void this.load();
+  }
+
+  close(): void {
+    this.off();
+    clearTimeout(this.timer);
+    this.ending.abort();
+  }
+
+  look(key: string): Look {
+    return this.looks.value.get(key) ?? plainLook;
+  }
+
+  setLook(key: string, change: Partial<Look>): void {
+    this.looks.value = new Map(this.looks.value).set(key, { ...this.look(key), ...change });
+  }
+
+  async load(): Promise<void> {
+    try {
+      await Promise.all([this.readDetail(), this.readJobs(), this.readArtefacts()]);
+      this.error.value = '';
+    } catch (cause) {
+      if (!this.ending.signal.aborted) this.error.value = reason(cause);
+    }
+  }
+
+  private async readDetail(): Promise<void> {
+    this.detail.value = await get<CaseDetail>(`/cases/${this.id}`, { signal: this.ending.signal });
+  }
+
+  private async readJobs(): Promise<void> {
+    this.jobs.value = await getAll<Job>(`/cases/${this.id}/jobs`, this.ending.signal);
+  }
+
+  private async readArtefacts(): Promise<void> {
+    const fresh = await getAll<Artefact>(`/cases/${this.id}/artefacts`, this.ending.signal);
+    // Same rows stay the same objects, so that nothing which is on the screen is loaded again.
+    const known = new Map(this.artefacts.value.map((artefact) => [artefact.id, artefact]));
+    this.artefacts.value = fresh.map((artefact) => {
+      const old = known.get(artefact.id);
+      return old && old.superseded === artefact.superseded && old.sha256 === artefact.sha256 ? old : artefact;
+    });
+  }
+
+  private hear(event: Heard): void {
+    if (event.kind !== 'resync' && event.case_id !== this.id) return;
+    const { state, stale } = reduceJobs(this.jobs.value, event);
+    this.jobs.value = state;
+    if (stale) this.stale.add('jobs');
+    if (event.kind === 'artefact.made' || event.kind === 'resync') this.stale.add('artefacts');
+    if (event.kind !== 'job.changed') this.stale.add('detail');
+    if (this.stale.size > 0) this.timer ??= setTimeout(() => void this.refresh(), 250);
+  }
+
+  private async refresh(): Promise<void> {
+    this.timer = undefined;
+    const what = new Set(this.stale);
+    this.stale.clear();
+    try {
+      await Promise.all([
+        what.has('detail') && this.readDetail(),
+        what.has('jobs') && this.readJobs(),
+        what.has('artefacts') && this.readArtefacts(),
+      ]);
+    } catch (cause) {
+      if (!this.ending.signal.aborted) sayError(cause);
+    }
+  }
+
+  async command(job: Job, what: 'cancel' | 'retry'): Promise<void> {
+    try {
+      const moved = await post<Job>(`/jobs/${job.id}/${what}`, {});
+      this.jobs.value = this.jobs.value.map((other) => (other.id === moved.id ? moved : other));
+    } catch (cause) {
+      sayError(cause);
+    }
+  }
+}

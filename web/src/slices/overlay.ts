@@ -1,0 +1,166 @@
+// What is drawn over the grey picture of a pane: labels, the crosshair and the scale bar. Plain 2D canvas; every voxel of
+// a label is drawn where it is, never smoothed.
+import {
+  add, axisOf, dot, ijkToLps, lpsToIjk, planeOf, scaleBar, sliceAt, toScreen, type Orientation, type PaneView, type Plane,
+  type Size, type Vec3,
+} from './geometry';
+import type { LabelLayer } from './state';
+
+export const planeColours: Record<Orientation, string> = { axial: '#f0875a', coronal: '#3fbf95', sagittal: '#5cb3ec' };
+
+function rgb(hex: string): [number, number, number] {
+  const value = /^#[0-9a-f]{6}$/i.test(hex) ? parseInt(hex.slice(1), 16) : 0xe8dcc0;
+  return [value >> 16, (value >> 8) & 255, value & 255];
+}
+
+/** Which two indices run across the picture, with their strides. */
+function inPlane(dim: readonly number[], axis: number): { u: number; v: number; strides: [number, number, number] } {
+  const [u, v] = [0, 1, 2].filter((a) => a !== axis);
+  return { u, v, strides: [1, dim[0], dim[0] * dim[1]] };
+}
+
+/** One slice of labels as RGBA: interior at the overlay's opacity, the outline at full strength. */
+export function paintLabels(
+  voxels: ArrayLike<number>, dim: readonly number[], axis: number, index: number, layer: LabelLayer['styles'],
+  opacity: number, out: Uint8ClampedArray,
+): void {
+  const { u, v, strides } = inPlane(dim, axis);
+  const [width, height] = [dim[u], dim[v]];
+  const table = new Map([...layer].map(([label, style]) => [label, { colour: rgb(style.colour), opacity: style.opacity }]));
+  const base = index * strides[axis];
+  const at = (x: number, y: number) =>
+    x < 0 || y < 0 || x >= width || y >= height ? -1 : voxels[base + x * strides[u] + y * strides[v]];
+  out.fill(0);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const label = at(x, y);
+      const style = label > 0 ? table.get(label) : undefined;
+      if (!style) continue;
+      const edge = at(x - 1, y) !== label || at(x + 1, y) !== label || at(x, y - 1) !== label || at(x, y + 1) !== label;
+      const to = (y * width + x) * 4;
+      [out[to], out[to + 1], out[to + 2]] = style.colour;
+      out[to + 3] = 255 * style.opacity * (edge ? Math.min(1, opacity * 1.6 + 0.15) : opacity);
+    }
+  }
+}
+
+interface Painted {
+  canvas: HTMLCanvasElement;
+  stamp: string;
+}
+
+/** Keeps the painted slice of each layer until the slice, the styles or the voxels change. */
+export class LabelPainter {
+  private readonly cache = new Map<LabelLayer['volume'], Painted>();
+  /** Raised when voxels arrived. */
+  version = 0;
+
+  draw(context: CanvasRenderingContext2D, layers: readonly LabelLayer[], plane: Plane, view: PaneView, size: Size, focus: Vec3,
+    opacity: number): void {
+    for (const layer of layers) this.drawLayer(context, layer, plane, view, size, focus, opacity);
+    for (const volume of this.cache.keys()) if (!layers.some((l) => l.volume === volume)) this.cache.delete(volume);
+  }
+
+  private painted(layer: LabelLayer, axis: number, index: number, opacity: number): HTMLCanvasElement {
+    const { grid } = layer.volume;
+    const styles = [...layer.styles].map(([label, s]) => `${label}${s.colour}${s.opacity}`).join();
+    const stamp = `${axis}/${index}/${opacity}/${this.version}/${styles}`;
+    const known = this.cache.get(layer.volume);
+    if (known?.stamp === stamp) return known.canvas;
+    const { u, v } = inPlane(grid.dim, axis);
+    const canvas = known?.canvas ?? document.createElement('canvas');
+    canvas.width = grid.dim[u];
+    canvas.height = grid.dim[v];
+    const image = new ImageData(grid.dim[u], grid.dim[v]);
+    paintLabels(layer.volume.voxels, grid.dim, axis, index, layer.styles, opacity, image.data);
+    canvas.getContext('2d')?.putImageData(image, 0, 0);
+    this.cache.set(layer.volume, { canvas, stamp });
+    return canvas;
+  }
+
+  private drawLayer(context: CanvasRenderingContext2D, layer: LabelLayer, plane: Plane, view: PaneView, size: Size, focus: Vec3,
+    opacity: number): void {
+    const { grid } = layer.volume;
+    const own = planeOf(grid, plane.orientation);
+    const index = sliceAt(grid, own, focus);
+    const distance = Math.abs(lpsToIjk(grid, focus)[own.axis] - index);
+    if (distance > 0.51 || layer.styles.size === 0 || opacity <= 0) return;
+    const picture = this.painted(layer, own.axis, index, opacity);
+    const { u, v } = inPlane(grid.dim, own.axis);
+    const corner: Vec3 = [0, 0, 0];
+    corner[own.axis] = index;
+    corner[u] = -0.5;
+    corner[v] = -0.5;
+    const [x, y] = toScreen(plane, view, size, ijkToLps(grid, corner));
+    const step = (axis: number) => axisOf(grid, axis).map((c) => (c * grid.spacing_mm[axis]) / view.mmPerPx) as Vec3;
+    const [du, dv] = [step(u), step(v)];
+    context.save();
+    context.imageSmoothingEnabled = false;
+    context.transform(dot(du, plane.right), dot(du, plane.down), dot(dv, plane.right), dot(dv, plane.down), x, y);
+    context.drawImage(picture, 0, 0);
+    context.restore();
+  }
+}
+
+/** The two lines where the other planes cut this one, broken around the point so that it stays visible. */
+export function drawCrosshair(context: CanvasRenderingContext2D, planes: readonly Plane[], plane: Plane, view: PaneView, size: Size,
+  cursor: Vec3): void {
+  const [x, y] = toScreen(plane, view, size, cursor);
+  const gap = 14;
+  for (const other of planes) {
+    if (other.orientation === plane.orientation) continue;
+    const upright = Math.abs(dot(other.into, plane.right)) > Math.abs(dot(other.into, plane.down));
+    context.strokeStyle = planeColours[other.orientation];
+    context.globalAlpha = 0.85;
+    context.lineWidth = 1;
+    context.beginPath();
+    if (upright) {
+      const px = Math.round(x) + 0.5;
+      context.moveTo(px, 0);
+      context.lineTo(px, y - gap);
+      context.moveTo(px, y + gap);
+      context.lineTo(px, size.height);
+    } else {
+      const py = Math.round(y) + 0.5;
+      context.moveTo(0, py);
+      context.lineTo(x - gap, py);
+      context.moveTo(x + gap, py);
+      context.lineTo(size.width, py);
+    }
+    context.stroke();
+  }
+  context.globalAlpha = 1;
+}
+
+export function drawScaleBar(context: CanvasRenderingContext2D, view: PaneView, size: Size): void {
+  const bar = scaleBar(view.mmPerPx, Math.min(140, size.width * 0.3));
+  const x = size.width - 12.5;
+  const y = size.height - 12.5;
+  context.strokeStyle = '#e6ebf0';
+  context.fillStyle = '#e6ebf0';
+  context.lineWidth = 1.5;
+  context.beginPath();
+  context.moveTo(x - bar.px, y - 5);
+  context.lineTo(x - bar.px, y);
+  context.lineTo(x, y);
+  context.lineTo(x, y - 5);
+  context.stroke();
+  context.font = '11px system-ui, sans-serif';
+  context.textAlign = 'right';
+  const text = bar.mm >= 10 ? `${bar.mm / 10} cm` : `${bar.mm} mm`;
+  context.shadowColor = '#000';
+  context.shadowBlur = 3;
+  context.fillText(text, x - 4, y - 5);
+  context.shadowBlur = 0;
+}
+
+/** True when a point is too near the edge of a pane to be seen well. */
+export function isOutOfSight(plane: Plane, view: PaneView, size: Size, lps: Vec3): boolean {
+  const [x, y] = toScreen(plane, view, size, lps);
+  return x < 8 || y < 8 || x > size.width - 8 || y > size.height - 8;
+}
+
+/** The view moved so that a point is in its middle; depth does not matter to a view. */
+export function centredOn(view: PaneView, lps: Vec3): PaneView {
+  return { ...view, centre: add(lps, [0, 0, 0]) };
+}

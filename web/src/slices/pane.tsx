@@ -1,0 +1,69 @@
+// One slice pane: the picture, its overlay, and the texts around it.
+import type { JSX } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { Icon } from '../ui/icons';
+import { Gestures } from './gestures';
+import type { Orientation } from './geometry';
+import type { Stage } from './stage';
+import './slices.css';
+
+export const paneNames: Record<Orientation, string> = { axial: 'Axial', coronal: 'Coronal', sagittal: 'Sagittal' };
+
+interface SlicePaneProps {
+  stage: Stage;
+  orientation: Orientation;
+  large: boolean;
+  onLarge: () => void;
+  onGestures: (orientation: Orientation, gestures: Gestures) => void;
+}
+
+export function SlicePane({ stage, orientation, large, onLarge, onGestures }: SlicePaneProps): JSX.Element {
+  const box = useRef<HTMLDivElement>(null);
+  const host = useRef<HTMLDivElement>(null);
+  const overlay = useRef<HTMLCanvasElement>(null);
+  const texts = useRef<Record<string, HTMLElement | null>>({});
+  const gestures = useRef<Gestures | null>(null);
+  const text = (name: string) => (element: HTMLElement | null) => { texts.current[name] = element; };
+
+  useEffect(() => {
+    const t = texts.current as Record<string, HTMLElement>;
+    stage.attach(orientation, {
+      host: host.current as HTMLDivElement,
+      overlay: overlay.current as HTMLCanvasElement,
+      slice: t['slice'], place: t['place'], value: t['value'],
+      edges: { left: t['left'], right: t['right'], top: t['top'], bottom: t['bottom'] },
+    });
+    gestures.current = new Gestures(stage, orientation, box.current as HTMLDivElement);
+    onGestures(orientation, gestures.current);
+  }, []);
+
+  const step = (event: KeyboardEvent) => {
+    const steps = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10 }[event.key];
+    if (steps === undefined) return;
+    event.preventDefault();
+    gestures.current?.scroll(steps);
+  };
+
+  return (
+    <section class={`pane pane-${orientation}`} data-pane={orientation} aria-label={`${paneNames[orientation]} slices`}>
+      <div class="pane-picture" ref={host} />
+      <canvas class="pane-overlay" ref={overlay} aria-hidden="true" />
+      <div class="pane-touch" ref={box} tabIndex={0} role="img" aria-label={`${paneNames[orientation]} picture. Arrow keys go through the slices.`}
+        onDblClick={onLarge} onKeyDown={step} />
+      <div class="pane-head">
+        <span class="pane-name"><i class="swatch" />{paneNames[orientation]}</span>
+        <span class="pane-slice" ref={text('slice')} data-testid={`${orientation}-slice`} />
+        <span class="pane-place" ref={text('place')} />
+      </div>
+      <span class="pane-value" ref={text('value')} data-testid={`${orientation}-value`} />
+      <span class="edge edge-left" ref={text('left')} />
+      <span class="edge edge-right" ref={text('right')} />
+      <span class="edge edge-top" ref={text('top')} />
+      <span class="edge edge-bottom" ref={text('bottom')} />
+      <button type="button" class="pane-max" onClick={onLarge} aria-pressed={large}
+        aria-label={large ? `Show all panes` : `Enlarge ${paneNames[orientation].toLowerCase()}`}>
+        <Icon name={large ? 'min' : 'max'} size={15} />
+      </button>
+    </section>
+  );
+}

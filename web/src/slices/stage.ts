@@ -1,0 +1,271 @@
+// The three panes together: takes state and pointer moves, tells the renderer where to look, draws overlays. Everything
+// is drawn at most once per frame, and only the panes that changed.
+import { effect } from '@preact/signals';
+import { figure } from '../ui/format';
+import {
+  fitView, letters, opposite, orientations, planeOf, sliceAt, snapped, toPatient, type Orientation, type PaneView, type Plane,
+  type Size, type Vec3,
+} from './geometry';
+import { centredOn, drawCrosshair, drawScaleBar, isOutOfSight, LabelPainter } from './overlay';
+import type { SliceRenderer } from './renderer';
+import type { ViewState } from './state';
+import { ViewVolume } from './volume';
+
+/** The elements of one pane; texts are written straight into them, many times a second. */
+export interface PaneElements {
+  host: HTMLDivElement;
+  overlay: HTMLCanvasElement;
+  slice: HTMLElement;
+  place: HTMLElement;
+  value: HTMLElement;
+  edges: Record<'left' | 'right' | 'top' | 'bottom', HTMLElement>;
+}
+
+interface Pane {
+  elements: PaneElements;
+  painter: LabelPainter;
+  size: Size;
+  hover: [number, number] | null;
+}
+
+export class Stage {
+  private readonly panes = new Map<Orientation, Pane>();
+  private readonly dirty = new Set<Orientation>();
+  private renderer: SliceRenderer | null = null;
+  private shown: ViewVolume | null = null;
+  private ready = false;
+  private uploading: ViewVolume | null = null;
+  private frame = 0;
+  private closed = false;
+  private readonly ends: (() => void)[] = [];
+  /** Called once when the first picture of a volume is on the screen. */
+  onFirstPicture: () => void = () => undefined;
+
+  constructor(readonly state: ViewState) {}
+
+  attach(orientation: Orientation, elements: PaneElements): void {
+    const size = { width: elements.host.clientWidth, height: elements.host.clientHeight };
+    this.panes.set(orientation, { elements, painter: new LabelPainter(), size, hover: null });
+  }
+
+  /** Starts when all panes are attached. */
+  async start(): Promise<void> {
+    const { SliceRenderer } = await import('./renderer');
+    const renderer = await SliceRenderer.create();
+    if (this.closed) {
+      renderer.destroy();
+      return;
+    }
+    this.renderer = renderer;
+    for (const [orientation, pane] of this.panes) renderer.addPane(orientation, pane.elements.host);
+    const resized = new ResizeObserver(() => this.resize());
+    for (const pane of this.panes.values()) resized.observe(pane.elements.host);
+    this.ends.push(() => resized.disconnect(), ...this.watch());
+  }
+
+  private watch(): (() => void)[] {
+    const { state } = this;
+    return [
+      effect(() => void this.show(state.volume.value)),
+      effect(() => {
+        this.renderer?.setWindow(state.window.value);
+        this.redraw();
+      }),
+      effect(() => {
+        const volume = state.volume.value;
+        const cursor = state.cursor.value;
+        if (!volume) return;
+        volume.lookAt(sliceAt(volume.grid, { ...planeOf(volume.grid, 'axial'), axis: 2 }, cursor));
+        this.keepInSight(cursor);
+        this.redraw();
+      }),
+      effect(() => {
+        void [state.views.value, state.crosshair.value, state.overlayOpacity.value, state.layers.value];
+        this.redraw();
+      }),
+      effect(() => {
+        void state.fits.value;
+        this.fit();
+      }),
+    ];
+  }
+
+  private async show(volume: ViewVolume | null): Promise<void> {
+    if (!this.renderer || volume === this.shown) return;
+    this.shown = volume;
+    this.ready = false;
+    if (volume?.detail.some((d) => d > 0)) await this.upload(volume);
+  }
+
+  private async upload(volume: ViewVolume): Promise<void> {
+    if (!this.renderer || this.uploading === volume) return;
+    this.uploading = volume;
+    await this.renderer.setVolume(volume, this.state.window.peek());
+    if (this.shown !== volume || this.closed) return;
+    this.uploading = null;
+    this.ready = true;
+    this.renderer.setWindow(this.state.window.peek());
+    // Parts that came while the textures were made are sent with everything else, once.
+    this.renderer.slicesChanged(0, volume.grid.dim[2]);
+    if (Object.keys(this.state.views.peek()).length === 0) this.fit();
+    this.redraw();
+    requestAnimationFrame(() => this.onFirstPicture());
+  }
+
+  /** Voxels of the volume or of a layer arrived. */
+  slicesArrived(volume: ViewVolume, k0: number, k1: number): void {
+    if (volume !== this.shown) {
+      for (const pane of this.panes.values()) pane.painter.version++;
+      this.redraw();
+      return;
+    }
+    if (!this.ready) {
+      void this.upload(volume);
+      return;
+    }
+    this.renderer?.slicesChanged(k0, k1);
+    this.redraw();
+  }
+
+  planes(): Plane[] {
+    const volume = this.state.volume.peek();
+    return volume ? orientations.map((o) => planeOf(volume.grid, o)) : [];
+  }
+
+  private plane(orientation: Orientation): Plane | null {
+    const volume = this.state.volume.peek();
+    return volume ? planeOf(volume.grid, orientation) : null;
+  }
+
+  view(orientation: Orientation): PaneView | null {
+    return this.state.views.peek()[orientation] ?? null;
+  }
+
+  size(orientation: Orientation): Size {
+    return this.panes.get(orientation)?.size ?? { width: 1, height: 1 };
+  }
+
+  private fit(): void {
+    const volume = this.state.volume.peek();
+    if (!volume) return;
+    const views: Partial<Record<Orientation, PaneView>> = {};
+    for (const [orientation, pane] of this.panes) {
+      if (pane.size.width > 1) views[orientation] = fitView(volume.grid, planeOf(volume.grid, orientation), pane.size);
+    }
+    // All panes at one scale, the smallest that shows everything: lengths compare across them.
+    const mmPerPx = Math.max(...Object.values(views).map((view) => view.mmPerPx));
+    for (const view of Object.values(views)) view.mmPerPx = mmPerPx;
+    this.state.views.value = views;
+  }
+
+  private keepInSight(cursor: Vec3): void {
+    const views = { ...this.state.views.peek() };
+    let moved = false;
+    for (const [orientation, pane] of this.panes) {
+      const plane = this.plane(orientation);
+      const view = views[orientation];
+      if (!plane || !view || pane.size.width < 2 || !isOutOfSight(plane, view, pane.size, cursor)) continue;
+      views[orientation] = centredOn(view, cursor);
+      moved = true;
+    }
+    if (moved) this.state.views.value = views;
+  }
+
+  private resize(): void {
+    let grown = false;
+    for (const pane of this.panes.values()) {
+      const { clientWidth: width, clientHeight: height } = pane.elements.host;
+      if (width === pane.size.width && height === pane.size.height) continue;
+      if (pane.size.width < 2 && width > 2) grown = true;
+      pane.size = { width, height };
+    }
+    this.renderer?.resize();
+    const missing = [...this.panes.keys()].some((o) => this.size(o).width > 1 && !this.state.views.peek()[o]);
+    if (grown && missing && this.state.volume.peek()) this.fit();
+    this.redraw();
+  }
+
+  redraw(only?: Orientation): void {
+    for (const orientation of only ? [only] : this.panes.keys()) this.dirty.add(orientation);
+    if (this.frame || this.closed) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      const todo = [...this.dirty];
+      this.dirty.clear();
+      for (const orientation of todo) this.draw(orientation);
+    });
+  }
+
+  private draw(orientation: Orientation): void {
+    const pane = this.panes.get(orientation);
+    const volume = this.state.volume.peek();
+    const view = this.view(orientation);
+    if (!pane || !volume || !view || pane.size.width < 2) return;
+    const plane = planeOf(volume.grid, orientation);
+    const focus = snapped(volume.grid, plane, this.state.cursor.peek());
+    if (this.ready) {
+      this.renderer?.setCamera(orientation, plane, view, pane.size, focus);
+      this.renderer?.render(orientation);
+    }
+    this.drawOverlay(pane, plane, view, focus);
+    this.writeTexts(pane, plane, view, volume, focus);
+  }
+
+  private drawOverlay(pane: Pane, plane: Plane, view: PaneView, focus: Vec3): void {
+    const { overlay } = pane.elements;
+    const scale = devicePixelRatio || 1;
+    const [width, height] = [Math.round(pane.size.width * scale), Math.round(pane.size.height * scale)];
+    if (overlay.width !== width || overlay.height !== height) {
+      overlay.width = width;
+      overlay.height = height;
+    }
+    const context = overlay.getContext('2d');
+    if (!context) return;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, width, height);
+    context.scale(scale, scale);
+    const { state } = this;
+    pane.painter.draw(context, state.layers.peek(), plane, view, pane.size, focus, state.overlayOpacity.peek());
+    if (state.crosshair.peek()) drawCrosshair(context, this.planes(), plane, view, pane.size, state.cursor.peek());
+    drawScaleBar(context, view, pane.size);
+  }
+
+  private writeTexts(pane: Pane, plane: Plane, view: PaneView, volume: ViewVolume, focus: Vec3): void {
+    const { elements } = pane;
+    const slice = sliceAt(volume.grid, plane, focus);
+    const along = plane.orientation === 'axial' ? 2 : plane.orientation === 'coronal' ? 1 : 0;
+    const letter = [['L', 'R'], ['P', 'A'], ['S', 'I']][along][focus[along] < 0 ? 1 : 0];
+    elements.slice.textContent = `${slice + 1} / ${volume.grid.dim[plane.axis]}`;
+    elements.place.textContent = `${letter} ${figure(Math.abs(focus[along]))} mm`;
+    elements.edges.right.textContent = letters(plane.right);
+    elements.edges.left.textContent = letters(opposite(plane.right));
+    elements.edges.bottom.textContent = letters(plane.down);
+    elements.edges.top.textContent = letters(opposite(plane.down));
+    const at = pane.hover ? toPatient(plane, view, pane.size, pane.hover, focus) : this.state.cursor.peek();
+    const found = volume.valueAt(at);
+    elements.value.textContent = found === null ? '' : this.valueText(found.value, found.exact);
+  }
+
+  private valueText(value: number, exact: boolean): string {
+    const number = Number.isInteger(value) ? figure(value, 0) : figure(value, 2);
+    return `${exact ? '' : '≈ '}${number}${this.state.units.peek() === 'HU' ? ' HU' : ''}`;
+  }
+
+  hover(orientation: Orientation, px: [number, number] | null): void {
+    const pane = this.panes.get(orientation);
+    if (!pane) return;
+    pane.hover = px;
+    const volume = this.state.volume.peek();
+    const view = this.view(orientation);
+    const plane = this.plane(orientation);
+    if (volume && view && plane) this.writeTexts(pane, plane, view, volume, snapped(volume.grid, plane, this.state.cursor.peek()));
+  }
+
+  close(): void {
+    this.closed = true;
+    cancelAnimationFrame(this.frame);
+    for (const end of this.ends) end();
+    this.renderer?.destroy();
+    this.renderer = null;
+  }
+}

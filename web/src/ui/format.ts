@@ -1,0 +1,95 @@
+// How values are written for people.
+import type { Job } from '../api/types';
+
+/** DICOM person name `Family^Given^Middle^Prefix^Suffix`, first of its `=` groups, as `Family, Given Middle`. */
+export function personName(pn: string): string {
+  const [family = '', given = '', middle = '', prefix = ''] = (pn.split('=')[0] ?? '').split('^').map((s) => s.trim());
+  const first = [prefix, given, middle].filter(Boolean).join(' ');
+  return [family, first].filter(Boolean).join(', ') || 'No name';
+}
+
+/** DICOM date YYYYMMDD as YYYY-MM-DD; what is not one stays as it came. */
+export function dicomDate(da: string): string {
+  return /^\d{8}$/.test(da) ? `${da.slice(0, 4)}-${da.slice(4, 6)}-${da.slice(6)}` : da;
+}
+
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'narrow' });
+
+export function ago(iso: string, now = Date.now()): string {
+  const seconds = (Date.parse(iso) - now) / 1000;
+  if (!Number.isFinite(seconds)) return '';
+  const size = Math.abs(seconds);
+  if (size < 50) return 'just now';
+  if (size < 3000) return relative.format(Math.round(seconds / 60), 'minute');
+  if (size < 80000) return relative.format(Math.round(seconds / 3600), 'hour');
+  if (size < 20 * 86400) return relative.format(Math.round(seconds / 86400), 'day');
+  return iso.slice(0, 10);
+}
+
+export function dateTime(iso: string | null | undefined): string {
+  if (!iso) return '';
+  const date = new Date(iso);
+  return Number.isNaN(date.getTime()) ? iso : date.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+}
+
+export function bytes(n: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = n;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 || value >= 100 ? value.toFixed(0) : value.toFixed(1)} ${units[unit]}`;
+}
+
+export const count = (n: number, one: string, many = `${one}s`): string => `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
+
+export const percent = (fraction: number): string => `${Math.round(Math.min(1, Math.max(0, fraction)) * 100)} %`;
+
+const jobNames: Record<string, string> = {
+  import: 'Read the series',
+  view: 'Prepare the slices',
+  'segment.bone': 'Find bone',
+  mesh: 'Build surfaces',
+};
+
+export const jobName = (kind: string): string => jobNames[kind] ?? kind;
+
+const failures: Record<string, string> = {
+  no_bone: 'No bone was found in this scan.',
+  out_of_memory: 'The job needed more memory than it may use.',
+  timeout: 'The job took longer than it may take.',
+  crashed: 'The job stopped unexpectedly.',
+  worker_lost: 'The worker that ran the job went away.',
+  lease_expired: 'The worker that ran the job went away.',
+  no_volume: 'No volume can be made from this series.',
+  mirrored: 'The series is mirrored and was refused.',
+  missing_slices: 'Slices of the series are missing.',
+};
+
+/** Why a job did not finish, in words: ours for the known codes, then what the job itself said. */
+export function jobFailure(job: Job): string {
+  if (!job.error) return '';
+  const known = failures[job.error.code];
+  if (!known) return job.error.detail || job.error.code;
+  return job.error.detail && job.error.detail !== known ? `${known} ${job.error.detail}` : known;
+}
+
+const corrections: Record<string, string> = {
+  gantry_tilt_sheared: 'Gantry tilt corrected',
+  resampled_spacing: 'Uneven slice spacing resampled',
+  duplicate_slices: 'Duplicate slices left out',
+  missing_slices: 'Slices are missing',
+  split_acquisitions: 'Two acquisitions split apart',
+  localizer_set_aside: 'Localizer set aside',
+  padding_replaced: 'Padding replaced',
+};
+
+export const correctionName = (code: string): string =>
+  corrections[code] ?? code.replace(/_/g, ' ').replace(/^./, (c) => c.toUpperCase());
+
+/** A minus sign, not a hyphen, and a fixed number of decimals: columns of figures line up. */
+export function figure(value: number, decimals = 1): string {
+  return value.toFixed(decimals).replace('-', '−');
+}
