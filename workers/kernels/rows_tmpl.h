@@ -175,28 +175,37 @@ static void paint_u8(const uint64_t *bits, int64_t n, uint8_t value, uint8_t *ro
     }
 }
 
-// Sixteen lanes, which the compiler cuts to what the instruction set has; two of them stay in registers.
-typedef float fir_lanes __attribute__((vector_size(64), aligned(4), may_alias));
-#define FIR_BLOCK 32
-
-static inline fir_lanes fir_at(const float *row)
-{
-    return *(const fir_lanes *)(const void *)row;
-}
+// Vectors as wide as the instruction set's; four of them stay in registers.
+#if defined(__AVX512F__)
+#define FIR_LANES 16
+#elif defined(__AVX__)
+#define FIR_LANES 8
+#else
+#define FIR_LANES 4
+#endif
+typedef float fir_lanes __attribute__((vector_size(4 * FIR_LANES), aligned(4), may_alias));
+#define FIR_BLOCK       (4 * FIR_LANES)
+#define FIR_AT(row, n)  (*(const fir_lanes *)(const void *)((row) + (n) * FIR_LANES))
+#define FIR_PUT(row, n) (*(fir_lanes *)(void *)((row) + (n) * FIR_LANES))
 
 static void fir_f32(const float *const *rows, const float *weights, int radius, int64_t n, float *out)
 {
     int64_t start = 0;
     for (; start + FIR_BLOCK <= n; start += FIR_BLOCK) {
         const float *middle = rows[radius] + start;
-        fir_lanes a = weights[0] * fir_at(middle), b = weights[0] * fir_at(middle + 16);
+        fir_lanes a = weights[0] * FIR_AT(middle, 0), b = weights[0] * FIR_AT(middle, 1);
+        fir_lanes c = weights[0] * FIR_AT(middle, 2), d = weights[0] * FIR_AT(middle, 3);
         for (int t = 1; t <= radius; t++) {
             const float *before = rows[radius - t] + start, *after = rows[radius + t] + start;
-            a += weights[t] * (fir_at(before) + fir_at(after));
-            b += weights[t] * (fir_at(before + 16) + fir_at(after + 16));
+            a += weights[t] * (FIR_AT(before, 0) + FIR_AT(after, 0));
+            b += weights[t] * (FIR_AT(before, 1) + FIR_AT(after, 1));
+            c += weights[t] * (FIR_AT(before, 2) + FIR_AT(after, 2));
+            d += weights[t] * (FIR_AT(before, 3) + FIR_AT(after, 3));
         }
-        *(fir_lanes *)(void *)(out + start) = a;
-        *(fir_lanes *)(void *)(out + start + 16) = b;
+        FIR_PUT(out + start, 0) = a;
+        FIR_PUT(out + start, 1) = b;
+        FIR_PUT(out + start, 2) = c;
+        FIR_PUT(out + start, 3) = d;
     }
     for (int64_t i = start; i < n; i++) {
         float one = weights[0] * rows[radius][i];
