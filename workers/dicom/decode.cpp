@@ -85,16 +85,16 @@ void widen(const uint8_t *from, size_t count, uint16_t *to)
         to[i] = from[i];
 }
 
-enum kf_status decode_native(const kf_dicom &d, const struct kf_dicom_image &image, const kf_dicom_span &span, uint16_t *to,
+enum kf_status decode_native(const kf_dicom &d, const kf_dicom_bytes &bytes, const struct kf_dicom_image &image, const kf_dicom_span &span, uint16_t *to,
                              struct kf_error *err)
 {
     size_t count = static_cast<size_t>(image.rows) * static_cast<size_t>(image.columns);
-    size_t bytes = count * static_cast<size_t>(image.bits_allocated) / 8;
+    size_t size = count * static_cast<size_t>(image.bits_allocated) / 8;
     bool big = d.scan.encoding == KF_DICOM_EXPLICIT_BE;
-    if (span.length < bytes)
+    if (span.length < size)
         return kf_error_set(err, KF_INVALID, "truncated", "Pixel Data is shorter than its frames");
-    uint8_t *raw = reinterpret_cast<uint8_t *>(to) + (2 * count - bytes);
-    enum kf_status status = kf_dicom_read_at(&d.scan.pixels, static_cast<int64_t>(span.offset), raw, bytes, err);
+    uint8_t *raw = reinterpret_cast<uint8_t *>(to) + (2 * count - size);
+    enum kf_status status = kf_dicom_read_at(&bytes, static_cast<int64_t>(span.offset), raw, size, err);
     if (status != KF_OK)
         return status;
     if (image.bits_allocated == 8) {
@@ -111,12 +111,12 @@ enum kf_status decode_native(const kf_dicom &d, const struct kf_dicom_image &ima
 }
 
 // The payloads of the items in a span.
-enum kf_status read_items(const kf_dicom &d, const kf_dicom_span &span, std::vector<std::vector<Uint8>> &items,
+enum kf_status read_items(const kf_dicom_bytes &bytes, const kf_dicom_span &span, std::vector<std::vector<Uint8>> &items,
                           struct kf_error *err)
 {
     std::vector<Uint8> all(span.length);
     enum kf_status status =
-        kf_dicom_read_at(&d.scan.pixels, static_cast<int64_t>(span.offset), all.data(), all.size(), err);
+        kf_dicom_read_at(&bytes, static_cast<int64_t>(span.offset), all.data(), all.size(), err);
     for (size_t at = 0; status == KF_OK && at < all.size();) {
         if (all.size() - at < 8)
             return bad_pixels(err, "a fragment is cut off");
@@ -145,11 +145,11 @@ void describe(const struct kf_dicom_image &image, DcmDataset &frame)
     frame.putAndInsertString(DCM_SOPInstanceUID, "1.2.3");
 }
 
-enum kf_status decode_dcmtk(const kf_dicom &d, const struct kf_dicom_image &image, const kf_dicom_span &span, uint16_t *to,
+enum kf_status decode_dcmtk(const kf_dicom &d, const kf_dicom_bytes &from, const struct kf_dicom_image &image, const kf_dicom_span &span, uint16_t *to,
                             struct kf_error *err)
 {
     std::vector<std::vector<Uint8>> items;
-    enum kf_status status = read_items(d, span, items, err);
+    enum kf_status status = read_items(from, span, items, err);
     if (status != KF_OK)
         return status;
     DcmDataset frame;
@@ -187,11 +187,11 @@ enum kf_status decode_dcmtk(const kf_dicom &d, const struct kf_dicom_image &imag
     return KF_OK;
 }
 
-enum kf_status decode_j2k(const kf_dicom &d, const struct kf_dicom_image &image, const kf_dicom_span &span, uint16_t *to,
+enum kf_status decode_j2k(const kf_dicom_bytes &from, const struct kf_dicom_image &image, const kf_dicom_span &span, uint16_t *to,
                           struct kf_error *err)
 {
     std::vector<std::vector<Uint8>> items;
-    enum kf_status status = read_items(d, span, items, err);
+    enum kf_status status = read_items(from, span, items, err);
     if (status != KF_OK)
         return status;
     if (items.empty())
@@ -215,7 +215,7 @@ extern "C" enum kf_status kf_dicom_can_decode(const char *transfer_syntax, struc
     return KF_OK;
 }
 
-extern "C" enum kf_status kf_dicom_decode(const struct kf_dicom *dicom, const struct kf_dicom_image *image,
+extern "C" enum kf_status kf_dicom_decode(const struct kf_dicom *dicom, int fd, const struct kf_dicom_image *image,
                                           const struct kf_dicom_span *span, uint16_t *to, struct kf_error *err)
 {
     enum kf_status status = kf_dicom_can_decode(dicom->scan.transfer_syntax, err);
@@ -223,11 +223,13 @@ extern "C" enum kf_status kf_dicom_decode(const struct kf_dicom *dicom, const st
         return status;
     return kerf::guarded(err, [&]() -> enum kf_status {
         Way way = find_syntax(dicom->scan.transfer_syntax)->way;
+        kf_dicom_bytes bytes = dicom->scan.pixels;
+        bytes.fd = fd;
         if (!dicom->scan.layout.encapsulated) // some writers say a compressed syntax over native pixels
-            return decode_native(*dicom, *image, *span, to, err);
+            return decode_native(*dicom, bytes, *image, *span, to, err);
         if (way == Way::Native)
             return bad_pixels(err, "encapsulated pixels under an uncompressed transfer syntax");
-        return way == Way::J2k ? decode_j2k(*dicom, *image, *span, to, err)
-                               : decode_dcmtk(*dicom, *image, *span, to, err);
+        return way == Way::J2k ? decode_j2k(bytes, *image, *span, to, err)
+                               : decode_dcmtk(*dicom, bytes, *image, *span, to, err);
     });
 }

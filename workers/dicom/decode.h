@@ -19,9 +19,11 @@ KF_MUST_USE enum kf_status kf_dicom_frames_inside(const struct kf_dicom *dicom, 
 
 // Writes rows × columns stored values to `to`: each in 16 bits, bits above the stored ones cleared or filled with the
 // sign (read as int16_t when image->is_signed, else as uint16_t). Native pixels are read straight into `to`.
+// fd is the file again (it may have been closed since kf_dicom_open); ignored for memory and deflated datasets. Several
+// threads may decode frames of one instance at once.
 // Codes: as kf_dicom_can_decode; KF_INVALID "bad_pixels" (the coded frame is damaged), "frame_mismatch" (the coded frame
 // has other dimensions or components than the header says), "truncated".
-KF_MUST_USE enum kf_status kf_dicom_decode(const struct kf_dicom *dicom, const struct kf_dicom_image *image,
+KF_MUST_USE enum kf_status kf_dicom_decode(const struct kf_dicom *dicom, int fd, const struct kf_dicom_image *image,
                                            const struct kf_dicom_span *span, uint16_t *to, struct kf_error *err);
 
 // One JPEG 2000 codestream or JP2 file (OpenJPEG) of one component: columns × rows values of at most 16 bits.

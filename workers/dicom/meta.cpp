@@ -188,6 +188,8 @@ extern "C" enum kf_status kf_dicom_init(struct kf_error *err)
             DJDecoderRegistration::registerCodecs(EDC_never);
             DJLSDecoderRegistration::registerCodecs();
             DcmRLEDecoderRegistration::registerCodecs();
+            // Gateways write standard attributes as UN (PS3.5 section 6.2.2); the dictionary knows better.
+            dcmEnableUnknownVRConversion.set(OFTrue);
         });
         if (!dcmDataDict.isDictionaryLoaded())
             return kf_error_set(err, KF_INTERNAL, "no_dictionary", "the DICOM data dictionary could not be loaded");
@@ -272,11 +274,11 @@ enum kf_status read_identity(kf_dicom &d, struct kf_error *err)
     for (const auto &field : fields)
         *field.to = keep_text(d, field.tag);
     id.transfer_syntax = d.scan.transfer_syntax;
+    if (kerf::find(d.dataset, KF_TAG(0x0004, 0x1130)) || kerf::find(d.dataset, KF_TAG(0x0004, 0x1212)))
+        return kf_error_set(err, KF_INVALID, "dicomdir", "a DICOMDIR is a table of contents, not an instance");
     id.has_series_number = keep_integer(d, KF_TAG(0x0020, 0x0011), id.series_number);
     id.has_instance_number = keep_integer(d, KF_TAG(0x0020, 0x0013), id.instance_number);
     enum kf_status status = check_uid(id.sop_class, "no_sop_class_uid", "SOP Class UID", err);
-    if (status == KF_OK && strncmp(id.sop_class, "1.2.840.10008.1.3.10", 20) == 0)
-        return kf_error_set(err, KF_INVALID, "dicomdir", "a DICOMDIR is a table of contents, not an instance");
     if (status == KF_OK)
         status = check_uid(id.sop_uid, "no_sop_instance_uid", "SOP Instance UID", err);
     if (status == KF_OK)
@@ -368,6 +370,19 @@ extern "C" void kf_dicom_free(struct kf_dicom *dicom)
         return;
     kf_dicom_scan_release(&dicom->scan);
     delete dicom;
+}
+
+extern "C" void kf_dicom_forget(struct kf_dicom *dicom)
+{
+    try {
+        (void)dicom->dataset.clear();
+    } catch (...) {
+        return; // nothing was freed, nothing is lost
+    }
+    kf_str_release(&dicom->scan.header);
+    free(dicom->scan.skipped);
+    dicom->scan.skipped = nullptr;
+    dicom->scan.skipped_count = 0;
 }
 
 extern "C" const struct kf_dicom_identity *kf_dicom_identity(const struct kf_dicom *dicom)

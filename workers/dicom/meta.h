@@ -46,6 +46,10 @@ KF_MUST_USE enum kf_status kf_dicom_open_memory(const void *bytes, size_t length
                                                 struct kf_dicom **out, struct kf_error *err);
 void kf_dicom_free(struct kf_dicom *dicom);
 
+// Gives back the memory of the attributes. Afterwards only identity, layout, decoding, hash and free work; the
+// descriptor given to kf_dicom_open may be closed.
+void kf_dicom_forget(struct kf_dicom *dicom);
+
 // Who it is. All texts are UTF-8, trimmed, borrowed from the instance, "" when absent. Text holds patient data: never
 // log it. UIDs have been checked (PS3.5 section 9.1: digits and dots, at most 64).
 struct kf_dicom_identity {

@@ -1,0 +1,326 @@
+#include "workers/dicom/assemble.h"
+
+#include "server/base/str.h"
+#include "workers/io/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// ---- instances ----
+
+// Faults of the instance stay with it; faults of the machine are the caller's.
+static enum kf_status settle(struct kf_instance *instance, enum kf_status status, const struct kf_error *why,
+                             struct kf_error *err)
+{
+    if (status == KF_OK || !kf_status_retryable(status)) {
+        if (status != KF_OK)
+            instance->problem = *why;
+        return KF_OK;
+    }
+    if (err)
+        *err = *why;
+    return status;
+}
+
+static void read_window(struct kf_instance *instance)
+{
+    double centre, width;
+    if (kf_dicom_numbers(instance->dicom, KF_TAG(0x0028, 0x1050), &centre, 1) < 1 ||
+        kf_dicom_numbers(instance->dicom, KF_TAG(0x0028, 0x1051), &width, 1) < 1 || width < 1)
+        return;
+    instance->has_window = 1;
+    instance->window_centre = centre;
+    instance->window_width = width;
+}
+
+static enum kf_status read_image(struct kf_instance *instance, struct kf_error *why)
+{
+    int64_t count;
+    enum kf_status status = kf_dicom_image(instance->dicom, &instance->image, why);
+    if (status == KF_OK)
+        status = kf_dicom_can_decode(kf_dicom_identity(instance->dicom)->transfer_syntax, why);
+    if (status == KF_OK)
+        status = kf_dicom_frames_inside(instance->dicom, &instance->spans, &count, why);
+    if (status != KF_OK)
+        return status;
+    if (count != instance->image.frames)
+        return kf_error_set(why, KF_INVALID, "frame_count", "%lld frames of %d were found", (long long)count,
+                            instance->image.frames);
+    instance->frames = calloc((size_t)count, sizeof *instance->frames);
+    if (!instance->frames)
+        return kf_error_set(why, KF_NOMEM, NULL, "no memory for the frames of an instance");
+    read_window(instance);
+    return kf_dicom_frame_places(instance->dicom, instance->frames, instance->image.frames, why);
+}
+
+enum kf_status kf_instance_open(struct kf_instance *instance, struct kf_error *err)
+{
+    struct kf_error why = {0};
+    int fd = open(instance->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return kf_error_errno(err, errno, "opening a DICOM instance");
+    enum kf_status status = kf_dicom_open(fd, instance->offset, instance->length, NULL, &instance->dicom, &why);
+    if (status == KF_OK) {
+        kf_str_copy(instance->set_aside, sizeof instance->set_aside, kf_dicom_set_aside(instance->dicom));
+        if (!instance->set_aside[0])
+            status = read_image(instance, &why);
+        kf_dicom_forget(instance->dicom);
+    }
+    close(fd);
+    return settle(instance, status, &why, err);
+}
+
+void kf_instance_release(struct kf_instance *instance)
+{
+    kf_dicom_free(instance->dicom);
+    free(instance->spans);
+    free(instance->frames);
+    *instance = (struct kf_instance){0};
+}
+
+enum kf_status kf_instance_decode(const struct kf_instance *instance, int frame, uint16_t *to, struct kf_error *err)
+{
+    int fd = open(instance->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return kf_error_errno(err, errno, "opening a DICOM instance");
+    enum kf_status status =
+        kf_dicom_decode(instance->dicom, fd, &instance->image, &instance->spans[frame], to, err);
+    close(fd);
+    return status;
+}
+
+// ---- pixels ----
+
+struct reading {
+    const struct kf_instance *instances;
+    const struct kf_slice *slices;
+    const struct kf_stack *stack;
+    struct kf_volume *out;
+    int64_t plane; // voxels of one slice
+    double lowest, highest;
+    int has_padding;
+    double padding;
+    int inexact;  // a value does not fit int16 exactly
+    int failed;   // first slice that failed + 1
+    struct kf_error error;
+};
+
+struct span_of_values {
+    int lowest, highest; // stored, without padding; lowest > highest: nothing but padding
+    int padding;         // how many
+};
+
+// A loop without branches for the compiler to vectorise; padding is looked at only where there is any.
+static struct span_of_values range_signed(const int16_t *v, int64_t n)
+{
+    int16_t low = INT16_MAX, high = INT16_MIN;
+    for (int64_t i = 0; i < n; i++) {
+        low = v[i] < low ? v[i] : low;
+        high = v[i] > high ? v[i] : high;
+    }
+    return (struct span_of_values){low, high, 0};
+}
+
+static struct span_of_values range_unsigned(const uint16_t *v, int64_t n)
+{
+    uint16_t low = UINT16_MAX, high = 0;
+    for (int64_t i = 0; i < n; i++) {
+        low = v[i] < low ? v[i] : low;
+        high = v[i] > high ? v[i] : high;
+    }
+    return (struct span_of_values){low, high, 0};
+}
+
+static int stored(const struct kf_dicom_image *image, uint16_t v)
+{
+    return image->is_signed ? (int16_t)v : v;
+}
+
+static struct span_of_values range_of(const struct kf_dicom_image *image, const uint16_t *v, int64_t n)
+{
+    struct span_of_values all = image->is_signed ? range_signed((const int16_t *)v, n) : range_unsigned(v, n);
+    if (!image->has_padding || all.highest < image->padding_low || all.lowest > image->padding_high)
+        return all;
+    struct span_of_values r = {INT32_MAX, INT32_MIN, 0};
+    for (int64_t i = 0; i < n; i++) {
+        int x = stored(image, v[i]);
+        if (x >= image->padding_low && x <= image->padding_high) {
+            r.padding++;
+            continue;
+        }
+        r.lowest = x < r.lowest ? x : r.lowest;
+        r.highest = x > r.highest ? x : r.highest;
+    }
+    return r;
+}
+
+static int fits_int16(double v)
+{
+    return v >= INT16_MIN && v <= INT16_MAX;
+}
+
+// Whether slope·x + intercept is a whole number in int16 for every x that occurs, padding included.
+static int is_exact(const struct kf_dicom_image *image, const struct kf_dicom_frame *f, struct span_of_values r)
+{
+    if (f->slope != floor(f->slope) || f->intercept != floor(f->intercept) || fabs(f->slope) > 65536 ||
+        fabs(f->intercept) > 1e6)
+        return 0;
+    if (r.padding && !(fits_int16(image->padding_low * f->slope + f->intercept) &&
+                       fits_int16(image->padding_high * f->slope + f->intercept)))
+        return 0;
+    return r.lowest > r.highest || (fits_int16(r.lowest * f->slope + f->intercept) &&
+                                    fits_int16(r.highest * f->slope + f->intercept));
+}
+
+static void rescale_int16(const struct kf_dicom_image *image, const struct kf_dicom_frame *f, uint16_t *v, int64_t n)
+{
+    int slope = (int)f->slope, intercept = (int)f->intercept;
+    if (slope == 1 && intercept == 0)
+        return; // in range as checked, so that signed and unsigned agree
+    int16_t *to = (int16_t *)v;
+    if (image->is_signed)
+        for (int64_t i = 0; i < n; i++)
+            to[i] = (int16_t)((int16_t)v[i] * slope + intercept);
+    else
+        for (int64_t i = 0; i < n; i++)
+            to[i] = (int16_t)(v[i] * slope + intercept);
+}
+
+static void rescale_float(const struct kf_dicom_image *image, const struct kf_dicom_frame *f, const uint16_t *v,
+                          int64_t n, float *to)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = (float)(stored(image, v[i]) * f->slope + f->intercept);
+}
+
+static void merge_range(struct reading *r, const struct kf_dicom_image *image, const struct kf_dicom_frame *f,
+                        struct span_of_values range)
+{
+    if (range.lowest <= range.highest) {
+        double a = range.lowest * f->slope + f->intercept, b = range.highest * f->slope + f->intercept;
+        r->lowest = fmin(r->lowest, fmin(a, b));
+        r->highest = fmax(r->highest, fmax(a, b));
+    }
+    if (range.padding) {
+        r->has_padding = 1;
+        r->padding = image->padding_low * f->slope + f->intercept;
+    }
+}
+
+// Reads slice k; `room` holds one slice of stored values when the volume is float.
+static void read_slice(struct reading *r, int k, uint16_t *room)
+{
+    const struct kf_slice *slice = &r->slices[r->stack->slices[k]];
+    const struct kf_instance *instance = &r->instances[slice->instance];
+    int as_float = r->out->type == KF_VOXEL_FLOAT32;
+    uint16_t *values = as_float ? room : (uint16_t *)r->out->data + k * r->plane;
+    struct kf_error why = {0};
+    enum kf_status status = kf_instance_decode(instance, slice->frame, values, &why);
+    struct span_of_values range = {0};
+    int exact = 1;
+    if (status == KF_OK) {
+        range = range_of(&instance->image, values, r->plane);
+        if (as_float)
+            rescale_float(&instance->image, &slice->place, values, r->plane, (float *)r->out->data + k * r->plane);
+        else if ((exact = is_exact(&instance->image, &slice->place, range)))
+            rescale_int16(&instance->image, &slice->place, values, r->plane);
+    }
+#pragma omp critical(kf_stack_read)
+    {
+        if (status != KF_OK && (!r->failed || k + 1 < r->failed)) {
+            r->failed = k + 1;
+            r->error = why;
+        }
+        if (status == KF_OK)
+            merge_range(r, &instance->image, &slice->place, range);
+        if (!exact)
+            r->inexact = 1;
+    }
+}
+
+static enum kf_status read_block(struct reading *r, int from, int to, int threads)
+{
+    int no_memory = 0;
+#pragma omp parallel num_threads(threads)
+    {
+        uint16_t *room = r->out->type == KF_VOXEL_FLOAT32 ? kf_memory_take(2 * r->plane) : NULL;
+        if (r->out->type == KF_VOXEL_FLOAT32 && !room) {
+#pragma omp atomic write
+            no_memory = 1;
+        }
+#pragma omp for schedule(dynamic, 1)
+        for (int k = from; k < to; k++)
+            if (room || r->out->type != KF_VOXEL_FLOAT32)
+                read_slice(r, k, room);
+        kf_memory_release(room);
+    }
+    if (no_memory)
+        return kf_error_set(&r->error, KF_NOMEM, NULL, "no memory to decode slices");
+    if (!r->failed)
+        return KF_OK;
+    char name[64];
+    struct kf_error why = r->error;
+    kf_slice_name(&r->slices[r->stack->slices[r->failed - 1]], name);
+    return kf_error_set(&r->error, why.status, why.code, "%s: %.380s", name, why.detail);
+}
+
+static enum kf_status read_as(struct reading *r, enum kf_voxel_type type, int threads, kf_assemble_progress *progress,
+                              void *context)
+{
+    enum kf_status status = kf_volume_alloc(r->out, &r->stack->in, type, &r->error);
+    if (status != KF_OK)
+        return status;
+    r->lowest = INFINITY;
+    r->highest = -INFINITY;
+    r->inexact = 0;
+    const int block = 32;
+    for (int k = 0; k < r->stack->count && !r->inexact; k += block) {
+        int end = k + block < r->stack->count ? k + block : r->stack->count;
+        status = read_block(r, k, end, threads);
+        if (status != KF_OK)
+            break;
+        if (progress)
+            progress(context, (double)end / r->stack->count);
+    }
+    if (status != KF_OK || r->inexact)
+        kf_volume_release(r->out);
+    return status;
+}
+
+enum kf_status kf_stack_read(const struct kf_instance *instances, const struct kf_slice *slices,
+                             const struct kf_stack *stack, int threads, kf_assemble_progress *progress, void *context,
+                             struct kf_volume *out, struct kf_pixel_facts *facts, struct kf_error *err)
+{
+    struct reading r = {.instances = instances,
+                        .slices = slices,
+                        .stack = stack,
+                        .out = out,
+                        .plane = stack->in.dim[0] * stack->in.dim[1]};
+    int whole = 1;
+    *out = (struct kf_volume){0};
+    for (int k = 0; k < stack->count && whole; k++) {
+        const struct kf_dicom_frame *f = &slices[stack->slices[k]].place;
+        whole = f->slope == floor(f->slope) && f->intercept == floor(f->intercept);
+    }
+    enum kf_status status = KF_OK;
+    if (whole)
+        status = read_as(&r, KF_VOXEL_INT16, threads, progress, context);
+    if (status == KF_OK && (!whole || r.inexact))
+        status = read_as(&r, KF_VOXEL_FLOAT32, threads, progress, context);
+    if (status != KF_OK) {
+        if (err)
+            *err = r.error;
+        *facts = (struct kf_pixel_facts){0};
+        return status;
+    }
+    if (!(r.lowest <= r.highest))
+        r.lowest = r.highest = r.has_padding ? r.padding : 0;
+    *facts = (struct kf_pixel_facts){
+        .lowest = r.lowest, .highest = r.highest, .has_padding = r.has_padding, .padding = r.padding};
+    return KF_OK;
+}
