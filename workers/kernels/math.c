@@ -56,7 +56,7 @@ double kf_exp(double x)
     return value * from_bits((uint64_t)(half + 1023) << 52) * from_bits((uint64_t)(k - half + 1023) << 52);
 }
 
-double kf_log(double x)
+double kf_ln(double x)
 {
     if (x != x || x < 0)
         return not_a_number();
@@ -89,7 +89,7 @@ double kf_pow(double x, double y)
 {
     if (y == 0)
         return 1;
-    return x == 0 && y > 0 ? 0 : kf_exp(y * kf_log(x));
+    return x == 0 && y > 0 ? 0 : kf_exp(y * kf_ln(x));
 }
 
 static double sin_series(double r)

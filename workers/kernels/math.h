@@ -6,7 +6,7 @@
 #define KF_PI 3.14159265358979323846
 
 double kf_exp(double x);              // underflows to 0 below -745, infinity above 709.8
-double kf_log(double x);              // natural; -infinity at 0, NaN below
+double kf_ln(double x);               // natural; -infinity at 0, NaN below
 double kf_pow(double x, double y);    // x > 0 (0 for x = 0 and y > 0); error grows with |y log x|
 double kf_sin(double x_rad);          // |x| < 1e6; NaN beyond
 double kf_cos(double x_rad);
