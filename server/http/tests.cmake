@@ -2,3 +2,9 @@
 foreach(name IN ITEMS dispatch multipart cache static)
   kerf_test(http_${name} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/http_${name}.c DEPENDS kf_http)
 endforeach()
+
+# What tests/bench/http.sh measures beside nginx.
+if(KERF_TESTS)
+  kerf_program(http_bench_server SOURCES ${CMAKE_SOURCE_DIR}/tests/bench/http_server.c
+    DEPENDS kf_http kf_mhd kf_front kf_tls)
+endif()
