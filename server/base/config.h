@@ -5,6 +5,7 @@
 #define KERF_BASE_CONFIG_H
 
 #include "server/base/error.h"
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -18,6 +19,9 @@ const char *kf_config_text(const char *name);
 int64_t kf_config_integer(const char *name);
 double kf_config_number(const char *name);
 int kf_config_flag(const char *name);
+// The folder that a setting names, or KERF_DATA/below when it is empty. KF_INVALID when both are empty or it is too long.
+KF_MUST_USE enum kf_status kf_config_folder(const char *name, const char *below, char *to, size_t size,
+                                            struct kf_error *err);
 // Overrides (command line). Same checks.
 KF_MUST_USE enum kf_status kf_config_set(const char *name, const char *value, struct kf_error *err);
 

@@ -68,13 +68,18 @@ static enum kf_status find_program(struct daemon *d, struct kf_error *err)
 static enum kf_status set_up(struct daemon *d, struct kf_error *err)
 {
     struct kf_worker *worker = &d->worker;
+    char blobs[4096], scratch[4096];
     enum kf_status status = kf_config_load(NULL, err);
     if (!status)
         status = find_program(d, err);
     if (!status)
-        status = kf_blob_store_open(&worker->blobs, kf_config_text("KERF_BLOBS"), err);
+        status = kf_config_folder("KERF_BLOBS", "blobs", blobs, sizeof blobs, err);
     if (!status)
-        status = kf_scratch_open(&worker->scratch, kf_config_text("KERF_SCRATCH"), err);
+        status = kf_config_folder("KERF_SCRATCH", "scratch", scratch, sizeof scratch, err);
+    if (!status)
+        status = kf_blob_store_open(&worker->blobs, blobs, err);
+    if (!status)
+        status = kf_scratch_open(&worker->scratch, scratch, err);
     if (status)
         return status;
     worker->database_url = kf_config_text("KERF_DATABASE_URL");
