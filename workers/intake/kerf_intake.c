@@ -49,28 +49,29 @@ static enum kf_status read_settings(struct kf_session_settings *to, struct kf_er
         return kf_error_set(err, KF_INVALID, "setting", "KERF_DATABASE_URL is not set.");
     *to = (struct kf_session_settings){
         .database_url = kf_config_text("KERF_DATABASE_URL"),
-        .ae_title = kf_config_text("KERF_DICOM_AE_TITLE"),
+        .ae_title = kf_config_text("KERF_DICOM_AE"),
         .data = blobs,
         .database_wait_s = kf_config_number("KERF_INTAKE_DATABASE_WAIT_S"),
-        .memory_limit_bytes = kf_config_integer("KERF_INTAKE_MEMORY_MB") << 20,
+        .memory_limit_bytes = kf_config_integer("KERF_INTAKE_MEMORY_BYTES"),
         .scp.set_aside_unknown = strcmp(unknown, "set_aside") == 0,
-        .scp.object_limit = kf_config_integer("KERF_DICOM_MAX_OBJECT_MB") << 20,
-        .scp.pdu_bytes = (uint32_t)kf_config_integer("KERF_DICOM_MAX_PDU"),
+        .scp.object_limit = kf_config_integer("KERF_INTAKE_OBJECT_BYTES"),
+        .scp.pdu_bytes = (uint32_t)kf_config_integer("KERF_INTAKE_PDU_BYTES"),
     };
     return KF_OK;
 }
 
 static void read_listener_options(struct kf_listener_options *to)
 {
+    int tls_port = (int)kf_config_integer("KERF_DICOM_TLS_PORT");
     *to = (struct kf_listener_options){
-        .bind_address = kf_config_text("KERF_DICOM_BIND"),
+        .bind_address = kf_config_text("KERF_DICOM_ADDRESS"),
         .port = (int)kf_config_integer("KERF_DICOM_PORT"),
-        .tls_port = (int)kf_config_integer("KERF_DICOM_TLS_PORT"),
-        .max_associations = (int)kf_config_integer("KERF_DICOM_MAX_ASSOCIATIONS"),
-        .max_per_address = (int)kf_config_integer("KERF_DICOM_MAX_PER_ADDRESS"),
-        .negotiation_s = (int)kf_config_integer("KERF_DICOM_NEGOTIATION_S"),
-        .idle_s = (int)kf_config_integer("KERF_DICOM_IDLE_S"),
-        .association_s = (int)kf_config_integer("KERF_DICOM_ASSOCIATION_S"),
+        .tls_port = tls_port > 0 ? tls_port : -1,
+        .max_associations = (int)kf_config_integer("KERF_INTAKE_ASSOCIATIONS"),
+        .max_per_address = (int)kf_config_integer("KERF_INTAKE_PER_ADDRESS"),
+        .negotiation_s = (int)kf_config_number("KERF_INTAKE_NEGOTIATION_S"),
+        .idle_s = (int)kf_config_number("KERF_INTAKE_IDLE_S"),
+        .association_s = (int)kf_config_number("KERF_INTAKE_ASSOCIATION_S"),
         .busy_s = 120 + (int)kf_config_number("KERF_INTAKE_DATABASE_WAIT_S"),
     };
 }
@@ -78,10 +79,10 @@ static void read_listener_options(struct kf_listener_options *to)
 static enum kf_status load_tls(struct kf_scp_tls **tls, struct kf_error *err)
 {
     *tls = NULL;
-    if (kf_config_integer("KERF_DICOM_TLS_PORT") < 0)
+    if (kf_config_integer("KERF_DICOM_TLS_PORT") == 0)
         return KF_OK;
     return kf_scp_tls_new(kf_config_text("KERF_DICOM_TLS_CERT"), kf_config_text("KERF_DICOM_TLS_KEY"),
-                          kf_config_text("KERF_DICOM_TLS_CA"), kf_config_flag("KERF_DICOM_TLS_REQUIRE_CLIENT"), tls,
+                          kf_config_text("KERF_DICOM_TLS_CA"), kf_config_flag("KERF_DICOM_TLS_CLIENT"), tls,
                           err);
 }
 

@@ -1,0 +1,42 @@
+# Shared by the shell tests of kerf-intake. Run inside intake_stage (tests/service/intake_stage.c); BIN is where
+# kerf-intake lies, TOOLS where intake_series and the other helpers lie.
+set -u
+: "${BIN:?}" "${TOOLS:?}" "${KERF_DATA:?run me inside intake_stage}"
+work=$(dirname "$KERF_DATA")/work
+mkdir -p "$work"
+failures=0
+intake_pid=
+
+pass() { echo "pass $1"; }
+fail() { echo "FAIL $1: ${2:-}"; failures=$((failures + 1)); }
+# expect NAME GOT WANTED
+expect() { if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "got '$2', wanted '$3'"; fi; }
+sql() { psql -X -A -t -q -d "$KERF_STAGE_OWNER_URL" -c "$1"; }
+need() { for tool in "$@"; do command -v "$tool" >/dev/null || { echo "skip $(basename "$0" .sh): $tool is not installed"; exit 77; }; done; }
+
+# start_intake [NAME=VALUE…]: a kerf-intake on free ports; sets port, tls_port, intake_pid; its log is $work/intake.log.
+start_intake() {
+    rm -f "$work/ready.json"
+    env KERF_DICOM_PORT=0 KERF_DICOM_ADDRESS=127.0.0.1 "$@" ${WRAP:-} "$BIN/kerf-intake" --ready "$work/ready.json" 2>>"$work/intake.log" &
+    intake_pid=$!
+    for _ in $(seq 200); do [ -s "$work/ready.json" ] && break; sleep 0.05; done
+    port=$(sed -n 's/.*"port": *\([0-9-]*\).*/\1/p' "$work/ready.json" | head -1)
+    tls_port=$(sed -n 's/.*"tls_port": *\([0-9-]*\).*/\1/p' "$work/ready.json" | head -1)
+    [ -n "$port" ] || { fail start_intake "it did not come up"; tail -5 "$work/intake.log"; exit 1; }
+}
+stop_intake() {
+    [ -n "$intake_pid" ] || return 0
+    kill "$intake_pid" 2>/dev/null
+    wait "$intake_pid" 2>/dev/null
+    intake_pid=
+}
+trap stop_intake EXIT
+# A port that nobody listens on just now.
+free_port() {
+    local p
+    while p=$((20000 + RANDOM % 20000)); (exec 9<>"/dev/tcp/127.0.0.1/$p") 2>/dev/null; do :; done
+    echo $p
+}
+# A stock sender, but for Nagle's algorithm where a test is not about it.
+send() { TCP_NODELAY=1 storescu -aet TESTER -aec KERF "$@"; }
+finish() { stop_intake; [ "$failures" = 0 ]; exit $?; }

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Limits and deadlines: how many at once, how long silent, how long in all, how large.
+. "$(dirname "${BASH_SOURCE[0]}")/intake_lib.sh"
+need echoscu storescu psql
+start_intake KERF_INTAKE_ASSOCIATIONS=3 KERF_INTAKE_PER_ADDRESS=3 KERF_INTAKE_NEGOTIATION_S=2 KERF_INTAKE_IDLE_S=2 \
+    KERF_INTAKE_ASSOCIATION_S=6 KERF_INTAKE_OBJECT_BYTES=1048576
+
+# Three that say nothing fill the house; the next one is told so in DICOM; then the silent ones are cut.
+exec 5<>"/dev/tcp/127.0.0.1/$port" 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
+sleep 0.5
+echoscu -d -aet TESTER -aec KERF localhost "$port" 2>&1 | grep -q -i "limit exceeded" && pass full_house || fail full_house "no rejection"
+began=$SECONDS
+cat <&5 >/dev/null
+[ $((SECONDS - began)) -le 4 ] && pass negotiation_deadline || fail negotiation_deadline "still open after $((SECONDS - began)) s"
+exec 5>&- 6>&- 7>&-
+sleep 1
+echoscu -aet TESTER -aec KERF localhost "$port" && pass room_again || fail room_again "echoscu failed"
+
+expect alive_within_idle "$("$TOOLS/intake_tool" hold "$port" 0.8)" alive
+expect idle_deadline "$("$TOOLS/intake_tool" hold "$port" 4)" cut
+grep -q '"deadline":"idle"' "$work/intake.log" && pass idle_is_logged || fail idle_is_logged "no log line"
+
+# One object too large: refused, and the association serves the next.
+"$TOOLS/intake_series" "$work/big" 1 800 800 1
+"$TOOLS/intake_series" "$work/small" 2 64 64 2
+mkdir "$work/mixed" && cp "$work/big/00000.dcm" "$work/mixed/0.dcm" && cp "$work/small/"*.dcm "$work/mixed/"
+expect object_limit "$("$TOOLS/intake_tool" send "$work/mixed" "$port" | grep -o -E 'sent=.*refused_code=[a-z0-9_]*')" "sent=2 refused=1 skipped=0 refused_code=status_a700"
+expect object_limit_rows "$(sql "SELECT count(*) FROM kerf.instance")" 2
+
+# An association as a whole: a sender that keeps talking is cut at the absolute deadline.
+"$TOOLS/intake_series" "$work/many" 3000 32 32 3
+began=$SECONDS
+for i in 1 2 3 4 5 6 7 8; do cat "$work/small/00000.dcm"; done >/dev/null
+timeout 60 "$TOOLS/intake_tool" send "$work/many" "$port" >"$work/long" || true
+if grep -q "sent=3000" "$work/long"; then
+    echo "skip absolute_deadline: 3000 objects took less than 6 s here"
+else
+    grep -q '"deadline":"absolute"' "$work/intake.log" && pass absolute_deadline || fail absolute_deadline "$(cat "$work/long")"
+fi
+
+# A stop ends what is open, at once, and leaves nobody.
+"$TOOLS/intake_tool" hold "$port" 1 >"$work/held" &
+holder=$!
+sleep 0.3
+kill "$intake_pid"; wait "$intake_pid"; code=$?
+intake_pid=
+wait $holder
+expect stop_is_clean "$code" 0
+expect stop_cuts "$(cat "$work/held")" cut
+finish
