@@ -224,7 +224,9 @@ enum kf_status kf_dicom_index_build(const struct kf_dicom *dicom, const unsigned
                                     struct kf_dicom_index *out, struct kf_error *err)
 {
     *out = (struct kf_dicom_index){0};
-    enum kf_status status = KF_OK;
+    enum kf_status status = kf_dicom_check_place(dicom, err);
+    if (status != KF_OK)
+        return status;
     if (content_sha256)
         memcpy(out->content_sha256, content_sha256, KF_SHA256_BYTES);
     else

@@ -278,13 +278,14 @@ enum kf_status read_identity(kf_dicom &d, struct kf_error *err)
         return kf_error_set(err, KF_INVALID, "dicomdir", "a DICOMDIR is a table of contents, not an instance");
     id.has_series_number = keep_integer(d, KF_TAG(0x0020, 0x0011), id.series_number);
     id.has_instance_number = keep_integer(d, KF_TAG(0x0020, 0x0013), id.instance_number);
+    // Careless anonymisers blank these two in the dataset only; the file meta group must hold the same values (PS3.10).
+    if (!*id.sop_class)
+        id.sop_class = d.scan.meta_sop_class;
+    if (!*id.sop_uid)
+        id.sop_uid = d.scan.meta_sop_uid;
     enum kf_status status = check_uid(id.sop_class, "no_sop_class_uid", "SOP Class UID", err);
     if (status == KF_OK)
         status = check_uid(id.sop_uid, "no_sop_instance_uid", "SOP Instance UID", err);
-    if (status == KF_OK)
-        status = check_uid(id.study_uid, "no_study_uid", "Study Instance UID", err);
-    if (status == KF_OK)
-        status = check_uid(id.series_uid, "no_series_uid", "Series Instance UID", err);
     if (status == KF_OK && *id.frame_of_reference_uid && !kf_dicom_uid_valid(id.frame_of_reference_uid))
         id.frame_of_reference_uid = "";
     return status;
@@ -388,6 +389,12 @@ extern "C" void kf_dicom_forget(struct kf_dicom *dicom)
 extern "C" const struct kf_dicom_identity *kf_dicom_identity(const struct kf_dicom *dicom)
 {
     return &dicom->identity;
+}
+
+extern "C" enum kf_status kf_dicom_check_place(const struct kf_dicom *dicom, struct kf_error *err)
+{
+    enum kf_status status = check_uid(dicom->identity.study_uid, "no_study_uid", "Study Instance UID", err);
+    return status == KF_OK ? check_uid(dicom->identity.series_uid, "no_series_uid", "Series Instance UID", err) : status;
 }
 
 extern "C" const struct kf_dicom_layout *kf_dicom_layout(const struct kf_dicom *dicom)

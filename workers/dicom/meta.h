@@ -37,8 +37,7 @@ struct kf_dicom; // opaque
 // kf_dicom_free and read with pread only. limits may be NULL (the default). *out is owned: kf_dicom_free.
 // Codes (KF_INVALID unless said): "not_dicom", "truncated", "bad_structure", "too_deep", "too_many_elements",
 // "header_too_large" (KF_TOO_LARGE), "deflate_bomb" (KF_TOO_LARGE), "bad_deflate", "transfer_syntax_unknown" (KF_UNSUPPORTED: a
-// private or unregistered syntax whose dataset cannot be parsed), "no_sop_instance_uid", "no_sop_class_uid",
-// "no_series_uid", "no_study_uid", "bad_uid", "dicomdir".
+// private syntax whose dataset cannot be parsed), "no_sop_instance_uid", "no_sop_class_uid", "bad_uid", "dicomdir".
 KF_MUST_USE enum kf_status kf_dicom_open(int fd, int64_t offset, int64_t length, const struct kf_dicom_limits *limits,
                                          struct kf_dicom **out, struct kf_error *err);
 // The same over bytes in memory, borrowed until kf_dicom_free.
@@ -51,7 +50,7 @@ void kf_dicom_free(struct kf_dicom *dicom);
 void kf_dicom_forget(struct kf_dicom *dicom);
 
 // Who it is. All texts are UTF-8, trimmed, borrowed from the instance, "" when absent. Text holds patient data: never
-// log it. UIDs have been checked (PS3.5 section 9.1: digits and dots, at most 64).
+// log it. The SOP UIDs have been checked (PS3.5 section 9.1: digits and dots, at most 64).
 struct kf_dicom_identity {
     const char *sop_uid, *sop_class, *transfer_syntax, *study_uid, *series_uid, *frame_of_reference_uid;
     const char *modality, *body_part;
@@ -62,6 +61,10 @@ struct kf_dicom_identity {
     int has_instance_number, instance_number;
 };
 const struct kf_dicom_identity *kf_dicom_identity(const struct kf_dicom *dicom); // borrowed
+
+// Whether it can be filed: the Study and Series Instance UID are there and are UIDs. Codes: "no_study_uid", "no_series_uid",
+// "bad_uid". kf_dicom_index_build asks this.
+KF_MUST_USE enum kf_status kf_dicom_check_place(const struct kf_dicom *dicom, struct kf_error *err);
 
 // Where the parts lie, in bytes from the start of the instance (not of the file it lies in).
 struct kf_dicom_layout {

@@ -473,10 +473,14 @@ static enum kf_status walk_meta(struct walker *w, int64_t start, int64_t *end)
             return status;
         if (e.length > w->bytes->length - e.value)
             return truncated(w->err, w->at);
-        if (e.tag == KF_TAG(0x0002, 0x0010) && e.length <= 128) {
+        char *uid = e.tag == KF_TAG(0x0002, 0x0010)   ? w->scan->transfer_syntax
+                    : e.tag == KF_TAG(0x0002, 0x0002) ? w->scan->meta_sop_class
+                    : e.tag == KF_TAG(0x0002, 0x0003) ? w->scan->meta_sop_uid
+                                                      : NULL;
+        if (uid && e.length <= 128) {
             if ((status = peek(w, e.value, e.length, &p)) != KF_OK)
                 return status;
-            take_uid(w->scan->transfer_syntax, p, e.length);
+            take_uid(uid, p, e.length);
         }
         w->at = e.value + e.length;
     }

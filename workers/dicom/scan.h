@@ -39,6 +39,7 @@ struct kf_dicom_skipped { // a top-level value too large to be kept
 struct kf_dicom_scan {
     struct kf_dicom_layout layout;
     char transfer_syntax[65];
+    char meta_sop_class[65], meta_sop_uid[65]; // of the file meta group, "" when absent
     enum kf_dicom_encoding encoding; // of the dataset as it truly is
     struct kf_str header;            // the dataset's elements before Pixel Data, without those in `skipped`
     struct kf_str inflated;          // the whole dataset when it lay deflated, else empty
