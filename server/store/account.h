@@ -165,8 +165,8 @@ KF_MUST_USE enum kf_status kf_store_peer_remove(struct kf_store *store, const ch
 // ------------------------------------------------------------------------- installation (KF_STORE_OWNER)
 // The first organisation and its administrator, if the database has no organisation yet. *made tells whether.
 KF_MUST_USE enum kf_status kf_store_bootstrap(struct kf_store *store, const char *organisation_name,
-                                              const struct kf_account_new *admin, const struct kf_peer_new *peer,
-                                              char organisation_id[KF_ID_TEXT], int *made, struct kf_error *err);
+                                              const struct kf_account_new *admin, char organisation_id[KF_ID_TEXT],
+                                              int *made, struct kf_error *err);
 // The only organisation, or the one with this id or name (NULL: KF_CONFLICT "several_organisations" when there are more).
 KF_MUST_USE enum kf_status kf_store_organisation_find(struct kf_store *store, const char *name_or_id,
                                                       char organisation_id[KF_ID_TEXT], struct kf_error *err);

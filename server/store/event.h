@@ -23,7 +23,8 @@ KF_MUST_USE enum kf_status kf_store_events_after(struct kf_store *store, const c
                                                  void *to, struct kf_error *err);
 KF_MUST_USE enum kf_status kf_store_event_newest(struct kf_store *store, const char *organisation, int64_t *id,
                                                  struct kf_error *err); // 0 when there is none
-// Removes events older than keep_s seconds, of all organisations.
+// Housekeeping over all organisations: removes events older than keep_s seconds, sessions and remembered answers that are
+// over for a day. *count: events.
 KF_MUST_USE enum kf_status kf_store_events_prune(struct kf_store *store, double keep_s, int *count,
                                                  struct kf_error *err);
 

@@ -55,10 +55,11 @@ struct kf_job_insert {
     const char *done_like; // a done job of another case with this key: the new row is done at once and its artefacts
                            // are copied; NULL: queued
 };
-// KF_CONFLICT "job_key" when the same key was queued at the same moment by somebody else.
+// KF_CONFLICT "job_key" when the same key was queued at the same moment by somebody else; the transaction goes on.
 KF_MUST_USE enum kf_status kf_store_job_insert(struct kf_store *store, const char *organisation,
                                                const struct kf_job_insert *job, char id[KF_ID_TEXT],
                                                struct kf_error *err);
+// Adds the rules that the job lacks.
 KF_MUST_USE enum kf_status kf_store_job_add_follow(struct kf_store *store, const char *organisation, const char *job_id,
                                                    const char *follow, struct kf_error *err);
 
@@ -69,7 +70,7 @@ KF_MUST_USE enum kf_status kf_store_job_heartbeat(struct kf_store *store, const 
 KF_MUST_USE enum kf_status kf_store_job_progress(struct kf_store *store, const char *organisation, const char *job_id,
                                                  int64_t fence, double progress, const char *stage,
                                                  struct kf_error *err);
-// Ends a running job in `state` (done, failed, cancelled, or retry: queued again with backoff, else dead).
+// Ends a running job in `state` (done, failed, cancelled, or retry: queued again with backoff, else dead). KF_STALE.
 KF_MUST_USE enum kf_status kf_store_job_end(struct kf_store *store, const char *organisation, const char *job_id,
                                             int64_t fence, const char *state, const char *code, const char *detail,
                                             const char *report, struct kf_error *err);
@@ -77,6 +78,9 @@ KF_MUST_USE enum kf_status kf_store_job_cancel(struct kf_store *store, const cha
                                                struct kf_error *err);
 KF_MUST_USE enum kf_status kf_store_job_retry(struct kf_store *store, const char *organisation, const char *job_id,
                                               struct kf_error *err);
+// A supersedes job was queued: cancels the ones of this series that still wait, asks the running ones to stop.
+KF_MUST_USE enum kf_status kf_store_job_cancel_older(struct kf_store *store, const char *organisation,
+                                                     const char *job_id, struct kf_error *err);
 // Gives a running job back untouched (a worker that is told to stop): queued at once, the attempt does not count.
 KF_MUST_USE enum kf_status kf_store_job_release(struct kf_store *store, const char *organisation, const char *job_id,
                                                 int64_t fence, struct kf_error *err);
@@ -103,9 +107,12 @@ KF_MUST_USE enum kf_status kf_store_artefacts_of_job(struct kf_store *store, con
                                                      struct kf_error *err); // owned: kf_artefact_rows_release
 void kf_artefact_rows_release(struct kf_artefact_row *rows, size_t count);
 
-// The artefacts of this job are the current ones of its series (others from the series' earlier imports are superseded).
+// The artefacts of this job are the current ones of its series: the others of the series are superseded, but for those
+// whose inputs are all current still. *overtaken: a later job of this sort was done first, so that this one's artefacts
+// are the old ones.
 KF_MUST_USE enum kf_status kf_store_artefacts_supersede(struct kf_store *store, const char *organisation,
-                                                        const char *job_id, struct kf_error *err);
+                                                        const char *job_id, int *overtaken, struct kf_error *err);
+// The artefacts of this job are current again.
 KF_MUST_USE enum kf_status kf_store_artefacts_revive(struct kf_store *store, const char *organisation,
                                                      const char *job_id, struct kf_error *err);
 
