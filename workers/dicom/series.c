@@ -193,7 +193,8 @@ static int lay_out(struct planner *p, const struct order *order, int count, stru
     const struct kf_slice *first = &p->slices[order[0].slice], *last = &p->slices[order[count - 1].slice];
     double row[3], column[3], normal[3];
     frame_axes(&first->place, row, column, normal);
-    double extent = order[count - 1].along - order[0].along, step = extent / (count - 1), off_grid = 0;
+    double extent = order[count - 1].along - order[0].along, off_grid = 0;
+    double step = rint(extent / (count - 1) * 1e9) / 1e9; // to a picometre: positions are decimal numbers
     double whole[3];
     for (int i = 0; i < 3; i++)
         whole[i] = last->place.position_lps[i] - first->place.position_lps[i];

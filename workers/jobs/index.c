@@ -2,7 +2,7 @@
 // server does neither.
 //
 // Inputs "file" × N: a DICOM object or a zip (or tar) of them; meta {"file": "name as uploaded"} is optional. Output
-// index.json: {"instances": […], "files": number of inputs}, one row per object found, in the order found:
+// index.jsonl (application/x-ndjson): one line per object found, in the order found:
 //
 //   {"file":"scan.zip!/a/b.dcm", "input":0, "path":"/…/out/extracted", "offset":0, "bytes":526336, "extracted":true,
 //    "sop_uid","sop_class","transfer_syntax","study_uid","series_uid","frame_of_reference_uid","modality","body_part",
@@ -91,7 +91,8 @@ static enum kf_status add_row(struct indexer *ix, json_t *row, struct kf_error *
 {
     if (!row)
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for an index row");
-    int bad = (ix->rows++ && fputs(",\n", ix->out) < 0) || json_dumpf(row, ix->out, JSON_COMPACT) != 0;
+    int bad = json_dumpf(row, ix->out, JSON_COMPACT) != 0 || fputc('\n', ix->out) == EOF;
+    ix->rows++;
     json_decref(row);
     return bad ? kf_error_errno(err, errno ? errno : EIO, "writing the index") : KF_OK;
 }
@@ -327,14 +328,14 @@ static enum kf_status index_input(struct indexer *ix, int i, struct kf_error *er
 static enum kf_status index_all(struct indexer *ix, struct kf_error *err)
 {
     int count = kf_job_input_count(ix->job);
-    enum kf_status status = fputs("{\"instances\":[\n", ix->out) < 0 ? kf_error_errno(err, EIO, "writing the index") : KF_OK;
+    enum kf_status status = KF_OK;
     for (int i = 0; status == KF_OK && i < count; i++) {
         status = index_input(ix, i, err);
         kf_job_progress(ix->job, (double)(i + 1) / count, "reading headers");
         if (status == KF_OK && kf_job_cancelled(ix->job))
             status = kf_error_set(err, KF_CANCELLED, NULL, "index was cancelled");
     }
-    if (status == KF_OK && (fprintf(ix->out, "\n],\"files\":%d}\n", count) < 0 || fflush(ix->out) != 0))
+    if (status == KF_OK && fflush(ix->out) != 0)
         status = kf_error_errno(err, errno, "writing the index");
     return status;
 }
@@ -343,7 +344,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
     struct indexer ix = {.job = job, .extracted_fd = -1, .piece = malloc(PIECE)};
     prepare();
-    const char *path = kf_job_output_path(job, "index.json");
+    const char *path = kf_job_output_path(job, "index.jsonl");
     if (!ix.piece || !path) {
         free(ix.piece);
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for an index");
@@ -356,7 +357,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
         close(ix.extracted_fd);
     free(ix.piece);
     kf_job_report(job, "rows", json_integer(ix.rows));
-    return status == KF_OK ? kf_job_output(job, "index", "index", "index.json", "application/json", json_object())
+    return status == KF_OK ? kf_job_output(job, "index", "index", "index.jsonl", "application/x-ndjson", json_object())
                            : status;
 }
 
@@ -383,7 +384,7 @@ static const struct kf_cli_flag flags[] = {
 static const struct kf_job_cli cli = {
     .flags = flags,
     .place = place,
-    .examples = "  kerf-job index --in upload.zip --out index.json\n",
+    .examples = "  kerf-job index --in upload.zip --out index.jsonl\n",
 };
 
 static const struct kf_job_param params[] = {{0}};
