@@ -71,7 +71,7 @@ function headersOf(method: string, call: Call): Headers {
   return headers;
 }
 
-export async function request<T>(method: string, path: string, call: Call = {}): Promise<T> {
+async function answer(method: string, path: string, call: Call): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(`/api/v1${path}`, {
@@ -85,13 +85,26 @@ export async function request<T>(method: string, path: string, call: Call = {}):
     if (call.signal?.aborted) throw cause;
     throw new ApiError(0, 'unreachable', 'The server cannot be reached.', null, []);
   }
-  if (response.status === 204) return undefined as T;
-  const text = await response.text();
-  if (response.ok) return JSON.parse(text) as T;
-  const error = problemOf(response.status, text, response.headers.get('Retry-After'));
+  if (response.ok) return response;
+  const error = problemOf(response.status, await response.text(), response.headers.get('Retry-After'));
   if (error.status === 401 && !call.quiet) onSignedOut();
   if (error.code === 'password_change_required') onPasswordRequired();
   throw error;
+}
+
+export async function request<T>(method: string, path: string, call: Call = {}): Promise<T> {
+  const response = await answer(method, path, call);
+  return response.status === 204 ? (undefined as T) : ((await response.json()) as T);
+}
+
+/**
+ * Changes a resource as it is now: reads its ETag, then sends the change with it. The server refuses when somebody else
+ * was faster in between.
+ */
+export async function patch<T>(path: string, json: unknown): Promise<T> {
+  const current = await answer('GET', path, {});
+  const etag = current.headers.get('ETag') ?? '';
+  return request<T>('PATCH', path, { json, etag });
 }
 
 export const get = <T>(path: string, call: Call = {}): Promise<T> => request<T>('GET', path, call);
@@ -99,8 +112,8 @@ export const post = <T>(path: string, json: unknown, call: Call = {}): Promise<T
   request<T>('POST', path, { ...call, json });
 export const put = <T>(path: string, json: unknown, call: Call = {}): Promise<T> =>
   request<T>('PUT', path, { ...call, json });
-export const patch = <T>(path: string, json: unknown, etag: string): Promise<T> =>
-  request<T>('PATCH', path, { json, etag });
+/** A command without a body. */
+export const command = <T>(path: string): Promise<T> => request<T>('POST', path);
 export const remove = (path: string): Promise<void> => request<undefined>('DELETE', path);
 
 /** Headers that an upload sends by hand (XMLHttpRequest, for its progress). */

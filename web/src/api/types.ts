@@ -189,6 +189,7 @@ export interface Job {
   max_attempts: number;
   progress: number;
   stage: string;
+  cancel_requested?: boolean;
   error: { code: string; detail: string } | null;
   report?: unknown;
   created_at: string;
@@ -202,6 +203,7 @@ export interface Token {
   role: Role;
   created_at: string;
   expires_at: string | null;
+  revoked_at?: string | null;
   last_used_at?: string | null;
   token?: string;
 }
@@ -222,7 +224,10 @@ export interface UploadInstance {
   file: string;
   sop_uid: string;
   status: 'stored' | 'duplicate' | 'conflict' | 'set_aside' | 'refused';
+  /** A stable code. */
   reason?: string;
+  /** A sentence for people. */
+  detail?: string;
 }
 
 export interface UploadAnswer {
@@ -234,9 +239,7 @@ export interface UploadAnswer {
   cases: string[];
 }
 
-export interface PublicSettings {
-  version: string;
-  organisation?: string;
-  dicom?: { ae_title?: string; port?: number; tls?: boolean };
-  [key: string]: unknown;
+/** GET /settings, for those who manage peers: where this installation listens for DICOM. */
+export interface ListenerSettings {
+  dicom?: { ae_title: string; port: number | null; tls_port?: number | null };
 }

@@ -1,6 +1,6 @@
 // One open case: what the server knows of it, kept current by events, and how the user wants to see it.
 import { computed, signal } from '@preact/signals';
-import { get, getAll, post } from '../api/client';
+import { command, get, getAll, patch } from '../api/client';
 import { onEvent, type Heard } from '../api/events';
 import { reduceJobs } from '../api/reduce';
 import type { Artefact, CaseDetail, Job } from '../api/types';
@@ -103,9 +103,18 @@ export class CaseStore {
     }
   }
 
+  /** Renames, archives or takes back the case. */
+  async change(what: { title?: string; state?: 'archived' | 'ready' }): Promise<void> {
+    try {
+      this.detail.value = await patch<CaseDetail>(`/cases/${this.id}`, what);
+    } catch (cause) {
+      sayError(cause);
+    }
+  }
+
   async command(job: Job, what: 'cancel' | 'retry'): Promise<void> {
     try {
-      const moved = await post<Job>(`/jobs/${job.id}/${what}`, {});
+      const moved = await command<Job>(`/jobs/${job.id}/${what}`);
       this.jobs.value = this.jobs.value.map((other) => (other.id === moved.id ? moved : other));
     } catch (cause) {
       sayError(cause);

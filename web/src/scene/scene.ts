@@ -94,7 +94,7 @@ export class Scene3D {
     for (const frame of this.frames.values()) this.scene.remove(frame);
     this.frames.clear();
     for (const orientation of orientations) {
-      const material = new THREE.LineBasicMaterial({ color: planeColours[orientation], transparent: true, opacity: 0.55 });
+      const material = new THREE.LineBasicMaterial({ color: planeColours[orientation], transparent: true, opacity: 0.4 });
       const frame = new THREE.LineLoop(new THREE.BufferGeometry(), material);
       this.frames.set(orientation, frame);
       this.scene.add(frame);
@@ -230,7 +230,7 @@ export class Scene3D {
     if (!this.grid) return;
     const target = new THREE.Vector3(...centreLps(this.grid));
     const narrow = Math.min(1, this.camera.aspect);
-    const distance = (this.radius * 0.82) / Math.tan(THREE.MathUtils.degToRad(this.camera.fov / 2)) / narrow;
+    const distance = (this.radius * 0.66) / Math.tan(THREE.MathUtils.degToRad(this.camera.fov / 2)) / narrow;
     // Straight up or down the turntable's axis there is no up; a hair beside it there is.
     const way = direction.clone().normalize();
     if (Math.abs(way.z) > 0.999) way.set(0, -0.0015, Math.sign(way.z)).normalize();

@@ -39,7 +39,7 @@ export function paintLabels(
       const edge = at(x - 1, y) !== label || at(x + 1, y) !== label || at(x, y - 1) !== label || at(x, y + 1) !== label;
       const to = (y * width + x) * 4;
       [out[to], out[to + 1], out[to + 2]] = style.colour;
-      out[to + 3] = 255 * style.opacity * (edge ? Math.min(1, opacity * 1.6 + 0.15) : opacity);
+      out[to + 3] = 255 * style.opacity * (edge ? Math.min(1, opacity * 1.5 + 0.35) : opacity);
     }
   }
 }

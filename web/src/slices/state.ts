@@ -23,7 +23,7 @@ export class ViewState {
   readonly window = signal<Window>({ centre: 0, width: 1000 });
   readonly tool = signal<Tool>('crosshair');
   readonly crosshair = signal(true);
-  readonly overlayOpacity = signal(0.4);
+  readonly overlayOpacity = signal(0.3);
   readonly layers = signal<readonly LabelLayer[]>([]);
   readonly views = signal<Partial<Record<Orientation, PaneView>>>({});
   readonly units = signal<'HU' | '1'>('1');

@@ -2,6 +2,7 @@
 import { useSignal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import type { UploadInstance } from '../api/types';
 import { navigate } from '../app/router';
 import { bytes, count } from '../ui/format';
 import { Icon } from '../ui/icons';
@@ -20,6 +21,11 @@ function headline(state: UploadState): string {
 }
 
 const noteWords = { conflict: 'Same UID, other bytes: kept and flagged', set_aside: 'Set aside', refused: 'Refused' };
+
+function why(note: UploadInstance): string {
+  const text = note.detail || (note.reason ?? '').replace(/_/g, ' ');
+  return text ? `: ${text}` : '';
+}
 
 function Summary({ state }: { state: UploadState }): JSX.Element {
   const parts = [
@@ -51,7 +57,7 @@ export function UploadPanel(): JSX.Element | null {
           {shown.map((note, i) => (
             <li key={i}>
               <span class="upload-file" title={note.file}>{note.file || note.sop_uid || 'unnamed file'}</span>
-              <span>{noteWords[note.status as keyof typeof noteWords] ?? note.status}{note.reason ? `: ${note.reason}` : ''}</span>
+              <span>{noteWords[note.status as keyof typeof noteWords] ?? note.status}{why(note)}</span>
             </li>
           ))}
           {state.notes.length > shown.length && <li>and {state.notes.length - shown.length} more</li>}
