@@ -7,6 +7,9 @@ enum kf_status kf_queue_claim(struct kf_store *store, const char *kinds, const c
                               struct kf_claim *out, struct kf_error *err)
 {
     *out = (struct kf_claim){0};
+    struct kf_error local;
+    if (!err)
+        err = &local;
     enum kf_status status = kf_store_job_claim(store, kinds, worker, lease_s, &out->job, err);
     if (status)
         return status;
