@@ -24,6 +24,7 @@ static const struct kind kinds[] = {
     {"view", 1, KF_PRIORITY_FIRST, "volume", "volume"},
     {"segment.bone", 1, KF_PRIORITY_REST, "volume", "volume"},
     {"mesh", 1, KF_PRIORITY_REST, "segmentation", "labels"},
+    {"index", 1, KF_PRIORITY_FIRST, NULL, NULL}, // run by the app itself, never queued
 };
 
 static const struct kind *find(const char *name)

@@ -59,12 +59,14 @@ enum kf_status kf_password_check(const char *password, const char *login, struct
     return KF_OK;
 }
 
-int kf_lockout_s(int failed_logins)
+double kf_lockout_s(const struct kf_lockout_rule *rule, int failed_logins)
 {
-    if (failed_logins < KF_LOCKOUT_FREE_TRIES)
+    if (failed_logins < rule->attempts)
         return 0;
-    int doublings = failed_logins - KF_LOCKOUT_FREE_TRIES;
-    return doublings >= 7 ? 3600 : 30 << doublings;
+    double lock_s = rule->base_s;
+    for (int i = rule->attempts; i < failed_logins && lock_s < rule->most_s; i++)
+        lock_s *= 2;
+    return lock_s < rule->most_s ? lock_s : rule->most_s;
 }
 
 int kf_bucket_take(struct kf_bucket *bucket, int64_t now_ns, double capacity, double refill_per_s)

@@ -2,6 +2,9 @@
 #include "server/base/test.h"
 #include "server/domain/signin.h"
 
+#define BURST        20.0
+#define REFILL_PER_S 0.5
+
 static const char *refusal(const char *password, const char *login)
 {
     static struct kf_error err;
@@ -35,13 +38,14 @@ KF_TEST(what_is_easy_to_guess_is_refused)
 
 KF_TEST(lockout_starts_at_the_fifth_failure_and_doubles)
 {
-    KF_CHECK_EQ(kf_lockout_s(0), 0);
-    KF_CHECK_EQ(kf_lockout_s(4), 0);
-    KF_CHECK_EQ(kf_lockout_s(5), 30);
-    KF_CHECK_EQ(kf_lockout_s(6), 60);
-    KF_CHECK_EQ(kf_lockout_s(11), 1920);
-    KF_CHECK_EQ(kf_lockout_s(12), 3600);
-    KF_CHECK_EQ(kf_lockout_s(2000000000), 3600);
+    static const struct kf_lockout_rule rule = {.attempts = 5, .base_s = 30, .most_s = 3600};
+    KF_CHECK_EQ(kf_lockout_s(&rule, 0), 0);
+    KF_CHECK_EQ(kf_lockout_s(&rule, 4), 0);
+    KF_CHECK_EQ(kf_lockout_s(&rule, 5), 30);
+    KF_CHECK_EQ(kf_lockout_s(&rule, 6), 60);
+    KF_CHECK_EQ(kf_lockout_s(&rule, 11), 1920);
+    KF_CHECK_EQ(kf_lockout_s(&rule, 12), 3600);
+    KF_CHECK_EQ(kf_lockout_s(&rule, 2000000000), 3600);
 }
 
 KF_TEST(one_address_gets_its_burst_and_then_the_refill)
@@ -49,15 +53,15 @@ KF_TEST(one_address_gets_its_burst_and_then_the_refill)
     struct kf_bucket bucket = {0};
     int64_t now = 1000000000;
     for (int i = 0; i < 20; i++)
-        KF_CHECK_EQ(kf_bucket_take(&bucket, now, KF_SIGNIN_BURST, KF_SIGNIN_REFILL_PER_S), 0);
-    int wait = kf_bucket_take(&bucket, now, KF_SIGNIN_BURST, KF_SIGNIN_REFILL_PER_S);
+        KF_CHECK_EQ(kf_bucket_take(&bucket, now, BURST, REFILL_PER_S), 0);
+    int wait = kf_bucket_take(&bucket, now, BURST, REFILL_PER_S);
     KF_CHECK(wait >= 2 && wait <= 3);
-    KF_CHECK(kf_bucket_take(&bucket, now + 1000000000, KF_SIGNIN_BURST, KF_SIGNIN_REFILL_PER_S) > 0);
-    KF_CHECK_EQ(kf_bucket_take(&bucket, now + 2000000000, KF_SIGNIN_BURST, KF_SIGNIN_REFILL_PER_S), 0);
-    KF_CHECK(kf_bucket_take(&bucket, now - 5000000000, KF_SIGNIN_BURST, KF_SIGNIN_REFILL_PER_S) > 0);
+    KF_CHECK(kf_bucket_take(&bucket, now + 1000000000, BURST, REFILL_PER_S) > 0);
+    KF_CHECK_EQ(kf_bucket_take(&bucket, now + 2000000000, BURST, REFILL_PER_S), 0);
+    KF_CHECK(kf_bucket_take(&bucket, now - 5000000000, BURST, REFILL_PER_S) > 0);
     int64_t later = now + (int64_t)3600 * 1000000000;
     int taken = 0;
-    while (taken < 100 && kf_bucket_take(&bucket, later, KF_SIGNIN_BURST, KF_SIGNIN_REFILL_PER_S) == 0)
+    while (taken < 100 && kf_bucket_take(&bucket, later, BURST, REFILL_PER_S) == 0)
         taken++;
     KF_CHECK_EQ(taken, 20);
 }

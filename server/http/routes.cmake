@@ -1,0 +1,10 @@
+# kf_routes: the API on the dispatcher.
+set(openapi_c ${CMAKE_CURRENT_BINARY_DIR}/openapi_gen.c)
+add_custom_command(OUTPUT ${openapi_c}
+  COMMAND ${CMAKE_COMMAND} -DIN=${CMAKE_SOURCE_DIR}/api/openapi.yaml -DOUT=${openapi_c} -DSYMBOL=kf_openapi_yaml
+          -P ${CMAKE_CURRENT_SOURCE_DIR}/embed.cmake
+  DEPENDS ${CMAKE_SOURCE_DIR}/api/openapi.yaml ${CMAKE_CURRENT_SOURCE_DIR}/embed.cmake VERBATIM)
+kerf_library(kf_routes
+  SOURCES routes_common.c routes_auth.c routes_session.c routes_accounts.c routes_cases.c routes_artefacts.c
+          routes_jobs.c routes_events.c routes_settings.c routes_uploads.c routes_stow.c intake_body.c json_out.c body.c ${openapi_c}
+  DEPENDS kf_http kf_live kf_app kf_domain kf_base)
