@@ -5,7 +5,6 @@
 #include "server/base/log.h"
 #include "server/base/loop/loop.h"
 #include "server/base/timeid.h"
-#include "server/http/metrics.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -66,6 +65,7 @@ struct kf_front {
     uint64_t seed;
     atomic_int quiet;
     atomic_int connections;
+    atomic_llong failed, late, refused; // counted up
     atomic_int per_address[ADDRESS_SLOTS]; // addresses share slots by a secret hash: the limit is approximate
     int worker_count;
     struct worker workers[MOST_LOOPS];
@@ -85,7 +85,6 @@ static void link_destroy(struct link *link)
         close(link->inner);
     atomic_fetch_sub(&worker->front->connections, 1);
     atomic_fetch_sub(&worker->front->per_address[link->address_slot], 1);
-    kf_metrics_gauge_add(KF_GAUGE_TLS_CONNECTIONS, -1);
     free(link->up);
     free(link);
 }
@@ -252,7 +251,7 @@ static int shake_hands(struct link *link)
         return open_inner(link);
     if (said == KF_TLS_AGAIN)
         return 0;
-    kf_metrics_gauge_add(KF_GAUGE_TLS_FAILED, 1);
+    atomic_fetch_add(&link->worker->front->failed, 1);
     return -1;
 }
 
@@ -309,7 +308,7 @@ static void link_new(struct worker *worker, int fd, const struct sockaddr_storag
     struct kf_front *front = worker->front;
     unsigned slot = address_slot(front, peer);
     if (!admit(front, slot)) {
-        kf_metrics_gauge_add(KF_GAUGE_REFUSED, 1);
+        atomic_fetch_add(&front->refused, 1);
         close(fd);
         return;
     }
@@ -337,7 +336,6 @@ static void link_new(struct worker *worker, int fd, const struct sockaddr_storag
     if (link->next)
         link->next->previous = link;
     worker->links = link;
-    kf_metrics_gauge_add(KF_GAUGE_TLS_CONNECTIONS, 1);
     set_interest(link);
 }
 
@@ -369,7 +367,7 @@ static void on_tick(void *arg)
         if (link->state == OPEN || now < link->deadline_ms)
             continue;
         if (link->state == HANDSHAKE)
-            kf_metrics_gauge_add(KF_GAUGE_DEADLINE_CLOSED, 1);
+            atomic_fetch_add(&worker->front->late, 1);
         link_destroy(link);
     }
     kf_loop_poll_set(worker->listen_poll, atomic_load(&worker->front->quiet) ? 0 : KF_READABLE);
@@ -466,6 +464,15 @@ enum kf_status kf_front_start(const struct kf_front_config *config, struct kf_fr
 int kf_front_port(const struct kf_front *front)
 {
     return front->port;
+}
+
+void kf_front_stats(const struct kf_front *front, struct kf_front_stats *stats)
+{
+    struct kf_front *counted = (struct kf_front *)(uintptr_t)front; // atomic loads want it so
+    stats->connections = atomic_load(&counted->connections);
+    stats->failed = atomic_load(&counted->failed);
+    stats->late = atomic_load(&counted->late);
+    stats->refused = atomic_load(&counted->refused);
 }
 
 void kf_front_quiesce(struct kf_front *front)

@@ -27,6 +27,13 @@ struct kf_front;
 KF_MUST_USE enum kf_status kf_front_start(const struct kf_front_config *config, struct kf_front **out,
                                           struct kf_error *err);
 int kf_front_port(const struct kf_front *front);
+struct kf_front_stats {
+    int connections;   // open now
+    long long failed;  // handshakes that failed
+    long long late;    // … that took too long
+    long long refused; // connections over a limit
+};
+void kf_front_stats(const struct kf_front *front, struct kf_front_stats *stats);
 void kf_front_quiesce(struct kf_front *front); // accepts nothing more; what is open goes on
 // Closes everything, joins the threads. Call after the HTTP adapter has closed its ends, so that answers get out.
 void kf_front_stop(struct kf_front *front, int grace_ms);

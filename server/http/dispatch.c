@@ -125,15 +125,10 @@ void kf_exchange_start(struct kf_exchange *exchange, const char *method, const c
     request->path = path;
 }
 
-static int is_loopback(const char *address)
-{
-    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 || strncmp(address, "::ffff:127.", 11) == 0;
-}
-
 static int is_trusted_proxy(const struct kf_http *http, const char *address)
 {
     for (const char *const *at = http->config.trusted_proxies; at && *at; at++)
-        if (strcmp(*at, address) == 0 || (strcmp(*at, "loopback") == 0 && is_loopback(address)))
+        if (kf_http_address_in(address, *at))
             return 1;
     return 0;
 }
@@ -143,7 +138,7 @@ static void find_client(struct kf_exchange *exchange)
 {
     struct kf_request *request = &exchange->request;
     const char *forwarded = kf_request_header(request, "x-forwarded-for");
-    request->loopback = is_loopback(request->remote_address) && !forwarded && !kf_request_header(request, "forwarded") &&
+    request->loopback = kf_http_address_in(request->remote_address, "loopback") && !forwarded && !kf_request_header(request, "forwarded") &&
                         !kf_request_header(request, "via") && !kf_request_header(request, "x-real-ip");
     if (!is_trusted_proxy(exchange->http, request->remote_address))
         return;

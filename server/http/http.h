@@ -195,7 +195,8 @@ struct kf_http_config {
     // /metrics: appends samples of the application (queue depth …). NULL: none.
     void (*extra_metrics)(struct kf_request *request, struct kf_str *to);
     int metrics_permission;             // of /metrics for those who are not on this machine
-    const char *const *trusted_proxies; // NULL-terminated addresses or "loopback"; X-Forwarded-For/-Proto believed
+    const char *const *trusted_proxies; // NULL-terminated: addresses, CIDR or "loopback"; their
+                                        // X-Forwarded-For and -Proto are believed
     int64_t buffered_body_limit;        // 0: 8 MiB, the most for a route without a sink, whatever its max_body
     int hsts;                           // send Strict-Transport-Security on secure connections
     int log_every_request;              // else only failures and slow requests

@@ -31,6 +31,8 @@ void kf_http_date(char to[32], int64_t unix_s);
 int64_t kf_http_parse_date(const char *text);
 // The value of a parameter of a media type ("multipart/related; type=\"a\""), unquoted into `to`; 0 when found.
 int kf_http_media_parameter(const char *value, const char *name, char *to, size_t size);
+// 1 when an address lies in a network: an address, CIDR ("10.0.0.0/8", "fd00::/8") or "loopback".
+int kf_http_address_in(const char *address, const char *network);
 int kf_http_token_equal(const char *a, const char *b); // ASCII, case-insensitive
 // 1 when nothing in the value could end a header line.
 int kf_http_value_ok(const char *value);

@@ -178,12 +178,10 @@ void kf_http_render_metrics(struct kf_http *http, struct kf_str *to)
         const char *name, *type, *help;
     } rows[KF_GAUGES] = {
         [KF_GAUGE_CONNECTIONS] = {"kerf_http_connections", "gauge", "Open connections behind the HTTP adapter."},
-        [KF_GAUGE_TLS_CONNECTIONS] = {"kerf_tls_connections", "gauge", "Open TLS connections."},
         [KF_GAUGE_IN_FLIGHT] = {"kerf_http_in_flight", "gauge", "Requests being worked on."},
         [KF_GAUGE_DEADLINE_CLOSED] = {"kerf_http_deadline_closed_total", "counter",
                                       "Connections closed because the client was too slow."},
         [KF_GAUGE_REFUSED] = {"kerf_http_refused_total", "counter", "Connections refused over a limit."},
-        [KF_GAUGE_TLS_FAILED] = {"kerf_tls_failed_total", "counter", "TLS handshakes that failed."},
     };
     render_counts(http, to);
     render_bytes(http, to);

@@ -22,11 +22,9 @@ void kf_metrics_count(struct kf_metrics *metrics, size_t slot, int status, int64
 // Process-wide gauges of the adapters.
 enum kf_metric_gauge {
     KF_GAUGE_CONNECTIONS,
-    KF_GAUGE_TLS_CONNECTIONS,
     KF_GAUGE_IN_FLIGHT,
     KF_GAUGE_DEADLINE_CLOSED, // counts up: connections closed because the client was too slow
     KF_GAUGE_REFUSED,         // counts up: connections over the limit
-    KF_GAUGE_TLS_FAILED,      // counts up: handshakes that failed
     KF_GAUGES
 };
 void kf_metrics_gauge_add(enum kf_metric_gauge gauge, int64_t by);

@@ -1,6 +1,7 @@
 // Parsing of what strangers send in the request line and in header values. Pure functions.
 #include "server/http/internal.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -302,6 +303,46 @@ int kf_http_media_parameter(const char *value, const char *name, char *to, size_
         at += strcspn(at, ";");
     }
     return -1;
+}
+
+// The 16 bytes of an address; IPv4 as ::ffff:a.b.c.d. 0 when text is none.
+static int address_bytes(const char *text, unsigned char to[16])
+{
+    if (inet_pton(AF_INET6, text, to) == 1)
+        return 128;
+    memset(to, 0, 10);
+    memset(to + 10, 0xff, 2);
+    return inet_pton(AF_INET, text, to + 12) == 1 ? 32 : 0;
+}
+
+int kf_http_address_in(const char *address, const char *network)
+{
+    if (strcmp(network, "loopback") == 0)
+        return kf_http_address_in(address, "127.0.0.0/8") || kf_http_address_in(address, "::1");
+    char base[64];
+    size_t length = strcspn(network, "/");
+    if (length >= sizeof base)
+        return 0;
+    memcpy(base, network, length);
+    base[length] = 0;
+    unsigned char a[16], b[16];
+    int width = address_bytes(base, b);
+    if (!width || !address_bytes(address, a))
+        return 0;
+    long bits = width;
+    if (network[length]) {
+        char *end = NULL;
+        bits = strtol(network + length + 1, &end, 10);
+        if (end == network + length + 1 || *end || bits < 0 || bits > width)
+            return 0;
+    }
+    bits += 128 - width;
+    for (int i = 0; i < 16 && bits > 0; i++, bits -= 8) {
+        unsigned char mask = bits >= 8 ? 0xff : (unsigned char)(0xff00 >> bits);
+        if ((a[i] ^ b[i]) & mask)
+            return 0;
+    }
+    return 1;
 }
 
 int kf_http_token_equal(const char *a, const char *b)

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 // For the pages and workers of our own web application.
-static const char page_policy[] = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+static const char page_policy[] = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; "
                                   "style-src 'self'; font-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
                                   "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 // For data: if a browser ever shows it as a document, it can do nothing.

@@ -3,6 +3,8 @@ foreach(name IN ITEMS dispatch multipart cache static)
   kerf_test(http_${name} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/http_${name}.c DEPENDS kf_http)
 endforeach()
 
+kerf_test(live_hub SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/live_hub.c DEPENDS kf_http kf_live)
+
 # What tests/bench/http.sh measures beside nginx.
 if(KERF_TESTS)
   kerf_program(http_bench_server SOURCES ${CMAKE_SOURCE_DIR}/tests/bench/http_server.c

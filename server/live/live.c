@@ -1,5 +1,5 @@
 // The hub. One mutex guards everything; it is never held while the database is asked. Lock order: the hub's, then the
-// adapter's waker (which takes its own). A subscription is freed by its connection (kf_stream.close); the hub only ends it.
+// adapter's waker (which takes its own). A subscription is freed by its connection (kf_live_leave); the hub only ends it.
 #include "server/live/live.h"
 
 #include "server/base/log.h"
@@ -25,6 +25,7 @@ struct tenant {
     struct tenant *next;
     char id[KF_ID_TEXT];
     int64_t newest;      // highest id that was delivered
+    int64_t floor;       // what `newest` was when the first subscriber came
     int64_t seen[SEEN];  // ring of delivered ids
     size_t seen_next;
     int64_t dirty_from;  // lowest id that was notified and not yet fetched; 0: none
@@ -32,12 +33,12 @@ struct tenant {
     int ready; // `newest` is known since the first subscriber came; until then nothing is fetched
 };
 
-struct subscription {
-    struct subscription *next, *previous;
+struct kf_live_subscription {
+    struct kf_live_subscription *next, *previous;
     struct kf_live *live;
     struct tenant *tenant;
     char case_id[KF_ID_TEXT];
-    struct kf_principal principal;
+    char session_id[KF_ID_TEXT];
     struct kf_str queue;
     size_t sent; // of the queue
     int64_t last_ms, checked_ms;
@@ -56,7 +57,7 @@ struct kf_live {
     size_t most;
     pthread_mutex_t lock;
     pthread_t thread;
-    struct subscription *subscriptions;
+    struct kf_live_subscription *subscriptions;
     struct tenant *tenants;
     atomic_size_t count;
     atomic_int stopping;
@@ -89,13 +90,13 @@ static int64_t now_ms(void)
     return kf_time_monotonic_ns() / 1000000;
 }
 
-static void wake(struct subscription *sub)
+static void wake(struct kf_live_subscription *sub)
 {
     if (sub->wake)
         sub->wake(sub->waker);
 }
 
-static void end(struct subscription *sub)
+static void end(struct kf_live_subscription *sub)
 {
     sub->ended = 1;
     wake(sub);
@@ -116,13 +117,13 @@ static void add_event(struct kf_str *to, const struct kf_live_event *event)
     kf_str_add_text(to, "\n\n");
 }
 
-static int wants(const struct subscription *sub, const struct kf_live_event *event)
+static int wants(const struct kf_live_subscription *sub, const struct kf_live_event *event)
 {
     return !sub->case_id[0] || (event->case_id && strcmp(sub->case_id, event->case_id) == 0);
 }
 
 // With the lock held. A subscriber that does not read is let go: its browser comes back and resumes.
-static void queue_event(struct subscription *sub, const struct kf_live_event *event)
+static void queue_event(struct kf_live_subscription *sub, const struct kf_live_event *event)
 {
     if (sub->ended || !wants(sub, event))
         return;
@@ -134,7 +135,7 @@ static void queue_event(struct subscription *sub, const struct kf_live_event *ev
     add_event(to, event);
     sub->last_ms = now_ms();
     if (to->failed || to->length > MOST_QUEUED) {
-        kf_log(KF_LOG_INFO, "live.slow", "session=%s", sub->principal.session_id);
+        kf_log(KF_LOG_INFO, "live.slow", "session=%s", sub->session_id);
         end(sub);
     } else if (!sub->joining) {
         wake(sub);
@@ -143,9 +144,8 @@ static void queue_event(struct subscription *sub, const struct kf_live_event *ev
 
 // ------------------------------------------------------------------------------------------------ the stream's side
 
-static long stream_read(void *state, char *to, size_t room)
+long kf_live_read(struct kf_live_subscription *sub, char *to, size_t room)
 {
-    struct subscription *sub = state;
     struct kf_live *live = sub->live;
     pthread_mutex_lock(&live->lock);
     size_t left = sub->queue.length - sub->sent;
@@ -163,18 +163,16 @@ static long stream_read(void *state, char *to, size_t room)
     return result;
 }
 
-static void stream_attach(void *state, void (*wake_fn)(void *waker), void *waker)
+void kf_live_attach(struct kf_live_subscription *sub, void (*wake_fn)(void *waker), void *waker)
 {
-    struct subscription *sub = state;
     pthread_mutex_lock(&sub->live->lock);
     sub->wake = wake_fn;
     sub->waker = waker;
     pthread_mutex_unlock(&sub->live->lock);
 }
 
-static void stream_close(void *state)
+void kf_live_leave(struct kf_live_subscription *sub)
 {
-    struct subscription *sub = state;
     struct kf_live *live = sub->live;
     pthread_mutex_lock(&live->lock);
     *(sub->previous ? &sub->previous->next : &live->subscriptions) = sub->next;
@@ -188,8 +186,6 @@ static void stream_close(void *state)
     free(sub);
     live_release(live);
 }
-
-static const struct kf_stream stream = {stream_read, stream_attach, stream_close};
 
 // ------------------------------------------------------------------------------------------------ subscribing
 
@@ -207,31 +203,20 @@ static struct tenant *tenant_for(struct kf_live *live, const char *id)
     return made;
 }
 
-// Last-Event-ID, or the same as a query parameter for clients that cannot set headers. -1: none.
-static int64_t resume_id(const struct kf_request *request)
+static enum kf_status join(struct kf_live *live, const char *organisation_id, const char *session_id,
+                           const char *case_id, struct kf_live_subscription **out, struct kf_error *err)
 {
-    const char *text = kf_request_header(request, "last-event-id");
-    if (!text)
-        text = kf_request_query(request, "last_event_id");
-    if (!text || !*text || strlen(text) > 18 || strspn(text, "0123456789") < strlen(text))
-        return -1;
-    return strtoll(text, NULL, 10);
-}
-
-static enum kf_status join(struct kf_live *live, const struct kf_request *request, const char *case_id,
-                           struct subscription **out, struct kf_error *err)
-{
-    struct subscription *sub = calloc(1, sizeof *sub);
+    struct kf_live_subscription *sub = calloc(1, sizeof *sub);
     if (!sub)
         return kf_error_set(err, KF_NOMEM, NULL, "Out of memory.");
     sub->live = live;
-    sub->principal = *request->principal;
+    kf_str_copy(sub->session_id, sizeof sub->session_id, session_id);
     sub->joining = 1;
     sub->last_ms = sub->checked_ms = now_ms();
     kf_str_copy(sub->case_id, sizeof sub->case_id, case_id ? case_id : "");
     kf_str_add_text(&sub->queue, "retry: 2000\n\n");
     pthread_mutex_lock(&live->lock);
-    sub->tenant = tenant_for(live, request->principal->organisation_id);
+    sub->tenant = tenant_for(live, organisation_id);
     if (sub->tenant) {
         if (!sub->tenant->subscribers++) // nobody was there for what came before: it is not theirs
             sub->tenant->ready = 0, sub->tenant->dirty_from = 0;
@@ -251,18 +236,21 @@ static enum kf_status join(struct kf_live *live, const struct kf_request *reques
     return KF_OK;
 }
 
-static void set_newest(struct subscription *sub, int64_t newest)
+static void set_newest(struct kf_live_subscription *sub, int64_t newest)
 {
     pthread_mutex_lock(&sub->live->lock);
-    if (!sub->tenant->ready && sub->tenant->newest < newest)
-        sub->tenant->newest = newest;
-    sub->tenant->ready = 1;
+    struct tenant *tenant = sub->tenant;
+    if (!tenant->ready) {
+        tenant->floor = newest;
+        tenant->newest = newest > tenant->newest ? newest : tenant->newest;
+    }
+    tenant->ready = 1;
     pthread_mutex_unlock(&sub->live->lock);
 }
 
 static void replay(void *to, const struct kf_live_event *event)
 {
-    struct subscription *sub = to;
+    struct kf_live_subscription *sub = to;
     int young = event->created_ms >= kf_time_unix_ms() - OVERLAP_MS;
     pthread_mutex_lock(&sub->live->lock);
     if ((event->id > sub->replay_after || young) && sub->replayed_count < MOST_REPLAYED) {
@@ -274,7 +262,7 @@ static void replay(void *to, const struct kf_live_event *event)
 }
 
 // What arrived while the replay was fetched follows it. A gap that is too long is told: the page then loads everything anew.
-static void finish_joining(struct subscription *sub)
+static void finish_joining(struct kf_live_subscription *sub)
 {
     struct kf_live *live = sub->live;
     pthread_mutex_lock(&live->lock);
@@ -288,49 +276,45 @@ static void finish_joining(struct subscription *sub)
     pthread_mutex_unlock(&live->lock);
 }
 
-enum kf_status kf_live_subscribe(struct kf_live *live, struct kf_request *request, struct kf_response *response,
-                                 const char *case_id, struct kf_error *err)
+enum kf_status kf_live_join(struct kf_live *live, void *thread, const char *organisation_id, const char *session_id,
+                            const char *case_id, int64_t after, struct kf_live_subscription **out, struct kf_error *err)
 {
-    if (!request->principal)
-        return kf_error_set(err, KF_UNAUTHENTICATED, NULL, "Sign in first.");
+    *out = NULL;
     if (atomic_fetch_add(&live->count, 1) >= live->most || atomic_load(&live->stopping)) {
         atomic_fetch_sub(&live->count, 1);
         return kf_error_set(err, KF_UNAVAILABLE, "too_many_streams", "There are too many live streams. Try again.");
     }
     const struct kf_live_source *source = &live->source;
-    const char *organisation = request->principal->organisation_id;
-    int64_t newest = 0, after = resume_id(request);
-    struct subscription *sub = NULL;
-    enum kf_status status = join(live, request, case_id, &sub, err);
+    struct kf_live_subscription *sub = NULL;
+    enum kf_status status = join(live, organisation_id, session_id, case_id, &sub, err);
     if (status != KF_OK) {
         atomic_fetch_sub(&live->count, 1);
         return status;
     }
     // Behind the registration, so that no event falls between the two.
-    status = source->newest(source->app, request->thread, organisation, &newest, err);
+    int64_t newest = 0;
+    status = source->newest(source->app, thread, organisation_id, &newest, err);
     if (status == KF_OK)
         set_newest(sub, newest);
     if (status == KF_OK && after >= 0) {
         sub->replay_after = after;
-        status = source->fetch(source->app, request->thread, organisation, after > OVERLAP ? after - OVERLAP : 0,
+        status = source->fetch(source->app, thread, organisation_id, after > OVERLAP ? after - OVERLAP : 0,
                                MOST_REPLAYED, replay, sub, err);
     }
     if (status != KF_OK) {
-        stream_close(sub);
+        kf_live_leave(sub);
         return status;
     }
     finish_joining(sub);
-    kf_response_stream(response, "text/event-stream", &stream, sub);
-    response->cache_control = "no-store";
-    kf_response_header(request, response, "X-Accel-Buffering", "no");
+    *out = sub;
     return KF_OK;
 }
 
 void kf_live_drop_session(struct kf_live *live, const char *session_id)
 {
     pthread_mutex_lock(&live->lock);
-    for (struct subscription *sub = live->subscriptions; sub; sub = sub->next)
-        if (strcmp(sub->principal.session_id, session_id) == 0)
+    for (struct kf_live_subscription *sub = live->subscriptions; sub; sub = sub->next)
+        if (strcmp(sub->session_id, session_id) == 0)
             end(sub);
     pthread_mutex_unlock(&live->lock);
 }
@@ -379,7 +363,7 @@ static void deliver(void *to, const struct kf_live_event *event)
     tenant->seen[tenant->seen_next++ % SEEN] = event->id;
     if (event->id > tenant->newest)
         tenant->newest = event->id;
-    for (struct subscription *sub = delivery->live->subscriptions; sub; sub = sub->next)
+    for (struct kf_live_subscription *sub = delivery->live->subscriptions; sub; sub = sub->next)
         if (sub->tenant == tenant)
             queue_event(sub, event);
     pthread_mutex_unlock(&delivery->live->lock);
@@ -414,7 +398,7 @@ static enum kf_status fetch_all(struct kf_live *live, void *thread, struct kf_er
     struct tenant *first = live->tenants;
     for (struct tenant *at = first; live->resync && at; at = at->next)
         if (at->subscribers && at->ready && !at->dirty_from)
-            at->dirty_from = at->newest > OVERLAP ? at->newest - OVERLAP : 1;
+            at->dirty_from = 1 + (at->newest - OVERLAP > at->floor ? at->newest - OVERLAP : at->floor);
     live->resync = 0;
     pthread_mutex_unlock(&live->lock);
     for (struct tenant *at = first; at; at = at->next) {
@@ -433,7 +417,7 @@ static void heartbeat(struct kf_live *live)
 {
     int64_t now = now_ms();
     pthread_mutex_lock(&live->lock);
-    for (struct subscription *sub = live->subscriptions; sub; sub = sub->next)
+    for (struct kf_live_subscription *sub = live->subscriptions; sub; sub = sub->next)
         if (!sub->ended && !sub->joining && now - sub->last_ms >= HEARTBEAT_MS) {
             kf_str_add_text(&sub->queue, ":\n\n");
             sub->last_ms = now;
@@ -445,19 +429,20 @@ static void heartbeat(struct kf_live *live)
 }
 
 // One session whose turn it is to be asked about, if any.
-static int next_to_check(struct kf_live *live, struct kf_principal *principal)
+static int next_to_check(struct kf_live *live, char organisation_id[KF_ID_TEXT], char session_id[KF_ID_TEXT])
 {
     int64_t now = now_ms();
     int found = 0;
     pthread_mutex_lock(&live->lock);
-    for (struct subscription *sub = live->subscriptions; sub; sub = sub->next) {
+    for (struct kf_live_subscription *sub = live->subscriptions; sub; sub = sub->next) {
         if (sub->ended || now - sub->checked_ms < ALIVE_MS)
             continue;
         if (!found) {
-            *principal = sub->principal;
+            kf_str_copy(organisation_id, KF_ID_TEXT, sub->tenant->id);
+            kf_str_copy(session_id, KF_ID_TEXT, sub->session_id);
             found = 1;
         }
-        if (strcmp(sub->principal.session_id, principal->session_id) == 0)
+        if (strcmp(sub->session_id, session_id) == 0)
             sub->checked_ms = now;
     }
     pthread_mutex_unlock(&live->lock);
@@ -466,10 +451,10 @@ static int next_to_check(struct kf_live *live, struct kf_principal *principal)
 
 static void check_sessions(struct kf_live *live, void *thread)
 {
-    struct kf_principal principal;
-    while (live->source.alive && !atomic_load(&live->stopping) && next_to_check(live, &principal))
-        if (!live->source.alive(live->source.app, thread, &principal))
-            kf_live_drop_session(live, principal.session_id);
+    char organisation_id[KF_ID_TEXT], session_id[KF_ID_TEXT];
+    while (live->source.alive && !atomic_load(&live->stopping) && next_to_check(live, organisation_id, session_id))
+        if (!live->source.alive(live->source.app, thread, organisation_id, session_id))
+            kf_live_drop_session(live, session_id);
 }
 
 static void rest(struct kf_live *live)
@@ -535,7 +520,7 @@ void kf_live_stop(struct kf_live *live)
     atomic_store(&live->stopping, 1);
     pthread_join(live->thread, NULL);
     pthread_mutex_lock(&live->lock);
-    for (struct subscription *sub = live->subscriptions; sub; sub = sub->next)
+    for (struct kf_live_subscription *sub = live->subscriptions; sub; sub = sub->next)
         end(sub);
     pthread_mutex_unlock(&live->lock);
     live_release(live);

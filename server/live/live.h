@@ -10,7 +10,6 @@
 
 #include "server/base/error.h"
 #include "server/base/timeid.h"
-#include "server/http/http.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,7 +24,8 @@ struct kf_live_event {
 
 typedef void kf_live_emit(void *to, const struct kf_live_event *event); // everything is borrowed for the call
 
-// Where events come from. `thread` is the calling thread's context: request->thread, or what thread_init gave the hub.
+// Where events come from. `thread` is the calling thread's context: the one given to kf_live_join, or what thread_init gave
+// the hub's own thread.
 struct kf_live_source {
     void *app;
     void *(*thread_init)(void *app);
@@ -41,7 +41,7 @@ struct kf_live_source {
     // The highest event id of an organisation so far (0 when none).
     enum kf_status (*newest)(void *app, void *thread, const char *organisation_id, int64_t *id, struct kf_error *err);
     // 1 while this session or token is still good; asked every half minute per stream. NULL: always.
-    int (*alive)(void *app, void *thread, const struct kf_principal *principal);
+    int (*alive)(void *app, void *thread, const char *organisation_id, const char *session_id);
 };
 
 struct kf_live;
@@ -53,11 +53,20 @@ KF_MUST_USE enum kf_status kf_live_start(const struct kf_live_source *source, si
 // the hub alive until then.
 void kf_live_stop(struct kf_live *live);
 
-// Turns the response into an event stream for the request's organisation, of one case (or all when case_id is NULL or
-// ""), resuming behind the Last-Event-ID header. Call after the authorisation of that case. KF_UNAVAILABLE when there
-// are too many subscribers.
-KF_MUST_USE enum kf_status kf_live_subscribe(struct kf_live *live, struct kf_request *request,
-                                             struct kf_response *response, const char *case_id, struct kf_error *err);
+// One stream of one client.
+struct kf_live_subscription;
+
+// Subscribes to an organisation's events: of one case, or of all when case_id is NULL or "". after: resume behind that event
+// id; -1: from now on. thread: the calling thread's context. KF_UNAVAILABLE when there are too many subscribers.
+// Owned: kf_live_leave.
+KF_MUST_USE enum kf_status kf_live_join(struct kf_live *live, void *thread, const char *organisation_id,
+                                        const char *session_id, const char *case_id, int64_t after,
+                                        struct kf_live_subscription **out, struct kf_error *err);
+// Copies at most `room` bytes of event stream text to `to` and returns how many; 0: nothing now; -1: the end.
+long kf_live_read(struct kf_live_subscription *subscription, char *to, size_t room);
+// wake(waker) is called, from any thread, when there may be something to read; until kf_live_leave.
+void kf_live_attach(struct kf_live_subscription *subscription, void (*wake)(void *waker), void *waker);
+void kf_live_leave(struct kf_live_subscription *subscription);
 // Ends the streams of a session at once (sign-out in this process; other processes find out through `alive`).
 void kf_live_drop_session(struct kf_live *live, const char *session_id);
 size_t kf_live_subscribers(const struct kf_live *live);

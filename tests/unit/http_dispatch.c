@@ -4,6 +4,7 @@
 #include "server/base/test.h"
 #include "server/http/health.h"
 #include "server/http/http.h"
+#include "server/http/internal.h"
 #include "server/http/metrics.h"
 
 #include <fcntl.h>
@@ -514,7 +515,7 @@ KF_TEST(media_parameters_are_unquoted)
 
 KF_TEST(a_trusted_proxy_names_the_client)
 {
-    static const char *const trusted[] = {"loopback", "10.0.0.9", NULL};
+    static const char *const trusted[] = {"loopback", "10.0.0.8/30", NULL};
     struct kf_http *behind = NULL;
     static const struct kf_route *const tables[] = {routes, NULL};
     struct kf_http_config config = {.tables = tables, .trusted_proxies = trusted};
@@ -532,6 +533,24 @@ KF_TEST(a_trusted_proxy_names_the_client)
     KF_CHECK_EQ(x->request.secure, 0);
     KF_CHECK_EQ(x->request.loopback, 0);
     kf_exchange_free(x, 0, 1);
+}
+
+KF_TEST(networks_hold_their_addresses)
+{
+    KF_CHECK(kf_http_address_in("10.1.2.3", "10.0.0.0/8"));
+    KF_CHECK(!kf_http_address_in("11.1.2.3", "10.0.0.0/8"));
+    KF_CHECK(kf_http_address_in("192.168.1.129", "192.168.1.128/25"));
+    KF_CHECK(!kf_http_address_in("192.168.1.127", "192.168.1.128/25"));
+    KF_CHECK(kf_http_address_in("192.0.2.1", "192.0.2.1"));
+    KF_CHECK(kf_http_address_in("192.0.2.1", "0.0.0.0/0"));
+    KF_CHECK(kf_http_address_in("fd00::1", "fd00::/8"));
+    KF_CHECK(!kf_http_address_in("fe80::1", "fd00::/8"));
+    KF_CHECK(!kf_http_address_in("192.0.2.1", "fd00::/8"));
+    KF_CHECK(!kf_http_address_in("fd00::1", "0.0.0.0/0"));
+    KF_CHECK(kf_http_address_in("::1", "loopback") && kf_http_address_in("127.9.9.9", "loopback"));
+    static const char *const bad[] = {"10.0.0.0/33", "10.0.0.0/x", "10.0.0.0/", "10.0.0/8", "", "host"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        KF_CHECK(!kf_http_address_in("10.0.0.1", bad[i]));
 }
 
 KF_TEST(health_and_metrics)
@@ -579,6 +598,7 @@ int main(void)
     KF_RUN(header_values_cannot_break_out);
     KF_RUN(media_parameters_are_unquoted);
     KF_RUN(a_trusted_proxy_names_the_client);
+    KF_RUN(networks_hold_their_addresses);
     KF_RUN(health_and_metrics);
     kf_http_free(http);
     return kf_test_failures ? 1 : 0;

@@ -1,7 +1,7 @@
 // The event hub against a source in memory: order, tenants, cases, resuming, out-of-order commits, slow readers, sign-out.
 #include "server/base/test.h"
 #include "server/base/timeid.h"
-#include "server/live/live.h"
+#include "server/http/sse.h"
 
 #include <pthread.h>
 #include <time.h>
@@ -107,7 +107,7 @@ static struct kf_live *live;
 
 static enum kf_status subscribe(struct kf_request *request, struct kf_response *response, struct kf_error *err)
 {
-    return kf_live_subscribe(live, request, response, kf_request_query(request, "case"), err);
+    return kf_sse_subscribe(live, request, response, kf_request_query(request, "case"), err);
 }
 
 static enum kf_status authenticate(struct kf_request *request, struct kf_principal *principal, struct kf_error *err)
