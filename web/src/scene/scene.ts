@@ -229,7 +229,7 @@ export class Scene3D {
   lookFrom(direction: THREE.Vector3, smooth = true): void {
     if (!this.grid) return;
     const target = new THREE.Vector3(...centreLps(this.grid));
-    const narrow = Math.min(1, this.camera.aspect);
+    const narrow = Math.min(1, this.camera.aspect * 0.86);
     const distance = (this.radius * 0.66) / Math.tan(THREE.MathUtils.degToRad(this.camera.fov / 2)) / narrow;
     // Straight up or down the turntable's axis there is no up; a hair beside it there is.
     const way = direction.clone().normalize();

@@ -25,6 +25,8 @@ interface Pane {
   elements: PaneElements;
   painter: LabelPainter;
   size: Size;
+  /** The last size in which it was visible. */
+  shown: Size | null;
   hover: [number, number] | null;
 }
 
@@ -45,7 +47,7 @@ export class Stage {
 
   attach(orientation: Orientation, elements: PaneElements): void {
     const size = { width: elements.host.clientWidth, height: elements.host.clientHeight };
-    this.panes.set(orientation, { elements, painter: new LabelPainter(), size, hover: null });
+    this.panes.set(orientation, { elements, painter: new LabelPainter(), size, shown: size.width > 1 ? size : null, hover: null });
   }
 
   /** Starts when all panes are attached. */
@@ -173,12 +175,23 @@ export class Stage {
 
   private resize(): void {
     let grown = false;
-    for (const pane of this.panes.values()) {
+    const views = { ...this.state.views.peek() };
+    for (const [orientation, pane] of this.panes) {
       const { clientWidth: width, clientHeight: height } = pane.elements.host;
+      const before = pane.shown;
       if (width === pane.size.width && height === pane.size.height) continue;
       if (pane.size.width < 2 && width > 2) grown = true;
       pane.size = { width, height };
+      if (width < 2) continue;
+      // A pane that grows shows the same part of the patient, larger.
+      const view = views[orientation];
+      if (view && before) {
+        const by = Math.min(before.width, before.height) / Math.min(width, height);
+        views[orientation] = { ...view, mmPerPx: view.mmPerPx * by };
+      }
+      pane.shown = pane.size;
     }
+    this.state.views.value = views;
     this.renderer?.resize();
     const missing = [...this.panes.keys()].some((o) => this.size(o).width > 1 && !this.state.views.peek()[o]);
     if (grown && missing && this.state.volume.peek()) this.fit();
