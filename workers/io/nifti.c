@@ -319,9 +319,17 @@ static void convert(const struct layout *l, const unsigned char *data, struct kf
     }
 }
 
+static enum kf_nifti_want settle(const struct layout *l, enum kf_nifti_want want)
+{
+    if (want != KF_NIFTI_EITHER)
+        return want;
+    return l->type == NIFTI_UINT8 && l->slope == 1 && l->inter == 0 ? KF_NIFTI_LABELS : KF_NIFTI_IMAGE;
+}
+
 // The file's own type when it can be used as it lies; 0 otherwise.
 static enum kf_voxel_type direct_type(const struct layout *l, enum kf_nifti_want want)
 {
+    want = settle(l, want);
     if (l->swap || l->slope != 1 || l->inter != 0)
         return 0;
     if (want == KF_NIFTI_LABELS)
@@ -334,7 +342,7 @@ static enum kf_status volume_from_data(const struct layout *l, const unsigned ch
 {
     enum kf_voxel_type type = direct_type(l, want);
     int direct = type != 0;
-    if (!direct && want == KF_NIFTI_LABELS) {
+    if (!direct && settle(l, want) == KF_NIFTI_LABELS) {
         if (!all_integers(l, data, 0, 255))
             return kf_error_set(err, KF_INVALID, "labels_range", "a label is not an integer from 0 to 255");
         type = KF_VOXEL_UINT8;

@@ -9,6 +9,7 @@
 enum kf_nifti_want {
     KF_NIFTI_IMAGE = 1, // int16 when every value after scl_slope/scl_inter is an integer in range, else float32
     KF_NIFTI_LABELS,    // uint8; KF_INVALID "labels_range" when a value is not an integer in 0…255
+    KF_NIFTI_EITHER,    // labels when the file stores unscaled uint8, else an image
 };
 
 // Reads bytes [offset, offset + length) of `path` (length -1: to the end); gzip is recognised by its first bytes.

@@ -1,0 +1,525 @@
+// mesh: surfaces of label maps, or of a volume at a grey value. For each segment a master mesh (PLY, and STL for
+// printers) and three levels of detail for viewers (GLB).
+//
+// The labels say what is inside; where the volume's grey values agree with them, they say where between two voxels the
+// surface lies, so that the mesh is smooth below a voxel instead of a staircase. Labels without grey values (drawn by
+// hand, or by a program) are blurred by less than a voxel for the same purpose. A structure that reaches the border
+// of the volume is closed by a flat cap, and the result says so.
+#include "workers/io/glb.h"
+#include "workers/io/memory.h"
+#include "workers/io/meshfile.h"
+#include "workers/jobs/shared.h"
+#include "workers/kernels/bits.h"
+#include "workers/kernels/image.h"
+#include "workers/kernels/surface.h"
+#include "workers/mesh3p/meshopt.h"
+#include "workers/runtime/cli.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LODS           3
+#define AUTOMATIC      -32769.0
+#define MISTAKES_MOST  0.25 // labels that part the grey values worse than this did not come from them
+#define PALETTE_LENGTH 8
+
+struct segment {
+    int label;
+    char name[64];
+    char file[80]; // base of the output files, unique within the job
+    char colour[8];
+    double rgb[3];
+    const char *smoothing; // where the sub-voxel position came from
+    double level;
+    int touches_border;
+};
+
+struct mesh_job {
+    struct kf_job_work w;
+    struct kf_volume labels; // data NULL when the surface is that of a grey value
+    struct kf_volume image;  // data NULL when there is none
+    struct segment *segments;
+    int count;
+    int made;
+    const char *only; // command line: "ply", "stl", "glb" or NULL for all
+};
+
+// ---- which segments ----
+
+static const char *const palette[PALETTE_LENGTH] = {"#e8dcc0", "#4e9fd4", "#e08a3c", "#5bb37f",
+                                                    "#c979b8", "#d9c04a", "#8fa3b8", "#b5655b"};
+
+static void set_colour(struct segment *s, const char *colour)
+{
+    unsigned r, g, b;
+    if (strlen(colour) != 7 || sscanf(colour, "#%2x%2x%2x", &r, &g, &b) != 3) {
+        colour = palette[s->label % PALETTE_LENGTH];
+        sscanf(colour, "#%2x%2x%2x", &r, &g, &b);
+    }
+    snprintf(s->colour, sizeof s->colour, "%s", colour);
+    s->rgb[0] = r / 255.0;
+    s->rgb[1] = g / 255.0;
+    s->rgb[2] = b / 255.0;
+}
+
+// A file name from a segment's name: lower case letters, digits and dashes.
+static void set_file(struct segment *s, const struct segment *before, int count)
+{
+    size_t n = 0;
+    for (const char *c = s->name; *c && n < 48; c++) {
+        if (isalnum((unsigned char)*c))
+            s->file[n++] = (char)tolower((unsigned char)*c);
+        else if (n && s->file[n - 1] != '-')
+            s->file[n++] = '-';
+    }
+    while (n && s->file[n - 1] == '-')
+        n--;
+    s->file[n] = 0;
+    if (!n)
+        snprintf(s->file, sizeof s->file, "segment");
+    for (int i = 0; i < count; i++)
+        if (strcmp(before[i].file, s->file) == 0) {
+            n = strlen(s->file);
+            snprintf(s->file + n, sizeof s->file - n, "-%d", s->label);
+            break;
+        }
+}
+
+static void describe(struct segment *s, int label, const json_t *table, const struct segment *before, int count)
+{
+    *s = (struct segment){.label = label};
+    const json_t *row = NULL;
+    for (size_t i = 0; i < json_array_size(table) && !row; i++)
+        if (kf_json_integer(json_array_get(table, i), "label", -1) == label)
+            row = json_array_get(table, i);
+    char fallback[32];
+    snprintf(fallback, sizeof fallback, "Label %d", label);
+    snprintf(s->name, sizeof s->name, "%s", kf_json_text(row, "name", fallback));
+    set_colour(s, kf_json_text(row, "colour", ""));
+    set_file(s, before, count);
+}
+
+static void find_labels(const struct mesh_job *m, char present[256])
+{
+    memset(present, 0, 256);
+    const uint8_t *data = m->labels.data;
+    int64_t total = kf_grid_voxels(&m->labels.grid);
+    for (int64_t v = 0; v < total; v++)
+        present[data[v]] = 1;
+    present[0] = 0;
+}
+
+static enum kf_status list_segments(struct mesh_job *m, const json_t *table, struct kf_error *err)
+{
+    char present[256] = {0};
+    if (m->labels.data)
+        find_labels(m, present);
+    else
+        present[1] = 1;
+    int count = 0;
+    for (int l = 1; l < 256; l++)
+        count += present[l];
+    if (!count)
+        return kf_error_set(err, KF_UNPROCESSABLE, "no_labels", "the label map is empty: there is nothing to mesh");
+    m->segments = kf_memory_take(count * (int64_t)sizeof *m->segments);
+    if (!m->segments)
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for the segments");
+    for (int l = 1; l < 256; l++)
+        if (present[l]) {
+            describe(&m->segments[m->count], l, table, m->segments, m->count);
+            m->count++;
+        }
+    if (!m->labels.data)
+        snprintf(m->segments[0].name, sizeof m->segments[0].name, "Surface");
+    if (!m->labels.data)
+        set_file(&m->segments[0], NULL, 0);
+    return KF_OK;
+}
+
+// ---- one surface ----
+
+static int at_border(const struct kf_bits *bits)
+{
+    int64_t box[2][3];
+    if (!kf_bits_box(bits, box))
+        return 0;
+    for (int a = 0; a < 3; a++)
+        if (box[0][a] == 0 || box[1][a] == bits->dim[a])
+            return 1;
+    return 0;
+}
+
+// Labels as a smooth field: their mask blurred by 0.7 of the coarsest spacing. *field is owned.
+static enum kf_status blur_labels(struct mesh_job *m, const struct kf_bits *bits, struct kf_volume *field,
+                                  struct kf_error *err)
+{
+    struct kf_volume mask;
+    enum kf_status status = kf_volume_alloc(&mask, &m->labels.grid, KF_VOXEL_UINT8, err);
+    if (status)
+        return status;
+    memset(mask.data, 0, (size_t)kf_grid_voxels(&mask.grid));
+    kf_bits_paint(&m->w.work, bits, 1, mask.data);
+    status = kf_volume_alloc(field, &m->labels.grid, KF_VOXEL_FLOAT32, err);
+    if (!status) {
+        const double *s = mask.grid.spacing_mm;
+        double sigma = 0.7 * fmax(s[0], fmax(s[1], s[2]));
+        status = kf_work_status(kf_gaussian(&m->w.work, &mask, sigma, field->data), err, "blurring labels");
+    }
+    kf_volume_release(&mask);
+    if (status)
+        kf_volume_release(field);
+    return status;
+}
+
+// The surface and how much to smooth it.
+static enum kf_status extract(struct mesh_job *m, struct segment *s, const struct kf_bits *bits, struct kf_mesh *mesh,
+                              struct kf_error *err)
+{
+    struct kf_surface_input input = {.inside = bits, .grid = m->labels.data ? &m->labels.grid : &m->image.grid,
+                                     .cap = kf_job_boolean(m->w.job, "cap")};
+    struct kf_volume field = {0};
+    double iso = kf_job_double(m->w.job, "iso"), mistakes = 0;
+    enum kf_status status = KF_OK;
+    if (!m->labels.data) {
+        input.grey = &m->image;
+        input.iso = iso;
+        s->smoothing = "grey values at iso";
+    } else if (m->image.data && m->image.type == KF_VOXEL_INT16) {
+        status = kf_work_status(kf_surface_level(&m->w.work, bits, &m->image, &s->level, &mistakes), err, "level");
+        if (iso > AUTOMATIC)
+            s->level = iso;
+        if (!status && mistakes <= MISTAKES_MOST) {
+            input.grey = &m->image;
+            input.iso = s->level;
+            s->smoothing = "grey values inside the labels";
+        }
+    }
+    if (!status && !input.grey) {
+        status = blur_labels(m, bits, &field, err);
+        input.grey = &field;
+        input.iso = 0.5;
+        s->smoothing = "blurred labels";
+    }
+    if (!status)
+        status = kf_work_status(kf_surface(&m->w.work, &input, mesh), err, "extracting the surface");
+    kf_volume_release(&field);
+    return status;
+}
+
+static enum kf_status smooth(struct mesh_job *m, const struct segment *s, struct kf_mesh *mesh, double *change,
+                             struct kf_error *err)
+{
+    const double *spacing = m->labels.data ? m->labels.grid.spacing_mm : m->image.grid.spacing_mm;
+    int from_labels = strcmp(s->smoothing, "blurred labels") == 0;
+    int64_t asked = kf_job_integer(m->w.job, "smooth");
+    double mean = cbrt(spacing[0] * spacing[1] * spacing[2]);
+    struct kf_mesh_smooth how = {
+        .iterations = (int)(asked >= 0 ? asked : from_labels ? 15 : 6),
+        .pass_band = 0.1,
+        .keep_volume = 1,
+        .reach_mm = (from_labels ? 1.0 : 0.5) * mean,
+    };
+    double before, after, area;
+    kf_mesh_measure(&m->w.work, mesh, &before, &area);
+    enum kf_status status = kf_work_status(kf_mesh_smooth(&m->w.work, mesh, &how), err, "smoothing");
+    kf_mesh_measure(&m->w.work, mesh, &after, &area);
+    *change = before != 0 ? after / before - 1 : 0;
+    return status;
+}
+
+// ---- outputs ----
+
+static const char *why_open(const struct segment *s, const struct kf_mesh_report *r, int capped)
+{
+    if (r->closed)
+        return s->touches_border && capped ? "the structure reaches the border of the volume and is closed there by a flat cap"
+                                           : "";
+    return s->touches_border ? "the structure reaches the border of the volume and is left open there"
+                             : "edges were lost in simplification";
+}
+
+static json_t *mesh_meta(struct mesh_job *m, const struct segment *s, const struct kf_mesh *mesh,
+                         const struct kf_mesh_report *r)
+{
+    const char *reason = why_open(s, r, kf_job_boolean(m->w.job, "cap"));
+    return json_pack(
+        "{s:i, s:s, s:s, s:I, s:I, s:[[f,f,f],[f,f,f]], s:b, s:b, s:b, s:I, s:o, s:b, s:f, s:f, s:I, s:s}", "segment",
+        s->label, "name", s->name, "colour", s->colour, "triangles", (json_int_t)mesh->triangles, "vertices",
+        (json_int_t)mesh->vertices, "bounds_lps", r->bounds[0][0], r->bounds[0][1], r->bounds[0][2], r->bounds[1][0],
+        r->bounds[1][1], r->bounds[1][2], "closed", r->closed, "manifold", r->manifold, "oriented", r->oriented,
+        "boundary_edges", (json_int_t)r->boundary_edges, "boundary_reason", *reason ? json_string(reason) : json_null(),
+        "capped", s->touches_border && r->closed, "surface_mm2", r->area_mm2, "volume_ml", r->volume_mm3 / 1000,
+        "components", (json_int_t)r->components, "surface_from", s->smoothing);
+}
+
+static int wanted(const struct mesh_job *m, const char *format)
+{
+    return !m->only || strcmp(m->only, format) == 0;
+}
+
+static enum kf_status declare(struct mesh_job *m, const struct segment *s, const char *suffix, const char *kind,
+                              const char *media, json_t *meta, struct kf_error *err)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%s.%s", s->file, suffix);
+    if (!meta)
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
+    return kf_job_output(m->w.job, name, kind, name, media, meta);
+}
+
+static const char *output_path(struct mesh_job *m, const struct segment *s, const char *suffix)
+{
+    char file[128];
+    snprintf(file, sizeof file, "%s.%s", s->file, suffix);
+    return kf_job_output_path(m->w.job, file);
+}
+
+static enum kf_status write_master(struct mesh_job *m, const struct segment *s, const struct kf_mesh *mesh,
+                                   const struct kf_mesh_report *r, double change, struct kf_error *err)
+{
+    enum kf_status status = KF_OK;
+    for (int stl = 0; stl < 2 && !status; stl++) {
+        const char *suffix = stl ? "stl" : "ply";
+        if (!wanted(m, suffix))
+            continue;
+        const char *path = output_path(m, s, suffix);
+        if (!path)
+            return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
+        status = stl ? kf_stl_write(path, mesh, err) : kf_ply_write(path, mesh, NULL, err);
+        json_t *meta = mesh_meta(m, s, mesh, r);
+        if (meta) {
+            json_object_set_new(meta, "frame", json_string("LPS mm"));
+            json_object_set_new(meta, "smoothing_volume_change", json_real(change));
+            if (s->level != 0)
+                json_object_set_new(meta, "level", json_real(s->level));
+        }
+        if (status)
+            json_decref(meta);
+        else
+            status = declare(m, s, suffix, "mesh", stl ? "model/stl" : "model/ply", meta, err);
+    }
+    return status;
+}
+
+static enum kf_status write_view(struct mesh_job *m, const struct segment *s, const struct kf_mesh *mesh, int lod,
+                                 double error_mm, struct kf_error *err)
+{
+    struct kf_mesh_report r;
+    enum kf_status status = kf_work_status(kf_mesh_check(&m->w.work, mesh, &r), err, "checking a mesh");
+    float *normals = status ? NULL : kf_memory_take(mesh->vertices * 12);
+    if (!status && !normals)
+        status = kf_error_set(err, KF_NOMEM, NULL, "no memory for normals");
+    if (!status)
+        status = kf_work_status(kf_mesh_normals(&m->w.work, mesh, normals), err, "normals");
+    char suffix[16];
+    snprintf(suffix, sizeof suffix, "lod%d.glb", lod);
+    const char *path = status ? NULL : output_path(m, s, suffix);
+    double worst = 0;
+    if (path) {
+        struct kf_glb_look look = {.name = s->name, .colour = {s->rgb[0], s->rgb[1], s->rgb[2], 1}, .normals = normals};
+        status = kf_glb_write(&m->w.work, path, mesh, &look, &worst, err);
+    }
+    kf_memory_release(normals);
+    if (status)
+        return status;
+    json_t *meta = mesh_meta(m, s, mesh, &r);
+    if (meta) {
+        json_object_set_new(meta, "frame", json_string("glTF m Y-up"));
+        json_object_set_new(meta, "lod", json_integer(lod));
+        json_object_set_new(meta, "error_mm", json_real(error_mm));
+        json_object_set_new(meta, "quantisation_mm", json_real(worst));
+    }
+    return declare(m, s, suffix, "mesh.view", "model/gltf-binary", meta, err);
+}
+
+// The chain of levels: each is made from the one before and adds its error to it.
+static enum kf_status write_lods(struct mesh_job *m, const struct segment *s, const struct kf_mesh *mesh,
+                                 struct kf_error *err)
+{
+    static const char *const names[LODS] = {"lod0_mm", "lod1_mm", "lod2_mm"};
+    static const int64_t least[LODS] = {1000, 1000, 1000}; // triangles that every level keeps
+    struct kf_mesh level = {0};
+    double sum = 0;
+    enum kf_status status = KF_OK;
+    for (int lod = 0; lod < LODS && !status; lod++) {
+        struct kf_mesh next;
+        double error, allowed = kf_job_double(m->w.job, names[lod]);
+        const struct kf_mesh *from = lod ? &level : mesh;
+        int64_t floor_count = from->triangles < 4 * least[lod] ? from->triangles / 2 : least[lod];
+        status = kf_work_status(kf_mesh3p_simplify(&m->w.work, from, floor_count, fmax(allowed - sum, 0), &next, &error),
+                                err, "simplifying");
+        if (status)
+            break;
+        kf_mesh_release(&m->w.work, &level);
+        level = next;
+        sum += error;
+        status = write_view(m, s, &level, lod, sum, err);
+    }
+    kf_mesh_release(&m->w.work, &level);
+    return status;
+}
+
+static enum kf_status mesh_segment(struct mesh_job *m, struct segment *s, struct kf_error *err)
+{
+    const struct kf_volume *source = m->labels.data ? &m->labels : &m->image;
+    double from = (double)m->made / m->count, share = 0.9 / m->count, low = s->label, change = 0;
+    struct kf_bits bits;
+    struct kf_mesh mesh = {0};
+    struct kf_mesh_report r;
+    kf_job_work_stage(&m->w, "extracting the surface", 0.1 + 0.9 * from, 0.1 + 0.9 * from + 0.2 * share);
+    enum kf_status status = kf_work_status(kf_bits_alloc(&m->w.work, source->grid.dim, &bits), err, "a mask");
+    if (status)
+        return status;
+    if (!m->labels.data)
+        low = kf_job_double(m->w.job, "iso");
+    status = kf_work_status(kf_bits_threshold(&m->w.work, source, low, 1e9, &bits), err, "a mask");
+    s->touches_border = at_border(&bits);
+    if (!status)
+        status = extract(m, s, &bits, &mesh, err);
+    kf_bits_release(&m->w.work, &bits);
+    if (!status && mesh.triangles == 0)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "no_surface", "nothing lies at or above the grey value %g", low);
+    kf_job_work_stage(&m->w, "smoothing", 0.1 + 0.9 * from + 0.2 * share, 0.1 + 0.9 * from + 0.4 * share);
+    if (!status)
+        status = smooth(m, s, &mesh, &change, err);
+    if (!status)
+        status = kf_work_status(kf_mesh_drop_small(&m->w.work, &mesh, kf_job_double(m->w.job, "piece_mm3"), NULL), err,
+                                "dropping pieces");
+    if (!status)
+        status = kf_work_status(kf_mesh_check(&m->w.work, &mesh, &r), err, "checking the mesh");
+    kf_job_work_stage(&m->w, "writing", 0.1 + 0.9 * from + 0.4 * share, 0.1 + 0.9 * from + 0.5 * share);
+    if (!status)
+        status = write_master(m, s, &mesh, &r, change, err);
+    kf_job_work_stage(&m->w, "levels of detail", 0.1 + 0.9 * from + 0.5 * share, 0.1 + 0.9 * from + share);
+    if (!status && wanted(m, "glb"))
+        status = write_lods(m, s, &mesh, err);
+    kf_mesh_release(&m->w.work, &mesh);
+    m->made++;
+    return status;
+}
+
+// ---- the job ----
+
+static enum kf_status read_inputs(struct mesh_job *m, const json_t **table, json_t **owned, struct kf_error *err)
+{
+    const struct kf_job_input *labels = kf_job_input_named(m->w.job, "labels");
+    const struct kf_job_input *image = kf_job_input_named(m->w.job, "volume");
+    const struct kf_job_input *given = kf_job_input_named(m->w.job, "table");
+    if (!labels && !image)
+        return kf_error_set(err, KF_INVALID, "input_missing", "the job needs labels, or a volume and iso");
+    if (!labels && kf_job_double(m->w.job, "iso") <= AUTOMATIC)
+        return kf_error_set(err, KF_INVALID, "iso_missing", "a surface of a volume needs the parameter iso");
+    enum kf_status status = KF_OK;
+    if (labels)
+        status = kf_job_read_volume(labels, KF_NIFTI_LABELS, &m->labels, err);
+    if (!status && image)
+        status = kf_job_read_volume(image, KF_NIFTI_IMAGE, &m->image, err);
+    if (!status && labels && image &&
+        memcmp(m->labels.grid.dim, m->image.grid.dim, sizeof m->labels.grid.dim) != 0)
+        status = kf_error_set(err, KF_INVALID, "grids_differ", "labels and volume do not have the same dimensions");
+    if (!status && given)
+        status = kf_json_load(given->path, owned, err);
+    *table = json_object_get(given ? *owned : labels ? labels->meta : NULL, "segments");
+    return status;
+}
+
+static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
+{
+    struct mesh_job m = {.only = kf_job_option(job, "--format")};
+    kf_job_work_init(&m.w, job);
+    kf_job_work_stage(&m.w, "reading", 0, 0.1);
+    const json_t *table = NULL;
+    json_t *owned = NULL;
+    enum kf_status status = read_inputs(&m, &table, &owned, err);
+    if (!status)
+        status = list_segments(&m, table, err);
+    for (int i = 0; i < m.count && !status; i++)
+        status = mesh_segment(&m, &m.segments[i], err);
+    kf_job_report(job, "meshes", json_integer(m.made));
+    kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
+    kf_memory_release(m.segments);
+    kf_volume_release(&m.labels);
+    kf_volume_release(&m.image);
+    json_decref(owned);
+    return status;
+}
+
+// ---- command line ----
+
+static int ends_with(const char *text, const char *tail)
+{
+    size_t n = strlen(text), k = strlen(tail);
+    return n > k && strcmp(text + n - k, tail) == 0;
+}
+
+// --out FILE.stl (one segment), or --out FOLDER for all files.
+static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
+{
+    const char *out = kf_job_option(job, "--out");
+    if (!out)
+        return kf_error_set(err, KF_INVALID, "bad_usage", "--out is missing; see kerf-job mesh --help");
+    const char *single = ends_with(out, ".stl") ? ".stl" : ends_with(out, ".ply") ? ".ply" : NULL;
+    if (!single && ends_with(out, ".glb"))
+        single = ".lod0.glb";
+    enum kf_status status = KF_OK;
+    int placed = 0;
+    for (int i = 0; i < kf_job_output_count(job) && !status; i++) {
+        struct kf_job_output_view view = kf_job_output_at(job, i);
+        char to[4096];
+        if (single && (placed || !ends_with(view.file, single)))
+            continue;
+        int length = snprintf(to, sizeof to, single ? "%s" : "%s/%s", out, view.file);
+        if (length < 0 || length >= (int)sizeof to)
+            return kf_error_set(err, KF_INVALID, "bad_usage", "the name after --out is too long");
+        status = kf_job_place_file(view.path, to, err);
+        placed++;
+    }
+    if (!status && !placed)
+        return kf_error_set(err, KF_INVALID, "bad_usage", "--format makes no file of the kind that --out names");
+    return status;
+}
+
+static const struct kf_cli_flag flags[] = {
+    {"--labels", KF_CLI_INPUT, "labels", 0, "A label map (NIfTI): one mesh per label."},
+    {"--image", KF_CLI_INPUT, "volume", 0, "The volume the labels were made from, or, with --iso, to take a surface of."},
+    {"--table", KF_CLI_INPUT, "table", 0, "Names and colours of the labels, as segment.bone writes them."},
+    {"--format", KF_CLI_OPTION, NULL, 0, "Only ply, stl or glb; all three when not given."},
+    {0},
+};
+
+static const struct kf_job_cli cli = {
+    .flags = flags,
+    .place = place,
+    .examples = "  kerf-job mesh --labels seg.nii.gz --image ct.nii.gz --table seg.json --out meshes\n"
+                "  kerf-job mesh --labels seg.nii.gz --out meshes --format stl\n"
+                "  kerf-job mesh --image ct.nii.gz --iso 300 --out bone.stl\n",
+};
+
+static const struct kf_job_param params[] = {
+    {"iso", KF_PARAM_DOUBLE, AUTOMATIC, 1e6, AUTOMATIC, NULL, "HU or 1",
+     "Grey value of the surface; with labels the default is the value that parts them best."},
+    {"cap", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1", "Closes a structure where it reaches the border of the volume."},
+    {"smooth", KF_PARAM_INTEGER, -1, 200, -1, NULL, "1",
+     "Pairs of smoothing steps; -1 chooses 6 for grey values and 15 for labels. The volume is kept."},
+    {"piece_mm3", KF_PARAM_DOUBLE, 0, 1e6, 1, NULL, "mm3", "Separate surfaces that enclose less than this are dropped."},
+    {"lod0_mm", KF_PARAM_DOUBLE, 0, 100, 0.05, NULL, "mm", "Error that the finest level may have."},
+    {"lod1_mm", KF_PARAM_DOUBLE, 0, 100, 0.3, NULL, "mm", "Error that the middle level may have."},
+    {"lod2_mm", KF_PARAM_DOUBLE, 0, 100, 1.0, NULL, "mm", "Error that the coarsest level may have."},
+    {0},
+};
+
+const struct kf_job_kind kf_job_mesh = {
+    .name = "mesh",
+    .version = 1,
+    .bitwise = 1,
+    .profile = KF_SANDBOX_OPENMP,
+    .memory_limit_bytes = 16LL << 30,
+    .time_limit_s = 900,
+    .summary = "Makes surfaces of labels, or of a volume at a grey value: PLY, STL and GLB.",
+    .params = params,
+    .run = run,
+    .cli = &cli,
+};

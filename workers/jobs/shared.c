@@ -1,0 +1,77 @@
+#include "workers/jobs/shared.h"
+#include "workers/io/memory.h"
+
+#include <stddef.h>
+
+static void on_progress(void *user, double fraction)
+{
+    struct kf_job_work *w = user;
+    kf_job_progress(w->job, w->from + w->span * fraction, w->stage);
+}
+
+static int on_cancelled(void *user)
+{
+    struct kf_job_work *w = user;
+    return kf_job_cancelled(w->job);
+}
+
+static void *on_allocate(void *user, int64_t bytes)
+{
+    (void)user;
+    return kf_memory_take(bytes);
+}
+
+static void on_release(void *user, void *block)
+{
+    (void)user;
+    kf_memory_release(block);
+}
+
+void kf_job_work_init(struct kf_job_work *w, struct kf_job_context *job)
+{
+    *w = (struct kf_job_work){.job = job, .stage = "starting"};
+    kf_work_init(&w->work, kf_job_threads(job));
+    w->work.allocate = on_allocate;
+    w->work.release = on_release;
+    w->work.progress = on_progress;
+    w->work.cancelled = on_cancelled;
+    w->work.user = w;
+}
+
+void kf_job_work_stage(struct kf_job_work *w, const char *stage, double from, double to)
+{
+    w->stage = stage;
+    w->from = from;
+    w->span = to - from;
+    kf_job_progress(w->job, from, stage);
+}
+
+enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want, struct kf_volume *out,
+                                  struct kf_error *err)
+{
+    return kf_nifti_read(input->path, input->offset, input->length, want, out, err);
+}
+
+static json_t *numbers(const double *values, int count)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++)
+        json_array_append_new(list, json_real(values[i]));
+    return list;
+}
+
+json_t *kf_grid_json(const struct kf_grid *grid)
+{
+    return json_pack("{s:[I,I,I], s:o, s:o, s:o}", "dim", (json_int_t)grid->dim[0], (json_int_t)grid->dim[1],
+                     (json_int_t)grid->dim[2], "spacing_mm", numbers(grid->spacing_mm, 3), "origin_lps",
+                     numbers(grid->origin_lps, 3), "direction", numbers(grid->direction, 9));
+}
+
+void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys)
+{
+    for (; *keys; keys++) {
+        json_t *value = json_object_get(from, *keys);
+        if (value)
+            json_object_set_new(to, *keys, json_deep_copy(value));
+    }
+}

@@ -1,0 +1,31 @@
+// What the image and mesh jobs have in common: reading their volume, kernel work that reports progress, grid metadata.
+#ifndef KERF_JOBS_SHARED_H
+#define KERF_JOBS_SHARED_H
+
+#include "workers/io/nifti.h"
+#include "workers/kernels/work.h"
+#include "workers/runtime/job.h"
+
+// Kernel work whose progress is a share of the job's: 0…1 of a kernel is from…from + span of the job.
+struct kf_job_work {
+    struct kf_work work; // first: what kernels get
+    struct kf_job_context *job;
+    double from, span;
+    const char *stage;
+};
+
+void kf_job_work_init(struct kf_job_work *w, struct kf_job_context *job);
+// Says which stage comes next and which share of the job it is.
+void kf_job_work_stage(struct kf_job_work *w, const char *stage, double from, double to);
+
+// Reads an input (never NULL). KF_NIFTI_EITHER as in nifti.h. *out is owned: kf_volume_release.
+KF_MUST_USE enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want,
+                                              struct kf_volume *out, struct kf_error *err);
+
+// {"dim","spacing_mm","origin_lps","direction"}; a new reference, NULL without memory.
+json_t *kf_grid_json(const struct kf_grid *grid);
+
+// Copies those members of `from` (may be NULL) that are in `keys` (NULL at the end) into `to`.
+void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys);
+
+#endif
