@@ -14,6 +14,8 @@ static void load(void)
 {
     for (int i = 0; i < KF_FAULTS; i++) {
         const char *text = getenv(names[i]);
+        first[i] = last[i] = 0;
+        atomic_store(&calls[i], 0);
         if (!text || !*text)
             continue;
         char *end;
@@ -22,8 +24,13 @@ static void load(void)
             last[i] = strtol(end + 1, NULL, 10);
     }
     const char *text = getenv("KERF_FAULT_ENOSPC");
-    if (text && *text)
-        room = strtoll(text, NULL, 10);
+    atomic_store(&room, text && *text ? strtoll(text, NULL, 10) : -1);
+}
+
+void kf_fault_reload(void)
+{
+    pthread_once(&once, load);
+    load();
 }
 
 int kf_fault(enum kf_fault fault)

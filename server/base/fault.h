@@ -17,4 +17,6 @@ int kf_fault(enum kf_fault fault); // 1 when this call is to fail
 // KERF_FAULT_ENOSPC=bytes: how many of `bytes` may still be written before the disk is full.
 int64_t kf_fault_room(int64_t bytes);
 
+void kf_fault_reload(void); // reads the environment again and counts from the start (a test that sets it itself)
+
 #endif
