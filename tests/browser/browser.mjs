@@ -1,0 +1,101 @@
+// Chromium for the browser tests: software WebGL2, no background traffic, and a record of every exchange with the API.
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+export const artifacts = join(resolve(process.env.KERF_TEST_ARTIFACTS ?? join(root, 'tests/artifacts')), 'browser');
+export const chromiumPath = process.env.KERF_CHROMIUM ?? '/usr/bin/chromium';
+
+export const haveBrowser = () => existsSync(chromiumPath) && existsSync(join(root, 'web/node_modules/playwright-core'));
+
+const flags = [
+  '--no-sandbox', '--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist',
+  '--disable-background-networking', '--disable-component-update', '--disable-default-apps', '--disable-sync',
+  '--disable-extensions', '--no-first-run', '--metrics-recording-only', '--mute-audio',
+];
+
+export async function launch() {
+  const { chromium } = createRequire(join(root, 'web/package.json'))('playwright-core');
+  mkdirSync(artifacts, { recursive: true });
+  return chromium.launch({ executablePath: chromiumPath, headless: true, args: flags });
+}
+
+const jsonLike = (type) => /json|problem/.test(type ?? '');
+
+/** Everything the pages of a context say to the server and hear from it; bodies of JSON only. */
+export class Recorder {
+  exchanges = [];
+  foreign = [];
+  streams = 0;
+  pending = [];
+
+  constructor(context, origin) {
+    context.on('request', (request) => {
+      const url = request.url();
+      if (url.startsWith('data:') || url.startsWith('blob:')) return;
+      if (new URL(url).origin !== origin) this.foreign.push(url);
+      if (new URL(url).pathname === '/api/v1/events') this.streams++;
+    });
+    context.on('response', (response) => {
+      const url = new URL(response.url());
+      if (!url.pathname.startsWith('/api/') || url.pathname === '/api/v1/events') return;
+      this.pending.push(this.note(response, url));
+    });
+  }
+
+  async note(response, url) {
+    const request = response.request();
+    const headers = response.headers();
+    const sentType = request.headers()['content-type'] ?? '';
+    const exchange = {
+      method: request.method(), path: url.pathname, query: url.search, status: response.status(), request_type: sentType,
+      request_body: jsonLike(sentType) ? request.postDataJSON() : undefined, response_type: headers['content-type'] ?? '',
+      response_headers: headers,
+    };
+    if (jsonLike(headers['content-type'])) exchange.response_body = await response.json().catch(() => undefined);
+    this.exchanges.push(exchange);
+  }
+
+  /** One JSON object per line; passwords and tokens are left out. */
+  async save(name) {
+    await Promise.all(this.pending);
+    const hide = (key, value) => (/^(password|current_password|new_password|csrf_token|one_time_password|token)$/.test(key) &&
+      typeof value === 'string' ? `kerf_${'x'.repeat(43)}` : value);
+    writeFileSync(join(artifacts, name), this.exchanges.map((e) => `${JSON.stringify(e, hide)}\n`).join(''));
+  }
+}
+
+/** Collects what a page complains about. */
+export function watch(page, complaints) {
+  page.on('pageerror', (error) => complaints.push(`exception: ${error.stack ?? error.message}`));
+  page.on('console', (message) => {
+    const text = message.text();
+    if (/Content Security Policy|violates/i.test(text)) complaints.push(`policy: ${text}`);
+    // The browser itself reports every 401 and 404; those that the page asks for on purpose are not complaints.
+    else if (message.type() === 'error' && !/Failed to load resource/.test(text)) complaints.push(`console: ${text}`);
+  });
+}
+
+/** Compressed bytes over the network until the page says that its first picture is there. */
+export async function meter(page) {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Network.enable');
+  await session.send('Network.setCacheDisabled', { cacheDisabled: true });
+  const seen = [];
+  const urls = new Map();
+  session.on('Network.responseReceived', (event) => urls.set(event.requestId, event.response.url));
+  session.on('Network.dataReceived', (event) => {
+    seen.push({ at: Date.now(), bytes: event.encodedDataLength, url: urls.get(event.requestId) ?? '' });
+  });
+  return { total: () => seen.reduce((n, part) => n + part.bytes, 0), seen };
+}
+
+/** A real drop of files or folders from the disk, through the browser's own machinery. */
+export async function drop(page, paths, x = 600, y = 400) {
+  const session = await page.context().newCDPSession(page);
+  const data = { items: [], files: paths, dragOperationsMask: 1 };
+  for (const type of ['dragEnter', 'dragOver', 'drop']) await session.send('Input.dispatchDragEvent', { type, x, y, data });
+  await session.detach();
+}

@@ -1,0 +1,402 @@
+// What a person does with Kerf, from the first sign-in to the surgeon's phone, in a real browser against a real server.
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { check, data, finish, Kerf, skip, test, until } from '../lib/kerf.mjs';
+import { artifacts, drop, haveBrowser, launch, meter, Recorder, watch } from './browser.mjs';
+import { niftiVoxels, writeZip } from './files.mjs';
+
+const budget = 2 * 1024 * 1024;
+const ownPassword = 'copper lantern hedge 41';
+
+if (!haveBrowser()) {
+  skip('browser', 'no Chromium, or web/node_modules is missing');
+  finish();
+}
+if (!data) {
+  skip('browser', 'KERF_TEST_DATA is not set');
+  finish();
+}
+
+async function server() {
+  if (process.env.KERF_URL) {
+    return { url: process.env.KERF_URL, login: process.env.KERF_LOGIN, password: process.env.KERF_PASSWORD, end: async () => undefined };
+  }
+  const kerf = await Kerf.start();
+  const text = readFileSync(join(kerf.folder, 'sign-in'), 'utf8');
+  const [, login, password] = /as (\S+) with the one-time password (\S+)/.exec(text) ?? [];
+  return { url: kerf.url, login, password, end: () => kerf.remove() };
+}
+
+const at = await server();
+const origin = new URL(at.url).origin;
+const browser = await launch();
+const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: 'dark', baseURL: origin });
+const recorder = new Recorder(context, origin);
+const complaints = [];
+const page = await context.newPage();
+watch(page, complaints);
+
+const shot = (name, of = page) => of.screenshot({ path: join(artifacts, `${name}.png`) });
+const text = (selector) => page.locator(selector).innerText();
+const pane = (name) => page.locator(`[data-pane="${name}"]`);
+
+async function signIn(login, password, on = page) {
+  await on.fill('input[name=username]', login);
+  await on.fill('input[name=password]', password);
+  await on.click('button[type=submit]');
+}
+
+/** Slice numbers as the panes show them: voxel indices from 0. */
+async function indices() {
+  const number = async (name) => Number((await text(`[data-testid=${name}-slice]`)).split('/')[0]) - 1;
+  return [await number('sagittal'), await number('coronal'), await number('axial')];
+}
+
+async function hounsfield() {
+  await page.mouse.move(700, 20);
+  return Number((await text('[data-testid=axial-value]')).replace('−', '-').replace(' HU', ''));
+}
+
+/** Mean brightness of a grid of points of a pane's grey picture, read from its canvas. */
+function picture(name, steps = 24) {
+  return page.evaluate(([id, n]) => {
+    const canvas = document.querySelector(`[data-pane="${id}"] .pane-picture canvas`);
+    const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    return Array.from({ length: n * n }, (_, p) => {
+      const x = Math.floor((((p % n) + 0.5) / n) * canvas.width);
+      const y = Math.floor(((Math.floor(p / n) + 0.5) / n) * canvas.height);
+      return pixels[4 * (y * canvas.width + x)];
+    });
+  }, [name, steps]);
+}
+
+const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+
+function correlation(a, b) {
+  const [ma, mb] = [mean(a), mean(b)];
+  const sum = (f) => a.reduce((n, _, i) => n + f(i), 0);
+  return sum((i) => (a[i] - ma) * (b[i] - mb)) / Math.sqrt(sum((i) => (a[i] - ma) ** 2) * sum((i) => (b[i] - mb) ** 2));
+}
+
+let caseId = '';
+let voxels = null;
+
+await test('browser: a wrong password is answered in words and tells nothing', async () => {
+  await page.goto('/');
+  await page.waitForSelector('input[name=username]');
+  await shot('01-sign-in');
+  await signIn(at.login, 'not the password');
+  const words = await until('the answer', 10000, () => page.locator('.form-error').innerText());
+  check(/password|name/i.test(words) && !/unknown|exist/i.test(words), `said: ${words}`);
+});
+
+await test('browser: the one-time password must be changed before anything else', async () => {
+  await signIn(at.login, at.password);
+  await page.waitForSelector('h1:has-text("Choose your password")');
+  await page.goto('/admin/accounts');
+  await page.waitForSelector('h1:has-text("Choose your password")');
+  await page.fill('input[name=current]', at.password);
+  await page.fill('input[name=next]', 'short');
+  await page.fill('input[name=again]', 'short');
+  await page.click('button[type=submit]');
+  check(/12/.test(await text('.form-error')), 'a short password is refused with the rule');
+  await shot('02-first-password');
+  await page.fill('input[name=next]', ownPassword);
+  await page.fill('input[name=again]', ownPassword);
+  await page.click('button[type=submit]');
+  await page.waitForSelector('.admin-head');
+});
+
+await test('browser: the empty work list says what to do', async () => {
+  await page.goto('/');
+  await page.waitForSelector('.empty h2');
+  check(/No cases/.test(await text('.empty h2')), 'empty state');
+  await shot('03-empty');
+});
+
+await test('browser: a file that is not DICOM is refused with the reason', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'kerf-browser.'));
+  const note = join(folder, 'letter.txt');
+  writeFileSync(note, 'This is a letter, not an image.');
+  await drop(page, [note]);
+  await page.waitForSelector('.upload-notes li');
+  const words = await text('.upload-notes li');
+  check(/letter\.txt/.test(words) && /refused/i.test(words), words);
+  await shot('04-refused');
+  await page.click('.upload button:has-text("Close")');
+});
+
+await test('browser: a dropped zip becomes a case, live', async () => {
+  const zip = join(mkdtempSync(join(tmpdir(), 'kerf-browser.')), 'head.zip');
+  const entries = writeZip(zip, join(data, 'head_ct/dicom'), { 'readme.txt': Buffer.from('not an image') });
+  await drop(page, [zip]);
+  await page.waitForSelector('.upload strong:has-text("Finished")', { timeout: 120000 });
+  const sum = await text('.upload-sum');
+  check(sum.includes(`${entries - 1} images stored`) && sum.includes('1 refused'), sum);
+  await shot('05-uploaded');
+  // The row comes by the event stream: nothing is reloaded.
+  const row = page.locator('tr[data-case]').first();
+  await row.waitFor({ timeout: 20000 });
+  caseId = await row.getAttribute('data-case');
+  await page.click('.upload button:has-text("Close")');
+  await shot('06-work-list');
+});
+
+await test('browser: jobs run and the case becomes ready, live', async () => {
+  await page.click(`tr[data-case="${caseId}"] a`);
+  await page.waitForSelector('html[data-first-picture]', { timeout: 120000 });
+  await page.waitForSelector('[data-triangles]', { timeout: 240000 });
+  check(Number(await page.locator('[data-triangles]').getAttribute('data-triangles')) >= 1000, 'a surface of at least 1,000 triangles');
+  await page.waitForSelector('.case-bar .state-ready', { timeout: 120000 });
+});
+
+await test('browser: less than 2 MB compressed before the first picture', async () => {
+  const fresh = await context.newPage();
+  watch(fresh, complaints);
+  const meters = await meter(fresh);
+  const began = Date.now();
+  await fresh.goto(`/cases/${caseId}`);
+  await fresh.waitForSelector('html[data-first-picture]', { timeout: 60000 });
+  const [bytes, ms] = [meters.total(), Date.now() - began];
+  const heavy = meters.seen.filter((part) => part.bytes > 300000).map((part) => `${part.url} ${part.bytes}`).join(', ');
+  check(bytes > 100000 && bytes < budget, `${bytes} bytes; ${heavy}`);
+  console.log(`  first picture after ${ms} ms and ${(bytes / 1024).toFixed(0)} KiB`);
+  await fresh.close();
+});
+
+await test('browser: two tabs share one event stream', async () => {
+  const before = recorder.streams;
+  const second = await context.newPage();
+  await second.goto('/');
+  await second.waitForSelector('tr[data-case]');
+  check(recorder.streams === before, `the second tab opened ${recorder.streams - before} streams`);
+  await second.close();
+});
+
+await test('browser: the value under the crosshair is the voxel of the volume', async () => {
+  await page.waitForSelector('.panes[data-loaded="1.00"]', { timeout: 60000 });
+  const list = await page.evaluate(async (id) => (await (await fetch(`/api/v1/cases/${id}/artefacts?kind=volume`)).json()).items, caseId);
+  const bytes = await page.evaluate(async (url) => {
+    const raw = new Uint8Array(await (await fetch(url)).arrayBuffer());
+    let out = '';
+    for (let i = 0; i < raw.length; i += 32768) out += String.fromCharCode(...raw.subarray(i, i + 32768));
+    return btoa(out);
+  }, list[0].url);
+  voxels = niftiVoxels(Buffer.from(bytes, 'base64'));
+  const box = await pane('axial').boundingBox();
+  for (const [fx, fy] of [[0.5, 0.5], [0.42, 0.4], [0.6, 0.35], [0.5, 0.7], [0.37, 0.55]]) {
+    await page.mouse.click(box.x + box.width * fx, box.y + box.height * fy);
+    await page.waitForTimeout(120);
+    const [i, j, k] = await indices();
+    const shown = await hounsfield();
+    check(shown === voxels.at(i, j, k), `shown ${shown}, voxel (${i}, ${j}, ${k}) is ${voxels.at(i, j, k)}`);
+  }
+});
+
+await test('browser: the grey picture is the slice it says, not mirrored and not turned', async () => {
+  const box = await pane('axial').boundingBox();
+  await page.keyboard.press('x');
+  const n = 24;
+  const seen = await picture('axial', n);
+  // Where two clicks land says how pixels map to voxels; from there on the picture must agree with the volume.
+  const spot = async (fx, fy) => {
+    await page.mouse.click(box.x + box.width * fx, box.y + box.height * fy);
+    await page.waitForTimeout(120);
+    return indices();
+  };
+  const [a, b] = [await spot(0.35, 0.35), await spot(0.65, 0.65)];
+  const index = (f, axis) => Math.round(a[axis] + ((b[axis] - a[axis]) * (f - 0.35)) / 0.3);
+  const expected = (flip) => seen.map((_, p) => {
+    const [fx, fy] = [((p % n) + 0.5) / n, (Math.floor(p / n) + 0.5) / n];
+    const [i, j] = [index(flip ? 1 - fx : fx, 0), index(fy, 1)];
+    const inside = i >= 0 && j >= 0 && i < voxels.dim[0] && j < voxels.dim[1];
+    return inside ? Math.max(-500, Math.min(1500, voxels.at(i, j, a[2]))) : -500;
+  });
+  const [right, mirrored] = [correlation(seen, expected(false)), correlation(seen, expected(true))];
+  check(right > 0.97 && right > mirrored + 0.03, `correlation ${right.toFixed(3)}, mirrored ${mirrored.toFixed(3)}`);
+  check((await pane('axial').locator('.edge-left').innerText()) === 'R' && (await pane('sagittal').locator('.edge-left').innerText()) === 'A',
+    'orientation letters');
+  await page.keyboard.press('x');
+});
+
+await test('browser: wheel, keys and crosshair move linked slices', async () => {
+  const box = await pane('coronal').boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  const before = await indices();
+  await page.mouse.wheel(0, 120);
+  await page.waitForTimeout(150);
+  check((await indices())[1] === before[1] + 1, 'a notch of the wheel is one slice');
+  await page.keyboard.press('PageUp');
+  await page.waitForTimeout(150);
+  check((await indices())[1] === before[1] - 9, 'page up is ten slices back');
+  await page.mouse.click(box.x + box.width * 0.6, box.y + box.height * 0.45);
+  await page.waitForTimeout(150);
+  const after = await indices();
+  check(after[0] !== before[0] && after[2] !== before[2], `${before} to ${after}`);
+  await shot('07-case');
+});
+
+await test('browser: windows change the picture, presets and drag', async () => {
+  const bone = mean(await picture('axial'));
+  await page.selectOption('[data-testid=window-preset]', 'soft');
+  await page.waitForTimeout(300);
+  const soft = mean(await picture('axial'));
+  check(Math.abs(soft - bone) > 8, `bone ${bone.toFixed(1)}, soft tissue ${soft.toFixed(1)}`);
+  await shot('08-soft-tissue');
+  const box = await pane('axial').boundingBox();
+  await page.mouse.move(box.x + 200, box.y + 200);
+  await page.mouse.down({ button: 'right' });
+  await page.mouse.move(box.x + 320, box.y + 260, { steps: 4 });
+  await page.mouse.up({ button: 'right' });
+  check(!/C 50 · W 400/.test(await text('.tool-figures')), 'dragging with the right button changes the window');
+  await page.keyboard.press('1');
+});
+
+await test('browser: structures can be hidden, coloured and made see-through', async () => {
+  const scene = pane('scene').locator('canvas');
+  const full = await scene.screenshot();
+  await page.click('.structure button[aria-label^="Show"]');
+  await page.waitForTimeout(400);
+  const hidden = await scene.screenshot();
+  check(Buffer.compare(full, hidden) !== 0 && hidden.length < full.length, 'hiding empties the scene');
+  await page.click('.structure button[aria-label^="Show"]');
+  await page.locator('.structure input[type=color]').fill('#d98a4a');
+  await page.locator('.structure input[type=range]').fill('0.45');
+  await page.waitForTimeout(500);
+  await shot('09-see-through');
+  await page.locator('.structure input[type=range]').fill('1');
+});
+
+await test('browser: a click on the surface moves the slices onto bone', async () => {
+  await pane('scene').locator('button[aria-label="Reset the 3D view"]').click();
+  await page.waitForTimeout(600);
+  const box = await pane('scene').locator('canvas').boundingBox();
+  const before = await indices();
+  await page.mouse.click(box.x + box.width * 0.5, box.y + box.height * 0.55);
+  await page.waitForTimeout(400);
+  const [i, j, k] = await indices();
+  check(`${[i, j, k]}` !== `${before}`, 'the slices moved');
+  const around = [-1, 0, 1].flatMap((d) => [voxels.at(i + d, j, k), voxels.at(i, j + d, k), voxels.at(i, j, Math.max(0, k + d))]);
+  check(Math.max(...around) > 150, `near the point the highest value is ${Math.max(...around)} HU`);
+  await shot('10-picked');
+});
+
+await test('browser: panes enlarge, help opens, colours switch', async () => {
+  await pane('sagittal').locator('.pane-touch').dblclick();
+  await page.waitForTimeout(500);
+  check(await pane('axial').isHidden(), 'the other panes make room');
+  await shot('11-enlarged');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('?');
+  await page.waitForSelector('dialog[open]');
+  check((await page.locator('dialog kbd').count()) > 15, 'the sheet lists the shortcuts');
+  await shot('12-help');
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('dialog[open]', { state: 'detached' });
+  await page.keyboard.press('d');
+  check((await page.getAttribute('html', 'data-theme')) === 'light', 'light');
+  await page.waitForTimeout(300);
+  await shot('13-light');
+  await page.goto('/');
+  await page.waitForSelector('tr[data-case]');
+  await shot('14-work-list-light');
+  await page.keyboard.press('d');
+});
+
+await test('browser: search finds and does not find', async () => {
+  await page.keyboard.press('/');
+  await page.keyboard.type('no such patient');
+  await page.waitForSelector('.empty h2:has-text("No case matches")');
+  await page.fill('input[type=search]', '');
+  await page.waitForSelector('tr[data-case]');
+});
+
+await test('browser: administration makes an account and says how to reach us', async () => {
+  await page.goto('/admin/accounts');
+  await page.click('button:has-text("New account")');
+  await page.fill('input[name=login]', 'sam');
+  await page.fill('input[name=display_name]', 'Sam Surgeon');
+  await page.selectOption('select[name=role]', 'surgeon');
+  await page.click('dialog button[type=submit]');
+  await page.waitForSelector('.secret code');
+  const once = await text('.secret code');
+  check(once.length >= 16, 'a one-time password is shown');
+  await page.click('button:has-text("I have it")');
+  await page.waitForSelector('td:has-text("Sam Surgeon")');
+  await shot('15-accounts');
+  await page.click('a:has-text("DICOM peers")');
+  await page.waitForSelector('.howto dl');
+  await page.waitForTimeout(400);
+  await shot('16-peers');
+  await page.click('a:has-text("Failed jobs")');
+  await page.waitForSelector('.side-good');
+  const other = await browser.newContext({ baseURL: origin });
+  const sam = await other.newPage();
+  await sam.goto(`/cases/${caseId}`);
+  await signIn('sam', once, sam);
+  await sam.waitForSelector('h1:has-text("Choose your password")');
+  await sam.fill('input[name=current]', once);
+  await sam.fill('input[name=next]', 'velvet anchor prairie 9');
+  await sam.fill('input[name=again]', 'velvet anchor prairie 9');
+  await sam.click('button[type=submit]');
+  await sam.waitForSelector('html[data-first-picture]', { timeout: 60000 });
+  check((await sam.locator('button:has-text("Cancel"), button:has-text("Try again")').count()) === 0, 'a surgeon is not offered what is not allowed');
+  await other.close();
+});
+
+await test('browser: on a phone one pane at a time, by touch', async () => {
+  const phone = await browser.newContext({
+    baseURL: origin, viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'dark',
+    storageState: await context.storageState(),
+  });
+  const small = await phone.newPage();
+  watch(small, complaints);
+  await small.goto('/');
+  await small.waitForSelector('tr[data-case]');
+  await shot('17-phone-list', small);
+  await small.tap(`tr[data-case="${caseId}"] a`);
+  await small.waitForSelector('html[data-first-picture]', { timeout: 60000 });
+  await small.waitForTimeout(800);
+  await shot('18-phone-axial', small);
+  const slice = () => small.locator('[data-testid=axial-slice]').innerText();
+  const before = await slice();
+  const touch = await phone.newCDPSession(small);
+  const finger = (type, y) => touch.send('Input.dispatchTouchEvent', { type, touchPoints: type === 'touchEnd' ? [] : [{ x: 200, y }] });
+  await finger('touchStart', 300);
+  for (let y = 310; y <= 400; y += 10) await finger('touchMove', y);
+  await finger('touchEnd', 400);
+  await small.waitForTimeout(300);
+  check((await slice()) !== before, 'a finger goes through the slices');
+  await small.tap('nav.tabs button:has-text("3D")');
+  await small.waitForSelector('[data-triangles]', { timeout: 60000 });
+  await small.waitForTimeout(800);
+  await shot('19-phone-3d', small);
+  await small.tap('nav.tabs button:has-text("Case")');
+  await small.waitForTimeout(300);
+  await shot('20-phone-case', small);
+  const wide = await small.evaluate(() => document.documentElement.scrollWidth > innerWidth + 1);
+  check(!wide, 'nothing is wider than the screen');
+  await phone.close();
+});
+
+await test('browser: signing out closes the door', async () => {
+  await page.goto('/');
+  await page.click('.account');
+  await page.click('button:has-text("Sign out")');
+  await page.waitForSelector('input[name=username]');
+  await page.goto(`/cases/${caseId}`);
+  await page.waitForSelector('input[name=username]');
+  const status = await page.evaluate(async (id) => (await fetch(`/api/v1/cases/${id}`)).status, caseId);
+  check(status === 401, `the API answers ${status}`);
+});
+
+await test('browser: nothing came from elsewhere and nothing was complained of', async () => {
+  check(recorder.foreign.length === 0, recorder.foreign.join('\n'));
+  check(complaints.length === 0, complaints.join('\n'));
+});
+
+await recorder.save('exchanges.jsonl');
+await browser.close();
+await at.end();
+finish();
