@@ -92,10 +92,10 @@ export function routeTable(api) {
     ours.map((entry) => `kf_handler kf_route_${entry.id};\n`).join('') +
     '\n' +
     sinks.map((entry) => `extern const struct kf_body_sink kf_sink_${entry.id};\n`).join('') +
-    '\n#ifdef KERF_ROUTE_TABLE // one file holds the table\n' +
+    '\n#endif\n\n#ifdef KERF_ROUTE_TABLE // one file holds the table\n' +
     'const struct kf_route kf_route_table[] = {\n' +
     ours.map((entry) => row(entry, symbols)).join('') +
-    '    {0},\n};\n#endif\n\n#endif\n'
+    '    {0},\n};\n#endif\n'
   );
 }
 

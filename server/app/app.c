@@ -22,7 +22,7 @@ void kf_app_config_read(struct kf_app_config *config)
 {
     static char blobs[600], scratch[600], program[600];
     const char *data = kf_config_text("KERF_DATA"), *own_blobs = kf_config_text("KERF_BLOBS");
-    const char *own_scratch = kf_config_text("KERF_WORKER_SCRATCH");
+    const char *own_scratch = kf_config_text("KERF_SCRATCH");
     char folder[512];
     snprintf(blobs, sizeof blobs, *own_blobs ? "%s" : "%s/blobs", *own_blobs ? own_blobs : data);
     snprintf(scratch, sizeof scratch, *own_scratch ? "%s" : "%s/scratch", *own_scratch ? own_scratch : data);

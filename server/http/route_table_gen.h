@@ -53,6 +53,8 @@ extern const struct kf_body_sink kf_sink_upload_create;
 extern const struct kf_body_sink kf_sink_stow_any;
 extern const struct kf_body_sink kf_sink_stow_study;
 
+#endif
+
 #ifdef KERF_ROUTE_TABLE // one file holds the table
 const struct kf_route kf_route_table[] = {
     {KF_GET, "/api/v1/session", KF_PERM_SELF,
@@ -143,6 +145,4 @@ const struct kf_route kf_route_table[] = {
      KF_ROUTE_NO_AUTH, 0, kf_route_openapi_read, NULL},
     {0},
 };
-#endif
-
 #endif

@@ -8,3 +8,5 @@ kerf_library(kf_routes
   SOURCES routes_common.c routes_auth.c routes_session.c routes_accounts.c routes_cases.c routes_artefacts.c
           routes_jobs.c routes_events.c routes_settings.c routes_uploads.c routes_stow.c intake_body.c json_out.c body.c ${openapi_c}
   DEPENDS kf_http kf_live kf_app kf_domain kf_base)
+kerf_test(api_routes SOURCES ${CMAKE_SOURCE_DIR}/tests/service/api_routes.c DEPENDS kf_routes kf_test_pg LABELS service
+  TIMEOUT 300)

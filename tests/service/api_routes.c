@@ -1,0 +1,723 @@
+// The API over the dispatcher, in process, on a real PostgreSQL: signing in, locking out, CSRF, one-time passwords, the
+// walls between organisations, search and paging, conditional changes, idempotency, blobs only through their case.
+#include "server/app/session.h"
+#include "server/app/work.h"
+#include "server/base/config.h"
+#include "server/base/crypto/password.h"
+#include "server/base/hash.h"
+#include "server/base/json.h"
+#include "server/base/log.h"
+#include "server/base/str.h"
+#include "server/base/test.h"
+#include "server/domain/signin.h"
+#include "server/http/routes.h"
+#include "server/store/blob.h"
+#include "server/store/instance.h"
+#include "tests/service/fixture_pg.h"
+
+#define PASSWORD "a fine long pass phrase"
+
+static struct kf_app *app;
+static struct kf_routes *routes;
+static struct kf_http *http;
+static void *thread;
+static const char *ours, *theirs;
+
+// ---------------------------------------------------------------------------------------------------- a client
+struct client {
+    char cookie[128], csrf[80], bearer[96];
+    const char *address;
+};
+
+struct answer {
+    int status;
+    json_t *body; // owned; NULL when there is none
+    char etag[80], cookie[200], retry_after[16], location[200], type[64];
+    char raw[256];
+};
+
+static void answer_free(struct answer *answer)
+{
+    json_decref(answer->body);
+    memset(answer, 0, sizeof *answer);
+}
+
+static void keep(char *to, size_t size, const struct kf_exchange *exchange, const char *name)
+{
+    const char *value = kf_exchange_response_header(exchange, name);
+    snprintf(to, size, "%s", value ? value : "");
+}
+
+static struct answer call_with(const struct client *client, const char *method, const char *target, const char *body,
+                               const char *name, const char *value)
+{
+    const char *headers[20];
+    char bearer[120];
+    int n = 0;
+    if (client->cookie[0]) {
+        headers[n++] = "Cookie";
+        headers[n++] = client->cookie;
+    }
+    if (client->csrf[0]) {
+        headers[n++] = "X-CSRF-Token";
+        headers[n++] = client->csrf;
+    }
+    if (client->bearer[0]) {
+        snprintf(bearer, sizeof bearer, "Bearer %s", client->bearer);
+        headers[n++] = "Authorization";
+        headers[n++] = bearer;
+    }
+    if (body) {
+        headers[n++] = "Content-Type";
+        headers[n++] = "application/json";
+    }
+    if (name) {
+        headers[n++] = name;
+        headers[n++] = value;
+    }
+    headers[n] = NULL;
+    struct kf_exchange *exchange = kf_http_dispatch(http, thread, method, target, headers, body, body ? strlen(body) : 0);
+    struct answer answer = {.status = exchange->response.status};
+    keep(answer.etag, sizeof answer.etag, exchange, "ETag");
+    keep(answer.cookie, sizeof answer.cookie, exchange, "Set-Cookie");
+    keep(answer.retry_after, sizeof answer.retry_after, exchange, "Retry-After");
+    keep(answer.location, sizeof answer.location, exchange, "Location");
+    snprintf(answer.type, sizeof answer.type, "%s", exchange->response.content_type ? exchange->response.content_type : "");
+    if (exchange->response.kind == KF_BODY_BYTES && exchange->response.length > 0) {
+        snprintf(answer.raw, sizeof answer.raw, "%.*s", (int)exchange->response.length,
+                 (const char *)exchange->response.bytes);
+        if (strstr(answer.type, "json"))
+            KF_CHECK(kf_json_parse(exchange->response.bytes, (size_t)exchange->response.length, &answer.body, NULL) ==
+                     KF_OK);
+    }
+    kf_exchange_free(exchange, 0, 1);
+    return answer;
+}
+
+static struct answer call(const struct client *client, const char *method, const char *target, const char *body)
+{
+    return call_with(client, method, target, body, NULL, NULL);
+}
+
+static const char *code_of(const struct answer *answer)
+{
+    return kf_json_text(answer->body, "code", "");
+}
+
+#define EXPECT(client, method, target, body, expected_status, expected_code)                                           \
+    do {                                                                                                               \
+        struct answer expect_got = call(client, method, target, body);                                                        \
+        KF_CHECK_EQ(expect_got.status, expected_status);                                                                      \
+        if (*(expected_code))                                                                                          \
+            KF_CHECK_STR(code_of(&expect_got), expected_code);                                                                \
+        answer_free(&expect_got);                                                                                             \
+    } while (0)
+
+static int sign_in(struct client *client, const char *login, const char *password)
+{
+    char body[600];
+    memset(client, 0, sizeof *client);
+    snprintf(body, sizeof body, "{\"login\":\"%s\",\"password\":\"%s\"}", login, password);
+    struct answer got = call(client, "POST", "/api/v1/session", body);
+    snprintf(client->cookie, sizeof client->cookie, "%.*s", (int)strcspn(got.cookie, ";"), got.cookie);
+    snprintf(client->csrf, sizeof client->csrf, "%s", kf_json_text(got.body, "csrf_token", ""));
+    int status = got.status;
+    answer_free(&got);
+    return status;
+}
+
+static void make_account(const char *organisation, const char *login, const char *role, int must_change)
+{
+    char encoded[KF_PASSWORD_ENCODED], id[KF_ID_TEXT];
+    struct kf_error err = {0};
+    struct kf_account_new account = {.login = login, .display_name = login, .role = role, .password_hash = encoded,
+                                     .must_change = must_change};
+    KF_REQUIRE(kf_password_hash(PASSWORD, encoded, &err) == KF_OK);
+    KF_CHECK(kf_store_account_add(fixture_app(), organisation, &account, id, &err) == KF_OK);
+}
+
+// An instance of its own series and study; returns what was stored.
+static struct kf_instance_stored receive(const char *organisation, const char *patient, const char *uid,
+                                         const char *bytes)
+{
+    struct kf_instance_stored stored = {0};
+    struct kf_error err = {0};
+    char study[80], series[80];
+    snprintf(study, sizeof study, "1.2.%s", uid);
+    snprintf(series, sizeof series, "1.3.%s", uid);
+    struct kf_instance_new row = {.patient_id = patient, .patient_name = patient, .birth_date = "19700101", .sex = "F",
+                                  .study_uid = study, .study_date = "20260101", .series_uid = series, .modality = "CT",
+                                  .sop_uid = uid, .sop_class = "1.2.840.10008.5.1.4.1.1.2",
+                                  .transfer_syntax = "1.2.840.10008.1.2.1", .dicom_json = "x", .dicom_json_bytes = 1,
+                                  .frame_offsets = "", .source = "upload", .bytes = (int64_t)strlen(bytes),
+                                  .container = "c/1", .has_instance_number = 1, .instance_number = 3};
+    kf_sha256(bytes, strlen(bytes), row.blob_sha256);
+    kf_sha256(bytes, strlen(bytes), row.content_sha256);
+    enum kf_status status = kf_store_instance_receive(fixture_app(), organisation, &row, &stored, &err);
+    if (status != KF_OK)
+        fprintf(stderr, "receive: %s %s\n", err.code, err.detail);
+    KF_CHECK(status == KF_OK);
+    return stored;
+}
+
+// ---------------------------------------------------------------------------------------------------- signing in
+KF_TEST(signing_in_gives_a_guarded_cookie)
+{
+    struct client nobody = {0}, planner;
+    EXPECT(&nobody, "GET", "/api/v1/session", NULL, 401, "unauthenticated");
+    struct answer got = call(&nobody, "POST", "/api/v1/session", "{\"login\":\"planner\",\"password\":\"" PASSWORD "\"}");
+    KF_CHECK_EQ(got.status, 200);
+    KF_CHECK(strstr(got.cookie, "HttpOnly") && strstr(got.cookie, "SameSite=Strict") && !strstr(got.cookie, "Secure"));
+    KF_CHECK_STR(kf_json_text(json_object_get(got.body, "account"), "role", ""), "planner");
+    KF_CHECK_STR(kf_json_text(json_object_get(got.body, "organisation"), "id", ""), ours);
+    answer_free(&got);
+    KF_CHECK_EQ(sign_in(&planner, "Planner", PASSWORD), 200); // logins know no case
+    EXPECT(&planner, "GET", "/api/v1/session", NULL, 200, "");
+    EXPECT(&planner, "DELETE", "/api/v1/session", NULL, 204, "");
+    EXPECT(&planner, "GET", "/api/v1/session", NULL, 401, "unauthenticated");
+}
+
+KF_TEST(wrong_credentials_tell_nothing)
+{
+    struct client nobody = {0};
+    static const char *const bodies[] = {
+        "{\"login\":\"planner\",\"password\":\"wrong\"}", "{\"login\":\"nobody.at.all\",\"password\":\"wrong\"}",
+        "{\"login\":\"' OR 1=1 --\",\"password\":\"wrong\"}", "{\"login\":\"\xE5\xB0\xB1\",\"password\":\"\xF0\x9F\xA6\xB4\"}"};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
+        EXPECT(&nobody, "POST", "/api/v1/session", bodies[i], 401, "invalid_credentials");
+    EXPECT(&nobody, "POST", "/api/v1/session", "{\"login\":\"planner\"}", 400, "invalid_body");
+    EXPECT(&nobody, "POST", "/api/v1/session", "{\"login\":\"a\",\"password\":\"b\",\"x\":1}", 400, "invalid_body");
+    EXPECT(&nobody, "POST", "/api/v1/session", "{\"login\":\"a\",\"login\":\"b\",\"password\":\"b\"}", 400, "invalid_json");
+    EXPECT(&nobody, "POST", "/api/v1/session", "[]", 400, "invalid_body");
+}
+
+// Real and invented logins lock alike, at the same failure, and a right password does not open a lock.
+KF_TEST(failures_lock_the_account)
+{
+    struct client client;
+    static const char *const logins[] = {"lockme", "lock.nobody"};
+    for (int i = 0; i < 2; i++) {
+        for (int failure = 0; failure < 5; failure++)
+            KF_CHECK_EQ(sign_in(&client, logins[i], "wrong wrong wrong"), 401);
+        char body[200];
+        snprintf(body, sizeof body, "{\"login\":\"%s\",\"password\":\"" PASSWORD "\"}", logins[i]);
+        memset(&client, 0, sizeof client);
+        struct answer got = call(&client, "POST", "/api/v1/session", body);
+        KF_CHECK_EQ(got.status, 429);
+        KF_CHECK_STR(code_of(&got), "account_locked");
+        KF_CHECK(atoi(got.retry_after) >= 25 && atoi(got.retry_after) <= 31);
+        answer_free(&got);
+    }
+    static const struct kf_lockout_rule rule = {.attempts = 5, .base_s = 30, .most_s = 3600};
+    double expected = kf_lockout_s(&rule, 5);
+    double there = atof(fixture_sql("SELECT extract(epoch FROM locked_until - now()) FROM kerf.account "
+                                    "WHERE login = 'lockme'"));
+    KF_CHECK(there > expected - 10 && there <= expected);
+    fixture_sql("UPDATE kerf.account SET locked_until = NULL, failed_logins = 11 WHERE login = 'lockme'");
+    KF_CHECK_EQ(sign_in(&client, "lockme", "wrong wrong wrong"), 401);
+    there = atof(fixture_sql("SELECT extract(epoch FROM locked_until - now()) FROM kerf.account WHERE login = 'lockme'"));
+    KF_CHECK(there > kf_lockout_s(&rule, 12) - 10 && there <= kf_lockout_s(&rule, 12));
+}
+
+KF_TEST(a_one_time_password_opens_nothing_but_its_change)
+{
+    struct client fresh;
+    KF_CHECK_EQ(sign_in(&fresh, "fresh", PASSWORD), 200);
+    EXPECT(&fresh, "GET", "/api/v1/session", NULL, 200, "");
+    EXPECT(&fresh, "GET", "/api/v1/cases", NULL, 403, "password_change_required");
+    EXPECT(&fresh, "PUT", "/api/v1/session/password",
+           "{\"current_password\":\"" PASSWORD "\",\"new_password\":\"short\"}", 422, "password_too_short");
+    EXPECT(&fresh, "PUT", "/api/v1/session/password",
+           "{\"current_password\":\"" PASSWORD "\",\"new_password\":\"" PASSWORD "\"}", 422, "password_unchanged");
+    EXPECT(&fresh, "PUT", "/api/v1/session/password",
+           "{\"current_password\":\"not this one\",\"new_password\":\"quite another phrase\"}", 422,
+           "invalid_credentials");
+    struct client second;
+    KF_CHECK_EQ(sign_in(&second, "fresh", PASSWORD), 200);
+    EXPECT(&fresh, "PUT", "/api/v1/session/password",
+           "{\"current_password\":\"" PASSWORD "\",\"new_password\":\"quite another phrase\"}", 204, "");
+    EXPECT(&fresh, "GET", "/api/v1/cases", NULL, 200, "");
+    EXPECT(&second, "GET", "/api/v1/session", NULL, 401, "unauthenticated"); // other sessions have ended
+    KF_CHECK_EQ(sign_in(&second, "fresh", PASSWORD), 401);
+}
+
+KF_TEST(a_cookie_changes_nothing_without_its_csrf_token)
+{
+    struct client admin, forged;
+    KF_CHECK_EQ(sign_in(&admin, "admin", PASSWORD), 200);
+    forged = admin;
+    forged.csrf[0] = 0;
+    EXPECT(&forged, "POST", "/api/v1/peers", "{\"name\":\"x\",\"ae_title\":\"X\"}", 403, "csrf");
+    snprintf(forged.csrf, sizeof forged.csrf, "%s", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    EXPECT(&forged, "POST", "/api/v1/peers", "{\"name\":\"x\",\"ae_title\":\"X\"}", 403, "csrf");
+    EXPECT(&forged, "GET", "/api/v1/peers", NULL, 200, "");
+}
+
+KF_TEST(tokens_work_until_they_are_revoked)
+{
+    struct client admin, machine = {0};
+    KF_CHECK_EQ(sign_in(&admin, "admin", PASSWORD), 200);
+    struct answer made = call(&admin, "POST", "/api/v1/tokens", "{\"name\":\"bridge\",\"role\":\"viewer\"}");
+    KF_CHECK_EQ(made.status, 201);
+    snprintf(machine.bearer, sizeof machine.bearer, "%s", kf_json_text(made.body, "token", ""));
+    EXPECT(&machine, "GET", "/api/v1/cases", NULL, 200, "");
+    EXPECT(&machine, "POST", "/api/v1/peers", "{\"name\":\"x\",\"ae_title\":\"X\"}", 403, "forbidden");
+    EXPECT(&machine, "DELETE", "/api/v1/session", NULL, 403, "session_needed");
+    char target[100];
+    snprintf(target, sizeof target, "/api/v1/tokens/%s", kf_json_text(made.body, "id", ""));
+    EXPECT(&admin, "DELETE", target, NULL, 204, "");
+    EXPECT(&machine, "GET", "/api/v1/cases", NULL, 401, "unauthenticated");
+    answer_free(&made);
+    EXPECT(&admin, "POST", "/api/v1/tokens", "{\"name\":\"t\",\"role\":\"viewer\",\"expires_at\":\"2001-01-01T00:00:00Z\"}",
+           422, "unprocessable");
+    EXPECT(&admin, "POST", "/api/v1/tokens", "{\"name\":\"t\",\"role\":\"viewer\",\"expires_at\":\"soon\"}", 400, "invalid_body");
+    EXPECT(&admin, "POST", "/api/v1/tokens", "{\"name\":\"t\",\"role\":\"root\"}", 400, "invalid_body");
+}
+
+// ---------------------------------------------------------------------------------------------------- accounts, peers
+KF_TEST(accounts_change_only_from_what_was_seen)
+{
+    struct client admin, other;
+    char target[120];
+    KF_CHECK_EQ(sign_in(&admin, "admin", PASSWORD), 200);
+    struct answer made = call(&admin, "POST", "/api/v1/accounts",
+                              "{\"login\":\"new.one\",\"display_name\":\"Zo\xC3\xAB \xE4\xB8\x89\",\"role\":\"surgeon\"}");
+    KF_CHECK_EQ(made.status, 201);
+    const char *one_time = kf_json_text(made.body, "one_time_password", "");
+    KF_CHECK(strlen(one_time) >= 16);
+    KF_CHECK_EQ(sign_in(&other, "new.one", one_time), 200);
+    snprintf(target, sizeof target, "/api/v1/accounts/%s", kf_json_text(made.body, "id", ""));
+    answer_free(&made);
+    EXPECT(&admin, "POST", "/api/v1/accounts", "{\"login\":\"new.one\",\"display_name\":\"x\",\"role\":\"viewer\"}", 409, "login_taken");
+    EXPECT(&admin, "POST", "/api/v1/accounts", "{\"login\":\"New One\",\"display_name\":\"x\",\"role\":\"viewer\"}", 400, "invalid_login");
+    EXPECT(&admin, "PATCH", target, "{\"disabled\":true}", 428, "precondition_required");
+    struct answer got = call_with(&admin, "PATCH", target, "{\"disabled\":true}", "If-Match", "\"99\"");
+    KF_CHECK_EQ(got.status, 412);
+    answer_free(&got);
+    struct answer seen = call(&admin, "GET", target, NULL);
+    got = call_with(&admin, "PATCH", target, "{\"disabled\":true}", "If-Match", seen.etag);
+    KF_CHECK_EQ(got.status, 200);
+    KF_CHECK(kf_json_flag(got.body, "disabled", 0));
+    KF_CHECK(strcmp(got.etag, seen.etag) != 0);
+    answer_free(&got);
+    got = call_with(&admin, "PATCH", target, "{\"disabled\":false}", "If-Match", seen.etag);
+    KF_CHECK_EQ(got.status, 412);
+    answer_free(&got);
+    answer_free(&seen);
+    EXPECT(&other, "GET", "/api/v1/session", NULL, 401, "unauthenticated");
+}
+
+KF_TEST(an_administrator_keeps_his_own_role)
+{
+    struct client admin;
+    char target[120];
+    KF_CHECK_EQ(sign_in(&admin, "admin", PASSWORD), 200);
+    struct answer me = call(&admin, "GET", "/api/v1/session", NULL);
+    snprintf(target, sizeof target, "/api/v1/accounts/%s", kf_json_text(json_object_get(me.body, "account"), "id", ""));
+    answer_free(&me);
+    struct answer got = call_with(&admin, "PATCH", target, "{\"role\":\"viewer\"}", "If-Match", "*");
+    KF_CHECK_EQ(got.status, 409);
+    KF_CHECK_STR(code_of(&got), "own_account");
+    answer_free(&got);
+}
+
+KF_TEST(peers_are_checked_before_they_are_stored)
+{
+    struct client technician;
+    KF_CHECK_EQ(sign_in(&technician, "technician", PASSWORD), 200);
+    struct answer made = call(&technician, "POST", "/api/v1/peers",
+                              "{\"name\":\"PACS\",\"ae_title\":\"PACS1\",\"address\":\"10.1.2.0/24\",\"port\":104}");
+    KF_CHECK_EQ(made.status, 201);
+    KF_CHECK_STR(kf_json_text(made.body, "address", ""), "10.1.2.0/24");
+    KF_CHECK_STR(kf_json_text(made.body, "called_ae_title", ""), "*");
+    char target[100];
+    snprintf(target, sizeof target, "/api/v1/peers/%s", kf_json_text(made.body, "id", ""));
+    answer_free(&made);
+    EXPECT(&technician, "POST", "/api/v1/peers", "{\"name\":\"PACS\",\"ae_title\":\"PACS1\",\"address\":\"10.1.2.0/24\"}", 409, "peer_taken");
+    static const char *const bad[] = {"10.1.2.3/24", "10.1.2/24", "10.1.2.0/33", "host", "::1/129", "10.0.0.1; DROP", "1.2.3.4/"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char body[200];
+        snprintf(body, sizeof body, "{\"name\":\"n\",\"ae_title\":\"A\",\"address\":\"%s\"}", bad[i]);
+        EXPECT(&technician, "POST", "/api/v1/peers", body, 400, "invalid_address");
+    }
+    EXPECT(&technician, "POST", "/api/v1/peers", "{\"name\":\"n\",\"ae_title\":\"A\\\\B\"}", 400, "invalid_ae_title");
+    EXPECT(&technician, "POST", "/api/v1/peers", "{\"name\":\"n\\u0000\",\"ae_title\":\"A\"}", 400, "");
+    EXPECT(&technician, "POST", "/api/v1/peers", "{\"name\":\"n\\nm\",\"ae_title\":\"A\"}", 400, "invalid_text");
+    EXPECT(&technician, "DELETE", target, NULL, 204, "");
+    EXPECT(&technician, "DELETE", target, NULL, 404, "not_found");
+}
+
+// ---------------------------------------------------------------------------------------------------- cases
+static json_int_t found(const struct client *client, const char *target)
+{
+    struct answer got = call(client, "GET", target, NULL);
+    KF_CHECK_EQ(got.status, 200);
+    json_int_t count = (json_int_t)json_array_size(json_object_get(got.body, "items"));
+    answer_free(&got);
+    return count;
+}
+
+KF_TEST(the_work_list_finds_and_pages)
+{
+    struct client viewer;
+    KF_CHECK_EQ(sign_in(&viewer, "viewer", PASSWORD), 200);
+    for (int i = 0; i < 7; i++) {
+        char patient[40], uid[40];
+        snprintf(patient, sizeof patient, "PAGE%d^Anna", i);
+        snprintf(uid, sizeof uid, "9.1.%d", i);
+        receive(ours, patient, uid, uid);
+    }
+    receive(ours, "\xC5\x81ukasz^\xE5\xB1\xB1%_'\\", "9.2.1", "special");
+    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=anna"), 7);
+    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=anna+PAGE3"), 1);
+    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=%25"), 1);       // a per cent sign is no wild card
+    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=%27%5C"), 1);    // '\.
+    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=%E5%B1%B1"), 1); // one character
+    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=';+DROP+TABLE+kerf.cases;--"), 0);
+    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=anna&state=archived"), 0);
+    EXPECT(&viewer, "GET", "/api/v1/cases?q=%FF", NULL, 400, "");
+    EXPECT(&viewer, "GET", "/api/v1/cases?state=ready'", NULL, 400, "invalid_query");
+    EXPECT(&viewer, "GET", "/api/v1/cases?limit=0", NULL, 400, "");
+    EXPECT(&viewer, "GET", "/api/v1/cases?cursor=1_x", NULL, 400, "invalid_cursor");
+    char target[300] = "/api/v1/cases?q=anna&limit=3", seen[7][KF_ID_TEXT];
+    int count = 0, pages = 0;
+    for (;;) {
+        struct answer got = call(&viewer, "GET", target, NULL);
+        json_t *items = json_object_get(got.body, "items"), *item;
+        size_t i;
+        json_array_foreach(items, i, item) {
+            const char *id = kf_json_text(item, "id", "");
+            for (int j = 0; j < count; j++)
+                KF_CHECK(strcmp(seen[j], id) != 0);
+            if (count < 7)
+                snprintf(seen[count++], KF_ID_TEXT, "%s", id);
+        }
+        pages++;
+        const char *next = kf_json_text(got.body, "next", "");
+        snprintf(target, sizeof target, "/api/v1/cases?q=anna&limit=3&cursor=%s", next);
+        int last = !*next;
+        answer_free(&got);
+        if (last || pages > 5)
+            break;
+    }
+    KF_CHECK_EQ(count, 7);
+    KF_CHECK_EQ(pages, 3);
+}
+
+KF_TEST(a_case_shows_what_hangs_below_it)
+{
+    struct client planner;
+    char target[200];
+    KF_CHECK_EQ(sign_in(&planner, "planner", PASSWORD), 200);
+    struct kf_instance_stored stored = receive(ours, "Tree^One", "9.3.1", "tree");
+    snprintf(target, sizeof target, "/api/v1/cases/%s", stored.case_id);
+    struct answer got = call(&planner, "GET", target, NULL);
+    KF_CHECK_EQ(got.status, 200);
+    json_t *counts = json_object_get(got.body, "counts");
+    KF_CHECK_EQ(kf_json_integer(counts, "studies", -1), 1);
+    KF_CHECK_EQ(kf_json_integer(counts, "instances", -1), 1);
+    json_t *study = json_array_get(json_object_get(got.body, "studies"), 0);
+    KF_CHECK_STR(kf_json_text(study, "id", ""), stored.study_id);
+    KF_CHECK_STR(kf_json_text(json_array_get(json_object_get(study, "series"), 0), "id", ""), stored.series_id);
+    answer_free(&got);
+    snprintf(target, sizeof target, "/api/v1/cases/%s/studies", stored.case_id);
+    KF_CHECK_EQ(found(&planner, target), 1);
+    snprintf(target, sizeof target, "/api/v1/studies/%s/series", stored.study_id);
+    KF_CHECK_EQ(found(&planner, target), 1);
+    snprintf(target, sizeof target, "/api/v1/series/%s", stored.series_id);
+    EXPECT(&planner, "GET", target, NULL, 200, "");
+    snprintf(target, sizeof target, "/api/v1/series/%s/instances", stored.series_id);
+    KF_CHECK_EQ(found(&planner, target), 1);
+    snprintf(target, sizeof target, "/api/v1/cases/%s/artefacts", stored.case_id);
+    KF_CHECK_EQ(found(&planner, target), 0);
+    snprintf(target, sizeof target, "/api/v1/cases/%s/jobs", stored.case_id);
+    KF_CHECK_EQ(found(&planner, target), 0);
+    EXPECT(&planner, "GET", "/api/v1/cases/not-an-id", NULL, 404, "not_found");
+    EXPECT(&planner, "GET", "/api/v1/cases/0195c2a0-7b1e-7c3a-9a44-0c2f6b0d9e11", NULL, 404, "not_found");
+    EXPECT(&planner, "GET", "/api/v1/cases/0195c2a0-7b1e-7c3a-9a44-0c2f6b0d9e11/artefacts", NULL, 404, "not_found");
+}
+
+KF_TEST(a_case_changes_only_from_what_was_seen)
+{
+    struct client planner;
+    char target[200];
+    KF_CHECK_EQ(sign_in(&planner, "planner", PASSWORD), 200);
+    struct kf_instance_stored stored = receive(ours, "Edit^One", "9.4.1", "edit");
+    snprintf(target, sizeof target, "/api/v1/cases/%s", stored.case_id);
+    EXPECT(&planner, "PATCH", target, "{\"title\":\"x\"}", 428, "precondition_required");
+    struct answer seen = call(&planner, "GET", target, NULL);
+    struct answer got = call_with(&planner, "PATCH", target, "{\"title\":\"Left mandible\"}", "If-Match", seen.etag);
+    KF_CHECK_EQ(got.status, 200);
+    KF_CHECK_STR(kf_json_text(got.body, "title", ""), "Left mandible");
+    answer_free(&got);
+    got = call_with(&planner, "PATCH", target, "{\"title\":\"Right\"}", "If-Match", seen.etag);
+    KF_CHECK_EQ(got.status, 412);
+    answer_free(&got);
+    got = call_with(&planner, "PATCH", target, "{\"state\":\"archived\"}", "If-Match", "*");
+    KF_CHECK_EQ(got.status, 409); // it is still receiving
+    KF_CHECK_STR(code_of(&got), "case_busy");
+    answer_free(&got);
+    got = call_with(&planner, "PATCH", target, "{\"state\":\"processing\"}", "If-Match", "*");
+    KF_CHECK_EQ(got.status, 409);
+    answer_free(&got);
+    got = call_with(&planner, "PATCH", target, "{}", "If-Match", "*");
+    KF_CHECK_EQ(got.status, 400);
+    answer_free(&got);
+    answer_free(&seen);
+}
+
+KF_TEST(an_organisation_sees_nothing_of_another)
+{
+    struct client stranger;
+    static const char *const paths[] = {"", "/studies", "/artefacts", "/volumes", "/segmentations", "/meshes", "/jobs"};
+    char target[300];
+    KF_CHECK_EQ(sign_in(&stranger, "stranger", PASSWORD), 200);
+    struct kf_instance_stored stored = receive(ours, "Wall^One", "9.5.1", "wall");
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        snprintf(target, sizeof target, "/api/v1/cases/%s%s", stored.case_id, paths[i]);
+        EXPECT(&stranger, "GET", target, NULL, 404, "not_found");
+    }
+    snprintf(target, sizeof target, "/api/v1/studies/%s", stored.study_id);
+    EXPECT(&stranger, "GET", target, NULL, 404, "not_found");
+    snprintf(target, sizeof target, "/api/v1/series/%s", stored.series_id);
+    EXPECT(&stranger, "GET", target, NULL, 404, "not_found");
+    snprintf(target, sizeof target, "/api/v1/series/%s/instances", stored.series_id);
+    EXPECT(&stranger, "GET", target, NULL, 404, "not_found");
+    snprintf(target, sizeof target, "/api/v1/events?case=%s", stored.case_id);
+    EXPECT(&stranger, "GET", target, NULL, 404, "not_found");
+    snprintf(target, sizeof target, "/api/v1/cases/%s", stored.case_id);
+    struct answer got = call_with(&stranger, "PATCH", target, "{\"title\":\"mine\"}", "If-Match", "*");
+    KF_CHECK_EQ(got.status, 404);
+    answer_free(&got);
+    KF_CHECK_EQ(found(&stranger, "/api/v1/cases"), 0);
+    KF_CHECK_EQ(found(&stranger, "/api/v1/accounts"), 1);
+    char hex[65], *text = hex;
+    unsigned char digest[32];
+    kf_sha256("wall", 4, digest);
+    kf_hex_encode(text, digest, 32);
+    snprintf(target, sizeof target, "/api/v1/cases/%s/blobs/%s", stored.case_id, hex);
+    EXPECT(&stranger, "GET", target, NULL, 404, "not_found");
+}
+
+// ---------------------------------------------------------------------------------------------------- blobs and jobs
+static void blob_of(const char *organisation, const char *bytes, char hex[65], struct kf_blob_written *written)
+{
+    struct kf_blob_writer *writer;
+    struct kf_error err = {0};
+    KF_REQUIRE(kf_blob_writer_open(kf_app_blobs(app), organisation, &writer, &err) == KF_OK);
+    KF_CHECK(kf_blob_writer_add(writer, bytes, strlen(bytes), &err) == KF_OK);
+    KF_CHECK(kf_blob_writer_sync(writer, NULL, written, &err) == KF_OK);
+    kf_blob_writer_close(writer);
+    kf_hex_encode(hex, written->sha256, 32);
+}
+
+// A done import with one volume, made through the queue as a worker would; returns the artefact's id.
+static const char *make_volume(const char *case_id, const char *series_id, char hex[65])
+{
+    static char id[KF_ID_TEXT];
+    struct kf_blob_written written;
+    struct kf_claim claim;
+    struct kf_error err = {0};
+    KF_CHECK(kf_app_series_received(fixture_app(), ours, series_id, &err) == KF_OK);
+    blob_of(ours, "volume bytes, volume bytes", hex, &written);
+    for (;;) {
+        if (kf_queue_claim(fixture_app(), "import", "test", 60, &claim, &err) != KF_OK) {
+            KF_CHECK(!"no import to claim");
+            return "";
+        }
+        int mine = strcmp(claim.job.case_id, case_id) == 0;
+        json_t *meta = json_pack("{s:s}", "modality", "CT");
+        struct kf_queue_output output = {.name = "volume.0", .kind = "volume", .media_type = "application/x-nifti",
+                                         .bytes = written.bytes, .container = written.container, .meta = meta};
+        memcpy(output.sha256, written.sha256, 32);
+        enum kf_status status = kf_queue_finish(fixture_app(), &claim.job, &output, 1, NULL, &err);
+        if (status != KF_OK)
+            fprintf(stderr, "finish: %s %s\n", err.code, err.detail);
+        KF_CHECK(status == KF_OK);
+        json_decref(meta);
+        kf_claim_release(&claim);
+        if (mine)
+            break;
+    }
+    char sql[300];
+    snprintf(sql, sizeof sql, "SELECT id FROM kerf.artefact WHERE case_id = '%s' AND kind = 'volume'", case_id);
+    snprintf(id, sizeof id, "%s", fixture_sql(sql));
+    return id;
+}
+
+KF_TEST(an_import_queues_what_follows_and_its_blob_is_reached_through_the_case)
+{
+    struct client planner, surgeon;
+    char target[300], hex[65];
+    KF_CHECK_EQ(sign_in(&planner, "planner", PASSWORD), 200);
+    KF_CHECK_EQ(sign_in(&surgeon, "surgeon", PASSWORD), 200);
+    struct kf_instance_stored stored = receive(ours, "Blob^One", "9.6.1", "blob");
+    struct kf_instance_stored other = receive(ours, "Blob^Two", "9.6.2", "blob two");
+    const char *artefact = make_volume(stored.case_id, stored.series_id, hex);
+    snprintf(target, sizeof target, "/api/v1/cases/%s/jobs", stored.case_id);
+    KF_CHECK_EQ(found(&planner, target), 3); // the import, view and segment.bone
+    snprintf(target, sizeof target, "/api/v1/cases/%s/volumes", stored.case_id);
+    KF_CHECK_EQ(found(&planner, target), 1);
+    snprintf(target, sizeof target, "/api/v1/volumes/%s", artefact);
+    EXPECT(&planner, "GET", target, NULL, 200, "");
+    for (int again = 0; again < 2; again++) { // from disk, then from memory
+        snprintf(target, sizeof target, "/api/v1/cases/%s/blobs/%s", stored.case_id, hex);
+        struct answer got = call(&surgeon, "GET", target, NULL);
+        KF_CHECK_EQ(got.status, 200);
+        KF_CHECK_STR(got.type, "application/x-nifti");
+        if (again)
+            KF_CHECK_STR(got.raw, "volume bytes, volume bytes");
+        answer_free(&got);
+        got = call_with(&surgeon, "GET", target, NULL, "If-None-Match", "*");
+        KF_CHECK_EQ(got.status, 304);
+        answer_free(&got);
+    }
+    struct answer part = call_with(&surgeon, "GET", target, NULL, "Range", "bytes=7-11");
+    KF_CHECK_EQ(part.status, 206);
+    answer_free(&part);
+    part = call_with(&surgeon, "GET", target, NULL, "Range", "bytes=1000-");
+    KF_CHECK_EQ(part.status, 416);
+    answer_free(&part);
+    snprintf(target, sizeof target, "/api/v1/cases/%s/blobs/%s", other.case_id, hex);
+    EXPECT(&surgeon, "GET", target, NULL, 404, "not_found"); // the hash alone opens nothing
+    snprintf(target, sizeof target, "/api/v1/cases/%s/blobs/%s", stored.case_id, "abc");
+    EXPECT(&surgeon, "GET", target, NULL, 404, "not_found");
+}
+
+KF_TEST(jobs_are_asked_for_cancelled_and_retried)
+{
+    struct client planner, technician;
+    char target[300], body[400], hex[65];
+    KF_CHECK_EQ(sign_in(&planner, "planner", PASSWORD), 200);
+    KF_CHECK_EQ(sign_in(&technician, "technician", PASSWORD), 200);
+    struct kf_instance_stored stored = receive(ours, "Job^One", "9.7.1", "job");
+    char artefact[KF_ID_TEXT];
+    snprintf(artefact, sizeof artefact, "%s", make_volume(stored.case_id, stored.series_id, hex));
+    snprintf(target, sizeof target, "/api/v1/cases/%s/jobs", stored.case_id);
+    snprintf(body, sizeof body, "{\"kind\":\"segment.bone\",\"params\":{\"threshold_hu\":300},\"inputs\":[\"%s\"]}", artefact);
+    struct answer first = call_with(&planner, "POST", target, body, "Idempotency-Key", "key-1");
+    KF_CHECK_EQ(first.status, 202);
+    struct answer again = call_with(&planner, "POST", target, body, "Idempotency-Key", "key-1");
+    KF_CHECK_EQ(again.status, 202);
+    KF_CHECK_STR(kf_json_text(again.body, "id", ""), kf_json_text(first.body, "id", "-"));
+    KF_CHECK_STR(again.location, first.location);
+    answer_free(&again);
+    snprintf(body, sizeof body, "{\"kind\":\"segment.bone\",\"params\":{\"threshold_hu\":301},\"inputs\":[\"%s\"]}", artefact);
+    again = call_with(&planner, "POST", target, body, "Idempotency-Key", "key-1");
+    KF_CHECK_EQ(again.status, 422);
+    KF_CHECK_STR(code_of(&again), "idempotency_mismatch");
+    answer_free(&again);
+    snprintf(body, sizeof body, "{\"kind\":\"mesh\",\"inputs\":[\"%s\"]}", artefact);
+    EXPECT(&planner, "POST", target, body, 422, "wrong_input");
+    snprintf(body, sizeof body, "{\"kind\":\"nothing\",\"inputs\":[\"%s\"]}", artefact);
+    EXPECT(&planner, "POST", target, body, 422, "unknown_kind");
+    EXPECT(&planner, "POST", target, "{\"kind\":\"mesh\",\"inputs\":[\"0195c2a0-7b1e-7c3a-9a44-0c2f6b0d9e11\"]}", 422, "unknown_input");
+    EXPECT(&planner, "POST", target, "{\"kind\":\"mesh\",\"inputs\":[7]}", 400, "invalid_body");
+    EXPECT(&planner, "POST", target, "{\"kind\":\"mesh\",\"inputs\":[]}", 400, "invalid_body");
+    char cancel[200];
+    snprintf(cancel, sizeof cancel, "/api/v1/jobs/%s/cancel", kf_json_text(first.body, "id", ""));
+    EXPECT(&planner, "POST", cancel, NULL, 202, "");
+    EXPECT(&planner, "POST", cancel, NULL, 409, "job_ended");
+    snprintf(cancel, sizeof cancel, "/api/v1/jobs/%s/retry", kf_json_text(first.body, "id", ""));
+    EXPECT(&planner, "POST", cancel, NULL, 403, "forbidden");
+    EXPECT(&technician, "POST", cancel, NULL, 202, "");
+    EXPECT(&technician, "POST", cancel, NULL, 409, "job_not_ended");
+    answer_free(&first);
+}
+
+// ---------------------------------------------------------------------------------------------------- the rest
+KF_TEST(too_many_tries_from_one_address_are_slowed_down)
+{
+    struct client nobody = {0};
+    int limited = 0;
+    for (int i = 0; i < 500 && !limited; i++) {
+        struct answer got = call(&nobody, "POST", "/api/v1/session", "{\"login\":\"x.y\",\"password\":\"z\"}");
+        limited = got.status == 429 && strcmp(code_of(&got), "rate_limited") == 0;
+        if (limited)
+            KF_CHECK(atoi(got.retry_after) >= 1);
+        answer_free(&got);
+    }
+    KF_CHECK(limited);
+}
+
+KF_TEST(what_anybody_may_know)
+{
+    struct client nobody = {0};
+    EXPECT(&nobody, "GET", "/api/v1/settings/public", NULL, 200, "");
+    struct answer got = call(&nobody, "GET", "/api/v1/openapi.yaml", NULL);
+    KF_CHECK_EQ(got.status, 200);
+    KF_CHECK(strstr(got.raw, "The HTTP interface of Kerf") != NULL);
+    answer_free(&got);
+    EXPECT(&nobody, "GET", "/api/v1/settings", NULL, 401, "unauthenticated");
+}
+
+static int start(void)
+{
+    struct kf_error err = {0};
+    struct kf_app_config config;
+    char blobs[300], scratch[300];
+    static const struct kf_route *tables[] = {kf_route_table, NULL};
+    kf_log_init("test", KF_LOG_ERROR);
+    if (kf_config_load(fixture_folder(), &err) != KF_OK || kf_config_set("KERF_LOGIN_PER_MINUTE", "400", &err) != KF_OK)
+        return 0;
+    kf_app_config_read(&config);
+    snprintf(blobs, sizeof blobs, "%s/blobs", fixture_folder());
+    snprintf(scratch, sizeof scratch, "%s/scratch", fixture_folder());
+    config.database_url = fixture_server_url();
+    config.blob_location = blobs;
+    config.scratch = scratch;
+    if (kf_app_new(&config, &app, &err) != KF_OK || kf_routes_new(app, &routes, &err) != KF_OK)
+        return 0;
+    struct kf_http_config web = {.tables = tables,
+                                 .app = routes,
+                                 .thread_init = kf_routes_thread_init,
+                                 .thread_exit = kf_routes_thread_exit,
+                                 .authenticate = kf_routes_authenticate,
+                                 .permitted = kf_routes_permitted,
+                                 .idempotent_begin = kf_routes_idempotent_begin,
+                                 .idempotent_end = kf_routes_idempotent_end};
+    if (kf_http_new(&web, &http, &err) != KF_OK)
+        return 0;
+    thread = kf_routes_thread_init(routes);
+    ours = fixture_organisation("Ours");
+    theirs = fixture_organisation("Theirs");
+    static const char *const roles[] = {"admin", "technician", "planner", "surgeon", "viewer"};
+    for (size_t i = 0; i < 5; i++)
+        make_account(ours, roles[i], roles[i], 0);
+    make_account(ours, "lockme", "viewer", 0);
+    make_account(ours, "fresh", "planner", 1);
+    make_account(theirs, "stranger", "admin", 0);
+    return thread != NULL;
+}
+
+int main(void)
+{
+    if (!start()) {
+        fprintf(stderr, "FAIL start\n");
+        fixture_stop();
+        return 1;
+    }
+    KF_RUN(signing_in_gives_a_guarded_cookie);
+    KF_RUN(wrong_credentials_tell_nothing);
+    KF_RUN(failures_lock_the_account);
+    KF_RUN(a_one_time_password_opens_nothing_but_its_change);
+    KF_RUN(a_cookie_changes_nothing_without_its_csrf_token);
+    KF_RUN(tokens_work_until_they_are_revoked);
+    KF_RUN(accounts_change_only_from_what_was_seen);
+    KF_RUN(an_administrator_keeps_his_own_role);
+    KF_RUN(peers_are_checked_before_they_are_stored);
+    KF_RUN(the_work_list_finds_and_pages);
+    KF_RUN(a_case_shows_what_hangs_below_it);
+    KF_RUN(a_case_changes_only_from_what_was_seen);
+    KF_RUN(an_organisation_sees_nothing_of_another);
+    KF_RUN(an_import_queues_what_follows_and_its_blob_is_reached_through_the_case);
+    KF_RUN(jobs_are_asked_for_cancelled_and_retried);
+    KF_RUN(what_anybody_may_know);
+    KF_RUN(too_many_tries_from_one_address_are_slowed_down);
+    kf_routes_thread_exit(routes, thread);
+    kf_http_free(http);
+    kf_routes_free(routes);
+    kf_app_free(app);
+    fixture_stop();
+    return kf_test_failures ? 1 : 0;
+}
