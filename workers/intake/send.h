@@ -7,6 +7,8 @@
 #include "workers/dicom/net_scu.h"
 #include <stdint.h>
 
+#define KF_SEND_STUDIES 16
+
 struct kf_send_report {
     int files;              // seen, DICOM or not
     int objects;            // DICOM objects found
@@ -17,6 +19,8 @@ struct kf_send_report {
     double seconds;         // sending alone
     uint16_t dimse_status;  // of the first refusal; 0 when the peer did not take its kind at all
     char refused_code[48];  // of the first refusal: "status_a700", "context_refused"; "" when there was none
+    int studies;            // distinct Study Instance UIDs of the objects; only the first KF_SEND_STUDIES are named
+    char study_uids[KF_SEND_STUDIES][65];
     char skipped_code[48];  // of the first file skipped for another reason than "not_dicom"
 };
 

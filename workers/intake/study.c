@@ -66,6 +66,15 @@ static enum kf_status add_object(struct kf_study *study, const struct kf_dicom *
     return KF_OK;
 }
 
+static void note_study(struct kf_send_report *report, const char *study_uid)
+{
+    for (int i = 0; i < report->studies; i++)
+        if (strcmp(report->study_uids[i], study_uid) == 0)
+            return;
+    if (report->studies < KF_SEND_STUDIES)
+        kf_str_copy(report->study_uids[report->studies++], sizeof report->study_uids[0], study_uid);
+}
+
 // Opens bytes of fd; what is no DICOM object is counted and passed over.
 static enum kf_status take_bytes(struct kf_study *study, int fd, int64_t offset, int64_t length, const char *path,
                                  int *taken, struct kf_send_report *report, struct kf_error *err)
@@ -84,6 +93,7 @@ static enum kf_status take_bytes(struct kf_study *study, int fd, int64_t offset,
         return KF_OK;
     }
     status = add_object(study, dicom, path, offset, err);
+    note_study(report, kf_dicom_identity(dicom)->study_uid);
     kf_dicom_free(dicom);
     report->objects += status == KF_OK;
     *taken = status == KF_OK;
