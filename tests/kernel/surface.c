@@ -215,7 +215,7 @@ KF_TEST(threads_and_instruction_sets_do_not_matter)
                 grid.origin_lps[a] = -12.5 - a;
             struct kf_mesh mesh;
             shape_surface(&work, &grid, torus, size, &mesh);
-            KF_REQUIRE(!kf_mesh_smooth(&work, &mesh, &(struct kf_mesh_smooth){5, 0.1, 1, 0.5}));
+            KF_REQUIRE(!kf_mesh_smooth(&work, &mesh, &(struct kf_mesh_smooth){5, 0.1, 1, 0.5, NULL}));
             if (!first.xyz) {
                 first = mesh;
                 continue;
@@ -250,11 +250,43 @@ KF_TEST(smoothing_keeps_volume_and_flattens_stairs)
     KF_REQUIRE(!kf_surface(&work, &(struct kf_surface_input){.inside = &bits, .grid = &grid, .cap = 1}, &mesh));
     double before, after, area, stairs = rms_distance(&mesh, ball, radius);
     kf_mesh_measure(&work, &mesh, &before, &area);
-    KF_REQUIRE(!kf_mesh_smooth(&work, &mesh, &(struct kf_mesh_smooth){20, 0.1, 1, 0}));
+    KF_REQUIRE(!kf_mesh_smooth(&work, &mesh, &(struct kf_mesh_smooth){20, 0.1, 1, 0, NULL}));
     kf_mesh_measure(&work, &mesh, &after, &area);
     KF_CHECK_NEAR(after / before, 1, 0.0005);
     KF_CHECK(rms_distance(&mesh, ball, radius) < 0.6 * stairs);
     KF_CHECK(rms_distance(&mesh, ball, radius) < 0.25);
+    expect_sound(&work, &mesh, 1);
+    kf_mesh_release(&work, &mesh);
+    kf_bits_release(&work, &bits);
+}
+
+KF_TEST(smoothing_leaves_caps_flat)
+{
+    struct kf_work work;
+    kf_work_init(&work, 2);
+    struct kf_grid grid = plain_grid(30, 30, 12);
+    direction_of(48, grid.direction);
+    struct kf_bits bits;
+    KF_REQUIRE(!kf_bits_alloc(&work, grid.dim, &bits));
+    for (int64_t v = 0; v < 30 * 30 * 12; v++) // a tube from one end of the volume to the other
+        if (hypot((double)(v % 30) - 14.4, (double)(v / 30 % 30) - 14.6) < 9)
+            kf_bits_put(&bits, v % 30, v / 30 % 30, v / 900);
+    struct kf_mesh mesh;
+    KF_REQUIRE(!kf_surface(&work, &(struct kf_surface_input){.inside = &bits, .grid = &grid, .cap = 1}, &mesh));
+    double before, after, area;
+    kf_mesh_measure(&work, &mesh, &before, &area);
+    KF_REQUIRE(!kf_mesh_smooth(&work, &mesh, &(struct kf_mesh_smooth){20, 0.1, 1, 1, &grid}));
+    kf_mesh_measure(&work, &mesh, &after, &area);
+    KF_CHECK_NEAR(after / before, 1, 0.001);
+    double low = 1e9, high = -1e9;
+    for (int64_t v = 0; v < mesh.vertices; v++) {
+        double p[3] = {(double)mesh.xyz[3 * v], (double)mesh.xyz[3 * v + 1], (double)mesh.xyz[3 * v + 2]}, at[3];
+        kf_grid_to_ijk(&grid, p, at);
+        low = fmin(low, at[2]);
+        high = fmax(high, at[2]);
+    }
+    KF_CHECK_NEAR(low, -1.0 / 64, 1e-4);
+    KF_CHECK_NEAR(high, 11 + 1.0 / 64, 1e-4);
     expect_sound(&work, &mesh, 1);
     kf_mesh_release(&work, &mesh);
     kf_bits_release(&work, &bits);
@@ -285,4 +317,4 @@ KF_TEST(the_level_of_a_threshold_is_found_again)
 KF_TEST_MAIN(KF_RUN(every_cell_case_is_sound); KF_RUN(random_masks_are_closed_manifold_and_oriented);
              KF_RUN(without_a_cap_only_the_border_is_open); KF_RUN(spheres_and_tori_are_true_under_every_direction);
              KF_RUN(threads_and_instruction_sets_do_not_matter); KF_RUN(smoothing_keeps_volume_and_flattens_stairs);
-             KF_RUN(the_level_of_a_threshold_is_found_again);)
+             KF_RUN(smoothing_leaves_caps_flat); KF_RUN(the_level_of_a_threshold_is_found_again);)

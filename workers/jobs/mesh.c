@@ -45,6 +45,7 @@ struct mesh_job {
     int count;
     int made;
     const char *only; // command line: "ply", "stl", "glb" or NULL for all
+    json_t *report;   // what was made, file by file
 };
 
 // ---- which segments ----
@@ -221,6 +222,7 @@ static enum kf_status smooth(struct mesh_job *m, const struct segment *s, struct
         .pass_band = 0.1,
         .keep_volume = 1,
         .reach_mm = (from_labels ? 1.0 : 0.5) * mean,
+        .planes = m->labels.data ? &m->labels.grid : &m->image.grid,
     };
     double before, after, area;
     kf_mesh_measure(&m->w.work, mesh, &before, &area);
@@ -267,6 +269,9 @@ static enum kf_status declare(struct mesh_job *m, const struct segment *s, const
     snprintf(name, sizeof name, "%s.%s", s->file, suffix);
     if (!meta)
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
+    json_t *line = json_pack("{s:s, s:O}", "file", name, "mesh", meta);
+    if (line)
+        json_array_append_new(m->report, line);
     return kf_job_output(m->w.job, name, kind, name, media, meta);
 }
 
@@ -428,7 +433,7 @@ static enum kf_status read_inputs(struct mesh_job *m, const json_t **table, json
 
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
-    struct mesh_job m = {.only = kf_job_option(job, "--format")};
+    struct mesh_job m = {.only = kf_job_option(job, "--format"), .report = json_array()};
     kf_job_work_init(&m.w, job);
     kf_job_work_stage(&m.w, "reading", 0, 0.1);
     const json_t *table = NULL;
@@ -438,7 +443,8 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
         status = list_segments(&m, table, err);
     for (int i = 0; i < m.count && !status; i++)
         status = mesh_segment(&m, &m.segments[i], err);
-    kf_job_report(job, "meshes", json_integer(m.made));
+    kf_job_report(job, "segments", json_integer(m.made));
+    kf_job_report(job, "files", m.report);
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
     kf_memory_release(m.segments);
     kf_volume_release(&m.labels);

@@ -2,6 +2,7 @@
 #ifndef KERF_KERNELS_MESH_H
 #define KERF_KERNELS_MESH_H
 
+#include "workers/kernels/volume.h"
 #include "workers/kernels/work.h"
 
 // Indexed triangles. Positions are LPS millimetres unless said otherwise; a triangle's corners run counter-clockwise
@@ -46,10 +47,13 @@ struct kf_mesh_smooth {
     double keep_volume; // 1: shift along the normals at the end so that the volume is what it was; 0: do not
     // Vertices do not leave the ball of this radius (mm) around their first position; 0: no limit.
     double reach_mm;
+    // Vertices that start on the outermost voxel planes of this grid (to 1/32 voxel) only slide along them, so that the
+    // caps of a cut structure stay flat; NULL: no such planes. Borrowed.
+    const struct kf_grid *planes;
 };
 
 // Taubin's λ|μ smoothing (Taubin, "A signal processing approach to fair surface design", SIGGRAPH 1995), in place.
-// Boundary vertices of an open mesh stay. Memory: 12 bytes per triangle and 40 per vertex.
+// Boundary vertices of an open mesh stay. Memory: 12 bytes per triangle and 66 per vertex.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_smooth(const struct kf_work *work, struct kf_mesh *mesh,
                                                         const struct kf_mesh_smooth *how);
 
