@@ -19,7 +19,7 @@ struct kf_send_report {
     double seconds;         // sending alone
     uint16_t dimse_status;  // of the first refusal; 0 when the peer did not take its kind at all
     char refused_code[48];  // of the first refusal: "status_a700", "context_refused"; "" when there was none
-    int studies;            // distinct Study Instance UIDs of the objects; only the first KF_SEND_STUDIES are named
+    int studies;            // distinct Study Instance UIDs, the first KF_SEND_STUDIES of them
     char study_uids[KF_SEND_STUDIES][65];
     char skipped_code[48];  // of the first file skipped for another reason than "not_dicom"
 };
