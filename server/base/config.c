@@ -101,7 +101,7 @@ static enum kf_status check(const struct setting *setting, const char *text, str
 static enum kf_status assign(struct setting *setting, const char *text, enum origin origin, struct kf_error *err)
 {
     enum kf_status status = check(setting, text, err);
-    if (status)
+    if (status || (setting->origin == COMMAND_LINE && origin != COMMAND_LINE))
         return status;
     char *copy = strdup(text);
     if (!copy)
@@ -180,7 +180,7 @@ enum kf_status kf_config_load(const char *data_dir, struct kf_error *err)
     }
     for (size_t i = 0; !status && i < COUNT; i++) {
         const char *text = getenv(settings[i].name);
-        if (text && settings[i].origin != COMMAND_LINE && strcmp(settings[i].name, "KERF_DATA") != 0)
+        if (text && strcmp(settings[i].name, "KERF_DATA") != 0)
             status = assign(&settings[i], text, ENVIRONMENT, err);
     }
     return status;

@@ -1,6 +1,7 @@
 #include "server/base/json.h"
 
 #include "server/base/str.h"
+#include "server/base/timeid.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_DEPTH 32
@@ -247,14 +247,17 @@ enum kf_status kf_json_save(const char *path, const json_t *value, struct kf_err
 {
     enum kf_status status = KF_OK;
     struct kf_str temporary = {0};
+    char id[KF_ID_TEXT];
     int fd = -1, made = 0;
     char *text = json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-    kf_str_printf(&temporary, "%s.XXXXXX", path);
+    kf_id_new(id);
+    kf_str_printf(&temporary, "%s.%s", path, id);
     if (!text || temporary.failed) {
         status = kf_error_set(err, KF_NOMEM, NULL, "Not enough memory to write %s.", path);
         goto done;
     }
-    fd = mkostemp(temporary.data, O_CLOEXEC);
+    // Not mkstemp: the file gets the mode that the caller's umask says.
+    fd = open(temporary.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) {
         status = kf_error_errno(err, errno, path);
         goto done;
@@ -263,11 +266,10 @@ enum kf_status kf_json_save(const char *path, const json_t *value, struct kf_err
     status = write_all(fd, text, strlen(text), path, err);
     if (!status)
         status = write_all(fd, "\n", 1, path, err);
-    if (!status && (fchmod(fd, 0644) || fsync(fd)))
+    if (!status && fsync(fd))
         status = kf_error_errno(err, errno, path);
     if (close(fd) && !status)
         status = kf_error_errno(err, errno, path);
-    fd = -1;
     if (!status && rename(temporary.data, path))
         status = kf_error_errno(err, errno, path);
     if (!status)

@@ -1,0 +1,91 @@
+#include "server/base/crypto/password.h"
+#include "server/base/str.h"
+#include "server/base/test.h"
+#include "server/base/timeid.h"
+
+KF_TEST(passwords_verify_and_never_look_alike)
+{
+    char a[KF_PASSWORD_ENCODED], b[KF_PASSWORD_ENCODED];
+    struct kf_error err;
+    KF_REQUIRE(kf_password_hash("correct horse", a, &err) == KF_OK);
+    KF_REQUIRE(kf_password_hash("correct horse", b, &err) == KF_OK);
+    KF_CHECK(strcmp(a, b) != 0); // salted
+    KF_CHECK(strncmp(a, "$argon2id$v=19$m=19456,t=2,p=1$", 31) == 0);
+    KF_CHECK_EQ(kf_password_verify("correct horse", a, &err), KF_OK);
+    KF_CHECK_EQ(kf_password_verify("correct horsf", a, &err), KF_UNAUTHENTICATED);
+    KF_CHECK_EQ(kf_password_verify("", a, &err), KF_UNAUTHENTICATED);
+    KF_CHECK_EQ(kf_password_verify("correct horse", "$argon2id$nonsense", &err), KF_UNAUTHENTICATED);
+    KF_CHECK_EQ(kf_password_verify("correct horse", "", &err), KF_UNAUTHENTICATED);
+    KF_CHECK_EQ(kf_password_outdated(a), 0);
+    KF_CHECK_EQ(kf_password_outdated("$argon2id$v=19$m=1024,t=2,p=1$c29tZXNhbHQ$aGFzaA"), 1);
+    KF_CHECK_EQ(kf_password_outdated("plain"), 1);
+}
+
+KF_TEST(an_unknown_login_takes_as_long_as_a_wrong_password)
+{
+    char encoded[KF_PASSWORD_ENCODED];
+    struct kf_error err;
+    KF_REQUIRE(kf_password_hash("x", encoded, &err) == KF_OK);
+    double known = 0, unknown = 0;
+    for (int i = 0; i < 5; i++) { // the least of five: the machine is shared
+        int64_t start = kf_time_monotonic_ns();
+        KF_CHECK_EQ(kf_password_verify("y", encoded, &err), KF_UNAUTHENTICATED);
+        int64_t middle = kf_time_monotonic_ns();
+        KF_CHECK_EQ(kf_password_verify("y", NULL, &err), KF_UNAUTHENTICATED);
+        double a = (double)(middle - start), b = (double)(kf_time_monotonic_ns() - middle);
+        known = i == 0 || a < known ? a : known;
+        unknown = i == 0 || b < unknown ? b : unknown;
+    }
+    KF_CHECK(unknown > known / 3 && unknown < known * 3);
+}
+
+KF_TEST(overlong_passwords_are_refused)
+{
+    char encoded[KF_PASSWORD_ENCODED], password[KF_PASSWORD_MOST + 2];
+    struct kf_error err;
+    memset(password, 'a', sizeof password - 1);
+    password[sizeof password - 1] = 0;
+    KF_CHECK_EQ(kf_password_hash(password, encoded, &err), KF_INVALID);
+    KF_REQUIRE(kf_password_hash("", encoded, &err) == KF_OK);
+    KF_CHECK_EQ(kf_password_verify(password, encoded, &err), KF_UNAUTHENTICATED);
+}
+
+KF_TEST(tokens_and_one_time_passwords_are_random_and_well_formed)
+{
+    char token[KF_TOKEN_TEXT], other[KF_TOKEN_TEXT], password[32], second[32];
+    unsigned char hash[KF_SHA256_BYTES], expected[KF_SHA256_BYTES];
+    kf_token_new("kerf_", token, hash);
+    kf_token_new("kerf_", other, expected);
+    KF_CHECK(strcmp(token, other) != 0);
+    KF_CHECK_EQ(strlen(token), 5 + 43);
+    kf_sha256(token, strlen(token), expected);
+    KF_CHECK(memcmp(hash, expected, sizeof hash) == 0);
+    kf_password_generate(password);
+    kf_password_generate(second);
+    KF_CHECK_EQ(strlen(password), 23);
+    KF_CHECK(strcmp(password, second) != 0);
+    KF_CHECK(password[5] == '-' && password[11] == '-' && password[17] == '-');
+}
+
+KF_TEST(known_answers_of_hmac_and_base64url)
+{
+    unsigned char digest[KF_SHA256_BYTES];
+    char hex[KF_SHA256_HEX], text[16];
+    kf_hmac_sha256("key", 3, "The quick brown fox jumps over the lazy dog", 43, digest);
+    kf_hex_encode(hex, digest, sizeof digest);
+    KF_CHECK_STR(hex, "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8");
+    static const struct {
+        const char *in, *out;
+    } rows[] = {{"", ""}, {"f", "Zg"}, {"fo", "Zm8"}, {"foo", "Zm9v"}, {"foob", "Zm9vYg"}, {"\xff\xfe", "__4"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        kf_base64url(text, (const unsigned char *)rows[i].in, strlen(rows[i].in));
+        KF_CHECK_STR(text, rows[i].out);
+    }
+    KF_CHECK(kf_secret_equal("abc", "abc"));
+    KF_CHECK(!kf_secret_equal("abc", "abd"));
+    KF_CHECK(!kf_secret_equal("abc", "abcd"));
+}
+
+KF_TEST_MAIN(KF_RUN(passwords_verify_and_never_look_alike); KF_RUN(an_unknown_login_takes_as_long_as_a_wrong_password);
+             KF_RUN(overlong_passwords_are_refused); KF_RUN(tokens_and_one_time_passwords_are_random_and_well_formed);
+             KF_RUN(known_answers_of_hmac_and_base64url);)
