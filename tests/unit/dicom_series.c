@@ -255,6 +255,25 @@ KF_TEST(acquisitions_that_continue_each_other_stay_together)
     KF_CHECK_EQ(scene.plan.stacks[0].count, 16);
 }
 
+// Two scans whose slices interleave are two volumes; one scan whose step changes is one.
+KF_TEST(interleaved_scans_are_split_and_changing_steps_resampled)
+{
+    begin();
+    for (int k = 0; k < 10; k++)
+        for (int v = 0; v < 2; v++)
+            add(AXIAL, 0, 0, k + 0.4 * v)->place.split[KF_SPLIT_KERNEL] = v;
+    plan();
+    KF_REQUIRE(scene.plan.stack_count == 2);
+    KF_CHECK(!scene.plan.stacks[0].uneven && !scene.plan.stacks[1].uneven);
+    begin();
+    for (int k = 0; k < 20; k++)
+        add(AXIAL, 0, 0, k < 10 ? k : 9 + 1.3 * (k - 9))->place.split[KF_SPLIT_THICKNESS] = k < 10;
+    plan();
+    KF_REQUIRE(scene.plan.stack_count == 1);
+    KF_CHECK(scene.plan.stacks[0].uneven);
+    KF_CHECK_EQ(scene.plan.stacks[0].count, 20);
+}
+
 // A missing slice must not be explained away by splitting at the gap into two short stacks.
 KF_TEST(splitting_does_not_hide_a_gap)
 {
@@ -364,7 +383,8 @@ KF_TEST_MAIN(KF_RUN(order_comes_from_positions); KF_RUN(oblique_grids_agree_with
              KF_RUN(rounded_positions_are_regular); KF_RUN(equal_duplicates_go_and_different_ones_stop);
              KF_RUN(tilt_is_found_and_small_drift_is_not_tilt); KF_RUN(a_slice_off_the_line_is_named);
              KF_RUN(two_volumes_of_one_series_are_split); KF_RUN(two_keys_together_are_found);
-             KF_RUN(acquisitions_that_continue_each_other_stay_together); KF_RUN(splitting_does_not_hide_a_gap);
+             KF_RUN(acquisitions_that_continue_each_other_stay_together);
+             KF_RUN(interleaved_scans_are_split_and_changing_steps_resampled); KF_RUN(splitting_does_not_hide_a_gap);
              KF_RUN(localizers_stand_aside); KF_RUN(orientations_become_volumes_or_are_refused);
              KF_RUN(what_cannot_be_a_volume_has_its_own_code); KF_RUN(cine_is_refused_not_unfolded);
              KF_RUN(hostile_numbers_are_survived);)

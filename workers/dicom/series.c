@@ -361,7 +361,7 @@ static int keep_stack(struct planner *p, struct kf_stack *stack)
     return 0;
 }
 
-static int resolve(struct planner *p, const int *members, int count, int key, int whole_too, struct failure *f);
+static int resolve(struct planner *p, const int *members, int count, int key, struct failure *f);
 
 // Takes back what was added since the plan had `stacks` and `problems`.
 static void roll_back(struct planner *p, int stacks, int problems)
@@ -386,7 +386,7 @@ static int split_by(struct planner *p, const struct keyed *keyed, int *members, 
             if (problem)
                 kf_str_copy(problem->detail, sizeof problem->detail, small.detail);
             left_over += end - begin;
-        } else if (p->failed || resolve(p, members + begin, end - begin, key + 1, 1, &f)) {
+        } else if (p->failed || resolve(p, members + begin, end - begin, key + 1, &f)) {
             roll_back(p, stacks, problems);
             return -1;
         }
@@ -425,14 +425,37 @@ done:
     return done;
 }
 
-// As one stack when it is regular; else split; else as one stack that is resampled.
-static int resolve(struct planner *p, const int *members, int count, int key, int whole_too, struct failure *f)
+// 1 when no two stacks added since `from` cover the same stretch of the normal.
+static int stacks_follow(const struct planner *p, int from)
+{
+    for (int i = from; i < p->plan->stack_count; i++)
+        for (int j = i + 1; j < p->plan->stack_count; j++) {
+            const struct kf_stack *a = &p->plan->stacks[i], *b = &p->plan->stacks[j];
+            if (p->along[a->slices[0]] < p->along[b->slices[b->count - 1]] &&
+                p->along[b->slices[0]] < p->along[a->slices[a->count - 1]])
+                return 0;
+        }
+    return 1;
+}
+
+// As one stack when it is regular. An uneven one is split when its parts cover the same place (two scans whose slices
+// interleave), and resampled when they follow each other (one scan whose step changes). A stack that is no volume as a
+// whole is split, or refused.
+static int resolve(struct planner *p, const int *members, int count, int key, struct failure *f)
 {
     struct kf_stack stack;
-    int whole = whole_too ? try_stack(p, members, count, &stack, f) : -1;
+    int stacks = p->plan->stack_count, problems = p->plan->problem_count;
+    int whole = try_stack(p, members, count, &stack, f);
     if (whole == 0 && !stack.uneven)
         return keep_stack(p, &stack);
-    if (!p->failed && strcmp(f->code, "not_a_volume") != 0 && try_splits(p, members, count, key) == 0) {
+    int split = -1;
+    if (!p->failed && strcmp(f->code, "not_a_volume") != 0)
+        split = try_splits(p, members, count, key);
+    if (split == 0 && whole == 0 && stacks_follow(p, stacks)) {
+        roll_back(p, stacks, problems);
+        split = -1;
+    }
+    if (split == 0) {
         if (whole == 0)
             release_stack(&stack);
         return 0;
@@ -545,7 +568,7 @@ static void plan_group(struct planner *p, const int *members, int count, int gro
     }
     if (count < LEAST_SLICES)
         too_few(p->slices, members, count, &f);
-    if (count < LEAST_SLICES || resolve(p, members, count, 0, 1, &f)) {
+    if (count < LEAST_SLICES || resolve(p, members, count, 0, &f)) {
         if (!p->failed)
             note_failure(p, &f, count, 0);
         return;
