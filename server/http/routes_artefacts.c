@@ -142,7 +142,6 @@ static void blob_headers(struct kf_request *request, struct kf_response *respons
 {
     response->etag = kf_etag_text(request, sha256);
     response->cache_control = BLOB_CACHING;
-    response->accept_ranges = 1;
     response->content_type = kf_arena_strdup(&request->arena, *media_type ? media_type : "application/octet-stream");
 }
 
@@ -179,6 +178,7 @@ static enum kf_status send_file(struct kf_request *request, struct kf_response *
     if (blob->bytes <= SMALL_BLOB)
         hold(request, key, key_length, blob, fd);
     kf_response_file(response, response->content_type, fd, blob->offset, blob->bytes);
+    response->accept_ranges = 1;
     return KF_OK;
 }
 
@@ -199,6 +199,7 @@ static enum kf_status send_held(struct kf_request *request, struct kf_response *
     } pinned = {.item = item};
     kf_response_pinned(response, response->content_type, held->bytes, (size_t)held->blob.bytes, kf_cache_unpin_arg,
                        pinned.arg);
+    response->accept_ranges = 1;
     return KF_OK;
 }
 

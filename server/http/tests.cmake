@@ -5,6 +5,9 @@ endforeach()
 
 kerf_test(live_hub SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/live_hub.c DEPENDS kf_http kf_live)
 
+kerf_test(http_sockets SOURCES ${CMAKE_SOURCE_DIR}/tests/service/http_sockets.c
+  DEPENDS kf_mhd kf_front kf_http kf_tls LABELS service)
+
 # What tests/bench/http.sh measures beside nginx.
 if(KERF_TESTS)
   kerf_program(http_bench_server SOURCES ${CMAKE_SOURCE_DIR}/tests/bench/http_server.c
