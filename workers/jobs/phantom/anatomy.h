@@ -75,6 +75,8 @@ void kf_build_skull(struct kf_anatomy *a);
 void kf_build_face(struct kf_anatomy *a);
 void kf_build_mandible(struct kf_anatomy *a);
 void kf_build_teeth(struct kf_anatomy *a);
+void kf_cut_brain_cavity(struct kf_scene *s);
+void kf_root_eminences(struct kf_scene *s, int is_lower);
 void kf_build_head_air(struct kf_anatomy *a);
 void kf_build_neck(struct kf_anatomy *a);
 void kf_build_leg(struct kf_anatomy *a);

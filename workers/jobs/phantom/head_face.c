@@ -27,19 +27,22 @@ static void cut_nose(struct kf_scene *s)
 
 static void orbit_frame(struct kf_scene *s)
 {
-    const struct kf_station brow[] = {{2, -91, 33, 5, 6}, {18, -91, 37, 5, 5}, {34, -88, 37, 5, 4.5}, {47, -78, 31, 5, 5}, {51, -71, 22, 4.5, 4.5}};
+    const struct kf_station brow[] = {{2, -89, 33, 5, 6}, {18, -88.5, 37, 5, 5}, {34, -84.5, 37, 5, 4.5}, {47, -76, 31, 5, 5}, {51, -71, 22, 4.5, 4.5}};
     const struct kf_station lateral[] = {{51, -71, 24, 4.5, 4.5}, {52, -67, 14, 4, 4}, {51, -68, 3, 5, 4.5}, {49, -70, -6, 7, 7}};
     const struct kf_station lower[] = {{51, -69, 3, 4.5, 4}, {43, -77, -1.5, 4.5, 3.6}, {32, -81, -2, 4, 3.4}, {22, -83, 2, 3.8, 3.4}};
-    const struct kf_station wall[] = {{52.5, -67, 13, 2.4, 14}, {43, -52, 13, 2.4, 14}, {30, -37, 12, 3, 11}};
+    const struct kf_station wall[] = {{52.5, -67, 13, 2.4, 14}, {45, -55, 13, 2.6, 14.5}, {36, -47, 13, 3, 13}, {27, -41, 13, 3, 11}};
     const struct kf_station roof[] = {{32, -86, 36.5, 19, 2}, {29, -66, 34, 17, 1.8}, {22, -44, 27, 10, 1.8}};
-    kf_scene_group(s, KF_UNION, 5);
+    kf_scene_group(s, KF_UNION, 8); // the frontal bone above the orbit, down into the temporal line
+    kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(24, -74, 44), KF_V(22, 11, 10), KF_V(0, 0, 22));
+    kf_scene_ellipsoid(s, KF_UNION, 8, KF_V(44, -63, 35), KF_V(8, 10, 8), KF_V(0, 0, 40));
+    kf_scene_group(s, KF_UNION, 7);
     kf_scene_tube(s, KF_UNION, 0, brow, 5, KF_V(0, 0.2, 1), 1, 0, 3);
     kf_scene_group(s, KF_UNION, 4);
     kf_scene_tube(s, KF_UNION, 0, lateral, 4, KF_V(0, 1, 0), 1, 0, 3);
     kf_scene_group(s, KF_UNION, 4);
     kf_scene_tube(s, KF_UNION, 0, lower, 4, KF_V(0, 0, 1), 1, 0, 3);
     kf_scene_group(s, KF_UNION, 3);
-    kf_scene_tube(s, KF_UNION, 0, wall, 3, KF_V(0, 0, 1), 0.9, 0, 4);
+    kf_scene_tube(s, KF_UNION, 0, wall, 4, KF_V(0, 0, 1), 0.9, 0, 4);
     kf_scene_group(s, KF_UNION, 2);
     kf_scene_tube(s, KF_UNION, 0, roof, 3, KF_V(0, 0, 1), 0.9, 0, 3);
 }
@@ -76,7 +79,7 @@ static void facial_bones(struct kf_anatomy *a)
     kf_scene_group(s, KF_UNION, 0); // ethmoid block, cut into cells later
     kf_scene_box(s, KF_UNION, 0, KF_V(0, -63, 11), KF_V(14, 24, 16), 3, none);
     kf_scene_group(s, KF_UNION, 3); // glabella and nasal root
-    kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, -87, 32), KF_V(15, 8, 10), none);
+    kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, -86, 35), KF_V(17, 8, 13), none);
     const struct kf_station bridge[] = {{0, -85, 26, 8.5, 6.5}, {0, -88, 17, 9.5, 8}, {0, -92, 8, 11, 9}};
     kf_scene_group(s, KF_UNION, 3);
     kf_scene_tube(s, KF_UNION, 0, bridge, 3, KF_V(0, 1, 0.3), 1, KF_TUBE_FLAT_END, 4);
@@ -87,6 +90,7 @@ static void facial_bones(struct kf_anatomy *a)
         pterygoids(s);
     }
     s->frame.side = 1;
+    kf_cut_brain_cavity(s);
     cut_orbits(s);
     cut_nose(s);
     kf_scene_group(s, KF_SUBTRACT, 1); // hollow of the nasal bridge
@@ -131,11 +135,12 @@ static void maxilla(struct kf_anatomy *a)
     }
     s->frame.side = 1;
     // Alveolar process: the arch of the upper teeth.
-    const struct kf_station arch[] = {{-29, -44, -31, 7, 10}, {-28, -54, -33, 7, 10.5}, {-26.5, -64, -33.5, 6.6, 11}, {-22, -77, -33, 5.6, 11},
-                                      {-16.5, -85, -33, 5.2, 11.5}, {-7.5, -90, -33, 4.8, 11.5}, {0, -91.5, -33, 4.6, 11.5}, {7.5, -90, -33, 4.8, 11.5},
-                                      {16.5, -85, -33, 5.2, 11.5}, {22, -77, -33, 5.6, 11}, {26.5, -64, -33.5, 6.6, 11}, {28, -54, -33, 7, 10.5}, {29, -44, -31, 7, 10}};
-    kf_scene_group(s, KF_UNION, 5);
-    kf_scene_tube(s, KF_UNION, 0, arch, 13, KF_V(0, 0, 1), 0.7, 0, 3);
+    const struct kf_station arch[] = {{-29, -44, -32, 6.4, 8.6}, {-28, -54, -33.6, 6.4, 8.6}, {-26.5, -64, -34.5, 6, 8.8}, {-22, -77, -35, 5, 8.8},
+                                      {-16.5, -84.5, -35, 4.6, 9}, {-7.5, -89.5, -35, 4.2, 9.2}, {0, -90.8, -35, 4, 9.2}, {7.5, -89.5, -35, 4.2, 9.2},
+                                      {16.5, -84.5, -35, 4.6, 9}, {22, -77, -35, 5, 8.8}, {26.5, -64, -34.5, 6, 8.8}, {28, -54, -33.6, 6.4, 8.6}, {29, -44, -32, 6.4, 8.6}};
+    kf_scene_group(s, KF_UNION, 9);
+    kf_scene_tube(s, KF_UNION, 0, arch, 13, KF_V(0, 0, 1), 0.8, 0, 3);
+    kf_root_eminences(s, 0);
     kf_scene_group(s, KF_UNION, 3); // hard palate
     kf_scene_box(s, KF_UNION, 0, KF_V(0, -67, -25), KF_V(26, 23, 2.4), 2, KF_V(-1.5, 0, 0));
     kf_scene_group(s, KF_UNION, 2); // anterior and posterior nasal spines
@@ -165,11 +170,11 @@ static void maxilla(struct kf_anatomy *a)
 static void landmarks(struct kf_anatomy *a)
 {
     struct kf_scene *s = &a->scene;
-    kf_anatomy_landmark(a, KF_L_SKULL, KF_V(0, -90.5, 26), "nasion");
-    kf_anatomy_landmark(a, KF_L_SKULL, KF_V(0, -95, 34), "glabella");
-    kf_anatomy_landmark(a, KF_L_MAXILLA, KF_V(0, -97.6, -24.5), "ANS");
+    kf_anatomy_surface(a, KF_L_SKULL, KF_V(0, -112, 25), KF_V(0, -80, 25), "nasion");
+    kf_anatomy_surface(a, KF_L_SKULL, KF_V(0, -112, 36), KF_V(0, -80, 36), "glabella");
+    kf_anatomy_surface(a, KF_L_MAXILLA, KF_V(0, -112, -24.5), KF_V(0, -80, -24.5), "ANS");
     kf_anatomy_landmark(a, KF_L_MAXILLA, KF_V(0, -43, -24.5), "PNS");
-    kf_anatomy_landmark(a, KF_L_MAXILLA, KF_V(0, -95.2, -31), "A_point");
+    kf_anatomy_surface(a, KF_L_MAXILLA, KF_V(0, -112, -31), KF_V(0, -80, -31), "A_point");
     kf_anatomy_landmark(a, 0, KF_V(0, -85.5, -33), "incisive_foramen");
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;

@@ -9,16 +9,17 @@ static const struct kf_station canal_path[] = {{43.6, -20, -34, 2.4, 2.4}, {45.4
 
 static void body(struct kf_scene *s)
 {
-    const struct kf_station basal[] = {{-46.5, -17, -60, 4.6, 11}, {-44, -28, -68, 5.4, 11}, {-39.5, -43, -75.5, 6, 10}, {-34, -58, -81.5, 6, 9.5}, {-26, -71, -86.5, 6, 9}, {-13.5, -79.5, -88, 6.4, 9},
-                                       {0, -82, -88.5, 6.8, 9.2},
-                                       {13.5, -79.5, -88, 6.4, 9}, {26, -71, -86.5, 6, 9}, {34, -58, -81.5, 6, 9.5}, {39.5, -43, -75.5, 6, 10}, {44, -28, -68, 5.4, 11}, {46.5, -17, -60, 4.6, 11}};
-    const struct kf_station ridge[] = {{-39, -31, -58, 4.6, 9}, {-32.5, -40, -64, 6, 9.5}, {-28.5, -51, -68, 6.4, 10.5}, {-25, -62, -71, 6, 11}, {-20, -74, -73, 4.9, 11}, {-11, -82, -74, 4.3, 11},
-                                       {0, -85, -74, 4.1, 11},
-                                       {11, -82, -74, 4.3, 11}, {20, -74, -73, 4.9, 11}, {25, -62, -71, 6, 11}, {28.5, -51, -68, 6.4, 10.5}, {32.5, -40, -64, 6, 9.5}, {39, -31, -58, 4.6, 9}};
+    const struct kf_station basal[] = {{-46.5, -17, -60, 4, 10.67}, {-44, -28, -68, 4.7, 10.67}, {-39.5, -43, -75.5, 5.22, 9.7}, {-34, -58, -81.5, 5.22, 9.21}, {-26, -71, -86.5, 5.22, 8.73}, {-13.5, -79.5, -88, 5.57, 8.73},
+                                       {0, -82, -88.5, 5.92, 8.92},
+                                       {13.5, -79.5, -88, 5.57, 8.73}, {26, -71, -86.5, 5.22, 8.73}, {34, -58, -81.5, 5.22, 9.21}, {39.5, -43, -75.5, 5.22, 9.7}, {44, -28, -68, 4.7, 10.67}, {46.5, -17, -60, 4, 10.67}};
+    const struct kf_station ridge[] = {{-39, -31, -58, 4, 8.37}, {-32.5, -40, -64, 5.22, 8.84}, {-28.5, -51, -68, 5.57, 9.77}, {-25, -62, -71, 5.22, 10.23}, {-20, -74, -73, 4.26, 10.23}, {-11, -82, -74, 3.74, 10.23},
+                                       {0, -85, -74, 3.57, 10.23},
+                                       {11, -82, -74, 3.74, 10.23}, {20, -74, -73, 4.26, 10.23}, {25, -62, -71, 5.22, 10.23}, {28.5, -51, -68, 5.57, 9.77}, {32.5, -40, -64, 5.22, 8.84}, {39, -31, -58, 4, 8.37}};
     kf_scene_group(s, KF_UNION, 0);
     kf_scene_tube(s, KF_UNION, 0, basal, 13, KF_V(0, 0, 1), 0.85, 0, 3);
     kf_scene_group(s, KF_UNION, 6);
     kf_scene_tube(s, KF_UNION, 0, ridge, 13, KF_V(0, 0, 1), 0.8, 0, 3);
+    kf_root_eminences(s, 1);
     kf_scene_group(s, KF_UNION, 4); // chin
     kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, -87, -89.5), KF_V(9, 3.6, 7), none);
     kf_scene_ellipsoid(s, KF_UNION, 3, KF_V(10, -84.5, -93), KF_V(6, 4, 4), none);
@@ -31,8 +32,8 @@ static void ramus(struct kf_anatomy *a)
 {
     struct kf_scene *s = &a->scene;
     double up = 0.8 * kf_anatomy_vary(a, s->frame.side > 0 ? 60 : 61);
-    const struct kf_station plate[] = {{46.6, -19.5, -62, 4.3, 14}, {47.6, -20.5, -50, 4, 16.3}, {48.4, -21.5, -38, 3.8, 16.3}, {48.6, -22.5, -27, 3.5, 15.6}, {48.6, -23, -20, 3.2, 14.5}};
-    const struct kf_station coronoid[] = {{48, -32, -30, 3.2, 7}, {47.5, -36, -18, 2.8, 5.4}, {47, -37.5, -9, 2, 3}, {46.8, -37.5, -5.5, 1.2, 1.6}};
+    const struct kf_station plate[] = {{46.6, -19.5, -62, 4, 13.6}, {47.6, -20.5, -50, 3.6, 15.8}, {48.4, -21.5, -38, 3.3, 15.9}, {48.6, -22.5, -27, 3, 15.2}, {48.6, -23, -20, 2.8, 14.3}};
+    const struct kf_station coronoid[] = {{48, -31.5, -30, 3.2, 7.5}, {47.5, -34.5, -18, 2.8, 6.4}, {47, -36, -9, 2, 4}, {46.8, -36.5, -5.5, 1.2, 2}};
     const struct kf_station neck[] = {{48.8, -14, -34, 3.6, 8}, {49.3, -12, -24, 4.3, 5}, {49.8, -11.2, -16, 5.8, 3.6}, {50, -12.2, -10, 8, 4}};
     kf_scene_group(s, KF_UNION, 5);
     kf_scene_tube(s, KF_UNION, 0, plate, 5, KF_V(0, 1, 0), 0.8, 0, 4);
@@ -105,17 +106,17 @@ static void tumour(struct kf_anatomy *a)
 static void landmarks(struct kf_anatomy *a)
 {
     struct kf_scene *s = &a->scene;
-    kf_anatomy_landmark(a, KF_L_MANDIBLE, KF_V(0, -90.5, -89.5), "pogonion");
-    kf_anatomy_landmark(a, KF_L_MANDIBLE, KF_V(0, -83, -97.4), "menton");
-    kf_anatomy_landmark(a, KF_L_MANDIBLE, KF_V(0, -89, -96), "gnathion");
-    kf_anatomy_landmark(a, KF_L_MANDIBLE, KF_V(0, -88.4, -78), "B_point");
+    kf_anatomy_surface(a, KF_L_MANDIBLE, KF_V(0, -112, -89.5), KF_V(0, -80, -89.5), "pogonion");
+    kf_anatomy_surface(a, KF_L_MANDIBLE, KF_V(0, -83, -115), KF_V(0, -83, -85), "menton");
+    kf_anatomy_surface(a, KF_L_MANDIBLE, KF_V(0, -102, -109), KF_V(0, -80, -87), "gnathion");
+    kf_anatomy_surface(a, KF_L_MANDIBLE, KF_V(0, -112, -78), KF_V(0, -78, -78), "B_point");
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
         const char *word = side > 0 ? "left" : "right";
-        kf_anatomy_landmark(a, KF_L_MANDIBLE, KF_V(50, -13, -3.6), "condylion_%s", word);
-        kf_anatomy_landmark(a, KF_L_MANDIBLE, KF_V(59.4, -15, -8.4), "condyle_lateral_pole_%s", word);
-        kf_anatomy_landmark(a, KF_L_MANDIBLE, KF_V(48, -8, -66), "gonion_%s", word);
-        kf_anatomy_landmark(a, KF_L_MANDIBLE, KF_V(46.8, -37.5, -4.8), "coronion_%s", word);
+        kf_anatomy_surface(a, KF_L_MANDIBLE, KF_V(50, -13, 4), KF_V(50, -13, -12), "condylion_%s", word);
+        kf_anatomy_surface(a, KF_L_MANDIBLE, KF_V(68, -15.2, -8.4), KF_V(48, -15.2, -8.4), "condyle_lateral_pole_%s", word);
+        kf_anatomy_surface(a, KF_L_MANDIBLE, KF_V(48, 4, -76), KF_V(47, -16, -58), "gonion_%s", word);
+        kf_anatomy_landmark(a, KF_L_MANDIBLE, KF_V(46.8, -36.5, -5), "coronion_%s", word);
         kf_anatomy_landmark(a, 0, KF_V(29, -75.4, -79), "mental_foramen_%s", word);
         kf_anatomy_landmark(a, 0, KF_V(44, -20.5, -36), "mandibular_foramen_%s", word);
     }

@@ -128,8 +128,8 @@ static void sinuses(struct kf_anatomy *a)
         kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(30.2, -64.5, -14), KF_V(14, 16, 12.2), KF_V(0, 0, 14));
         kf_scene_ellipsoid(s, KF_UNION, 5, KF_V(28, -62, -24), KF_V(9, 12, 6.5), none);
         kf_scene_group(s, KF_UNION, 0); // frontal, its scalloped top
-        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(9, -90.5, 38), KF_V(7.5, 4, 8.5 + 2 * v), none);
-        kf_scene_ellipsoid(s, KF_UNION, 2, KF_V(17, -90, 41 + v), KF_V(6, 3.4, 6), none);
+        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(8.5, -87.5, 36), KF_V(6.8, 3.4, 7.5 + 1.5 * v), none);
+        kf_scene_ellipsoid(s, KF_UNION, 2, KF_V(16, -86.8, 38.5 + v), KF_V(5.4, 2.9, 5), none);
         kf_scene_group(s, KF_UNION, 0); // sphenoid
         kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(5.6 + v, -34, 8), KF_V(5, 10, 7.6), none);
         kf_scene_group(s, KF_UNION, 0); // ethmoid cells
@@ -150,7 +150,7 @@ static void nose_air(struct kf_anatomy *a)
         s->frame.side = side;
         const struct kf_station lower[] = {{6, -95, -10, 3.4, 8}, {6.8, -84, -9, 4, 11}, {7.2, -66, -8, 5, 12.6}, {7, -46, -9, 5.4, 11}, {4, -36, -10, 5, 9}};
         const struct kf_station upper[] = {{3, -88, 5, 1.4, 8}, {2.6, -74, 9, 1.3, 10}, {2.6, -52, 8, 1.3, 9}};
-        const struct kf_station nostril[] = {{7.5, -107, -27, 3.4, 4.4}, {6.6, -103, -16, 3.4, 5}, {6, -94, -9, 3.4, 8}};
+        const struct kf_station nostril[] = {{7.5, -103, -27, 3.4, 4.4}, {6.6, -99, -16, 3.4, 5}, {6, -94, -9, 3.4, 8}};
         kf_scene_group(s, KF_UNION, 0);
         kf_scene_tube(s, KF_UNION, 0, lower, 5, KF_V(0, 0, 1), 0.9, 0, 4);
         kf_scene_group(s, KF_UNION, 1);

@@ -26,7 +26,7 @@ static void vault(struct kf_scene *s)
     s->frame.side = 1;
 }
 
-static void brain_cavity(struct kf_scene *s)
+void kf_cut_brain_cavity(struct kf_scene *s)
 {
     kf_scene_group(s, KF_SUBTRACT, 3);
     kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, 0, 50), KF_V(65.5, 84, 62), none);
@@ -38,7 +38,7 @@ static void brain_cavity(struct kf_scene *s)
     kf_scene_group(s, KF_SUBTRACT, 4);
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
-        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(38, -16, 18), KF_V(26, 33, 17), none);
+        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(40, -13, 18), KF_V(25, 30, 17), none);
     }
     s->frame.side = 1;
 }
@@ -67,7 +67,7 @@ static void base(struct kf_scene *s)
         kf_scene_tube(s, KF_UNION, 0, petrous, 4, KF_V(0, 0, 1), 1, 0, 3);
         kf_scene_group(s, KF_UNION, 2);
         kf_scene_tube(s, KF_UNION, 0, lesser_wing, 3, KF_V(0, 1, 0), 1, 0, 3);
-        kf_scene_group(s, KF_UNION, 5);
+        kf_scene_group(s, KF_UNION, 9);
         kf_scene_tube(s, KF_UNION, 0, mastoid, 4, KF_V(0, 1, 0), 1, 0, 3);
         kf_scene_group(s, KF_UNION, 3); // roof of the joint, root of the arch
         kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(52, -13, 2), KF_V(14, 18, 7), none);
@@ -158,7 +158,7 @@ static void landmarks(struct kf_anatomy *a)
 {
     struct kf_scene *s = &a->scene;
     kf_anatomy_surface(a, KF_L_SKULL, KF_V(0, 12, -26), KF_V(0, -6, -16), "basion");
-    kf_anatomy_surface(a, KF_L_SKULL, KF_V(0, 24, -34), KF_V(0, 50, -18), "opisthion");
+    kf_anatomy_surface(a, KF_L_SKULL, KF_V(0, 24, -26), KF_V(0, 60, -18), "opisthion");
     kf_anatomy_landmark(a, 0, KF_V(0, -20, 20), "sella");
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
@@ -177,10 +177,10 @@ void kf_build_skull(struct kf_anatomy *a)
     part->rough = 0.35;
     part->rough_wavelength = 9;
     vault(s);
-    brain_cavity(s);
+    kf_cut_brain_cavity(s);
     base(s);
     kf_scene_group(s, KF_UNION, 6); // external occipital protuberance
-    kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, 88, -2), KF_V(9, 5, 5), none);
+    kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, 86.5, -2), KF_V(9, 5, 5), none);
     holes(s);
     styloids(a);
     // Orbits and the nose are cut out of the vault's front here; face.c builds their walls.

@@ -19,7 +19,7 @@ static void outline(struct kf_scene *s, double in)
     kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, -54, -18), KF_V(62 - in, 46 - in, 56 - in), none);
     kf_scene_ellipsoid(s, KF_UNION, 14, KF_V(0, -46, -66), KF_V(53 - in, 46 - in, 38 - in), none);
     kf_scene_ellipsoid(s, KF_UNION, 14, KF_V(0, -80, -84), KF_V(22 - in, 18 - in, 20 - in), none);
-    const struct kf_station neck[] = {{0, 6, -50, 56 - in, 60 - in}, {0, 8, -100, 55 - in, 56 - in},
+    const struct kf_station neck[] = {{0, 10, -44, 57 - in, 63 - in}, {0, 8, -100, 56 - in, 58 - in},
                                       {0, 14, -170, 62 - in, 58 - in}};
     kf_scene_group(s, KF_UNION, 20);
     kf_scene_tube(s, KF_UNION, 0, neck, 3, KF_V(0, 1, 0), 1, 0, 4);
@@ -28,23 +28,31 @@ static void outline(struct kf_scene *s, double in)
         kf_scene_group(s, KF_UNION, 12); // cheek, with the zygoma beneath
         kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(45, -62, -16), KF_V(24 - in, 22 - in, 30 - in), KF_V(0, 0, 20));
         kf_scene_group(s, KF_UNION, 8); // brow and lids
-        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(31, -80, 20), KF_V(21 - in, 17 - in, 20 - in), none);
+        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(31, -77, 19), KF_V(22 - in, 17 - in, 20 - in), none);
+        kf_scene_ellipsoid(s, KF_UNION, 10, KF_V(24, -72, 36), KF_V(36 - in, 24 - in, 20 - in), KF_V(0, 0, 18));
+        kf_scene_group(s, KF_UNION, 12); // temple, cheek bone and arch, jaw muscles, mastoid
+        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(58, -32, 20), KF_V(22 - in, 42 - in, 44 - in), none);
+        kf_scene_ellipsoid(s, KF_UNION, 10, KF_V(53, -36, -8), KF_V(20 - in, 42 - in, 28 - in), none);
+        kf_scene_ellipsoid(s, KF_UNION, 10, KF_V(50, -30, -46), KF_V(17 - in, 32 - in, 36 - in), none);
+        kf_scene_ellipsoid(s, KF_UNION, 10, KF_V(50, 12, -16), KF_V(22 - in, 26 - in, 34 - in), none);
+        kf_scene_group(s, KF_UNION, 14); // below the chin
+        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(16, -48, -92), KF_V(28 - in, 42 - in, 20 - in), none);
     }
     s->frame.side = 1;
 }
 
 static void nose_and_lips(struct kf_scene *s)
 {
-    const struct kf_station ridge[] = {{0, -90, 28, 8, 9}, {0, -101, 12, 8, 8}, {0, -110, -2, 8.5, 9}, {0, -115, -11, 9, 7.5}};
+    const struct kf_station ridge[] = {{0, -90, 28, 8, 9}, {0, -101, 12, 8, 8}, {0, -106, -1, 8.5, 8.5}, {0, -108, -10, 9, 7.5}};
     kf_scene_group(s, KF_UNION, 9);
     kf_scene_tube(s, KF_UNION, 0, ridge, 4, KF_V(0, 1, 0), 1, 0, 4);
-    kf_scene_group(s, KF_UNION, 7);
-    kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, -98, -42), KF_V(24, 9, 7), none);
-    kf_scene_ellipsoid(s, KF_UNION, 2, KF_V(0, -96, -58), KF_V(22, 9, 7), none);
+    kf_scene_group(s, KF_UNION, 10);
+    kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, -95, -43), KF_V(23, 8.5, 7), none);
+    kf_scene_ellipsoid(s, KF_UNION, 2, KF_V(0, -93.5, -58), KF_V(21, 8.5, 7), none);
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
         kf_scene_group(s, KF_UNION, 5);
-        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(12, -103, -15), KF_V(7, 9, 7), none);
+        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(11, -100, -14), KF_V(7, 8, 7), none);
         // Auricle: a tilted plate with a rim, hollowed in front of the concha.
         kf_scene_group(s, KF_UNION, 3);
         kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(77, 10, 4), KF_V(3.4, 15, 30), KF_V(-12, -10, 28));
@@ -53,7 +61,7 @@ static void nose_and_lips(struct kf_scene *s)
         const struct kf_station canal[] = {{84, 2, -4, 4, 4}, {66, 0, -4, 3.4, 3.4}, {44, -4, -4, 3.2, 3.2}};
         kf_scene_group(s, KF_SUBTRACT, 1);
         kf_scene_tube(s, KF_UNION, 0, canal, 3, KF_V(0, 0, 1), 1, 0, 2);
-        const struct kf_station nostril[] = {{7, -108, -26, 4, 5}, {6.5, -103, -15, 4, 5.5}, {6, -95, -8, 4, 8}};
+        const struct kf_station nostril[] = {{7, -104, -26, 4, 5}, {6.5, -100, -15, 4, 5.5}, {6, -95, -8, 4, 8}};
         kf_scene_group(s, KF_SUBTRACT, 1);
         kf_scene_tube(s, KF_UNION, 0, nostril, 3, KF_V(0, 1, 0), 1, 0, 3);
     }
@@ -79,10 +87,10 @@ static void chewing_muscles(struct kf_anatomy *a)
             kf_scene_tube(s, KF_UNION, 0, muscles[i].path, muscles[i].count, KF_V(0, 1, 0.2), 1, 0, 4);
         }
         kf_scene_group(s, KF_UNION, 0); // splenius and semispinalis
-        const struct kf_station nape[] = {{14, 62, -24, 11, 13}, {15, 46, -70, 13, 16}, {17, 48, -170, 14, 17}};
+        const struct kf_station nape[] = {{14, 54, -30, 10, 11}, {15, 46, -70, 12, 13}, {17, 48, -170, 13, 15}};
         kf_scene_tube(s, KF_UNION, 0, nape, 3, KF_V(0, 1, 0), 1, 0, 4);
         kf_scene_group(s, KF_UNION, 0);
-        const struct kf_station lateral[] = {{40, 36, -30, 9, 16}, {38, 28, -90, 11, 20}, {42, 30, -170, 12, 22}};
+        const struct kf_station lateral[] = {{36, 32, -32, 8, 13}, {36, 28, -90, 10, 17}, {40, 30, -170, 11, 20}};
         kf_scene_tube(s, KF_UNION, 0, lateral, 3, KF_V(0, 1, 0), 1, 0, 4);
         kf_scene_group(s, KF_UNION, 0); // longus colli
         const struct kf_station longus[] = {{9, -10, -30, 6, 5}, {10, -9, -170, 7, 5}};
@@ -114,7 +122,7 @@ static void brain(struct kf_anatomy *a)
         kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, 42, 6), KF_V(52.5 - in, 42.5 - in, 32.5 - in), none);
         for (int side = -1; side <= 1; side += 2) {
             s->frame.side = side;
-            kf_scene_ellipsoid(s, KF_UNION, 3, KF_V(38, -16, 18), KF_V(26.5 - in, 33.5 - in, 17.5 - in), none);
+            kf_scene_ellipsoid(s, KF_UNION, 3, KF_V(40, -13, 18), KF_V(25.5 - in, 30.5 - in, 17.5 - in), none);
         }
         s->frame.side = 1;
         kf_scene_group(s, KF_UNION, 6); // brain stem and cord
@@ -163,11 +171,11 @@ static void eyes(struct kf_anatomy *a)
         kf_scene_cone(s, KF_UNION, 0, KF_V(30, -68, 17), KF_V(19, -36, 15), 2.3, 2.1);
         kf_scene_part(s, side > 0 ? "Globe left" : "Globe right", KF_L_EYE, KF_T_GLOBE);
         kf_scene_group(s, KF_UNION, 0);
-        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(32, -79, 17), KF_V(12.1, 12.1, 12.1), none);
-        kf_scene_ellipsoid(s, KF_UNION, 1, KF_V(32.5, -85.5, 17), KF_V(6.6, 7, 6.6), none);
+        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(32, -77.5, 17), KF_V(12.1, 12.1, 12.1), none);
+        kf_scene_ellipsoid(s, KF_UNION, 1, KF_V(32.5, -84, 17), KF_V(6.6, 7, 6.6), none);
         kf_scene_part(s, "Lens", KF_L_EYE, KF_T_LENS);
         kf_scene_group(s, KF_UNION, 0);
-        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(32.5, -86.5, 17), KF_V(4.6, 2.1, 4.6), none);
+        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(32.5, -85, 17), KF_V(4.6, 2.1, 4.6), none);
     }
     s->frame.side = 1;
 }

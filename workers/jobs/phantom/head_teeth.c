@@ -111,6 +111,23 @@ static void place(struct kf_anatomy *a, int is_lower, int n, int side)
     s->frame.axes = both;
 }
 
+// The bone stands out over the roots (juga alveolaria). Adds groups to the current part.
+void kf_root_eminences(struct kf_scene *s, int is_lower)
+{
+    const double(*necks)[3] = is_lower ? lower_neck : upper_neck;
+    const struct tooth *sizes = is_lower ? lower : upper;
+    double down = is_lower ? -1 : 1;
+    kf_scene_group(s, KF_UNION, 2.5);
+    for (int side = -1; side <= 1; side += 2)
+        for (int n = 0; n < 8; n++) {
+            const double *p = necks[n];
+            double r = 0.5 * sizes[n].deep * (n > 4 ? 0.86 : 0.9), l = sizes[n].root, back = n < 3 ? 0.26 * l : 0;
+            struct kf_v3 top = KF_V(side * p[0], p[1] + 0.3, p[2] + 2.4 * down);
+            struct kf_v3 tip = KF_V(side * (p[0] - 0.3 * back), p[1] + back, p[2] + 0.72 * l * down);
+            kf_scene_cone(s, KF_UNION, 0, top, tip, r, 0.62 * r);
+        }
+}
+
 static void one_tooth(struct kf_anatomy *a, int is_lower, int n, int side)
 {
     struct kf_scene *s = &a->scene;

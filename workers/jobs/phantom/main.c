@@ -30,6 +30,7 @@ static const struct option_row rows[] = {
     {"--metal", "", "off", "head: dental fillings and a crown, with their streaks", SWITCH, AT(metal)},
     {"--defect", "", "off", "head: a tumour of the left mandibular body", SWITCH, AT(defect)},
     {"--table", "", "off", "head: a head rest below the patient", SWITCH, AT(table)},
+    {"--no-bone", "", "off", "soft tissue in place of bone and teeth", SWITCH, AT(no_bone)},
     {"--side", "left|right", "left", "leg: which leg", SIDE, AT(left)},
     {"--pose", "RXxRYxRZ", "0 (spine-mr 4x-3x2.5)", "turn of the patient about the scanner's axes in degrees", THREE_NUMBERS, AT(pose_deg)},
     {"--shift", "XxYxZ", "0 (spine-mr 7x-5x9)", "offset of the patient and the field of view in mm", THREE_NUMBERS, AT(shift_mm)},

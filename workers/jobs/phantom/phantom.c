@@ -84,6 +84,19 @@ static enum kf_status lay_grid(const struct kf_phantom_options *o, const struct 
     return KF_OK;
 }
 
+// Soft tissue in place of everything that a bone threshold would find.
+static void take_bone_away(struct kf_scene *scene)
+{
+    for (int i = 0; i < scene->part_count; i++) {
+        struct kf_sdf_part *part = &scene->parts[i];
+        const struct kf_material *m = &scene->materials[part->material];
+        if (m->hu >= 150 || m->hu_shell >= 150) {
+            part->material = KF_T_MUSCLE;
+            part->label = KF_L_BODY;
+        }
+    }
+}
+
 static enum kf_status open_phantom(const struct kf_phantom_options *o, struct phantom *p, struct kf_error *err)
 {
     *p = (struct phantom){.o = o, .kind = kind_named(o->kind)};
@@ -108,6 +121,8 @@ static enum kf_status open_phantom(const struct kf_phantom_options *o, struct ph
     if (a->scene.full)
         return kf_error_set(err, KF_INTERNAL, "phantom_full", "The anatomy is larger than its tables.");
     kf_truth_snap(a);
+    if (o->no_bone)
+        take_bone_away(&a->scene);
     double tilt = o->tilt_deg * KF_PI / 180;
     p->place = (struct kf_place){.centre = KF_V(p->kind->centre[0], p->kind->centre[1], p->kind->centre[2]),
                                  .turn = kf_m_euler(o->pose_deg[0], o->pose_deg[1], o->pose_deg[2]),
@@ -212,7 +227,7 @@ static json_t *described(const struct phantom *p)
     const struct kf_phantom_options *o = p->o;
     const struct kf_grid *g = &p->grid;
     return json_pack("{s:s,s:s,s:I,s:[I,I,I],s:[f,f,f],s:[f,f,f],s:f,s:f,s:b,s:b,s:b,s:s,s:[f,f,f],s:[f,f,f],s:f,s:f,"
-                     "s:f,s:b,s:b,s:i}",
+                     "s:f,s:b,s:b,s:i,s:b}",
                      "kind", o->kind, "version", "1", "seed", (json_int_t)o->seed, "dim", (json_int_t)g->dim[0],
                      (json_int_t)g->dim[1], (json_int_t)g->dim[2], "spacing_mm", g->spacing_mm[0], g->spacing_mm[1],
                      g->spacing_mm[2], "origin_lps", g->origin_lps[0], g->origin_lps[1], g->origin_lps[2], "noise",
@@ -221,7 +236,7 @@ static json_t *described(const struct phantom *p)
                      "pose_deg", o->pose_deg[0], o->pose_deg[1], o->pose_deg[2], "shift_mm", o->shift_mm[0],
                      o->shift_mm[1], o->shift_mm[2], "warp_mm", p->place.warp_mm, "bias",
                      o->bias >= 0 ? o->bias : p->kind->bias, "tilt_deg", o->tilt_deg, "enhanced", o->enhanced,
-                     "reversed", o->reversed, "syntax", (int)o->syntax);
+                     "reversed", o->reversed, "syntax", (int)o->syntax, "no_bone", o->no_bone);
 }
 
 static void lay_geometry(const struct phantom *p, struct kf_dicom_write_geometry *g)

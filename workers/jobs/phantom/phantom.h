@@ -17,6 +17,7 @@ struct kf_phantom_options {
     uint64_t seed;
     int threads;
     int metal, defect, table; // head
+    int no_bone;            // soft tissue in place of bone and teeth, and no label for them
     int left;               // leg: 1 left, 0 right
     double pose_deg[3], shift_mm[3]; // the patient turned about the middle of the field of view, then moved
     double warp_mm;         // spine-mr: amplitude of the deformation; < 0: of the kind

@@ -178,7 +178,7 @@ struct section {
 };
 
 static void segment(struct kf_scene *scene, enum kf_sdf_op op, double k, const struct section *a,
-                    const struct section *b, double corner, int flags)
+                    const struct section *b, double corner)
 {
     struct kf_sdf_prim *p = new_prim(scene, KF_SEGMENT, op, k);
     double s = scene->frame.scale;
@@ -188,8 +188,6 @@ static void segment(struct kf_scene *scene, enum kf_sdf_op op, double k, const s
     p->r = KF_V(a->ru * s, a->rv * s, 0);
     p->ru1 = b->ru * s, p->rv1 = b->rv * s;
     p->corner = corner;
-    p->flat0 = flags & KF_TUBE_FLAT_START ? 1 : 0;
-    p->flat1 = flags & KF_TUBE_FLAT_END ? 1 : 0;
     double ra = fmax(p->r.x, p->r.y), rb = fmax(p->ru1, p->rv1);
     if (corner < 1) // a box's corner reaches further than its half edges
         ra *= 1.42, rb *= 1.42;
@@ -230,14 +228,18 @@ void kf_scene_tube(struct kf_scene *scene, enum kf_sdf_op op, double k, const st
                    struct kf_v3 up, double corner, int flags, int steps)
 {
     int pieces = (count - 1) * steps;
-    struct section before = section_of(stations, count, 0, up);
+    struct section start = section_of(stations, count, 0, up), before = start, now = start;
     for (int i = 1; i <= pieces; i++) {
-        struct section now = section_of(stations, count, (double)i / steps, up);
-        int ends = (i == 1 ? flags & KF_TUBE_FLAT_START : 0) | (i == pieces ? flags & KF_TUBE_FLAT_END : 0);
+        now = section_of(stations, count, (double)i / steps, up);
         // Inside a chain the pieces meet by plain minimum; only the whole tube blends.
-        segment(scene, op, i == 1 ? k : 0, &before, &now, corner, ends);
+        segment(scene, op, i == 1 ? k : 0, &before, &now, corner);
         before = now;
     }
+    // The round ends of the inner pieces reach beyond a flat end, so the whole chain is cut.
+    if (flags & KF_TUBE_FLAT_START)
+        kf_scene_halfspace(scene, KF_INTERSECT, 0, start.c, kf_v_cross(start.u, start.v));
+    if (flags & KF_TUBE_FLAT_END)
+        kf_scene_halfspace(scene, KF_INTERSECT, 0, now.c, kf_v_cross(now.v, now.u));
 }
 
 void kf_scene_cone(struct kf_scene *scene, enum kf_sdf_op op, double k, struct kf_v3 a, struct kf_v3 b, double ra,
@@ -247,7 +249,7 @@ void kf_scene_cone(struct kf_scene *scene, enum kf_sdf_op op, double k, struct k
     struct kf_v3 help = fabs(t.z) < 0.8 ? KF_V(0, 0, 1) : KF_V(1, 0, 0);
     struct kf_v3 u = kf_v_unit(kf_v_cross(t, help)), v = kf_v_cross(u, t);
     struct section sa = {a, u, v, ra, ra}, sb = {b, u, v, rb, rb};
-    segment(scene, op, k, &sa, &sb, 1, 0);
+    segment(scene, op, k, &sa, &sb, 1);
 }
 
 // ---- read ----
@@ -296,19 +298,12 @@ static double segment_distance(const struct kf_sdf_prim *s, struct kf_v3 p)
     double ru = s->r.x + t * (s->ru1 - s->r.x), rv = s->r.y + t * (s->rv1 - s->r.y);
     double x = kf_v_dot(q, kf_v_mix(s->u, s->u1, t)), y = kf_v_dot(q, kf_v_mix(s->v, s->v1, t));
     double length = sqrt(length2), z = (raw - t) * length; // beyond an end
-    int flat = (raw < 0.5 ? s->flat0 : s->flat1) != 0;
-    double d;
-    if (s->corner >= 1) {
-        d = ellipsoid_distance(KF_V(x, y, flat ? 0 : z), KF_V(ru, rv, fmin(ru, rv)));
-    } else {
-        double c = s->corner * fmin(ru, rv);
-        double dx = fabs(x) - ru + c, dy = fabs(y) - rv + c, dz = flat ? 0 : z;
-        double ox = fmax(dx, 0), oy = fmax(dy, 0);
-        d = sqrt(ox * ox + oy * oy + dz * dz) + fmin(fmax(dx, dy), 0) - c;
-    }
-    if (flat)
-        d = fmax(d, raw < 0.5 ? -raw * length : (raw - 1) * length);
-    return d;
+    if (s->corner >= 1)
+        return ellipsoid_distance(KF_V(x, y, z), KF_V(ru, rv, fmin(ru, rv)));
+    double c = s->corner * fmin(ru, rv);
+    double dx = fabs(x) - ru + c, dy = fabs(y) - rv + c;
+    double ox = fmax(dx, 0), oy = fmax(dy, 0);
+    return sqrt(ox * ox + oy * oy + z * z) + fmin(fmax(dx, dy), 0) - c;
 }
 
 static double prim_distance(const struct kf_sdf_prim *s, struct kf_v3 p)

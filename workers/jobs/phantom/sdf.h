@@ -23,7 +23,6 @@ struct kf_sdf_prim {
     int group;
     double k;          // blending radius, mm
     double corner;     // BOX: edge radius, mm; SEGMENT: corner radius over the smaller radius, ≥ 1 is an ellipse
-    double flat0, flat1; // SEGMENT: 1: that end is cut flat
     struct kf_v3 lo, hi; // bounds, scene mm
     struct kf_v3 a, b;   // centre (ELLIPSOID, BOX), ends (SEGMENT), a point (HALFSPACE)
     struct kf_v3 r;      // radii or half edges; SEGMENT: (ru, rv) at a
@@ -104,7 +103,8 @@ struct kf_station {
 #define KF_TUBE_FLAT_START 1
 #define KF_TUBE_FLAT_END   2
 
-// A tube along the Catmull–Rom spline through `count` stations, `steps` pieces each. corner ≥ 1: elliptic section.
+// A tube along the Catmull–Rom spline through `count` stations, `steps` pieces each. corner ≥ 1: elliptic section. A flat
+// end cuts everything that its group holds so far.
 void kf_scene_tube(struct kf_scene *scene, enum kf_sdf_op op, double k, const struct kf_station *stations, int count,
                    struct kf_v3 up, double corner, int flags, int steps);
 
