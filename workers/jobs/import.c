@@ -22,7 +22,7 @@ struct import {
     struct kf_slice *slices;
     int slice_count;
     char series_uid[65]; // the one that is imported
-    json_t *set_aside, *problems; // the report's lists, borrowed from the report
+    json_t *set_aside, *problems, *corrections; // the report's lists, owned until they are reported
     struct kf_error first_problem;
     int unreadable; // instances of the series that could not be used
     int volumes;
@@ -253,9 +253,11 @@ static json_t *grid_meta(const struct kf_grid *grid)
 static json_t *corrections_meta(const struct import *im, const struct kf_stack *stack)
 {
     json_t *list = json_array();
-    for (int i = 0; i < stack->correction_count; i++)
+    for (int i = 0; i < stack->correction_count; i++) {
+        json_array_append_new(im->corrections, json_string(stack->corrections[i].code));
         json_array_append_new(list, json_pack("{s:s, s:s}", "code", stack->corrections[i].code, "detail",
                                               stack->corrections[i].detail));
+    }
     if (im->unreadable) {
         char detail[96];
         snprintf(detail, sizeof detail, "%d instances of the series could not be used", im->unreadable);
@@ -438,10 +440,10 @@ static enum kf_status import_series(struct import *im, struct kf_error *err)
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
     struct kf_error own = {0};
-    struct import im = {.job = job, .set_aside = json_array(), .problems = json_array()};
+    struct import im = {.job = job, .set_aside = json_array(), .problems = json_array(), .corrections = json_array()};
     enum kf_status status = KF_NOMEM;
     prepare();
-    if (im.set_aside && im.problems)
+    if (im.set_aside && im.problems && im.corrections)
         status = import_series(&im, err ? err : &own);
     kf_job_report(job, "series_uid", json_string(im.series_uid));
     kf_job_report(job, "volumes", json_integer(im.volumes));
@@ -450,6 +452,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
         kf_job_warn(job, "instances_left_out", "%d instances of the series could not be used", im.unreadable);
     kf_job_report(job, "set_aside", im.set_aside);
     kf_job_report(job, "problems", im.problems);
+    kf_job_report(job, "corrections", im.corrections);
     for (int i = 0; i < im.instance_count && im.instances; i++)
         kf_instance_release(&im.instances[i]);
     free(im.instances);
