@@ -29,8 +29,10 @@ function NewToken({ onCreate, onClose }: { onCreate: (fields: Record<string, str
   );
 }
 
+const isRevoked = (token: Token): boolean => token.revoked === true || !!token.revoked_at;
+
 function stateOf(token: Token): string {
-  if (token.revoked_at) return 'Revoked';
+  if (isRevoked(token)) return 'Revoked';
   if (token.expires_at && Date.parse(token.expires_at) < Date.now()) return 'Expired';
   return token.expires_at ? `Until ${dateTime(token.expires_at)}` : 'Without end';
 }
@@ -55,13 +57,13 @@ export function Tokens(): JSX.Element {
           <thead><tr><th>Used by</th><th>Role</th><th>Valid</th><th>Last used</th><th><span class="visually-hidden">Actions</span></th></tr></thead>
           <tbody>
             {rows.items.value?.map((token) => (
-              <tr key={token.id} class={token.revoked_at ? 'off' : ''}>
+              <tr key={token.id} class={isRevoked(token) ? 'off' : ''}>
                 <td>{token.name}</td>
                 <td>{roleWords[token.role]}</td>
                 <td>{stateOf(token)}</td>
                 <td>{token.last_used_at ? ago(token.last_used_at) : 'Never'}</td>
                 <td class="actions">
-                  {!token.revoked_at && (
+                  {!isRevoked(token) && (
                     <SureButton ask="Revoke for good" onSure={() => void rows.act(() => remove(`/tokens/${token.id}`))}>Revoke</SureButton>
                   )}
                 </td>

@@ -204,6 +204,7 @@ export interface Token {
   created_at: string;
   expires_at: string | null;
   revoked_at?: string | null;
+  revoked?: boolean;
   last_used_at?: string | null;
   token?: string;
 }

@@ -2,6 +2,7 @@
 import { render, type JSX } from 'preact';
 import { lazy, Suspense } from 'preact/compat';
 import { FirstPassword, SignIn } from '../signin/signin';
+import { UploadPanel } from '../upload/panel';
 import { Toasts } from '../ui/toast';
 import '../ui/base.css';
 import '../ui/controls.css';
@@ -40,6 +41,7 @@ function App(): JSX.Element {
   return (
     <>
       <Suspense fallback={<div class="loading" aria-busy="true" />}><Page /></Suspense>
+      {session.value && <UploadPanel />}
       <Toasts />
     </>
   );

@@ -9,7 +9,7 @@ import type { Scene3D } from '../scene/scene';
 import type { Gestures } from '../slices/gestures';
 import { orientations, type Orientation } from '../slices/geometry';
 import { SlicePane } from '../slices/pane';
-import { presetsFor } from '../slices/presets';
+import { firstWindow, presetsFor } from '../slices/presets';
 import { Stage } from '../slices/stage';
 import { ViewState } from '../slices/state';
 import { dicomDate, percent, personName } from '../ui/format';
@@ -36,7 +36,7 @@ function CaseBar({ store }: { store: CaseStore }): JSX.Element {
       <span class="case-number">{detail.number}</span>
       <h1>{personName(patient.name)}</h1>
       <span class="case-facts">
-        {[patient.id, dicomDate(patient.birth_date), patient.sex].filter(Boolean).join(' · ')}
+        {[patient.id, dicomDate(patient.birth_date), patient.sex, detail.title].filter(Boolean).join(' · ')}
       </span>
       <State state={detail.state} />
     </div>
@@ -157,8 +157,7 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
   const reset = () => {
     state.fits.value += 1;
     const meta = store.volume.value?.meta;
-    const preset = meta && presetsFor(meta)[0];
-    if (preset) state.window.value = { centre: preset.centre, width: preset.width };
+    if (meta) state.window.value = { ...firstWindow(meta) };
     scene.current?.reset();
   };
   const enlarge = (pane: PaneId) => {

@@ -192,6 +192,26 @@ function Received({ detail }: { detail: CaseDetail | null }): JSX.Element | null
   );
 }
 
+function CaseForm({ store }: { store: CaseStore }): JSX.Element | null {
+  const detail = store.detail.value;
+  if (!detail || !mayDo('admin', 'technician', 'planner')) return null;
+  const archived = detail.state === 'archived';
+  return (
+    <Section title="Case" open={false}>
+      <label class="case-title">Title
+        <input value={detail.title} maxLength={200} placeholder="What is planned" onChange={(event) => {
+          const title = event.currentTarget.value.trim();
+          if (title !== detail.title) void store.change({ title });
+        }} />
+      </label>
+      <button type="button" class="small" disabled={!archived && detail.progress.running + detail.progress.queued > 0}
+        onClick={() => void store.change({ state: archived ? 'ready' : 'archived' })}>
+        {archived ? 'Take out of the archive' : 'Archive this case'}
+      </button>
+    </Section>
+  );
+}
+
 export function Sidebar({ store }: { store: CaseStore }): JSX.Element {
   return (
     <aside class="sidebar" aria-label="Case">
@@ -200,6 +220,7 @@ export function Sidebar({ store }: { store: CaseStore }): JSX.Element {
       <Quality volume={store.volume.value} />
       <Jobs store={store} />
       <Received detail={store.detail.value} />
+      <CaseForm store={store} />
     </aside>
   );
 }

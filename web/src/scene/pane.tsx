@@ -102,7 +102,7 @@ export function ScenePane({ store, state, large, onLarge, onScene }: ScenePanePr
   };
   return (
     <section class="pane pane-scene" data-pane="scene" aria-label="3D scene">
-      <div class="scene-host" ref={host} role="img" aria-label="3D surfaces. A click on a surface moves the slices to that point." />
+      <div class="scene-host" ref={host} />
       <div class="pane-head">
         <span class="pane-name"><i class="swatch" />3D</span>
         <span class="pane-slice">{triangles.value > 0 ? count(triangles.value, 'triangle') : ''}</span>

@@ -59,6 +59,8 @@ export class Scene3D {
     this.buildCrosshair();
     this.scene.add(this.crosshair);
     this.watchClicks();
+    this.watchKeys();
+    this.renderer.domElement.addEventListener('webglcontextrestored', () => this.redraw());
     this.watcher = new ResizeObserver(() => this.resize());
     this.watcher.observe(host);
     this.resize();
@@ -282,6 +284,33 @@ export class Scene3D {
       const box = element.getBoundingClientRect();
       this.click(event.clientX - box.left, event.clientY - box.top, box.width, box.height);
     });
+  }
+
+  /** Arrow keys turn the scene, plus and minus come nearer and go away, for those who use no mouse. */
+  private watchKeys(): void {
+    const element = this.renderer.domElement;
+    element.tabIndex = 0;
+    element.setAttribute('aria-label', '3D scene: arrow keys turn it, plus and minus zoom');
+    const turns: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    element.addEventListener('keydown', (event) => {
+      const turn = turns[event.key];
+      const zoom = event.key === '+' ? 0.9 : event.key === '-' ? 1 / 0.9 : 0;
+      if (!turn && !zoom) return;
+      event.preventDefault();
+      const offset = this.camera.position.clone().sub(this.controls.target);
+      if (zoom) offset.multiplyScalar(zoom);
+      else offset.copy(this.turned(offset, turn[0] * 0.15, turn[1] * 0.15));
+      this.place(this.controls.target.clone().add(offset), this.controls.target.clone());
+    });
+  }
+
+  private turned(offset: THREE.Vector3, around: number, over: number): THREE.Vector3 {
+    const polar = new THREE.Spherical().setFromVector3(new THREE.Vector3(offset.x, offset.z, -offset.y));
+    polar.theta += around;
+    polar.phi += over;
+    polar.makeSafe();
+    const turned = new THREE.Vector3().setFromSpherical(polar);
+    return offset.set(turned.x, -turned.z, turned.y);
   }
 
   private click(x: number, y: number, width: number, height: number): void {

@@ -36,7 +36,8 @@ export function autoWindow(meta: ArtefactMeta): Window {
 }
 
 export function firstWindow(meta: ArtefactMeta): Window {
-  return meta.units === 'HU' && meta.modality === 'CT' ? ctPresets[0] : autoWindow(meta);
+  const bone = ctPresets[0];
+  return meta.units === 'HU' && meta.modality === 'CT' ? { centre: bone.centre, width: bone.width } : autoWindow(meta);
 }
 
 export function rangeOf(window: Window): [number, number] {

@@ -12,6 +12,11 @@ import './upload.css';
 import { cancelUpload, startUpload, upload, type UploadState } from './uploader';
 import { filesOfDrop, filesOfInput } from './walk';
 
+// Leaving the page would end the upload: the browser asks first.
+addEventListener('beforeunload', (event) => {
+  if (upload.value?.running) event.preventDefault();
+});
+
 function headline(state: UploadState): string {
   if (state.running && state.reading) return 'The server is reading the files…';
   if (state.running) return `${bytes(state.sent)} of ${bytes(state.bytes)}`;

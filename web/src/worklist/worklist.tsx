@@ -7,7 +7,7 @@ import { navigate } from '../app/router';
 import { mayDo } from '../app/session';
 import { Shell } from '../app/shell';
 import { useShortcuts } from '../app/shortcuts';
-import { DropZone, UploadButtons, UploadPanel } from '../upload/panel';
+import { DropZone, UploadButtons } from '../upload/panel';
 import { ago, count, dateTime, dicomDate, personName } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Progress } from '../ui/progress';
@@ -176,7 +176,6 @@ export function Worklist(): JSX.Element {
   return (
     <Shell bar={<span class="bar-title">Work list</span>}>
       {mayUpload ? <DropZone><List /></DropZone> : <List />}
-      <UploadPanel />
     </Shell>
   );
 }
