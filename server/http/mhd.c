@@ -325,12 +325,13 @@ static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const cha
     return MHD_YES;
 }
 
-// The refusal is ready while the client may still be sending: read on for a while so that it gets to see it.
+// The refusal is ready while the client may still be sending: read on for a while so that it gets to see it. An answer from
+// within the first call would also make MHD close the connection.
 static enum MHD_Result refuse(struct call *call)
 {
     const struct kf_exchange *exchange = call->exchange;
     int64_t announced = exchange->request.content_length;
-    if (exchange->has_body && !call->expects_continue && announced <= MOST_DRAINED) {
+    if (!exchange->has_body || (!call->expects_continue && announced <= MOST_DRAINED)) {
         call->phase = DRAIN;
         return MHD_YES;
     }

@@ -246,7 +246,7 @@ static void add_security_headers(struct kf_exchange *exchange)
 {
     struct kf_request *request = &exchange->request;
     struct kf_response *response = &exchange->response;
-    int page = !request->route;
+    int page = exchange->is_fallback;
     if (!kf_exchange_response_header(exchange, "Content-Security-Policy"))
         kf_response_header(request, response, "Content-Security-Policy", page ? page_policy : data_policy);
     kf_response_header(request, response, "X-Content-Type-Options", "nosniff");
