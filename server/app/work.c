@@ -24,9 +24,12 @@ static json_t *follow_rule(const struct kf_pipeline_step *step)
     json_t *when = json_pack("{s:s}", "output_kind", step->output_kind);
     if (step->modality && when)
         json_object_set_new(when, "meta", json_pack("{s:s}", "modality", step->modality));
-    return json_pack("{s:s, s:i, s:{}, s:i, s:o, s:[{s:s, s:s}], s:o}", "kind", step->kind, "version",
+    json_t *inputs = json_pack("[{s:s, s:s}]", "name", step->input, "output", "$match");
+    if (step->also && inputs)
+        json_array_append_new(inputs, json_pack("{s:s, s:s}", "name", step->also, "input", step->also));
+    return json_pack("{s:s, s:i, s:{}, s:i, s:o, s:o, s:o}", "kind", step->kind, "version",
                      kf_job_kind_version(step->kind), "params", "priority", kf_job_kind_priority(step->kind), "when",
-                     when, "inputs", "name", step->input, "output", "$match", "follow", kf_app_follow(step->kind));
+                     when, "inputs", inputs, "follow", kf_app_follow(step->kind));
 }
 
 json_t *kf_app_follow(const char *kind)
@@ -177,29 +180,45 @@ static enum kf_status load_inputs(struct kf_app_thread *thread, const struct kf_
     return KF_OK;
 }
 
+#define ASKED_INPUTS_MOST 2
+
+static enum kf_status asked_inputs(const struct kf_artefact_view *views, const char *const *names, size_t count,
+                                   struct kf_queue_input *inputs, json_t **metas, struct kf_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        enum kf_status status = kf_json_parse(views[i].meta, strlen(views[i].meta), &metas[i], err);
+        if (status != KF_OK)
+            return status;
+        inputs[i] =
+            (struct kf_queue_input){.name = names[i], .media_type = views[i].media_type, .meta = metas[i]};
+        if (kf_hex_decode(inputs[i].sha256, sizeof inputs[i].sha256, views[i].sha256) != 0)
+            return kf_error_set(err, KF_INTERNAL, NULL, "An artefact's hash cannot be read.");
+    }
+    return KF_OK;
+}
+
 static enum kf_status queue_asked(struct kf_app_thread *thread, const struct kf_actor *actor,
                                   const struct kf_app_job_request *request, const struct kf_artefact_view *views,
-                                  struct kf_queued *out, struct kf_error *err)
+                                  const char *const *names, struct kf_queued *out, struct kf_error *err)
 {
-    struct kf_queue_input input = {.name = kf_job_request_input(request->kind), .media_type = views[0].media_type};
-    json_t *meta = NULL, *follow = kf_app_follow(request->kind);
-    enum kf_status status = follow ? kf_json_parse(views[0].meta, strlen(views[0].meta), &meta, err) : KF_NOMEM;
-    if (status == KF_OK && kf_hex_decode(input.sha256, sizeof input.sha256, views[0].sha256) != 0)
-        status = kf_error_set(err, KF_INTERNAL, NULL, "An artefact's hash cannot be read.");
-    input.meta = meta;
+    struct kf_queue_input inputs[ASKED_INPUTS_MOST];
+    json_t *metas[ASKED_INPUTS_MOST] = {NULL}, *follow = kf_app_follow(request->kind);
+    enum kf_status status = follow ? asked_inputs(views, names, request->artefact_count, inputs, metas, err)
+                                   : kf_error_set(err, KF_NOMEM, NULL, "Not enough memory to queue a job.");
     struct kf_queue_job job = {.case_id = request->case_id,
                                .series_id = views[0].series_id[0] ? views[0].series_id : NULL,
                                .kind = request->kind,
                                .version = kf_job_kind_version(request->kind),
                                .params = request->params,
-                               .inputs = &input,
-                               .input_count = 1,
+                               .inputs = inputs,
+                               .input_count = request->artefact_count,
                                .follow = follow,
                                .priority = KF_PRIORITY_ASKED,
                                .created_by = actor->account_id[0] ? actor->account_id : NULL};
     if (status == KF_OK)
         status = kf_queue_add(thread->store, actor->organisation_id, &job, out, err);
-    json_decref(meta);
+    for (size_t i = 0; i < ASKED_INPUTS_MOST; i++)
+        json_decref(metas[i]);
     json_decref(follow);
     return status;
 }
@@ -208,6 +227,7 @@ enum kf_status kf_app_job_ask(struct kf_app_thread *thread, const struct kf_acto
                               const struct kf_app_job_request *request, struct kf_queued *out, struct kf_error *err)
 {
     struct kf_arena arena = {0};
+    const char *names[ASKED_INPUTS_MOST];
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_JOB_RUN, "job_create", request->case_id, err);
     if (status == KF_OK)
         status = kf_store_case_exists(thread->store, actor->organisation_id, request->case_id, err);
@@ -220,9 +240,9 @@ enum kf_status kf_app_job_ask(struct kf_app_thread *thread, const struct kf_acto
     if (status == KF_OK)
         status = load_inputs(thread, actor, request, &arena, views, kinds, err);
     if (status == KF_OK)
-        status = kf_job_request_check(request->kind, kinds, (int)request->artefact_count, err);
+        status = kf_job_request_check(request->kind, kinds, (int)request->artefact_count, names, err);
     if (status == KF_OK)
-        status = queue_asked(thread, actor, request, views, out, err);
+        status = queue_asked(thread, actor, request, views, names, out, err);
     kf_arena_release(&arena);
     return status;
 }

@@ -15,6 +15,7 @@ struct kf_pipeline_step {
     const char *modality;    // and of which modality in the output's meta; NULL: any
     const char *kind;        // the job to queue, one for each such output
     const char *input;       // the name under which that job knows its input
+    const char *also;        // the finished job's own input of this name comes along under it; NULL: none
 };
 
 extern const struct kf_pipeline_step kf_pipeline[]; // ends with a row whose kind is NULL
@@ -24,12 +25,11 @@ extern const struct kf_pipeline_step kf_pipeline[]; // ends with a row whose kin
 // itself declares (workers/jobs); the tests hold the two together. 0 for a kind that does not exist.
 int kf_job_kind_version(const char *kind);
 
-// Jobs that a person may ask for by hand (POST /cases/{id}/jobs), and the artefact kind that such a job takes.
-// KF_UNPROCESSABLE "unknown_kind", "wrong_input" or "input_count".
+// Jobs that a person may ask for by hand (POST /cases/{id}/jobs): one artefact of the kind that such a job takes, and for
+// some a second one. names[i] is the name under which the job knows input i. KF_UNPROCESSABLE "unknown_kind",
+// "wrong_input" or "input_count".
 KF_MUST_USE enum kf_status kf_job_request_check(const char *kind, const char *const *input_kinds, int input_count,
-                                                struct kf_error *err);
-// The name of the input of such a job; NULL for an unknown kind.
-const char *kf_job_request_input(const char *kind);
+                                                const char **names, struct kf_error *err);
 
 // Waiting people come first: priority of what a person asked for, of the first picture, and of everything else.
 enum { KF_PRIORITY_ASKED = 20, KF_PRIORITY_FIRST = 10, KF_PRIORITY_REST = 0 };

@@ -24,16 +24,24 @@ KF_TEST(bone_is_only_sought_in_ct)
 KF_TEST(what_a_person_asks_for_is_checked)
 {
     struct kf_error err;
-    const char *volume[] = {"volume", "volume"}, *mesh[] = {"mesh"};
-    KF_CHECK(kf_job_request_check("segment.bone", volume, 1, &err) == KF_OK);
-    KF_CHECK(kf_job_request_check("segment.bone", volume, 2, &err) == KF_UNPROCESSABLE);
+    const char *volumes[] = {"volume", "volume"}, *mesh[] = {"mesh"}, *labels[] = {"segmentation", "volume", "volume"};
+    const char *names[3] = {"", "", ""};
+    KF_CHECK(kf_job_request_check("segment.bone", volumes, 1, names, &err) == KF_OK);
+    KF_CHECK_STR(names[0], "volume");
+    KF_CHECK(kf_job_request_check("segment.bone", volumes, 2, names, &err) == KF_UNPROCESSABLE);
     KF_CHECK_STR(err.code, "input_count");
-    KF_CHECK(kf_job_request_check("segment.bone", mesh, 1, &err) == KF_UNPROCESSABLE);
+    KF_CHECK(kf_job_request_check("segment.bone", volumes, 0, names, &err) == KF_UNPROCESSABLE);
+    KF_CHECK(kf_job_request_check("segment.bone", mesh, 1, names, &err) == KF_UNPROCESSABLE);
     KF_CHECK_STR(err.code, "wrong_input");
-    KF_CHECK(kf_job_request_check("import", volume, 1, &err) == KF_UNPROCESSABLE);
+    KF_CHECK(kf_job_request_check("mesh", labels, 1, names, &err) == KF_OK);
+    KF_CHECK(kf_job_request_check("mesh", labels, 2, names, &err) == KF_OK);
+    KF_CHECK_STR(names[0], "labels");
+    KF_CHECK_STR(names[1], "volume");
+    KF_CHECK(kf_job_request_check("mesh", labels, 3, names, &err) == KF_UNPROCESSABLE);
+    KF_CHECK(kf_job_request_check("mesh", volumes, 2, names, &err) == KF_UNPROCESSABLE);
+    KF_CHECK(kf_job_request_check("import", volumes, 1, names, &err) == KF_UNPROCESSABLE);
     KF_CHECK_STR(err.code, "unknown_kind");
-    KF_CHECK(kf_job_request_check("rm -rf", volume, 1, &err) == KF_UNPROCESSABLE);
-    KF_CHECK(kf_job_request_input("rm -rf") == NULL);
+    KF_CHECK(kf_job_request_check("rm -rf", volumes, 1, names, &err) == KF_UNPROCESSABLE);
     KF_CHECK_EQ(kf_job_kind_version("rm -rf"), 0);
 }
 
