@@ -197,7 +197,7 @@ static void ply_property(struct ply *p, const char *line)
     char type[16], second[16], third[16];
     if (p->element == 2) {
         p->index_bytes = sscanf(line, "property list %15s %15s %15s", type, second, third) == 3 &&
-                                 type_bytes(type) == 1 && !p->index_bytes && !strstr(third, "tex")
+                                 type_bytes(type) == 1 && !p->index_bytes && strncmp(third, "vertex_ind", 10) == 0
                              ? type_bytes(second)
                              : -1;
     } else if (p->element == 1) {

@@ -16,10 +16,12 @@
 #include "workers/runtime/cli.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define LODS           3
 #define AUTOMATIC      -32769.0
@@ -472,6 +474,8 @@ static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
         single = ".lod0.glb";
     enum kf_status status = KF_OK;
     int placed = 0;
+    if (!single && mkdir(out, 0777) && errno != EEXIST)
+        return kf_error_errno(err, errno, "making the folder that --out names");
     for (int i = 0; i < kf_job_output_count(job) && !status; i++) {
         struct kf_job_output_view view = kf_job_output_at(job, i);
         char to[4096];
