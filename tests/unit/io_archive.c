@@ -97,7 +97,7 @@ static enum kf_status walk(int fd, const struct kf_archive_limits *limits, struc
     return status;
 }
 
-static const char *const names[] = {"a.dcm", "deep/er/b.dcm", "../../etc/passwd", "/root/c", "dir/", "C:\\x\\..\\d\n"};
+static const char *const names[] = {"a.dcm", "deep/er/b.dcm", "../../etc/passwd", "/abs/c", "dir/", "C:\\x\\..\\d\n"};
 static const char *const contents[] = {"alpha", "beta beta", "gamma", "", "", "delta"};
 
 KF_TEST(entries_come_with_paths_that_cannot_climb)
@@ -108,7 +108,7 @@ KF_TEST(entries_come_with_paths_that_cannot_climb)
     KF_CHECK(kf_archive_is_zip(zip.data, zip.length));
     int fd = file_with(zip.data, zip.length);
     KF_CHECK_EQ(walk(fd, NULL, &seen, &err), KF_OK);
-    KF_CHECK_STR(kf_str_text(&seen), "a.dcm=alpha;deep/er/b.dcm=beta beta;etc/passwd=gamma;root/c=;x/d_=delta;");
+    KF_CHECK_STR(kf_str_text(&seen), "a.dcm=alpha;deep/er/b.dcm=beta beta;etc/passwd=gamma;abs/c=;x/d_=delta;");
     close(fd);
     kf_str_release(&zip);
     kf_str_release(&seen);
