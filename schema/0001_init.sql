@@ -9,8 +9,8 @@
 -- References between tenant tables carry the organisation too: foreign keys are checked behind row-level security, and
 -- a bare id would let a row point into another organisation.
 --
--- Failures that callers must tell apart are raised as SQLSTATE KF001 (stale lease) or KFnnn (nnn an HTTP status), with a
--- code as the message.
+-- Failures that callers must tell apart are raised as SQLSTATE KF001 (stale lease) or KFnnn (nnn an HTTP status),
+-- with a code as the message.
 
 CREATE SCHEMA kerf;
 
@@ -121,7 +121,7 @@ CREATE TABLE kerf.idempotency (
     organisation_id  uuid NOT NULL REFERENCES kerf.organisation,
     actor            text NOT NULL,                     -- account or token that asked
     key              text NOT NULL CHECK (length(key) BETWEEN 1 AND 200),
-    request_sha256   bytea NOT NULL,                    -- method, path and body: the same key with another request is refused
+    request_sha256   bytea NOT NULL,                    -- of method, path and body: the key is good for this request only
     status           integer NOT NULL DEFAULT 0,        -- 0: being worked on
     content_type     text NOT NULL DEFAULT '',
     location         text NOT NULL DEFAULT '',
@@ -221,7 +221,7 @@ CREATE TABLE kerf.instance (
     conflict         boolean NOT NULL DEFAULT false,        -- another instance has this UID and other bytes
     set_aside        text NOT NULL DEFAULT '',              -- reason it takes no part in volumes, or ''
     dicom_json       bytea NOT NULL,                        -- PS3.18 Annex F metadata, raw deflate
-    frame_offsets    bytea NOT NULL DEFAULT '',             -- little-endian (uint64 offset, uint64 length) per frame, in the blob
+    frame_offsets    bytea NOT NULL DEFAULT '',             -- little-endian uint64 (offset, length) per frame
     source           text NOT NULL CHECK (source IN ('dimse', 'stow', 'upload')),
     peer_ae          text NOT NULL DEFAULT '',
     peer_address     text NOT NULL DEFAULT '',
@@ -234,7 +234,7 @@ CREATE TABLE kerf.instance (
 CREATE INDEX instance_blob ON kerf.instance (organisation_id, blob_sha256);
 CREATE INDEX instance_series ON kerf.instance (series_id);
 
--- ---------------------------------------------------------------------------------------------------- queue and artefacts
+-- ---------------------------------------------------------------------------------------------------- queue, artefacts
 CREATE TABLE kerf.job (
     id               uuid PRIMARY KEY,
     organisation_id  uuid NOT NULL REFERENCES kerf.organisation,
@@ -242,11 +242,11 @@ CREATE TABLE kerf.job (
     series_id        uuid,               -- the series that its results descend from
     kind             text NOT NULL,
     version          integer NOT NULL,
-    key              bytea NOT NULL CHECK (length(key) = 32),  -- SHA-256(organisation, kind, version, params, input contents)
+    key              bytea NOT NULL CHECK (length(key) = 32),  -- of organisation, kind, version, params, inputs
     params           jsonb NOT NULL DEFAULT '{}',
     inputs           jsonb NOT NULL,     -- [{"name","sha256" (hex),"media_type","meta"}]
     follow           jsonb NOT NULL DEFAULT '[]',  -- what to queue when this is done, see server/queue/queue.h
-    supersedes       boolean NOT NULL DEFAULT false,  -- its results replace those of the series' earlier jobs of this sort
+    supersedes       boolean NOT NULL DEFAULT false,  -- its results replace those of the series' earlier such jobs
     state            text NOT NULL DEFAULT 'queued'
                      CHECK (state IN ('queued', 'running', 'done', 'failed', 'dead', 'cancelled')),
     priority         integer NOT NULL DEFAULT 0,               -- higher first
@@ -254,7 +254,7 @@ CREATE TABLE kerf.job (
     max_attempts     integer NOT NULL DEFAULT 5,
     run_after        timestamptz NOT NULL DEFAULT now(),
     lease_until      timestamptz,
-    fence            bigint NOT NULL DEFAULT 0,                -- raised with every claim; a stale worker's writes are refused
+    fence            bigint NOT NULL DEFAULT 0,                -- raised with every claim: older holders are stale
     worker           text NOT NULL DEFAULT '',
     cancel_requested boolean NOT NULL DEFAULT false,
     progress         real NOT NULL DEFAULT 0,
@@ -288,7 +288,7 @@ CREATE TABLE kerf.artefact (
     job_id           uuid NOT NULL,
     key              bytea NOT NULL,                           -- the job's key
     name             text NOT NULL,
-    kind             text NOT NULL,                            -- volume, volume.view, segmentation, segmentation.view, mesh, mesh.view, …
+    kind             text NOT NULL,                            -- volume, volume.view, segmentation, mesh, …
     content_sha256   bytea NOT NULL,
     bytes            bigint NOT NULL,
     media_type       text NOT NULL,
@@ -310,14 +310,14 @@ CREATE TABLE kerf.event (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     organisation_id  uuid NOT NULL REFERENCES kerf.organisation,
     case_id          uuid,
-    kind             text NOT NULL,                            -- case.changed, job.changed, artefact.made, instance.received, …
+    kind             text NOT NULL,                            -- case.changed, job.changed, artefact.made, …
     body             jsonb NOT NULL DEFAULT '{}',              -- ids, states and counts only: no patient data
     created_at       timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX event_created ON kerf.event (created_at);
 CREATE INDEX event_organisation ON kerf.event (organisation_id, id);
 
--- ---------------------------------------------------------------------------------------------------- row-level security
+-- ---------------------------------------------------------------------------------------------------- tenancy
 DO $$
 DECLARE
     name text;
@@ -387,12 +387,14 @@ END $$;
 CREATE TRIGGER artefact_made AFTER INSERT ON kerf.artefact FOR EACH ROW EXECUTE FUNCTION kerf.artefact_made();
 
 -- The state that a case's series and jobs amount to. A failure counts until the same thing was tried again.
+-- Locks are NO KEY everywhere: foreign keys hold KEY SHARE on the case in every transaction that adds a row below it,
+-- and two of those that then wanted the row for themselves would wait for each other.
 CREATE FUNCTION kerf.derive_case(p_case uuid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_old text;
     v_new text;
 BEGIN
-    SELECT state INTO v_old FROM kerf.cases WHERE id = p_case FOR UPDATE;
+    SELECT state INTO v_old FROM kerf.cases WHERE id = p_case FOR NO KEY UPDATE;
     IF v_old IS NULL OR v_old = 'archived' THEN
         RETURN;
     END IF;
@@ -542,8 +544,8 @@ BEGIN
 END $$;
 
 -- ---------------------------------------------------------------------------------------------------- ending a job
--- p_state: done, failed, cancelled, or retry (queued again after a growing, jittered pause; dead when the attempts are used
--- up). Whoever holds an older fence is stale and has changed nothing. Returns the state that came of it.
+-- p_state: done, failed, cancelled, or retry (queued again after a growing, jittered pause; dead when the attempts are
+-- used up). Whoever holds an older fence is stale and has changed nothing. Returns the state that came of it.
 CREATE FUNCTION kerf.end_job(p_id uuid, p_fence bigint, p_state text, p_code text, p_detail text, p_report jsonb)
     RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -552,7 +554,7 @@ DECLARE
     v_most integer;
 BEGIN
     SELECT attempts, max_attempts INTO v_attempts, v_most FROM kerf.job
-        WHERE id = p_id AND fence = p_fence AND state = 'running' FOR UPDATE;
+        WHERE id = p_id AND fence = p_fence AND state = 'running' FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'stale_lease' USING ERRCODE = 'KF001';
     END IF;
@@ -571,9 +573,11 @@ BEGIN
 END $$;
 
 CREATE FUNCTION kerf.backoff(p_attempts integer) RETURNS interval LANGUAGE sql VOLATILE
-    AS $$ SELECT least(300, 2 * power(2, greatest(0, least(p_attempts - 1, 20)))) * (0.5 + random()) * interval '1 second' $$;
+    AS $$ SELECT least(300, 2 * power(2, greatest(0, least(p_attempts - 1, 20)))) * (0.5 + random())
+              * interval '1 second' $$;
 
--- ---------------------------------------------------------------------------------------------------- before the organisation is known
+-- ---------------------------------------------------------------------------------------------------- no organisation yet
+-- What must be asked before the organisation is known.
 -- Each answers one narrow question with the owner's rights. They take no SQL and no names, pin their search_path, and
 -- only kerf_app may call them.
 
@@ -665,7 +669,7 @@ CREATE FUNCTION kerf.claim_job(p_kinds text[], p_worker text, p_lease_s double p
         WHERE id = (SELECT id FROM job
                     WHERE state = 'queued' AND run_after <= clock_timestamp()
                       AND (p_kinds IS NULL OR kind = ANY (p_kinds))
-                    ORDER BY priority DESC, run_after, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+                    ORDER BY priority DESC, run_after, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
         RETURNING job.* $$;
 
 CREATE FUNCTION kerf.reap_jobs() RETURNS integer
@@ -676,7 +680,8 @@ DECLARE
     v_state text;
 BEGIN
     FOR v_job IN SELECT id, case_id, attempts, max_attempts, cancel_requested FROM job
-            WHERE state = 'running' AND lease_until < clock_timestamp() ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED LOOP
+            WHERE state = 'running' AND lease_until < clock_timestamp() ORDER BY case_id, id LIMIT 100
+            FOR NO KEY UPDATE SKIP LOCKED LOOP
         v_state := CASE WHEN v_job.cancel_requested THEN 'cancelled'
                         WHEN v_job.attempts >= v_job.max_attempts THEN 'dead' ELSE 'queued' END;
         UPDATE job SET state = v_state, lease_until = NULL, cancel_requested = false, error_code = 'lease_expired',
@@ -697,8 +702,9 @@ CREATE FUNCTION kerf.settled_series(p_older_s double precision, p_limit integer)
         WHERE imported_count < change_count AND changed_at <= clock_timestamp() - p_older_s * interval '1 second'
         ORDER BY changed_at LIMIT p_limit $$;
 
-CREATE FUNCTION kerf.counts(OUT r_queued bigint, OUT r_running bigint, OUT r_dead bigint, OUT r_oldest_s double precision,
-                            OUT r_unimported bigint, OUT r_instances bigint, OUT r_blobs bigint, OUT r_connections bigint)
+CREATE FUNCTION kerf.counts(OUT r_queued bigint, OUT r_running bigint, OUT r_dead bigint,
+                            OUT r_oldest_s double precision, OUT r_unimported bigint, OUT r_instances bigint,
+                            OUT r_blobs bigint, OUT r_connections bigint)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kerf, pg_temp AS $$
     SELECT (SELECT count(*) FROM job WHERE state = 'queued'),
            (SELECT count(*) FROM job WHERE state = 'running'),

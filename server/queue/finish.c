@@ -70,12 +70,16 @@ enum kf_status kf_queue_finish(struct kf_store *store, const struct kf_job_row *
     struct kf_error local;
     if (!err)
         err = &local;
-    for (size_t i = 0; i < count; i++)
-        outputs[i].blob_used = 0;
-    enum kf_status status = kf_queue_begin(&scope, store, job->organisation_id, err);
-    if (status)
-        return status;
-    status = kf_queue_end(&scope, finish_within(store, job, outputs, count, report, err), err);
+    enum kf_status status = KF_UNAVAILABLE;
+    // A deadlock with another transaction undoes everything: begin again, a few times.
+    for (int attempt = 0; attempt < 4 && status == KF_UNAVAILABLE; attempt++) {
+        status = kf_queue_begin(&scope, store, job->organisation_id, err);
+        if (status)
+            break;
+        status = kf_queue_end(&scope, finish_within(store, job, outputs, count, report, err), err);
+        if (!scope.own)
+            break;
+    }
     for (size_t i = 0; i < count && status; i++)
         outputs[i].blob_used = 0;
     return status;

@@ -117,7 +117,7 @@ static enum kf_status change_locked(struct kf_store *store, const char *organisa
 {
     static const struct kf_query lock = {
         "account_lock", "SELECT id FROM kerf.account WHERE organisation_id = kerf.organisation() "
-                        "AND (role = 'admin' OR id = $1) ORDER BY id FOR UPDATE"};
+                        "AND (role = 'admin' OR id = $1) ORDER BY id FOR NO KEY UPDATE"};
     static const struct kf_query update = {
         "account_change",
         "UPDATE kerf.account SET display_name = coalesce($2, display_name), role = coalesce($3, role), "

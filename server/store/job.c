@@ -83,7 +83,7 @@ enum kf_status kf_store_job_get(struct kf_store *store, const char *organisation
                                 struct kf_job_row *out, struct kf_error *err)
 {
     static const struct kf_query plain = {"job_get", "SELECT " COLUMNS("") " FROM kerf.job WHERE id = $1"};
-    static const struct kf_query locked = {"job_lock", "SELECT " COLUMNS("") " FROM kerf.job WHERE id = $1 FOR UPDATE"};
+    static const struct kf_query locked = {"job_lock", "SELECT " COLUMNS("") " FROM kerf.job WHERE id = $1 FOR NO KEY UPDATE"};
     *out = (struct kf_job_row){0};
     enum kf_status status = kf_ids_check(err, job_id, NULL);
     if (status)

@@ -47,7 +47,7 @@ static const struct kf_query read_case = {
     "WHERE c.id = $1 " KF_STUDY_ORDER};
 
 static const struct kf_query lock_case = {"read_case_lock",
-                                          "SELECT state, title, revision FROM kerf.cases WHERE id = $1 FOR UPDATE"};
+                                          "SELECT state, title, revision FROM kerf.cases WHERE id = $1 FOR NO KEY UPDATE"};
 static const struct kf_query edit_case = {
     "read_case_edit", "UPDATE kerf.cases SET title = coalesce($2, title), state = coalesce($3, state), "
                       "revision = revision + 1, updated_at = now() WHERE id = $1"};

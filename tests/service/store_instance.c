@@ -6,6 +6,7 @@
 #include "server/store/instance.h"
 #include "server/store/series.h"
 #include "tests/service/fixture_pg.h"
+#include <poll.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -243,6 +244,8 @@ KF_TEST(the_database_may_be_killed_and_come_back)
     KF_REQUIRE(kf_store_begin(mine, org, &err) == KF_OK);
     KF_CHECK_EQ(kf_store_instance_receive(mine, org, &in, &out, &err), KF_OK);
     fixture_kill_postgres();
+    struct pollfd gone = {.fd = kf_store_fd(mine), .events = POLLIN}; // its backend outlives the postmaster by a moment
+    KF_REQUIRE(poll(&gone, 1, 10000) == 1);
     KF_CHECK_EQ(kf_store_commit(mine, &err), KF_DB);
     KF_CHECK_EQ(kf_store_ping(mine, &err), KF_DB);
     fixture_restart_postgres();
