@@ -10,8 +10,8 @@ target_compile_definitions(kerf_options INTERFACE _GNU_SOURCE KERF_VERSION="${PR
 target_compile_options(kerf_options INTERFACE
   -ffp-contract=off -fno-strict-aliasing -fvisibility=hidden
   -Wall -Wextra -Wundef -Wcast-qual -Wformat=2
-  # In C++ a function with the name of a struct tag (kf_sha256) counts as shadowing its constructor.
-  $<IF:$<COMPILE_LANGUAGE:C>,-Wshadow,-Wshadow=local>
+  # In g++ a function with the name of a struct tag (kf_sha256) counts as shadowing its constructor.
+  $<IF:$<COMPILE_LANG_AND_ID:CXX,GNU>,-Wshadow=local,-Wshadow>
   $<$<COMPILE_LANGUAGE:C>:-Wconversion -Wvla -Wmissing-prototypes>)
 if(KERF_WERROR)
   target_compile_options(kerf_options INTERFACE -Werror)
