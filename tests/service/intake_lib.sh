@@ -26,7 +26,10 @@ start_intake() {
 }
 stop_intake() {
     [ -n "$intake_pid" ] || return 0
-    kill "$intake_pid" 2>/dev/null
+    local target=$intake_pid
+    # Under strace it is the traced program that is asked to stop: a killed strace would leave it behind.
+    [ -z "${WRAP:-}" ] || target=$(pgrep -P "$intake_pid" | head -1)
+    kill "$target" 2>/dev/null
     wait "$intake_pid" 2>/dev/null
     intake_pid=
 }

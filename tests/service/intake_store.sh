@@ -60,7 +60,7 @@ if [ -n "${KERF_TEST_DATA:-}" ]; then
     missing=0
     for file in "$KERF_TEST_DATA"/dicom/syntaxes/* "$KERF_TEST_DATA"/dicom/odd_files/*; do
         [ -f "$file" ] && [ "$(head -c 136 "$file" | tail -c 8 | tr '\000\002' '02')" = DICM2000 ] || continue
-        [ -n "$(dcmdump +P 0020,000d "$file" 2>/dev/null)" ] || continue
+        "$TOOLS/intake_tool" send "$file" "$port" | grep -q ' sent=1' || continue
         # Data set: behind the 132 bytes, the 12 of the group length and the group itself.
         group=$(od -An -t u4 -j 140 -N 4 "$file" | tr -d ' ')
         ts=$(dcmdump +P 0002,0010 -Un "$file" 2>/dev/null | sed -n 's/.*\[\(.*\)\].*/\1/p' | head -1)

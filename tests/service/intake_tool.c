@@ -4,6 +4,7 @@
 //   intake_tool push DIR PORT LIST        sends the files of DIR one by one, raw; appends each UID answered with Success
 //                                         to LIST at once; files whose UID is in LIST already are passed over
 //   intake_tool hold PORT SECONDS         makes an association, waits, says whether it is still alive
+//   intake_tool talk PORT SECONDS         the same, saying something all the while
 //   intake_tool verify ROOT < rows        rows: container offset bytes blob_sha256 content_sha256 uid; checks the bytes
 //                                         of each against both hashes and prints the UIDs that are right
 #include "server/base/hash.h"
@@ -37,7 +38,7 @@ static int send_path(const char *path, const char *port)
     return status == KF_OK ? 0 : 1;
 }
 
-static int hold(const char *port, const char *seconds)
+static int hold(const char *port, const char *seconds, int talk)
 {
     struct kf_scu_options peer = peer_at(port);
     struct kf_scu *scu = NULL;
@@ -46,9 +47,12 @@ static int hold(const char *port, const char *seconds)
         printf("refused %s\n", err.code);
         return 1;
     }
-    usleep((useconds_t)(atof(seconds) * 1e6));
     uint16_t answer = 0xffff;
-    int alive = kf_scu_echo(scu, &answer, &err) == KF_OK && answer == 0;
+    int alive = 1, pieces = talk ? (int)(atof(seconds) * 5) : 1;
+    for (int i = 0; i < pieces && alive; i++) {
+        usleep((useconds_t)(atof(seconds) * 1e6 / pieces));
+        alive = kf_scu_echo(scu, &answer, &err) == KF_OK && answer == 0;
+    }
     puts(alive ? "alive" : "cut");
     kf_scu_close(scu);
     return 0;
@@ -168,8 +172,8 @@ int main(int argc, char **argv)
         return send_path(argv[2], argv[3]);
     if (strcmp(verb, "push") == 0 && argc == 5)
         return push(argv[2], argv[3], argv[4]);
-    if (strcmp(verb, "hold") == 0 && argc == 4)
-        return hold(argv[2], argv[3]);
+    if ((strcmp(verb, "hold") == 0 || strcmp(verb, "talk") == 0) && argc == 4)
+        return hold(argv[2], argv[3], verb[0] == 't');
     if (strcmp(verb, "verify") == 0 && argc == 3)
         return verify(argv[2]);
     fprintf(stderr, "usage: see the head of intake_tool.c\n");
