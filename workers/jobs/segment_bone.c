@@ -1,8 +1,8 @@
 // segment.bone: bone in a CT by hysteresis threshold and island rules. Skull and mandible come as they are: telling
 // bones apart is another job.
 //
-//   1. The body: everything above the air of lungs and foam, opened, its largest piece, closed again by filling. What
-//      lies outside (table, headrest, cables) is no bone, however dense.
+//   1. The body: everything above the air of lungs and foam, opened (the thin shells of tables and headrests go), its
+//      large pieces, closed again by filling. What lies outside is no bone, however dense.
 //   2. Bone: voxels at or above threshold_hu, in pieces that reach seed_hu somewhere.
 //   3. Pieces under island_ml go: noise, streaks of metal, calcified vessels.
 //   4. Closing by close_mm and filling of cavities up to fill_ml, so that the surface has no bubbles.
@@ -14,6 +14,8 @@
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
+
+#define PIECE_SHARE 0.005 // of the largest piece of the body that another piece of it must have
 
 struct settings {
     double threshold_hu, seed_hu, body_hu;
@@ -46,19 +48,20 @@ static struct settings read_settings(const struct kf_job_context *job)
     };
 }
 
-static enum kf_kernel_status keep_largest(const struct kf_work *work, struct kf_bits *bits, enum kf_neighbours kind)
+// Keeps the largest piece and those that have at least `share` of it: two legs, an arm beside the trunk.
+static enum kf_kernel_status keep_large(const struct kf_work *work, struct kf_bits *bits, double share)
 {
     struct kf_components c;
-    enum kf_kernel_status status = kf_components_find(work, bits, kind, &c);
+    enum kf_kernel_status status = kf_components_find(work, bits, KF_NEIGHBOURS_6, &c);
     if (status)
         return status;
     uint8_t *keep = kf_work_take(work, c.count);
     if (keep) {
-        int64_t best = 0;
-        for (int64_t n = 1; n < c.count; n++)
-            best = c.table[n].voxels > c.table[best].voxels ? n : best;
+        int64_t most = 0;
         for (int64_t n = 0; n < c.count; n++)
-            keep[n] = n == best;
+            most = c.table[n].voxels > most ? c.table[n].voxels : most;
+        for (int64_t n = 0; n < c.count; n++)
+            keep[n] = (double)c.table[n].voxels >= share * (double)most;
         kf_components_draw(work, &c, keep, bits);
     }
     kf_work_give(work, keep);
@@ -73,8 +76,8 @@ static double ball_mm(const struct kf_grid *g, double wanted_mm)
     return fmin(wanted_mm, 6 * finest);
 }
 
-// The patient without table and headrest: what is left of the largest piece after opening, grown back a little more
-// than the opening took, so that bone under the skin stays whole.
+// The patient without table and headrest: the large pieces that survive an erosion, grown back a little more than it
+// took, so that bone under the skin stays whole.
 static enum kf_kernel_status find_body(const struct kf_work *work, const struct kf_volume *volume, double body_hu,
                                        struct kf_bits *body)
 {
@@ -84,7 +87,7 @@ static enum kf_kernel_status find_body(const struct kf_work *work, const struct 
     if (!status)
         status = kf_bits_erode(work, body, spacing, radius);
     if (!status)
-        status = keep_largest(work, body, KF_NEIGHBOURS_6);
+        status = keep_large(work, body, PIECE_SHARE);
     if (!status)
         status = kf_bits_dilate(work, body, spacing, radius);
     if (!status)
@@ -293,7 +296,7 @@ static const struct kf_job_param params[] = {
     {"close_mm", KF_PARAM_DOUBLE, 0, 5, 0, NULL, "mm", "Radius of the ball that closes small gaps; 0 closes none."},
     {"fill_ml", KF_PARAM_DOUBLE, 0, 1000, 2, NULL, "ml", "Closed cavities up to this size become bone."},
     {"body_only", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1", "Leaves out what lies outside of the patient."},
-    {"body_hu", KF_PARAM_DOUBLE, -1000, 500, -300, NULL, "HU", "The patient is the largest piece at or above this."},
+    {"body_hu", KF_PARAM_DOUBLE, -1000, 500, -300, NULL, "HU", "The patient is what lies at or above this in large pieces."},
     {"least_ml", KF_PARAM_DOUBLE, 0, 1000, 2, NULL, "ml",
      "The largest piece must have at least this, else the job fails with no_bone."},
     {0},
