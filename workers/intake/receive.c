@@ -167,9 +167,11 @@ static void sleep_ms(long ms)
 }
 
 // Commits the row. A database that restarts is waited for: storing is idempotent, so an unknown outcome is asked again.
+// *asked_again then says that "duplicate" may mean our own first attempt, whose bytes are these.
 static enum kf_status commit_row(struct kf_receive *receive, const struct kf_instance_new *row,
-                                 struct kf_instance_stored *out, struct kf_error *err)
+                                 struct kf_instance_stored *out, int *asked_again, struct kf_error *err)
 {
+    *asked_again = 0;
     const struct kf_receive_options *o = &receive->options;
     int64_t until = kf_time_monotonic_ns() + (int64_t)(o->database_wait_s * 1e9);
     for (long pause_ms = 20;; pause_ms = pause_ms < 500 ? pause_ms * 2 : 500) {
@@ -177,6 +179,7 @@ static enum kf_status commit_row(struct kf_receive *receive, const struct kf_ins
         int again = status == KF_DB || status == KF_UNAVAILABLE || status == KF_TIMEOUT;
         if (!again || kf_time_monotonic_ns() > until)
             return status;
+        *asked_again = 1;
         if (o->busy)
             o->busy(o->busy_context);
         sleep_ms(pause_ms);
@@ -207,8 +210,9 @@ static enum kf_status store_object(struct kf_receive *receive, const unsigned ch
     }
     struct kf_instance_new row;
     fill_row(receive, kf_dicom_identity(dicom), &index, written, &row);
-    status = commit_row(receive, &row, out, err);
-    if (status == KF_OK && !out->blob_used)
+    int asked_again;
+    status = commit_row(receive, &row, out, &asked_again, err);
+    if (status == KF_OK && !out->blob_used && !asked_again)
         kf_blob_segment_undo(receive->segment);
     // A commit whose outcome is unknown keeps its bytes: the row may be there.
 done:
