@@ -1,5 +1,6 @@
-// See front.h. A link is one client: the outer socket speaks TLS, the inner one is our end of the pair. After any event the
-// link pumps both directions until it would block and then says which events it waits for; nothing else changes its state.
+// See front.h. A link is one client: the outer socket speaks TLS, the inner one is our end of the pair. After any event
+// the link pumps both directions until it would block and then says which events it waits for; nothing else changes its
+// state.
 #include "server/front/front.h"
 
 #include "server/base/log.h"
@@ -65,7 +66,7 @@ struct kf_front {
     uint64_t seed;
     atomic_int quiet;
     atomic_int connections;
-    atomic_llong failed, late, refused; // counted up
+    atomic_llong failed, late, refused;    // counted up
     atomic_int per_address[ADDRESS_SLOTS]; // addresses share slots by a secret hash: the limit is approximate
     int worker_count;
     struct worker workers[MOST_LOOPS];
@@ -115,9 +116,9 @@ static int pump_down(struct link *link)
 static int give_inner(struct link *link)
 {
     while (link->up_first < link->up_last) {
-        ssize_t n = link->inner_deaf ? (ssize_t)(link->up_last - link->up_first)
-                                     : send(link->inner, link->up + link->up_first, link->up_last - link->up_first,
-                                            MSG_NOSIGNAL);
+        ssize_t n = link->inner_deaf
+                        ? (ssize_t)(link->up_last - link->up_first)
+                        : send(link->inner, link->up + link->up_first, link->up_last - link->up_first, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
@@ -191,8 +192,8 @@ static void set_interest(struct link *link)
         kf_loop_poll_set(link->inner_poll, inner);
 }
 
-// The adapter has closed: the last records and the close_notify go out, then we wait a moment for the client to close, since
-// closing first would take back what it has not read.
+// The adapter has closed: the last records and the close_notify go out, then we wait a moment for the client to close,
+// since closing first would take back what it has not read.
 static int wind_down(struct link *link)
 {
     int64_t now = kf_loop_now_ms(link->worker->loop);
@@ -232,8 +233,7 @@ static int open_inner(struct link *link)
         return -1;
     link->inner = pair[0];
     link->up = malloc(UP_BYTES);
-    if (!link->up ||
-        kf_loop_poll_new(link->worker->loop, link->inner, on_link, link, &link->inner_poll) != KF_OK) {
+    if (!link->up || kf_loop_poll_new(link->worker->loop, link->inner, on_link, link, &link->inner_poll) != KF_OK) {
         close(pair[1]);
         return -1;
     }
@@ -401,7 +401,8 @@ static enum kf_status listen_on(struct kf_front *front, struct kf_error *err)
         v6->sin6_port = htons((uint16_t)config->port);
         length = sizeof *v6;
     } else {
-        return kf_error_set(err, KF_INVALID, "listen_address", "\"%s\" is no IP address to listen on.", config->address);
+        return kf_error_set(err, KF_INVALID, "listen_address", "\"%s\" is no IP address to listen on.",
+                            config->address);
     }
     int on = 1;
     front->listener = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -1,7 +1,9 @@
-// TLS in front of the HTTP adapter: accepts connections on libuv loops, does the handshake, and passes plain bytes through a
-// socket pair whose other end it hands on. Each direction holds a bounded amount: a side that does not read stops the other.
+// TLS in front of the HTTP adapter: accepts connections on libuv loops, does the handshake, and passes plain bytes
+// through a socket pair whose other end it hands on. Each direction holds a bounded amount: a side that does not read
+// stops the other.
 //
-// Threads: one per loop, made by kf_front_start; a connection stays on its loop. `hand_over` is called on a loop's thread.
+// Threads: one per loop, made by kf_front_start; a connection stays on its loop. `hand_over` is called on a loop's
+// thread.
 #ifndef KERF_FRONT_FRONT_H
 #define KERF_FRONT_FRONT_H
 

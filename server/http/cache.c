@@ -43,7 +43,7 @@ enum kf_status kf_cache_new(size_t most_entries, size_t most_bytes, struct kf_ca
     *out = calloc(1, sizeof **out);
     if (!*out)
         return KF_NOMEM;
-    kf_random_bytes(&(*out)->seed, sizeof (*out)->seed);
+    kf_random_bytes(&(*out)->seed, sizeof(*out)->seed);
     (*out)->most_entries = most_entries / SHARDS + 1;
     (*out)->most_bytes = most_bytes / SHARDS + 1;
     for (int i = 0; i < SHARDS; i++)
@@ -179,8 +179,7 @@ void kf_cache_put(struct kf_cache *cache, const void *key, size_t key_length, co
     struct entry *old = find(shard, entry->hash, key, key_length);
     if (old)
         drop_entry(shard, old);
-    while (shard->oldest &&
-           (shard->entries >= cache->most_entries || shard->bytes + entry->cost > cache->most_bytes))
+    while (shard->oldest && (shard->entries >= cache->most_entries || shard->bytes + entry->cost > cache->most_bytes))
         drop_entry(shard, shard->oldest);
     struct entry **bucket = bucket_of(shard, entry->hash);
     entry->next = *bucket;

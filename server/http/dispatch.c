@@ -138,8 +138,9 @@ static void find_client(struct kf_exchange *exchange)
 {
     struct kf_request *request = &exchange->request;
     const char *forwarded = kf_request_header(request, "x-forwarded-for");
-    request->loopback = kf_http_address_in(request->remote_address, "loopback") && !forwarded && !kf_request_header(request, "forwarded") &&
-                        !kf_request_header(request, "via") && !kf_request_header(request, "x-real-ip");
+    request->loopback = kf_http_address_in(request->remote_address, "loopback") && !forwarded &&
+                        !kf_request_header(request, "forwarded") && !kf_request_header(request, "via") &&
+                        !kf_request_header(request, "x-real-ip");
     if (!is_trusted_proxy(exchange->http, request->remote_address))
         return;
     const char *proto = kf_request_header(request, "x-forwarded-proto");

@@ -63,10 +63,10 @@ enum kf_route_flag {
 
 struct kf_route {
     enum kf_method method;
-    const char *pattern;            // "/api/v1/cases/{id}": a {name} takes one non-empty segment, percent-decoded
-    int permission;                 // for kf_http_config.permitted; ignored with KF_ROUTE_NO_AUTH
-    unsigned flags;                 // KF_ROUTE_…
-    int64_t max_body;               // bytes; 0: a body is refused; with a sink: the limit of the whole stream
+    const char *pattern; // "/api/v1/cases/{id}": a {name} takes one non-empty segment, percent-decoded
+    int permission;      // for kf_http_config.permitted; ignored with KF_ROUTE_NO_AUTH
+    unsigned flags;      // KF_ROUTE_…
+    int64_t max_body;    // bytes; 0: a body is refused; with a sink: the limit of the whole stream
     kf_handler *handler;
     const struct kf_body_sink *sink; // NULL: the whole body is in request->body when the handler runs
 };
@@ -75,9 +75,9 @@ struct kf_route {
 
 struct kf_request {
     enum kf_method method;
-    int head;                    // the client sent HEAD: the handler answers as for GET, the body is left out
-    const char *path;            // as sent, without the query; begins with '/'
-    const char *query_text;      // raw, without '?'; "" when there is none
+    int head;               // the client sent HEAD: the handler answers as for GET, the body is left out
+    const char *path;       // as sent, without the query; begins with '/'
+    const char *query_text; // raw, without '?'; "" when there is none
     const struct kf_route *route;
     struct kf_field params[KF_MAX_PARAMS]; // of the pattern
     size_t param_count;
@@ -106,8 +106,8 @@ struct kf_request {
 
 // Borrowed strings, or NULL. Header names are given in lower case.
 const char *kf_request_header(const struct kf_request *request, const char *name);
-const char *kf_request_param(const struct kf_request *request, const char *name); // of the pattern; never NULL there
-const char *kf_request_query(const struct kf_request *request, const char *name); // first of that name
+const char *kf_request_param(const struct kf_request *request, const char *name);  // of the pattern; never NULL there
+const char *kf_request_query(const struct kf_request *request, const char *name);  // first of that name
 const char *kf_request_cookie(const struct kf_request *request, const char *name); // copy in the arena
 // The media type of the body without parameters, in lower case ("" when absent), and one of its parameters, unquoted.
 const char *kf_request_content_type(struct kf_request *request);
@@ -130,9 +130,9 @@ struct kf_stream {
 enum kf_body_kind { KF_BODY_NONE, KF_BODY_BYTES, KF_BODY_FILE, KF_BODY_STREAM };
 
 struct kf_response {
-    int status;               // 200 when the handler leaves it 0 (204 without a body)
-    const char *content_type; // borrowed until sent
-    const char *etag;         // with its quotes; enables If-None-Match (304) and If-Range
+    int status;                // 200 when the handler leaves it 0 (204 without a body)
+    const char *content_type;  // borrowed until sent
+    const char *etag;          // with its quotes; enables If-None-Match (304) and If-Range
     const char *cache_control; // NULL: "no-store"
     int64_t last_modified_s;   // 0: none
     enum kf_body_kind kind;
@@ -151,8 +151,7 @@ struct kf_response {
 };
 
 // Adds a header; name and value are borrowed until sent. A value with a control character is dropped (and logged).
-void kf_response_header(struct kf_request *request, struct kf_response *response, const char *name,
-                        const char *value);
+void kf_response_header(struct kf_request *request, struct kf_response *response, const char *name, const char *value);
 // Body from the request's arena or static memory.
 void kf_response_bytes(struct kf_response *response, const char *content_type, const void *bytes, size_t length);
 // Body pinned by the caller: release(arg) is called once it has been sent.
@@ -175,8 +174,8 @@ KF_MUST_USE enum kf_status kf_request_if_match_revision(const struct kf_request 
 
 struct kf_http_config {
     const struct kf_route *const *tables; // NULL-terminated list of tables, each ends with a row whose pattern is NULL
-    kf_handler *fallback; // GET of a path that no route has (static files); NULL: 404
-    void *fallback_state; // becomes request->state for it
+    kf_handler *fallback;                 // GET of a path that no route has (static files); NULL: 404
+    void *fallback_state;                 // becomes request->state for it
     void *app;
     // One context per thread, made on the thread's first request. NULL: none.
     void *(*thread_init)(void *app);
@@ -203,8 +202,7 @@ struct kf_http_config {
 };
 
 struct kf_http;
-KF_MUST_USE enum kf_status kf_http_new(const struct kf_http_config *config, struct kf_http **out,
-                                       struct kf_error *err);
+KF_MUST_USE enum kf_status kf_http_new(const struct kf_http_config *config, struct kf_http **out, struct kf_error *err);
 void kf_http_free(struct kf_http *http);
 
 // ------------------------------------------------------------------------------------------------ driving an exchange
@@ -216,9 +214,9 @@ struct kf_exchange {
     struct kf_http *http;
     struct kf_error error;
     enum kf_status failure; // what ended the exchange early, KF_OK else
-    size_t slot;     // of the counters
-    int has_body;    // one was announced
-    int is_fallback; // no route: the fallback handler answers
+    size_t slot;            // of the counters
+    int has_body;           // one was announced
+    int is_fallback;        // no route: the fallback handler answers
     int sink_open;
     int responded; // response is final
     int64_t started_ns;
@@ -231,8 +229,8 @@ struct kf_exchange *kf_exchange_new(struct kf_http *http);
 // Adds a request header as received (name in any case). Copies.
 void kf_exchange_header(struct kf_exchange *exchange, const char *name, const char *value);
 // What came before: method, target as sent ("/a%20b?x=1"), the peer's address, whether its connection is TLS.
-void kf_exchange_start(struct kf_exchange *exchange, const char *method, const char *target,
-                       const char *peer_address, int secure);
+void kf_exchange_start(struct kf_exchange *exchange, const char *method, const char *target, const char *peer_address,
+                       int secure);
 // All headers are in. Returns 1 when the body is wanted, 0 when the response is ready.
 int kf_exchange_begin(struct kf_exchange *exchange);
 // Body bytes. Returns 1 to go on, 0 when the response is ready (an early failure).

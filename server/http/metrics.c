@@ -187,5 +187,6 @@ void kf_http_render_metrics(struct kf_http *http, struct kf_str *to)
     render_bytes(http, to);
     render_latency(http, to);
     for (int i = 0; i < KF_GAUGES; i++)
-        kf_metrics_sample(to, rows[i].name, rows[i].type, rows[i].help, (double)kf_metrics_gauge((enum kf_metric_gauge)i));
+        kf_metrics_sample(to, rows[i].name, rows[i].type, rows[i].help,
+                          (double)kf_metrics_gauge((enum kf_metric_gauge)i));
 }

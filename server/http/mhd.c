@@ -1,7 +1,7 @@
-// libmicrohttpd in front of the dispatcher. A connection (struct peer) lives from accept to close; a call from the request
-// line to the notification that its response is out. MHD calls us on the worker thread that owns the connection; two other
-// threads touch a call: the slow pool (between suspend and resume, when the worker leaves it alone) and a stream's waker
-// (under call->lock).
+// libmicrohttpd in front of the dispatcher. A connection (struct peer) lives from accept to close; a call from the
+// request line to the notification that its response is out. MHD calls us on the worker thread that owns the
+// connection; two other threads touch a call: the slow pool (between suspend and resume, when the worker leaves it
+// alone) and a stream's waker (under call->lock).
 #include "server/http/mhd.h"
 
 #include "server/base/log.h"
@@ -220,8 +220,8 @@ static void wake(void *waker)
     pthread_mutex_unlock(&call->lock);
 }
 
-// Reads from the stream; with nothing to read the connection is suspended until wake. A wake that comes between the read
-// and the suspension is not lost: it is seen under the lock, and MHD asks again.
+// Reads from the stream; with nothing to read the connection is suspended until wake. A wake that comes between the
+// read and the suspension is not lost: it is seen under the lock, and MHD asks again.
 static ssize_t read_stream(void *cls, uint64_t position, char *to, size_t room)
 {
     (void)position;
@@ -325,8 +325,8 @@ static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const cha
     return MHD_YES;
 }
 
-// The refusal is ready while the client may still be sending: read on for a while so that it gets to see it. An answer from
-// within the first call would also make MHD close the connection.
+// The refusal is ready while the client may still be sending: read on for a while so that it gets to see it. An answer
+// from within the first call would also make MHD close the connection.
 static enum MHD_Result refuse(struct call *call)
 {
     const struct kf_exchange *exchange = call->exchange;
@@ -482,17 +482,17 @@ static struct MHD_Daemon *start_daemon(struct kf_mhd *mhd)
     unsigned most = (unsigned)(config->most_connections > config->threads ? config->most_connections : config->threads);
     struct MHD_OptionItem listener[] = {{MHD_OPTION_LISTEN_SOCKET, mhd->listener, NULL}, {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
-    return MHD_start_daemon(flags, 0, NULL, NULL, on_request, mhd,                                              //
-                            MHD_OPTION_THREAD_POOL_SIZE, (unsigned)config->threads,                            //
-                            MHD_OPTION_CONNECTION_LIMIT, most,                                                 //
-                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->most_per_address,            //
-                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->idle_s,                           //
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,                              //
-                            MHD_OPTION_STRICT_FOR_CLIENT, 1,                                                   //
-                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, mhd,                                  //
-                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, mhd,                                    //
-                            MHD_OPTION_URI_LOG_CALLBACK, on_request_line, mhd,                                 //
-                            MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, mhd,                                  //
+    return MHD_start_daemon(flags, 0, NULL, NULL, on_request, mhd,                                  //
+                            MHD_OPTION_THREAD_POOL_SIZE, (unsigned)config->threads,                 //
+                            MHD_OPTION_CONNECTION_LIMIT, most,                                      //
+                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->most_per_address, //
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->idle_s,                //
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,                   //
+                            MHD_OPTION_STRICT_FOR_CLIENT, 1,                                        //
+                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, mhd,                       //
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, mhd,                         //
+                            MHD_OPTION_URI_LOG_CALLBACK, on_request_line, mhd,                      //
+                            MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, mhd,                       //
                             MHD_OPTION_ARRAY, mhd->listener >= 0 ? listener : none, MHD_OPTION_END);
 }
 

@@ -1,6 +1,6 @@
-// A state machine over a small window. Delimiters are found with memchr on CR: inside a part, everything up to a CR that
-// could begin "\r\n--boundary" is passed on at once, straight from the caller's buffer; only bytes that may belong to a
-// delimiter are held back, as a count: what they are is known.
+// A state machine over a small window. Delimiters are found with memchr on CR: inside a part, everything up to a CR
+// that could begin "\r\n--boundary" is passed on at once, straight from the caller's buffer; only bytes that may belong
+// to a delimiter are held back, as a count: what they are is known.
 #include "server/http/multipart.h"
 
 #include "server/http/internal.h"
@@ -9,11 +9,11 @@
 #include <strings.h>
 
 enum state {
-    PREAMBLE,   // before the first delimiter
-    LINE_END,   // behind a delimiter: CRLF starts a part, "--" ends everything
-    HEADERS,    // collecting header lines
-    DATA,       // inside a part
-    EPILOGUE,   // behind the closing delimiter: ignored
+    PREAMBLE, // before the first delimiter
+    LINE_END, // behind a delimiter: CRLF starts a part, "--" ends everything
+    HEADERS,  // collecting header lines
+    DATA,     // inside a part
+    EPILOGUE, // behind the closing delimiter: ignored
 };
 
 struct kf_multipart {
@@ -26,8 +26,8 @@ struct kf_multipart {
     enum kf_status failed;
     char delimiter[KF_MULTIPART_BOUNDARY + 5]; // "\r\n--boundary"
     size_t delimiter_length;
-    size_t matched;      // bytes of the delimiter seen so far (they are not in any buffer: the delimiter is known)
-    char line[4];        // what stands behind a delimiter
+    size_t matched; // bytes of the delimiter seen so far (they are not in any buffer: the delimiter is known)
+    char line[4];   // what stands behind a delimiter
     size_t line_length;
     char headers[KF_MULTIPART_HEADER_BYTES];
     size_t header_length;
@@ -209,7 +209,8 @@ static enum kf_status scan(struct kf_multipart *parser, const char *bytes, size_
         return delimiter_found(parser, err);
     if (i == length)
         return KF_OK;
-    // It was none. CR occurs in a delimiter only at its start, so that nothing inside what matched can begin another one.
+    // It was none. CR occurs in a delimiter only at its start, so that nothing inside what matched can begin another
+    // one.
     size_t given_back = parser->matched;
     parser->matched = 0;
     return emit(parser, parser->delimiter, given_back, err);
@@ -222,8 +223,7 @@ static enum kf_status line_end(struct kf_multipart *parser, char c, struct kf_er
         return KF_OK;
     parser->line[parser->line_length++] = c;
     if (parser->line_length < 2)
-        return c == '\r' || c == '-' ? KF_OK
-                                     : fail("invalid_delimiter", "A boundary line does not end.", err);
+        return c == '\r' || c == '-' ? KF_OK : fail("invalid_delimiter", "A boundary line does not end.", err);
     if (parser->line[0] == '\r' && c == '\n') {
         parser->state = HEADERS;
         parser->header_length = 0;

@@ -97,8 +97,9 @@ enum kf_status kf_request_query_int(struct kf_request *request, const char *name
     long long value = strtoll(text, &end, 10);
     if (errno || end == text || *end || strchr(" \t+", *text) || value < least || value > most) {
         kf_request_invalid(request, name, "is not a number in range");
-        return kf_error_set(err, KF_INVALID, "invalid_parameter", "The parameter %s must be a number from %lld to %lld.",
-                            name, (long long)least, (long long)most);
+        return kf_error_set(err, KF_INVALID, "invalid_parameter",
+                            "The parameter %s must be a number from %lld to %lld.", name, (long long)least,
+                            (long long)most);
     }
     *out = value;
     return KF_OK;

@@ -303,7 +303,8 @@ enum kf_status kf_static_serve(struct kf_request *request, struct kf_response *r
     enum encoding encoding = choose(file, kf_request_header(request, "accept-encoding"));
     const struct variant *variant = &file->variants[encoding];
     if (!variant->bytes) // only an encoded form is there, and the client does not take it
-        return kf_error_set(err, KF_NOT_ACCEPTABLE, NULL, "This file exists in an encoding only that was not accepted.");
+        return kf_error_set(err, KF_NOT_ACCEPTABLE, NULL,
+                            "This file exists in an encoding only that was not accepted.");
     kf_response_bytes(response, file->type, variant->bytes, variant->length);
     response->etag = variant->etag;
     response->accept_ranges = encoding == PLAIN;

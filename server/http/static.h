@@ -1,5 +1,5 @@
-// The web application's files: read into memory once at start, so that a request can neither traverse the file system nor
-// meet a half-written file. Of every file the .br and .gz siblings are served to clients that accept them.
+// The web application's files: read into memory once at start, so that a request can neither traverse the file system
+// nor meet a half-written file. Of every file the .br and .gz siblings are served to clients that accept them.
 #ifndef KERF_HTTP_STATIC_H
 #define KERF_HTTP_STATIC_H
 

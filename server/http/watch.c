@@ -44,8 +44,8 @@ static void check(struct kf_watch *watch)
 {
     int64_t now = kf_time_monotonic_ns();
     for (struct kf_watched *at = watch->first; at; at = at->next) {
-        // The phase may change between these loads: since_ns is written first, so a mixture of old and new shows either a
-        // fresh start or a start that differs when it is read again.
+        // The phase may change between these loads: since_ns is written first, so a mixture of old and new shows either
+        // a fresh start or a start that differs when it is read again.
         int64_t since = atomic_load(&at->since_ns);
         enum kf_watch_phase phase = (enum kf_watch_phase)atomic_load(&at->phase);
         if (at->killed || !kf_watch_late(&watch->limits, phase, since, atomic_load(&at->bytes), now) ||
@@ -54,7 +54,8 @@ static void check(struct kf_watch *watch)
         at->killed = 1;
         shutdown(at->fd, SHUT_RDWR);
         kf_metrics_gauge_add(KF_GAUGE_DEADLINE_CLOSED, 1);
-        kf_log(KF_LOG_INFO, "http.deadline", "phase=%d after_ms=%lld", (int)phase, (long long)((now - since) / 1000000));
+        kf_log(KF_LOG_INFO, "http.deadline", "phase=%d after_ms=%lld", (int)phase,
+               (long long)((now - since) / 1000000));
     }
 }
 

@@ -1,5 +1,6 @@
-// Deadlines for connections. libmicrohttpd closes a connection that is silent; a client that sends one byte now and then
-// is never silent. Here every connection has a phase with an absolute end, and one thread that shuts down the late ones.
+// Deadlines for connections. libmicrohttpd closes a connection that is silent; a client that sends one byte now and
+// then is never silent. Here every connection has a phase with an absolute end, and one thread that shuts down the late
+// ones.
 #ifndef KERF_HTTP_WATCH_H
 #define KERF_HTTP_WATCH_H
 

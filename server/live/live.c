@@ -1,5 +1,6 @@
 // The hub. One mutex guards everything; it is never held while the database is asked. Lock order: the hub's, then the
-// adapter's waker (which takes its own). A subscription is freed by its connection (kf_live_leave); the hub only ends it.
+// adapter's waker (which takes its own). A subscription is freed by its connection (kf_live_leave); the hub only ends
+// it.
 #include "server/live/live.h"
 
 #include "server/base/log.h"
@@ -24,11 +25,11 @@
 struct tenant {
     struct tenant *next;
     char id[KF_ID_TEXT];
-    int64_t newest;      // highest id that was delivered
-    int64_t floor;       // what `newest` was when the first subscriber came
-    int64_t seen[SEEN];  // ring of delivered ids
+    int64_t newest;     // highest id that was delivered
+    int64_t floor;      // what `newest` was when the first subscriber came
+    int64_t seen[SEEN]; // ring of delivered ids
     size_t seen_next;
-    int64_t dirty_from;  // lowest id that was notified and not yet fetched; 0: none
+    int64_t dirty_from; // lowest id that was notified and not yet fetched; 0: none
     int subscribers;
     int ready; // `newest` is known since the first subscriber came; until then nothing is fetched
 };
@@ -261,7 +262,8 @@ static void replay(void *to, const struct kf_live_event *event)
     pthread_mutex_unlock(&sub->live->lock);
 }
 
-// What arrived while the replay was fetched follows it. A gap that is too long is told: the page then loads everything anew.
+// What arrived while the replay was fetched follows it. A gap that is too long is told: the page then loads everything
+// anew.
 static void finish_joining(struct kf_live_subscription *sub)
 {
     struct kf_live *live = sub->live;

@@ -24,8 +24,8 @@ struct kf_live_event {
 
 typedef void kf_live_emit(void *to, const struct kf_live_event *event); // everything is borrowed for the call
 
-// Where events come from. `thread` is the calling thread's context: the one given to kf_live_join, or what thread_init gave
-// the hub's own thread.
+// Where events come from. `thread` is the calling thread's context: the one given to kf_live_join, or what thread_init
+// gave the hub's own thread.
 struct kf_live_source {
     void *app;
     void *(*thread_init)(void *app);
@@ -56,8 +56,8 @@ void kf_live_stop(struct kf_live *live);
 // One stream of one client.
 struct kf_live_subscription;
 
-// Subscribes to an organisation's events: of one case, or of all when case_id is NULL or "". after: resume behind that event
-// id; -1: from now on. thread: the calling thread's context. KF_UNAVAILABLE when there are too many subscribers.
+// Subscribes to an organisation's events: of one case, or of all when case_id is NULL or "". after: resume behind that
+// event id; -1: from now on. thread: the calling thread's context. KF_UNAVAILABLE when there are too many subscribers.
 // Owned: kf_live_leave.
 KF_MUST_USE enum kf_status kf_live_join(struct kf_live *live, void *thread, const char *organisation_id,
                                         const char *session_id, const char *case_id, int64_t after,

@@ -1,8 +1,8 @@
-// kerf-server: the HTTP API, the web application, live events. Wires the modules together and waits for signals: SIGTERM and
-// SIGINT stop in order, SIGHUP reads the TLS certificate again.
+// kerf-server: the HTTP API, the web application, live events. Wires the modules together and waits for signals:
+// SIGTERM and SIGINT stop in order, SIGHUP reads the TLS certificate again.
 //
-// Threads: the adapter's workers and slow pool, its watchdog, the front's loops, the event hub, the ticker, and this one,
-// which only takes signals (they are blocked everywhere else).
+// Threads: the adapter's workers and slow pool, its watchdog, the front's loops, the event hub, the ticker, and this
+// one, which only takes signals (they are blocked everywhere else).
 #include "server/app/app.h"
 #include "server/base/config.h"
 #include "server/base/log.h"

@@ -1,6 +1,6 @@
-// What the HTTP benchmark measures: our whole HTTP path (TLS front, adapter, dispatcher, authentication callback with its
-// cache, pinned small bodies, file bodies) over a folder of files, without a database. Prints its ports and ends with its
-// standard input.
+// What the HTTP benchmark measures: our whole HTTP path (TLS front, adapter, dispatcher, authentication callback with
+// its cache, pinned small bodies, file bodies) over a folder of files, without a database. Prints its ports and ends
+// with its standard input.
 //   http_bench_server FOLDER THREADS CERTIFICATE KEY
 #include "server/front/front.h"
 #include "server/http/cache.h"

@@ -182,10 +182,18 @@ static const struct kf_route routes[] = {
     {.method = KF_GET, .pattern = "/big", .flags = KF_ROUTE_NO_AUTH, .handler = big},
     {.method = KF_GET, .pattern = "/slow", .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_SLOW, .handler = slow},
     {.method = KF_GET, .pattern = "/events", .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_STREAM, .handler = events},
-    {.method = KF_POST, .pattern = "/digest", .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_SLOW, .max_body = (int64_t)1 << 32,
-     .handler = digest, .sink = &digest_sink},
+    {.method = KF_POST,
+     .pattern = "/digest",
+     .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_SLOW,
+     .max_body = (int64_t)1 << 32,
+     .handler = digest,
+     .sink = &digest_sink},
     {.method = KF_POST, .pattern = "/small", .flags = KF_ROUTE_NO_AUTH, .max_body = 1000, .handler = hello},
-    {.method = KF_POST, .pattern = "/closed", .permission = 1, .max_body = 100 << 20, .handler = hello,
+    {.method = KF_POST,
+     .pattern = "/closed",
+     .permission = 1,
+     .max_body = 100 << 20,
+     .handler = hello,
      .sink = &digest_sink},
     {.pattern = NULL},
 };
@@ -213,13 +221,19 @@ static enum kf_status hand_over(void *arg, int fd, const struct sockaddr *peer, 
 static int start(int threads)
 {
     struct kf_error err = {0};
-    struct kf_mhd_config config = {.http = http, .address = "127.0.0.1", .threads = threads, .slow_threads = 2,
-                                   .most_connections = 64, .header_deadline_s = 1, .idle_s = 2, .body_grace_s = 1,
+    struct kf_mhd_config config = {.http = http,
+                                   .address = "127.0.0.1",
+                                   .threads = threads,
+                                   .slow_threads = 2,
+                                   .most_connections = 64,
+                                   .header_deadline_s = 1,
+                                   .idle_s = 2,
+                                   .body_grace_s = 1,
                                    .body_rate = 1 << 20};
     if (kf_mhd_start(&config, &mhd, &err) != KF_OK)
         return fprintf(stderr, "%s\n", err.detail);
-    struct kf_front_config front_config = {.tls = tls, .address = "127.0.0.1", .hand_over = hand_over,
-                                           .handshake_s = 1, .loops = 2};
+    struct kf_front_config front_config = {
+        .tls = tls, .address = "127.0.0.1", .hand_over = hand_over, .handshake_s = 1, .loops = 2};
     if (kf_front_start(&front_config, &front, &err) != KF_OK)
         return fprintf(stderr, "%s\n", err.detail);
     return 0;
@@ -237,8 +251,8 @@ static void stop(int grace_s)
 static int dial(int port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct timeval limit = {.tv_sec = 10};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     if (connect(fd, (struct sockaddr *)&at, sizeof at)) {
@@ -334,7 +348,9 @@ KF_TEST(requests_follow_each_other_on_one_connection)
 KF_TEST(broken_requests_are_answered_and_closed)
 {
     static const char *const bad[] = {
-        "GET /hello\r\n\r\n", "GET /hello HTTP/1.1\r\n\r\n", "GET /hello HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n",
+        "GET /hello\r\n\r\n",
+        "GET /hello HTTP/1.1\r\n\r\n",
+        "GET /hello HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 client hello to the plain port\r\n\r\n",
         "POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\nabc",
@@ -375,8 +391,8 @@ KF_TEST(a_client_that_trickles_its_headers_is_closed)
         struct timespec nap = {0, 100000000};
         nanosleep(&nap, NULL);
         char c;
-        alive = send(fd, i % 20 ? "a" : "X: a", 1, MSG_NOSIGNAL) == 1 &&
-                !(recv(fd, &c, 1, MSG_DONTWAIT | MSG_PEEK) == 0);
+        alive =
+            send(fd, i % 20 ? "a" : "X: a", 1, MSG_NOSIGNAL) == 1 && !(recv(fd, &c, 1, MSG_DONTWAIT | MSG_PEEK) == 0);
     }
     double after = now_s() - from;
     KF_CHECK(!alive);

@@ -1,4 +1,5 @@
-// The bounded cache: what is put is found, limits and times hold, pins outlive drops, threads do not trip over each other.
+// The bounded cache: what is put is found, limits and times hold, pins outlive drops, threads do not trip over each
+// other.
 #include "server/base/test.h"
 #include "server/http/cache.h"
 

@@ -100,7 +100,12 @@ static const struct kf_route routes[] = {
     {.method = KF_GET, .pattern = "/invalid", .flags = KF_ROUTE_NO_AUTH, .handler = invalid},
     {.method = KF_GET, .pattern = "/broken", .flags = KF_ROUTE_NO_AUTH, .handler = broken},
     {.method = KF_POST, .pattern = "/echo", .permission = 1, .max_body = 16, .handler = echo},
-    {.method = KF_POST, .pattern = "/once", .permission = 1, .flags = KF_ROUTE_IDEMPOTENT, .max_body = 16, .handler = echo},
+    {.method = KF_POST,
+     .pattern = "/once",
+     .permission = 1,
+     .flags = KF_ROUTE_IDEMPOTENT,
+     .max_body = 16,
+     .handler = echo},
     {.method = KF_POST, .pattern = "/upload", .permission = 1, .max_body = 1000, .handler = hello, .sink = &sink},
     {.method = KF_PUT, .pattern = "/password", .flags = KF_ROUTE_PASSWORD_CHANGE, .permission = 1, .handler = hello},
     {.pattern = NULL},
@@ -113,7 +118,7 @@ static enum kf_status authenticate(struct kf_request *request, struct kf_princip
     if (cookie && (strcmp(cookie, "good") == 0 || strcmp(cookie, "new") == 0)) {
         principal->by_cookie = 1;
         principal->must_change_password = strcmp(cookie, "new") == 0;
-        strcpy(principal->csrf_token, "csrf-token");
+        snprintf(principal->csrf_token, sizeof principal->csrf_token, "csrf-token");
         principal->role = 1;
         return KF_OK;
     }
@@ -226,10 +231,23 @@ KF_TEST(a_wrong_method_names_the_right_ones)
 
 KF_TEST(hostile_paths_and_queries_are_refused)
 {
-    static const char *const bad[] = {"open",      "",          "/../open",    "/people/../open", "/people/%2e%2e/x",
-                                      "//open",    "/open//",   "/people/a%2fb", "/people/a%00b",   "/people/%zz",
-                                      "/people/%", "/people/%4", "/a\\b",        "/a b",            "/people/.",
-                                      "*",         "http://x/open"};
+    static const char *const bad[] = {"open",
+                                      "",
+                                      "/../open",
+                                      "/people/../open",
+                                      "/people/%2e%2e/x",
+                                      "//open",
+                                      "/open//",
+                                      "/people/a%2fb",
+                                      "/people/a%00b",
+                                      "/people/%zz",
+                                      "/people/%",
+                                      "/people/%4",
+                                      "/a\\b",
+                                      "/a b",
+                                      "/people/.",
+                                      "*",
+                                      "http://x/open"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int status = status_of("GET", bad[i], good, NULL);
         if (status != 400)
@@ -307,12 +325,21 @@ KF_TEST(csrf_and_cross_origin_requests_are_refused)
     KF_CHECK_EQ(handled, 0);
     KF_CHECK_EQ(status_of("POST", "/echo", good_csrf, "abc"), 200);
     KF_CHECK_EQ(status_of("POST", "/echo", HEADERS("Authorization", "Bearer kerf_machine"), "abc"), 200);
-    KF_CHECK_STR(problem_of("POST", "/echo", HEADERS("Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token", "Host",
-                                                     "kerf:1", "Origin", "https://evil"), "a"), "cross_origin");
-    KF_CHECK_EQ(status_of("POST", "/echo", HEADERS("Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token", "Host",
-                                                   "kerf:1", "Origin", "https://kerf:1"), "a"), 200);
-    KF_CHECK_STR(problem_of("POST", "/echo", HEADERS("Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token",
-                                                     "Sec-Fetch-Site", "cross-site"), "a"), "cross_origin");
+    KF_CHECK_STR(problem_of("POST", "/echo",
+                            HEADERS("Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token", "Host", "kerf:1",
+                                    "Origin", "https://evil"),
+                            "a"),
+                 "cross_origin");
+    KF_CHECK_EQ(status_of("POST", "/echo",
+                          HEADERS("Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token", "Host", "kerf:1",
+                                  "Origin", "https://kerf:1"),
+                          "a"),
+                200);
+    KF_CHECK_STR(
+        problem_of("POST", "/echo",
+                   HEADERS("Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token", "Sec-Fetch-Site", "cross-site"),
+                   "a"),
+        "cross_origin");
 }
 
 KF_TEST(permissions_and_the_first_password)
@@ -320,9 +347,10 @@ KF_TEST(permissions_and_the_first_password)
     KF_CHECK_EQ(status_of("DELETE", "/people/a", good_csrf, NULL), 403);
     KF_CHECK_EQ(handled, 0);
     KF_CHECK_EQ(status_of("DELETE", "/people/a", HEADERS("Authorization", "Bearer kerf_machine"), NULL), 200);
-    KF_CHECK_STR(problem_of("GET", "/people/a", HEADERS("Cookie", "kerf_session=new"), NULL), "password_change_required");
-    KF_CHECK_EQ(status_of("PUT", "/password", HEADERS("Cookie", "kerf_session=new", "X-CSRF-Token", "csrf-token"), NULL),
-                200);
+    KF_CHECK_STR(problem_of("GET", "/people/a", HEADERS("Cookie", "kerf_session=new"), NULL),
+                 "password_change_required");
+    KF_CHECK_EQ(
+        status_of("PUT", "/password", HEADERS("Cookie", "kerf_session=new", "X-CSRF-Token", "csrf-token"), NULL), 200);
 }
 
 KF_TEST(bodies_are_bounded)
@@ -331,17 +359,23 @@ KF_TEST(bodies_are_bounded)
     KF_CHECK_EQ(status_of("POST", "/echo", good_csrf, "0123456789abcdefg"), 413);
     KF_CHECK_EQ(handled, 0);
     // Chunked: nothing is announced, the count decides.
-    KF_CHECK_EQ(status_of("POST", "/echo", HEADERS("Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token",
-                                                   "Transfer-Encoding", "chunked"), "0123456789abcdefg"), 413);
+    KF_CHECK_EQ(
+        status_of("POST", "/echo",
+                  HEADERS("Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token", "Transfer-Encoding", "chunked"),
+                  "0123456789abcdefg"),
+        413);
     KF_CHECK_STR(problem_of("GET", "/open", NULL, "body"), "unexpected_body");
-    KF_CHECK_STR(problem_of("POST", "/echo", HEADERS("Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token",
-                                                     "Content-Encoding", "gzip"), "abc"), "content_encoding");
+    KF_CHECK_STR(
+        problem_of("POST", "/echo",
+                   HEADERS("Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token", "Content-Encoding", "gzip"),
+                   "abc"),
+        "content_encoding");
 }
 
 KF_TEST(sinks_see_the_body_and_are_released_once)
 {
-    const char *const dicom[] = {"Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token", "Content-Type",
-                                 "application/DICOM; x=y", NULL};
+    const char *const dicom[] = {
+        "Cookie", "kerf_session=good", "X-CSRF-Token", "csrf-token", "Content-Type", "application/DICOM; x=y", NULL};
     sink_released = 0;
     sink_bytes = 0;
     KF_CHECK_EQ(status_of("POST", "/upload", dicom, "bytes"), 200);
@@ -384,8 +418,10 @@ KF_TEST(conditional_requests)
     KF_CHECK_EQ(status_of("GET", "/tagged", HEADERS("If-Modified-Since", "Sun, 06 Nov 1994 08:49:36 GMT"), NULL), 200);
     KF_CHECK_EQ(status_of("GET", "/tagged", HEADERS("If-Modified-Since", "yesterday"), NULL), 200);
     // If-None-Match wins over If-Modified-Since (RFC 9110 section 13.2.2).
-    KF_CHECK_EQ(status_of("GET", "/tagged", HEADERS("If-None-Match", "\"x\"", "If-Modified-Since",
-                                                    "Sun, 06 Nov 1994 08:49:37 GMT"), NULL), 200);
+    KF_CHECK_EQ(status_of("GET", "/tagged",
+                          HEADERS("If-None-Match", "\"x\"", "If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+                          NULL),
+                200);
     struct kf_exchange *x = ask("GET", "/tagged", HEADERS("If-None-Match", "\"v1\""), NULL);
     KF_CHECK_EQ(x->response.kind, KF_BODY_NONE);
     KF_CHECK_STR(kf_exchange_response_header(x, "ETag"), "\"v1\"");
@@ -396,12 +432,12 @@ KF_TEST(if_match_guards_changes)
 {
     const char *const base[] = {"Authorization", "Bearer kerf_machine", NULL};
     KF_CHECK_EQ(status_of("PATCH", "/patch", base, "{}"), 428);
-    KF_CHECK_EQ(status_of("PATCH", "/patch", HEADERS("Authorization", "Bearer kerf_machine", "If-Match", "\"6\""), "{}"),
-                412);
-    KF_CHECK_EQ(status_of("PATCH", "/patch", HEADERS("Authorization", "Bearer kerf_machine", "If-Match", "seven"), "{}"),
-                412);
-    KF_CHECK_EQ(status_of("PATCH", "/patch", HEADERS("Authorization", "Bearer kerf_machine", "If-Match", "\"7\""), "{}"),
-                204);
+    KF_CHECK_EQ(
+        status_of("PATCH", "/patch", HEADERS("Authorization", "Bearer kerf_machine", "If-Match", "\"6\""), "{}"), 412);
+    KF_CHECK_EQ(
+        status_of("PATCH", "/patch", HEADERS("Authorization", "Bearer kerf_machine", "If-Match", "seven"), "{}"), 412);
+    KF_CHECK_EQ(
+        status_of("PATCH", "/patch", HEADERS("Authorization", "Bearer kerf_machine", "If-Match", "\"7\""), "{}"), 204);
     KF_CHECK_EQ(status_of("PATCH", "/patch", HEADERS("Authorization", "Bearer kerf_machine", "If-Match", "*"), "{}"),
                 204);
 }
@@ -437,8 +473,9 @@ KF_TEST(ranges)
     check_range("lines=0-1", 200, NULL, "0123456789");
     KF_CHECK_EQ(status_of("GET", "/tagged", HEADERS("Range", "bytes=0-1", "If-Range", "\"v1\""), NULL), 206);
     KF_CHECK_EQ(status_of("GET", "/tagged", HEADERS("Range", "bytes=0-1", "If-Range", "\"v0\""), NULL), 200);
-    KF_CHECK_EQ(status_of("GET", "/tagged",
-                          HEADERS("Range", "bytes=0-1", "If-Range", "Sun, 06 Nov 1994 08:49:37 GMT"), NULL), 206);
+    KF_CHECK_EQ(
+        status_of("GET", "/tagged", HEADERS("Range", "bytes=0-1", "If-Range", "Sun, 06 Nov 1994 08:49:37 GMT"), NULL),
+        206);
 }
 
 KF_TEST(problems_are_json_and_keep_secrets)
@@ -488,8 +525,9 @@ KF_TEST(a_key_makes_a_post_happen_once)
     KF_CHECK_EQ(handled, 0);
     KF_CHECK(body_is(x, "stored"));
     kf_exchange_free(x, 0, 1);
-    KF_CHECK_STR(problem_of("POST", "/once", HEADERS("Authorization", "Bearer kerf_machine", "Idempotency-Key", "a b"), "a"),
-                 "invalid_idempotency_key");
+    KF_CHECK_STR(
+        problem_of("POST", "/once", HEADERS("Authorization", "Bearer kerf_machine", "Idempotency-Key", "a b"), "a"),
+        "invalid_idempotency_key");
 }
 
 KF_TEST(header_values_cannot_break_out)
@@ -503,8 +541,10 @@ KF_TEST(header_values_cannot_break_out)
 
 KF_TEST(media_parameters_are_unquoted)
 {
-    struct kf_exchange *x = ask("GET", "/open", HEADERS("Content-Type",
-                                "Multipart/Related; Type=\"application/dicom\"; boundary=\"a\\\"b; c\"; start=x"), NULL);
+    struct kf_exchange *x =
+        ask("GET", "/open",
+            HEADERS("Content-Type", "Multipart/Related; Type=\"application/dicom\"; boundary=\"a\\\"b; c\"; start=x"),
+            NULL);
     KF_CHECK_STR(kf_request_content_type(&x->request), "multipart/related");
     KF_CHECK_STR(kf_request_content_parameter(&x->request, "type"), "application/dicom");
     KF_CHECK_STR(kf_request_content_parameter(&x->request, "boundary"), "a\"b; c");
@@ -520,9 +560,9 @@ KF_TEST(a_trusted_proxy_names_the_client)
     static const struct kf_route *const tables[] = {routes, NULL};
     struct kf_http_config config = {.tables = tables, .trusted_proxies = trusted};
     KF_REQUIRE(kf_http_new(&config, &behind, NULL) == KF_OK);
-    struct kf_exchange *x = kf_http_dispatch(behind, NULL, "GET", "/open",
-                                             HEADERS("X-Forwarded-For", "6.6.6.6, 192.0.2.7, 10.0.0.9", "X-Forwarded-Proto",
-                                                     "https"), NULL, 0);
+    struct kf_exchange *x = kf_http_dispatch(
+        behind, NULL, "GET", "/open",
+        HEADERS("X-Forwarded-For", "6.6.6.6, 192.0.2.7, 10.0.0.9", "X-Forwarded-Proto", "https"), NULL, 0);
     KF_CHECK_STR(x->request.remote_address, "192.0.2.7"); // not what the client itself claimed in front
     KF_CHECK_EQ(x->request.secure, 1);
     KF_CHECK_EQ(x->request.loopback, 0);

@@ -106,8 +106,8 @@ KF_TEST(malformed_bodies_are_refused)
 
 KF_TEST(boundaries_are_checked)
 {
-    static const char *const bad[] = {"", " ", "a ", "a\r", "a\"b", "a\n",
-                                      "0123456789012345678901234567890123456789012345678901234567890123456789x"};
+    static const char *const bad[] = {
+        "", " ", "a ", "a\r", "a\"b", "a\n", "0123456789012345678901234567890123456789012345678901234567890123456789x"};
     struct kf_multipart *parser = NULL;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         KF_CHECK_EQ(kf_multipart_new(bad[i], 0, &events, NULL, &parser, NULL), KF_INVALID);
@@ -163,5 +163,5 @@ KF_TEST(binary_data_survives)
     kf_str_release(&seen.text);
 }
 
-KF_TEST_MAIN(KF_RUN(parts_come_out_whole_in_any_cut); KF_RUN(malformed_bodies_are_refused); KF_RUN(boundaries_are_checked);
-             KF_RUN(limits_hold_and_failures_stick); KF_RUN(binary_data_survives);)
+KF_TEST_MAIN(KF_RUN(parts_come_out_whole_in_any_cut); KF_RUN(malformed_bodies_are_refused);
+             KF_RUN(boundaries_are_checked); KF_RUN(limits_hold_and_failures_stick); KF_RUN(binary_data_survives);)

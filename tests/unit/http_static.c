@@ -32,8 +32,8 @@ static void check(const char *target, const char *accept, int status, const char
     const char *got = kf_exchange_response_header(x, "Content-Encoding");
     int right = x->response.status == status;
     if (body)
-        right = right && x->response.length == (int64_t)strlen(body) &&
-                memcmp(x->response.bytes, body, strlen(body)) == 0;
+        right =
+            right && x->response.length == (int64_t)strlen(body) && memcmp(x->response.bytes, body, strlen(body)) == 0;
     right = right && (encoding ? got && strcmp(got, encoding) == 0 : !got);
     if (cache)
         right = right && strstr(kf_exchange_response_header(x, "Cache-Control"), cache);

@@ -1,4 +1,5 @@
-// The event hub against a source in memory: order, tenants, cases, resuming, out-of-order commits, slow readers, sign-out.
+// The event hub against a source in memory: order, tenants, cases, resuming, out-of-order commits, slow readers,
+// sign-out.
 #include "server/base/test.h"
 #include "server/base/timeid.h"
 #include "server/http/sse.h"
@@ -6,8 +7,8 @@
 #include <pthread.h>
 #include <time.h>
 
-#define ORG_A "00000000-0000-7000-8000-00000000000a"
-#define ORG_B "00000000-0000-7000-8000-00000000000b"
+#define ORG_A  "00000000-0000-7000-8000-00000000000a"
+#define ORG_B  "00000000-0000-7000-8000-00000000000b"
 #define CASE_1 "00000000-0000-7000-8000-000000000001"
 #define CASE_2 "00000000-0000-7000-8000-000000000002"
 

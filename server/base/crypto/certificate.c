@@ -53,18 +53,17 @@ static int fill(X509 *certificate, EVP_PKEY *key, const char *const *names)
     X509_NAME *subject = X509_get_subject_name(certificate);
     struct kf_str alternatives = {0};
     alternative_names(&alternatives, names);
-    right = right && alternatives.length && !alternatives.failed && X509_set_version(certificate, X509_VERSION_3) &&
-            X509_gmtime_adj(X509_getm_notBefore(certificate), -3600) &&
-            X509_time_adj_ex(X509_getm_notAfter(certificate), VALID_DAYS, 0, NULL) &&
-            X509_set_pubkey(certificate, key) &&
-            X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_ASC, (const unsigned char *)"Kerf", -1, -1, 0) &&
-            X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)names[0], -1, -1, 0) &&
-            X509_set_issuer_name(certificate, subject) &&
-            add_extension(certificate, NID_subject_alt_name, alternatives.data) &&
-            add_extension(certificate, NID_basic_constraints, "critical,CA:FALSE") &&
-            add_extension(certificate, NID_key_usage, "critical,digitalSignature") &&
-            add_extension(certificate, NID_ext_key_usage, "serverAuth") &&
-            X509_sign(certificate, key, EVP_sha256()) > 0;
+    right =
+        right && alternatives.length && !alternatives.failed && X509_set_version(certificate, X509_VERSION_3) &&
+        X509_gmtime_adj(X509_getm_notBefore(certificate), -3600) &&
+        X509_time_adj_ex(X509_getm_notAfter(certificate), VALID_DAYS, 0, NULL) && X509_set_pubkey(certificate, key) &&
+        X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_ASC, (const unsigned char *)"Kerf", -1, -1, 0) &&
+        X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)names[0], -1, -1, 0) &&
+        X509_set_issuer_name(certificate, subject) &&
+        add_extension(certificate, NID_subject_alt_name, alternatives.data) &&
+        add_extension(certificate, NID_basic_constraints, "critical,CA:FALSE") &&
+        add_extension(certificate, NID_key_usage, "critical,digitalSignature") &&
+        add_extension(certificate, NID_ext_key_usage, "serverAuth") && X509_sign(certificate, key, EVP_sha256()) > 0;
     kf_str_release(&alternatives);
     return right;
 }

@@ -1,5 +1,5 @@
-// OpenSSL reads straight from the socket and writes into our buffer through a BIO of our own; the buffer goes out in as few
-// calls as the socket allows.
+// OpenSSL reads straight from the socket and writes into our buffer through a BIO of our own; the buffer goes out in as
+// few calls as the socket allows.
 #include "server/base/crypto/tls.h"
 
 #include "server/base/timeid.h"
@@ -114,8 +114,8 @@ static enum kf_status make_context(struct kf_tls_server *server, SSL_CTX **out, 
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                      SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF);
-    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                  SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(context,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     // Several records a system call on the way in; whoever reads must read until KF_TLS_AGAIN.
     SSL_CTX_set_read_ahead(context, 1);
     SSL_CTX_set_default_read_buffer_len(context, 4 * (RECORD_BYTES + RECORD_EXTRA));

@@ -1,6 +1,6 @@
-// TLS 1.2 and 1.3 for servers, over OpenSSL 3, on non-blocking sockets. A kf_tls_server holds certificate and key and is
-// shared by threads; a kf_tls is one connection and belongs to one thread. Writing is buffered in whole records, so that
-// many records leave with one system call.
+// TLS 1.2 and 1.3 for servers, over OpenSSL 3, on non-blocking sockets. A kf_tls_server holds certificate and key and
+// is shared by threads; a kf_tls is one connection and belongs to one thread. Writing is buffered in whole records, so
+// that many records leave with one system call.
 #ifndef KERF_BASE_CRYPTO_TLS_H
 #define KERF_BASE_CRYPTO_TLS_H
 
@@ -33,13 +33,13 @@ enum { KF_TLS_AGAIN = -1, KF_TLS_CLOSED = -2, KF_TLS_FAILED = -3 };
 
 int kf_tls_handshake(struct kf_tls *tls); // 0: done; KF_TLS_AGAIN: call again when readable (or writable, see pending)
 long kf_tls_read(struct kf_tls *tls, void *to, size_t size); // bytes, or one of the above
-// Encrypts up to `size` bytes and sends what the socket takes; returns how many were taken (fewer when the output buffer
-// is full), or one of the above.
+// Encrypts up to `size` bytes and sends what the socket takes; returns how many were taken (fewer when the output
+// buffer is full), or one of the above.
 long kf_tls_write(struct kf_tls *tls, const void *from, size_t size);
-int kf_tls_flush(struct kf_tls *tls);               // 0: all sent; KF_TLS_AGAIN: wait for writable; KF_TLS_FAILED
-size_t kf_tls_pending(const struct kf_tls *tls);    // encrypted bytes that wait for the socket
-size_t kf_tls_room(const struct kf_tls *tls);       // plain bytes that kf_tls_write would take now
-int kf_tls_has_input(const struct kf_tls *tls);     // decrypted bytes wait inside, whatever the socket says
-void kf_tls_say_goodbye(struct kf_tls *tls);        // queues close_notify
+int kf_tls_flush(struct kf_tls *tls);            // 0: all sent; KF_TLS_AGAIN: wait for writable; KF_TLS_FAILED
+size_t kf_tls_pending(const struct kf_tls *tls); // encrypted bytes that wait for the socket
+size_t kf_tls_room(const struct kf_tls *tls);    // plain bytes that kf_tls_write would take now
+int kf_tls_has_input(const struct kf_tls *tls);  // decrypted bytes wait inside, whatever the socket says
+void kf_tls_say_goodbye(struct kf_tls *tls);     // queues close_notify
 
 #endif

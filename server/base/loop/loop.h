@@ -1,6 +1,6 @@
-// Event loops: the only door to libuv. A loop belongs to the thread that runs it; kf_loop_post and kf_loop_stop are the only
-// calls that other threads may make. Handles (polls, timers, signals) are made and freed on the loop's thread, or before it
-// runs; freeing one inside its own callback is fine.
+// Event loops: the only door to libuv. A loop belongs to the thread that runs it; kf_loop_post and kf_loop_stop are the
+// only calls that other threads may make. Handles (polls, timers, signals) are made and freed on the loop's thread, or
+// before it runs; freeing one inside its own callback is fine.
 #ifndef KERF_BASE_LOOP_LOOP_H
 #define KERF_BASE_LOOP_LOOP_H
 
@@ -26,8 +26,8 @@ enum kf_loop_event { KF_READABLE = 1, KF_WRITABLE = 2 };
 
 // Watches a descriptor, which stays the caller's and must outlive the poll. events of the callback: KF_READABLE and
 // KF_WRITABLE bits; an error or hang-up shows as both.
-KF_MUST_USE enum kf_status kf_loop_poll_new(struct kf_loop *loop, int fd, void (*ready)(void *arg, int events), void *arg,
-                                            struct kf_loop_poll **out);
+KF_MUST_USE enum kf_status kf_loop_poll_new(struct kf_loop *loop, int fd, void (*ready)(void *arg, int events),
+                                            void *arg, struct kf_loop_poll **out);
 void kf_loop_poll_set(struct kf_loop_poll *poll, int events); // 0: none for now; cheap when nothing changes
 void kf_loop_poll_free(struct kf_loop_poll *poll);
 
