@@ -74,7 +74,7 @@ if (process.argv[2] === '--print') { // a fresh table, to be looked at line by l
   }
   for (const path of paths) {
     const full = join(data, path);
-    console.log([path, indexOutcome(full), importOutcome(full), listed.get(path) ?? 'TODO'].join('\t'));
+    console.log([path, indexOutcome(full), importOutcome(full), listed.get(path) ?? '?'].join('\t'));
   }
   process.exit(0);
 }

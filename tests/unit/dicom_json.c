@@ -75,7 +75,7 @@ KF_TEST(values_by_vr)
     KF_CHECK(is(json, "00100010", "{\"vr\":\"PN\",\"Value\":[{\"Alphabetic\":\"M\\u00FCller^A\",\"Ideographic\":\"\\u5C71\","
                                   "\"Phonetic\":\"ya\"}]}"));
     KF_CHECK(is(json, "00104000", "{\"vr\":\"LT\",\"Value\":[\" one\\\\not two\\r\\n\\\"x\\\"\"]}"));
-    KF_CHECK(is(json, "00181120", "{\"vr\":\"DS\",\"Value\":[18.5,1000,0.5,\"nonsense\",\"0x10\"]}"));
+    KF_CHECK(is(json, "00181120", "{\"vr\":\"DS\",\"Value\":[18.5,1e3,0.5,\"nonsense\",\"0x10\"]}"));
     KF_CHECK(is(json, "00200013", "{\"vr\":\"IS\",\"Value\":[-7]}"));
     KF_CHECK(is(json, "00189087", "{\"vr\":\"FD\",\"Value\":[\"NaN\"]}"));
     KF_CHECK(is(json, "00189089", "{\"vr\":\"FD\",\"Value\":[0.1]}"));

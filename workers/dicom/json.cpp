@@ -7,7 +7,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <zlib.h>
+#include <libdeflate.h>
+#include <memory>
 
 namespace {
 
@@ -76,8 +77,40 @@ private:
         out += std::isnan(value) ? "\"NaN\"" : value > 0 ? "\"inf\"" : "\"-inf\"";
     }
 
+    // RFC 8259 section 6. Most DS and IS values already are JSON numbers and go out as they are.
+    static bool is_json_number(const char *p, size_t length)
+    {
+        const char *end = p + length;
+        auto digits = [&] {
+            const char *from = p;
+            while (p < end && *p >= '0' && *p <= '9')
+                p++;
+            return p > from;
+        };
+        if (p < end && *p == '-')
+            p++;
+        if (p < end && *p == '0')
+            p++;
+        else if (!digits())
+            return false;
+        if (p < end && *p == '.' && (p++, !digits()))
+            return false;
+        if (p < end && (*p == 'e' || *p == 'E')) {
+            p++;
+            if (p < end && (*p == '+' || *p == '-'))
+                p++;
+            if (end - p > 2 || !digits()) // beyond the range of a double there is none
+                return false;
+        }
+        return p == end;
+    }
+
     void number_text(const char *from, size_t length)
     {
+        if (length <= 16 && is_json_number(from, length)) {
+            out.append(from, length);
+            return;
+        }
         char text[80];
         if (length == 0 || length >= sizeof text) {
             quoted(from, length);
@@ -413,19 +446,15 @@ extern "C" enum kf_status kf_dicom_json_deflated(const struct kf_dicom *dicom, s
     return kerf::guarded(err, [&]() -> enum kf_status {
         std::string text;
         Writer(*dicom).dataset(text);
-        z_stream z = {};
-        // A small window and memory level: the text is a few kilobytes and this runs for every image received.
-        if (deflateInit2(&z, 3, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        // One compressor per thread: this runs for every image received, and making one costs as much as using it.
+        thread_local std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor *)> compressor(
+            libdeflate_alloc_compressor(4), libdeflate_free_compressor);
+        if (!compressor)
             return kf_error_set(err, KF_NOMEM, nullptr, "no memory to deflate DICOM JSON");
-        std::string packed(deflateBound(&z, static_cast<uLong>(text.size())), '\0');
-        z.next_in = reinterpret_cast<Bytef *>(&text[0]);
-        z.avail_in = static_cast<uInt>(text.size());
-        z.next_out = reinterpret_cast<Bytef *>(&packed[0]);
-        z.avail_out = static_cast<uInt>(packed.size());
-        int rc = deflate(&z, Z_FINISH);
-        size_t length = packed.size() - z.avail_out;
-        deflateEnd(&z);
-        if (rc != Z_STREAM_END)
+        std::string packed(libdeflate_deflate_compress_bound(compressor.get(), text.size()), '\0');
+        size_t length =
+            libdeflate_deflate_compress(compressor.get(), text.data(), text.size(), &packed[0], packed.size());
+        if (length == 0)
             return kf_error_set(err, KF_INTERNAL, nullptr, "DICOM JSON could not be deflated");
         kf_str_add(out, packed.data(), length);
         return out->failed ? kf_error_set(err, KF_NOMEM, nullptr, "no memory for DICOM JSON") : KF_OK;
