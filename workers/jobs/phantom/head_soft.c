@@ -72,7 +72,7 @@ static void chewing_muscles(struct kf_anatomy *a)
 {
     struct kf_scene *s = &a->scene;
     const struct kf_station masseter[] = {{58, -52, -10, 4, 10}, {57, -42, -30, 7, 14}, {54, -26, -54, 6, 13}, {51, -18, -66, 3, 9}};
-    const struct kf_station temporalis[] = {{45, -37, -18, 3, 7}, {55, -38, 0, 6.5, 11}, {66, -34, 26, 6, 22}, {72, -20, 52, 4, 32}};
+    const struct kf_station temporalis[] = {{45, -37, -18, 3, 7}, {55, -38, 0, 6.5, 11}, {63, -34, 26, 5, 19}, {67, -22, 46, 2.5, 20}};
     const struct kf_station medial_pt[] = {{17, -38, -12, 5, 6}, {28, -32, -34, 5.5, 8}, {42, -18, -58, 4, 9}};
     const struct kf_station lateral_pt[] = {{20, -42, -4, 5, 9}, {34, -30, -6, 5.5, 8}, {46, -17, -10, 4, 4}};
     const struct kf_station scm[] = {{57, 14, -24, 5, 9}, {52, 2, -70, 6, 12}, {40, -18, -130, 6, 13}, {30, -34, -170, 6, 13}};

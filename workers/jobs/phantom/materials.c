@@ -6,10 +6,10 @@
 // name, HU, HU of the shell, shell mm, texture HU, its mm, HU of what is mixed in, its share, its mm, T2, T2 shell, T2 mixed
 const struct kf_material kf_tissues[KF_TISSUE_COUNT] = {
     TISSUE(KF_T_AIR, -1000, 0, 0, 0, 1, 0, 0, 1, 4, 0, 0),
-    TISSUE(KF_T_BODY, -98, 25, 1.6, 8, 3, 20, 0.06, 5, 620, 150, 200),
+    TISSUE(KF_T_BODY, -98, 25, 1.6, 8, 3, -66, 0.12, 7, 620, 150, 540),
     TISSUE(KF_T_FAT, -100, 0, 0, 10, 3, 0, 0, 1, 640, 0, 0),
-    TISSUE(KF_T_MUSCLE, 58, 0, 0, 9, 2.5, -70, 0.05, 4, 130, 0, 480),
-    TISSUE(KF_T_SOFT, 40, 0, 0, 8, 3, -90, 0.17, 6, 200, 0, 560),
+    TISSUE(KF_T_MUSCLE, 58, 0, 0, 9, 2.5, 0, 0.1, 4, 130, 0, 260),
+    TISSUE(KF_T_SOFT, 44, 0, 0, 8, 3, -45, 0.14, 7, 200, 0, 420),
     TISSUE(KF_T_MUCOSA, 35, 0, 0, 5, 3, 0, 0, 1, 420, 0, 0),
     TISSUE(KF_T_CARTILAGE, 110, 0, 0, 5, 3, 0, 0, 1, 220, 0, 0),
     TISSUE(KF_T_CSF, 8, 0, 0, 0, 1, 0, 0, 1, 900, 0, 0),

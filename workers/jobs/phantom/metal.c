@@ -5,8 +5,8 @@
 
 #define ANGLES    360
 #define MOST      256   // coarse pixels on a side
-#define HARDENING 26.0  // b, HU/mm
-#define STARVED   0.12 // noise of a starved ray, HU·mm for every mm³ of p³
+#define HARDENING 90.0  // b, HU/mm
+#define STARVED   0.5 // noise of a starved ray, HU·mm for every mm³ of p³
 
 struct coarse { // one axial slice at a coarser pixel
     int64_t nx, ny, step;

@@ -94,6 +94,14 @@ static void narrow(const struct painter *painter, const struct level *above, str
     }
 }
 
+static double shell_factor(const struct kf_sdf_part *part, double z)
+{
+    if (part->band[0] == part->band[3])
+        return part->shell_scale;
+    double w = kf_ramp(z, part->band[0], part->band[1]) * (1 - kf_ramp(z, part->band[2], part->band[3]));
+    return part->shell_ends + w * (part->shell_scale - part->shell_ends);
+}
+
 static double tissue(const struct painter *painter, const struct kf_sdf_part *part, struct kf_v3 p, double d)
 {
     const struct kf_scene *scene = painter->job->scene;
@@ -108,7 +116,7 @@ static double tissue(const struct painter *painter, const struct kf_sdf_part *pa
         value += w * ((t2 ? m->t2_mixed : m->hu_mixed) - value);
     }
     if (m->shell_mm > 0 && d > INSIDE) {
-        double s = m->shell_mm * part->shell_scale * (1 + 0.25 * kf_scene_noise(scene, p, 14));
+        double s = m->shell_mm * shell_factor(part, p.z) * (1 + 0.25 * kf_scene_noise(scene, p, 14));
         double w = 1 - kf_ramp(-d, s - 0.25, s + 0.25);
         value += w * ((t2 ? m->t2_shell : m->hu_shell) - value);
     }

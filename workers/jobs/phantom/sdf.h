@@ -53,7 +53,9 @@ struct kf_sdf_part {
     int label; // of the truth; KF_LABEL_BELOW: what lies below shows
     int material;
     double rough, rough_wavelength; // surface relief, mm
-    double shell_scale;             // factor on the material's shell, mm/mm
+    double shell_scale;             // factor on the material's shell
+    double band[4], shell_ends;     // long bones: the factor is shell_ends below scene z band[0] and above band[3], and
+                                    // shell_scale from band[1] to band[2]; all 0: shell_scale everywhere
     int first, count;               // groups
     struct kf_v3 lo, hi;            // bounds, scene mm
 };
