@@ -83,10 +83,15 @@ await test(`anything_may_die_and_the_bytes_are_the_same (seed ${seed})`, async (
     })();
     for (let n = 0; n < kills; n++) {
       await sleep(50 + random() * 700);
-      const names = Object.keys(victims);
+      // The last third is for jobs: nothing else is disturbed until one runs, and then it dies at some moment of its life.
+      const wanted = n >= (2 * kills) / 3 ? 'job' : null;
+      if (wanted) await until('a job', 8000, () => kerf.processes().some(victims.job), 5).catch(() => {});
+      if (wanted) await sleep(random() * 600);
+      const alive = kerf.processes();
+      const names = Object.keys(victims).filter((role) => alive.some(victims[role]) && (!wanted || role === wanted));
+      if (!names.length) continue;
       const name = names[Math.floor(random() * names.length)];
-      const candidates = kerf.processes().filter(victims[name]);
-      if (!candidates.length) continue;
+      const candidates = alive.filter(victims[name]);
       const victim = candidates[Math.floor(random() * candidates.length)];
       try {
         process.kill(victim.pid, 'SIGKILL');

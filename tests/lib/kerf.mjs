@@ -2,7 +2,7 @@
 // Node 18, no packages.
 import { spawn, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -59,6 +59,7 @@ export class Kerf {
   static async start({ settings = {}, args = [], folder = scratch() } = {}) {
     const kerf = new Kerf();
     kerf.folder = folder;
+    mkdirSync(folder, { recursive: true, mode: 0o755 });
     kerf.dataFolder = join(folder, 'data');
     const ready = join(folder, 'ready.json');
     rmSync(ready, { force: true });
@@ -70,9 +71,10 @@ export class Kerf {
     kerf.process.stderr.on('data', (bytes) => { kerf.log += bytes; });
     kerf.exited = new Promise((resolve) => kerf.process.on('exit', (code, signal) => resolve({ code, signal })));
     await until('kerf up', 60000, () => {
-      if (kerf.process.exitCode !== null) throw new Error(`kerf up ended: ${kerf.log.slice(-2000)}`);
+      if (kerf.process.exitCode !== null) return true;
       return existsSync(ready) && readFileSync(ready, 'utf8').trim().endsWith('}');
     });
+    if (kerf.process.exitCode !== null) throw new Error(`kerf up ended: ${kerf.log.slice(-2000)}`);
     kerf.ready = JSON.parse(readFileSync(ready, 'utf8'));
     kerf.url = kerf.ready.http;
     return kerf;
