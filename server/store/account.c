@@ -87,7 +87,8 @@ enum kf_status kf_store_account_add(struct kf_store *store, const char *organisa
                                     const struct kf_account_new *account, char id[KF_ID_TEXT], struct kf_error *err)
 {
     static const struct kf_query query = {
-        "account_add", "INSERT INTO kerf.account (id, organisation_id, login, display_name, role, password_hash, must_change) "
+        "account_add", "INSERT INTO kerf.account (id, organisation_id, login, display_name, role, password_hash, "
+                       "must_change) "
                        "VALUES ($1, kerf.organisation(), lower($2), $3, $4, $5, $6)"};
     kf_id_new(id);
     struct kf_args args = {0};
@@ -186,7 +187,8 @@ enum kf_status kf_store_organisation_find(struct kf_store *store, const char *na
 {
     static const struct kf_query query = {
         "organisation_find",
-        "SELECT id FROM kerf.organisation WHERE $1::text IS NULL OR name = $1 OR id::text = $1 ORDER BY created_at LIMIT 2"};
+        "SELECT id FROM kerf.organisation WHERE $1::text IS NULL OR name = $1 OR id::text = $1 ORDER BY created_at "
+        "LIMIT 2"};
     organisation_id[0] = 0;
     struct kf_args args = {0};
     kf_args_text(&args, name_or_id);

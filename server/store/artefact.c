@@ -8,7 +8,8 @@ enum kf_status kf_store_artefact_add(struct kf_store *store, const char *organis
 {
     static const struct kf_query query = {
         "artefact_add",
-        "INSERT INTO kerf.artefact (id, organisation_id, case_id, series_id, job_id, key, name, kind, content_sha256, bytes, "
+        "INSERT INTO kerf.artefact (id, organisation_id, case_id, series_id, job_id, key, name, kind, content_sha256, "
+        "bytes, "
         "media_type, meta) SELECT kerf.new_id(), organisation_id, case_id, series_id, id, key, $2, $3, $4, $5, $6, $7 "
         "FROM kerf.job WHERE id = $1"};
     struct kf_args args = {0};
@@ -71,7 +72,8 @@ static enum kf_status revive_unchanged(struct kf_store *store, const char *organ
     static const struct kf_query query = {
         "artefact_revive_unchanged",
         "UPDATE kerf.artefact a SET superseded = false FROM kerf.job j, kerf.job me "
-        "WHERE me.id = $1 AND a.case_id = me.case_id AND a.series_id = me.series_id AND a.superseded AND j.id = a.job_id "
+        "WHERE me.id = $1 AND a.case_id = me.case_id AND a.series_id = me.series_id AND a.superseded AND j.id = "
+        "a.job_id "
         "AND NOT j.supersedes AND jsonb_array_length(j.inputs) > 0 AND NOT EXISTS ("
         "SELECT FROM jsonb_array_elements(j.inputs) i WHERE NOT EXISTS (SELECT FROM kerf.artefact c "
         "WHERE c.case_id = me.case_id AND NOT c.superseded AND c.content_sha256 = decode(i->>'sha256', 'hex')))"};
@@ -94,7 +96,8 @@ enum kf_status kf_store_artefacts_supersede(struct kf_store *store, const char *
     static const struct kf_query query = {
         "artefacts_supersede",
         "WITH me AS (SELECT id, case_id, series_id, kind, created_at FROM kerf.job WHERE id = $1), "
-        "late AS (SELECT EXISTS (SELECT FROM kerf.job n, me WHERE n.case_id = me.case_id AND n.series_id = me.series_id "
+        "late AS (SELECT EXISTS (SELECT FROM kerf.job n, me WHERE n.case_id = me.case_id AND n.series_id = "
+        "me.series_id "
         "  AND n.kind = me.kind AND n.supersedes AND n.state = 'done' AND n.id <> me.id "
         "  AND n.created_at > me.created_at) AS yes), "
         "gone AS (UPDATE kerf.artefact a SET superseded = true FROM me, late WHERE a.case_id = me.case_id "
@@ -116,7 +119,8 @@ enum kf_status kf_store_artefacts_revive(struct kf_store *store, const char *org
                                          struct kf_error *err)
 {
     static const struct kf_query query = {"artefacts_revive",
-                                          "UPDATE kerf.artefact SET superseded = false WHERE job_id = $1 AND superseded"};
+                                          "UPDATE kerf.artefact SET superseded = false WHERE job_id = $1 AND "
+                                          "superseded"};
     struct kf_args args = {0};
     kf_args_text(&args, job_id);
     return kf_run(store, organisation, &query, &args, KF_RUN_WRITE, NULL, err);

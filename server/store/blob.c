@@ -19,7 +19,8 @@ enum kf_status kf_store_blob_of_case(struct kf_store *store, const char *organis
         "blob_of_case",
         "SELECT b.sha256, b.bytes, b.container, b.location_offset, coalesce(a.media_type, 'application/dicom') "
         "FROM kerf.blob b LEFT JOIN LATERAL (SELECT media_type FROM kerf.artefact a "
-        "  WHERE a.organisation_id = b.organisation_id AND a.content_sha256 = b.sha256 AND a.case_id = $1 LIMIT 1) a ON true "
+        "  WHERE a.organisation_id = b.organisation_id AND a.content_sha256 = b.sha256 AND a.case_id = $1 LIMIT 1) a "
+        "ON true "
         "WHERE b.organisation_id = kerf.organisation() AND b.sha256 = $2 AND (a.media_type IS NOT NULL OR EXISTS ("
         "  SELECT FROM kerf.instance i JOIN kerf.series s ON s.id = i.series_id "
         "  WHERE i.organisation_id = b.organisation_id AND i.blob_sha256 = b.sha256 AND s.case_id = $1))"};
@@ -78,7 +79,8 @@ enum kf_status kf_store_blob_walk(struct kf_store *store, const char *organisati
 {
     static const struct kf_query query = {"blob_walk",
                                           "SELECT sha256, bytes, container, location_offset, '' FROM kerf.blob "
-                                          "WHERE organisation_id = kerf.organisation() AND sha256 > coalesce($1, ''::bytea) "
+                                          "WHERE organisation_id = kerf.organisation() AND sha256 > coalesce($1, "
+                                          "''::bytea) "
                                           "ORDER BY sha256 LIMIT $2"};
     *out = NULL;
     *count = 0;
@@ -103,7 +105,8 @@ enum kf_status kf_store_job_inputs(struct kf_store *store, const char *organisat
         "SELECT coalesce(b.sha256, ''), coalesce(b.bytes, -1), coalesce(b.container, ''), "
         "coalesce(b.location_offset, 0), coalesce(i.value->>'media_type', '') "
         "FROM kerf.job j CROSS JOIN jsonb_array_elements(j.inputs) WITH ORDINALITY AS i(value, place) "
-        "LEFT JOIN kerf.blob b ON b.organisation_id = j.organisation_id AND b.sha256 = decode(i.value->>'sha256', 'hex') "
+        "LEFT JOIN kerf.blob b ON b.organisation_id = j.organisation_id AND b.sha256 = decode(i.value->>'sha256', "
+        "'hex') "
         "WHERE j.id = $1 ORDER BY i.place"};
     *out = NULL;
     *count = 0;

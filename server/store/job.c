@@ -4,9 +4,9 @@
 #include <string.h>
 
 #define COLUMNS(t)                                                                                                     \
-    t "id, " t "organisation_id, " t "case_id, " t "series_id, " t "kind, " t "version, " t "key, " t "state, " t      \
-      "priority, " t "attempts, " t "max_attempts, " t "fence, " t "cancel_requested, " t "supersedes, " t "params, " t \
-      "inputs, " t "follow"
+    t "id, " t "organisation_id, " t "case_id, " t "series_id, " t "kind, " t "version, " t "key, " t "state, "        \
+    t "priority, " t "attempts, " t "max_attempts, " t "fence, " t "cancel_requested, " t "supersedes, "               \
+    t "params, " t "inputs, " t "follow"
 
 void kf_job_row_release(struct kf_job_row *row)
 {
@@ -83,7 +83,8 @@ enum kf_status kf_store_job_get(struct kf_store *store, const char *organisation
                                 struct kf_job_row *out, struct kf_error *err)
 {
     static const struct kf_query plain = {"job_get", "SELECT " COLUMNS("") " FROM kerf.job WHERE id = $1"};
-    static const struct kf_query locked = {"job_lock", "SELECT " COLUMNS("") " FROM kerf.job WHERE id = $1 FOR NO KEY UPDATE"};
+    static const struct kf_query locked = {"job_lock", "SELECT " COLUMNS("") " FROM kerf.job WHERE id = $1 FOR NO KEY "
+                                                            "UPDATE"};
     *out = (struct kf_job_row){0};
     enum kf_status status = kf_ids_check(err, job_id, NULL);
     if (status)
@@ -97,11 +98,13 @@ enum kf_status kf_store_job_by_key(struct kf_store *store, const char *organisat
                                    const unsigned char key[32], struct kf_job_row *out, struct kf_error *err)
 {
     static const struct kf_query in_case = {"job_by_key",
-                                            "SELECT " COLUMNS("") " FROM kerf.job WHERE organisation_id = kerf.organisation() "
+                                            "SELECT " COLUMNS("") " FROM kerf.job WHERE organisation_id = "
+                                                            "kerf.organisation() "
                                             "AND case_id = $2 AND key = $1 AND state IN ('queued', 'running', 'done')"};
     static const struct kf_query anywhere = {"job_by_key_done",
                                              "SELECT " COLUMNS("") " FROM kerf.job "
-                                             "WHERE organisation_id = kerf.organisation() AND key = $1 AND state = 'done' "
+                                             "WHERE organisation_id = kerf.organisation() AND key = $1 AND state = "
+                                             "'done' "
                                              "ORDER BY created_at LIMIT 1"};
     *out = (struct kf_job_row){0};
     enum kf_status status = kf_ids_check(err, case_id, NULL);
@@ -120,7 +123,8 @@ static enum kf_status copy_artefacts(struct kf_store *store, const char *organis
     static const struct kf_query query = {
         "job_copy_artefacts",
         "INSERT INTO kerf.artefact (id, organisation_id, case_id, series_id, job_id, key, name, kind, content_sha256, "
-        "bytes, media_type, meta) SELECT kerf.new_id(), t.organisation_id, t.case_id, t.series_id, t.id, a.key, a.name, "
+        "bytes, media_type, meta) SELECT kerf.new_id(), t.organisation_id, t.case_id, t.series_id, t.id, a.key, "
+        "a.name, "
         "a.kind, a.content_sha256, a.bytes, a.media_type, a.meta "
         "FROM kerf.artefact a, kerf.job t WHERE a.job_id = $1 AND t.id = $2"};
     struct kf_args args = {0};
@@ -134,7 +138,8 @@ enum kf_status kf_store_job_insert(struct kf_store *store, const char *organisat
 {
     static const struct kf_query query = {
         "job_insert",
-        "INSERT INTO kerf.job (id, organisation_id, case_id, series_id, kind, version, key, params, inputs, follow, priority, "
+        "INSERT INTO kerf.job (id, organisation_id, case_id, series_id, kind, version, key, params, inputs, follow, "
+        "priority, "
         "max_attempts, supersedes, created_by, state, progress, report, started_at, finished_at) "
         "SELECT $1, kerf.organisation(), $2, $3::uuid, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
         "CASE WHEN l.id IS NULL THEN 'queued' ELSE 'done' END, CASE WHEN l.id IS NULL THEN 0 ELSE 1 END, "
@@ -237,7 +242,8 @@ enum kf_status kf_store_job_end(struct kf_store *store, const char *organisation
                                 const char *state, const char *code, const char *detail, const char *report,
                                 struct kf_error *err)
 {
-    static const struct kf_query query = {"job_end", "SELECT kerf.end_job($1, $2, $3, left($4, 100), left($5, 1000), $6)"};
+    static const struct kf_query query = {"job_end", "SELECT kerf.end_job($1, $2, $3, left($4, 100), left($5, 1000), "
+                                                     "$6)"};
     struct kf_args args = {0};
     kf_args_text(&args, job_id);
     kf_args_integer(&args, fence);

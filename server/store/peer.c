@@ -37,7 +37,8 @@ enum kf_status kf_store_peer_add(struct kf_store *store, const char *organisatio
                                  char id[KF_ID_TEXT], struct kf_error *err)
 {
     static const struct kf_query query = {
-        "peer_add", "INSERT INTO kerf.peer (id, organisation_id, name, ae_title, called_ae_title, address, port, tls, may_store) "
+        "peer_add", "INSERT INTO kerf.peer (id, organisation_id, name, ae_title, called_ae_title, address, port, tls, "
+                    "may_store) "
                     "VALUES ($1, kerf.organisation(), $2, $3, $4, nullif($5, '')::cidr, nullif($6, 0), $7, $8)"};
     kf_id_new(id);
     struct kf_args args = {0};
@@ -53,7 +54,8 @@ enum kf_status kf_store_peer_add(struct kf_store *store, const char *organisatio
     if (status)
         id[0] = 0;
     if (status == KF_CONFLICT)
-        return kf_error_set(err, KF_CONFLICT, "peer_taken", "A peer with these titles and this address exists already.");
+        return kf_error_set(err, KF_CONFLICT, "peer_taken", "A peer with these titles and this address exists "
+                                                            "already.");
     return status;
 }
 

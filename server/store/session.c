@@ -8,7 +8,8 @@ enum kf_status kf_store_session_find(struct kf_store *store, const unsigned char
                                      struct kf_session_row *out, struct kf_error *err)
 {
     static const struct kf_query query = {
-        "session_find", "SELECT r_session, r_organisation, r_organisation_name, r_account, r_login, r_display_name, r_role, "
+        "session_find", "SELECT r_session, r_organisation, r_organisation_name, r_account, r_login, r_display_name, "
+                        "r_role, "
                         "r_csrf, r_must_change, " KF_MS("r_expires") " FROM kerf.session_find($1, $2)"};
     *out = (struct kf_session_row){0};
     struct kf_args args = {0};
@@ -38,7 +39,8 @@ enum kf_status kf_store_token_find(struct kf_store *store, const unsigned char t
                                    struct kf_session_row *out, struct kf_error *err)
 {
     static const struct kf_query query = {"token_find",
-                                          "SELECT r_token, r_organisation, r_organisation_name, r_name, r_role, coalesce(" KF_MS(
+                                          "SELECT r_token, r_organisation, r_organisation_name, r_name, r_role, "
+                                          "coalesce(" KF_MS(
                                               "r_expires") ", 0) FROM kerf.token_find($1)"};
     *out = (struct kf_session_row){0};
     struct kf_args args = {0};
@@ -64,7 +66,8 @@ enum kf_status kf_store_login_find(struct kf_store *store, const char *login, st
                                    struct kf_error *err)
 {
     static const struct kf_query query = {
-        "login_find", "SELECT r_account, r_organisation, r_password_hash, r_disabled, r_must_change, r_failed, r_locked_s "
+        "login_find", "SELECT r_account, r_organisation, r_password_hash, r_disabled, r_must_change, r_failed, "
+                      "r_locked_s "
                       "FROM kerf.login_find($1)"};
     *out = (struct kf_login_row){0};
     struct kf_args args = {0};
@@ -115,7 +118,8 @@ enum kf_status kf_store_session_add(struct kf_store *store, const char *organisa
                                     struct kf_error *err)
 {
     static const struct kf_query query = {
-        "session_add", "INSERT INTO kerf.session (id, organisation_id, account_id, token_sha256, csrf_token, expires_at) "
+        "session_add", "INSERT INTO kerf.session (id, organisation_id, account_id, token_sha256, csrf_token, "
+                       "expires_at) "
                        "VALUES ($1, kerf.organisation(), $2, $3, $4, now() + $5 * interval '1 second') "
                        "RETURNING " KF_MS("expires_at")};
     kf_id_new(id);
@@ -188,7 +192,8 @@ enum kf_status kf_store_token_add(struct kf_store *store, const char *organisati
                                   double lifetime_s, char id[KF_ID_TEXT], struct kf_error *err)
 {
     static const struct kf_query query = {
-        "token_add", "INSERT INTO kerf.api_token (id, organisation_id, name, role, token_sha256, created_by, expires_at) "
+        "token_add", "INSERT INTO kerf.api_token (id, organisation_id, name, role, token_sha256, created_by, "
+                     "expires_at) "
                      "VALUES ($1, kerf.organisation(), $2, $3, $4, $5, "
                      "CASE WHEN $6 > 0 THEN now() + $6 * interval '1 second' END)"};
     kf_id_new(id);

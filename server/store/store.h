@@ -23,7 +23,7 @@
 struct kf_store; // opaque
 
 enum kf_store_role {
-    KF_STORE_APP,  // works as kerf_app; refused (KF_FORBIDDEN "unsafe_role") when that role could see past row-level security
+    KF_STORE_APP,  // works as kerf_app; KF_FORBIDDEN "unsafe_role" when that could see past row-level security
     KF_STORE_OWNER // the login's own role: migrations and administration only
 };
 

@@ -26,7 +26,8 @@ static const char *new_series(const char *organisation, const char *case_id)
     char *id = ids[count++ % 32], sql[700];
     kf_id_new(id);
     snprintf(sql, sizeof sql,
-             "WITH t AS (INSERT INTO kerf.study (id, organisation_id, case_id, study_uid) VALUES ('%s', '%s', '%s', '%s') "
+             "WITH t AS (INSERT INTO kerf.study (id, organisation_id, case_id, study_uid) VALUES ('%s', '%s', '%s', "
+             "'%s') "
              "RETURNING id) INSERT INTO kerf.series (id, organisation_id, case_id, study_id, series_uid) "
              "SELECT '%s', '%s', '%s', id, '1' FROM t",
              id, organisation, case_id, id, id, organisation, case_id);
@@ -166,7 +167,8 @@ KF_TEST(follow_ups_take_matching_outputs_and_inherited_inputs)
                  "f.all f.import f.seg");
     KF_CHECK_EQ(work("f.seg", "labels", "labels", "some labels", "{}"), KF_OK);
     KF_CHECK_STR(ask("SELECT string_agg(i->>'name', ' ' ORDER BY n) FROM kerf.job, "
-                     "jsonb_array_elements(inputs) WITH ORDINALITY AS x(i, n) WHERE case_id = '%s' AND kind = 'f.mesh'", c),
+                     "jsonb_array_elements(inputs) WITH ORDINALITY AS x(i, n) WHERE case_id = '%s' AND kind = "
+                     "'f.mesh'", c),
                  "labels volume");
     // Queueing the import again, with one more rule: the work is done, only the new rule queues something.
     KF_REQUIRE(add(c, NULL, "f.import", "f1",
@@ -243,7 +245,8 @@ KF_TEST(failures_are_retried_then_dead_then_retried_by_hand)
         kf_claim_release(&claim);
         if (attempt == 1) { // not at once, and at most 3 s later
             KF_CHECK_EQ(kf_queue_claim(store, "dies", "w", 30, &claim, &err), KF_NOT_FOUND);
-            KF_CHECK_STR(ask("SELECT run_after BETWEEN now() AND now() + interval '3.1 s' FROM kerf.job WHERE id = '%s'",
+            KF_CHECK_STR(ask("SELECT run_after BETWEEN now() AND now() + interval '3.1 s' FROM kerf.job WHERE id = "
+                             "'%s'",
                              queued.job_id), "t");
         }
         ask("UPDATE kerf.job SET run_after = now() WHERE id = '%s'", queued.job_id);
@@ -256,7 +259,8 @@ KF_TEST(failures_are_retried_then_dead_then_retried_by_hand)
     KF_REQUIRE(kf_queue_claim(store, "dies", "w", 30, &claim, &err) == KF_OK);
     KF_CHECK_EQ(kf_queue_fail(store, &claim.job, 1, "no_bone", "There is none.", NULL, &err), KF_OK);
     kf_claim_release(&claim);
-    KF_CHECK_STR(ask("SELECT state || ' ' || error_code FROM kerf.job WHERE id = '%s'", queued.job_id), "failed no_bone");
+    KF_CHECK_STR(ask("SELECT state || ' ' || error_code FROM kerf.job WHERE id = "
+                     "'%s'", queued.job_id), "failed no_bone");
 }
 
 KF_TEST(cancelling_a_waiting_and_a_running_job)
@@ -350,7 +354,8 @@ KF_TEST(every_change_is_an_event_and_wakes_the_listeners)
     const char *c = new_case(org);
     KF_REQUIRE(add(c, NULL, "event", "e1", NULL, 0, &queued) == KF_OK);
     KF_CHECK_EQ(work("event", "out", "thing", "event bytes", "{}"), KF_OK);
-    KF_CHECK_STR(ask("SELECT string_agg(kind || coalesce(':' || (body->>'state'), ''), ' ' ORDER BY id) FROM kerf.event "
+    KF_CHECK_STR(ask("SELECT string_agg(kind || coalesce(':' || (body->>'state'), ''), ' ' ORDER BY id) FROM "
+                     "kerf.event "
                      "WHERE case_id = '%s'", c),
                  "case.created:receiving job.changed:queued case.changed:processing job.changed:running "
                  "job.changed:done artefact.made case.changed:ready");

@@ -42,7 +42,8 @@ static enum kf_status finish(struct kf_store *store, const struct kf_claim *clai
 static const char *count_of(const char *what, const char *kind)
 {
     char sql[400];
-    snprintf(sql, sizeof sql, "SELECT %s FROM kerf.job j LEFT JOIN kerf.artefact a ON a.job_id = j.id WHERE j.kind = '%s'",
+    snprintf(sql, sizeof sql, "SELECT %s FROM kerf.job j LEFT JOIN kerf.artefact a ON a.job_id = j.id WHERE j.kind = "
+                              "'%s'",
              what, kind);
     return fixture_sql(sql);
 }
@@ -96,7 +97,8 @@ KF_TEST(many_workers_do_everything_once)
     KF_CHECK_EQ(claimed, JOBS);
     KF_CHECK_EQ(failed, 0);
     KF_CHECK_EQ(duplicates, 0);
-    KF_CHECK_STR(count_of("count(*) || ' ' || count(DISTINCT a.content_sha256) || ' ' || max(attempts)", "many"), "120 120 1");
+    KF_CHECK_STR(count_of("count(*) || ' ' || count(DISTINCT a.content_sha256) || ' ' || "
+                          "max(attempts)", "many"), "120 120 1");
 }
 
 // Works with a lease that is too short, so that others take its jobs away while it is still at it.

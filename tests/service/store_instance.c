@@ -64,7 +64,8 @@ KF_TEST(an_instance_makes_its_case_study_and_series_once)
     struct kf_instance_stored c = receive(store, (struct place){"P1", "1.1", "1.1.2", "1.1.2.1", "c"});
     KF_CHECK(strcmp(c.series_id, a.series_id) != 0);
     KF_CHECK_STR(c.study_id, a.study_id);
-    KF_CHECK_STR(ask("SELECT instance_count || ' ' || change_count FROM kerf.series WHERE id = '%s'", a.series_id), "2 2");
+    KF_CHECK_STR(ask("SELECT instance_count || ' ' || change_count FROM kerf.series WHERE id = "
+                     "'%s'", a.series_id), "2 2");
     KF_CHECK_STR(ask("SELECT title || '|' || state || '|' || patient_id FROM kerf.cases WHERE id = '%s'", a.case_id),
                  "CT head|receiving|P1");
 }
@@ -80,7 +81,8 @@ KF_TEST(a_resent_instance_is_a_duplicate_and_other_bytes_are_a_conflict)
     struct kf_instance_stored other = receive(store, (struct place){"P2", "2.1", "2.1.1", "2.1.1.1", "second"});
     KF_CHECK_EQ(other.outcome, KF_INSTANCE_CONFLICT);
     KF_CHECK(strcmp(other.instance_id, a.instance_id) != 0);
-    KF_CHECK_STR(ask("SELECT count(*) || ' ' || bool_and(conflict) FROM kerf.instance WHERE series_id = '%s'", a.series_id),
+    KF_CHECK_STR(ask("SELECT count(*) || ' ' || bool_and(conflict) FROM kerf.instance WHERE series_id = "
+                     "'%s'", a.series_id),
                  "2 true");
     KF_CHECK_STR(ask("SELECT instance_count FROM kerf.series WHERE id = '%s'", a.series_id), "2");
 }
@@ -191,7 +193,8 @@ KF_TEST(senders_that_race_lose_and_double_nothing)
     KF_CHECK_EQ(sum.duplicates, 40 * (N - 1));
     KF_CHECK_EQ(sum.conflicts, 40 * (N - 1));
     KF_CHECK_STR(fixture_sql("SELECT count(*) || ' ' || count(DISTINCT s.case_id) || ' ' || min(s.instance_count) "
-                             "FROM kerf.instance i JOIN kerf.series s ON s.id = i.series_id WHERE s.series_uid = '7.1.1'"),
+                             "FROM kerf.instance i JOIN kerf.series s ON s.id = i.series_id WHERE s.series_uid = "
+                             "'7.1.1'"),
                  "200 1 200");
     KF_CHECK_STR(fixture_sql("SELECT count(*) FROM kerf.instance WHERE conflict AND sop_uid LIKE '7.1.1.%'"), "160");
 }
@@ -258,7 +261,8 @@ KF_TEST(the_database_may_be_killed_and_come_back)
 
 KF_TEST(hostile_texts_are_values_or_refusals_never_sql)
 {
-    struct kf_instance_new in = instance_of((struct place){"'; DROP TABLE kerf.job; --", "10.1", "10.1.1", "10.1.1.1", "p10"});
+    struct kf_instance_new in = instance_of((struct place){"'; DROP TABLE kerf.job; "
+                                                           "--", "10.1", "10.1.1", "10.1.1.1", "p10"});
     struct kf_instance_stored out;
     struct kf_error err = {0};
     KF_CHECK_EQ(kf_store_instance_receive(store, org, &in, &out, &err), KF_OK);
