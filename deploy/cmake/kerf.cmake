@@ -16,6 +16,10 @@ target_compile_options(kerf_options INTERFACE
 if(KERF_WERROR)
   target_compile_options(kerf_options INTERFACE -Werror)
 endif()
+if(KERF_FUZZ)
+  # Coverage of the code under test, not only of the targets: without it libFuzzer is blind.
+  target_compile_options(kerf_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 if(KERF_SANITIZE)
   target_compile_options(kerf_options INTERFACE -fsanitize=${KERF_SANITIZE} -fno-omit-frame-pointer -g)
   target_link_options(kerf_options INTERFACE -fsanitize=${KERF_SANITIZE})

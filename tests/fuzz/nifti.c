@@ -2,6 +2,8 @@
 #include "workers/io/memory.h"
 #include "workers/io/nifti.h"
 
+#include <stddef.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -25,7 +25,12 @@ static struct header *kept[KEPT_MAX];
 static int kept_count;
 static int64_t kept_bytes, in_use, peak;
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature)
+#define HAS_FEATURE(name) __has_feature(name)
+#else
+#define HAS_FEATURE(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
 static const int keep_blocks = 0; // a sanitizer must see every use after release
 #else
 static const int keep_blocks = 1;
