@@ -33,5 +33,6 @@ int kf_command_token(int argc, char **argv);
 int kf_command_peer(int argc, char **argv);
 int kf_command_job(int argc, char **argv);
 int kf_command_settings(int argc, char **argv);
+int kf_command_verify(int argc, char **argv);
 
 #endif
