@@ -24,6 +24,8 @@ struct kf_store {
     const struct kf_query *prepared[KF_PREPARED_SLOTS];
     int prepared_count;
     char listening[32]; // channel, on this connection
+    enum kf_status (*ready)(void *context, struct kf_error *err); // run between sending a batch and committing it
+    void *ready_context;
 };
 
 KF_MUST_USE enum kf_status kf_connection_need(struct kf_store *store, struct kf_error *err);

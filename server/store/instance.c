@@ -1,12 +1,15 @@
 #include "server/store/instance.h"
 
+#include "server/store/connection.h"
 #include "server/store/row.h"
 #include <string.h>
 
 static const struct kf_query receive = {
     "instance_receive",
-    "SELECT r_outcome, r_blob_used, r_patient_differs, r_instance, r_series, r_study, r_case FROM kerf.receive_instance("
-    "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, "
+    "SELECT r_outcome, r_blob_used, r_patient_differs, r_instance, r_series, r_study, r_case FROM "
+    "kerf.receive_instance("
+    "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, "
+    "$25, "
     "$26, $27, $28, $29, $30, $31)"};
 
 static void number_or_null(struct kf_args *args, int has, int value)
@@ -67,4 +70,19 @@ enum kf_status kf_store_instance_receive(struct kf_store *store, const char *org
     kf_row_copy(&rows, 0, 6, out->case_id, sizeof out->case_id);
     kf_rows_release(&rows);
     return KF_OK;
+}
+
+enum kf_status kf_store_instance_receive_when(struct kf_store *store, const char *organisation,
+                                              const struct kf_instance_new *instance,
+                                              enum kf_status (*ready)(void *context, struct kf_error *err),
+                                              void *context, struct kf_instance_stored *out, struct kf_error *err)
+{
+    if (store->transaction != KF_TX_NONE)
+        return kf_error_set(err, KF_INTERNAL, NULL, "Receiving commits by itself.");
+    store->ready = ready;
+    store->ready_context = context;
+    enum kf_status status = kf_store_instance_receive(store, organisation, instance, out, err);
+    store->ready = NULL;
+    store->ready_context = NULL;
+    return status;
 }

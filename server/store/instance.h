@@ -56,4 +56,13 @@ KF_MUST_USE enum kf_status kf_store_instance_receive(struct kf_store *store, con
                                                      const struct kf_instance_new *instance,
                                                      struct kf_instance_stored *out, struct kf_error *err);
 
+// The same outside a transaction, while the bytes are still on their way to the disk: the database works on the row
+// meanwhile, `ready` makes the bytes durable, and only when it has answered KF_OK is the commit asked for. Anything else
+// rolls back and is the result. `ready` is called once for each attempt that reached the database.
+KF_MUST_USE enum kf_status kf_store_instance_receive_when(struct kf_store *store, const char *organisation,
+                                                          const struct kf_instance_new *instance,
+                                                          enum kf_status (*ready)(void *context, struct kf_error *err),
+                                                          void *context, struct kf_instance_stored *out,
+                                                          struct kf_error *err);
+
 #endif

@@ -164,20 +164,32 @@ static int send_step(struct kf_store *store, struct batch *batch, const struct k
     return PQsendQueryPrepared(store->connection, query->name, a->count, a->values, a->lengths, a->formats, 0);
 }
 
+// The server begins to work on what was sent while `ready` makes something durable that the commit is to wait for.
+static enum kf_status wait_until_ready(struct kf_store *store, struct kf_error *err)
+{
+    if (!store->ready)
+        return KF_OK;
+    if (!PQsendFlushRequest(store->connection) || PQflush(store->connection) < 0)
+        return kf_error_set(err, KF_DB, NULL, "The database connection was lost.");
+    return store->ready(store->ready_context, err);
+}
+
 static int send_batch(struct kf_store *store, struct batch *batch, const char *organisation,
                       const struct kf_query *query, const struct kf_args *args)
 {
     int begin = store->transaction == KF_TX_PENDING;
     if (begin && !send_step(store, batch, &begin_transaction, NULL))
         return 0;
-    const char *scope = begin ? store->organisation : store->transaction == KF_TX_NONE && organisation ? organisation : "";
+    const char *scope = begin ? store->organisation : "";
+    if (store->transaction == KF_TX_NONE && organisation)
+        scope = organisation;
     if (*scope) {
         struct kf_args who = {0};
         kf_args_text(&who, scope);
         if (!send_step(store, batch, &set_organisation, &who))
             return 0;
     }
-    return send_step(store, batch, query, args) && PQpipelineSync(store->connection);
+    return send_step(store, batch, query, args);
 }
 
 static void remember(struct kf_store *store, const struct kf_query *query)
@@ -235,6 +247,13 @@ static enum kf_status run_once(struct kf_store *store, const char *organisation,
     if (!PQenterPipelineMode(store->connection) || !send_batch(store, &batch, organisation, query, args)) {
         kf_connection_drop(store);
         return kf_error_set(err, KF_DB, NULL, "The database connection was lost.");
+    }
+    status = wait_until_ready(store, err);
+    if (!status && !PQpipelineSync(store->connection))
+        status = kf_error_set(err, KF_DB, NULL, "The database connection was lost.");
+    if (status) {
+        kf_connection_drop(store); // without its Sync message nothing of the batch is ever committed
+        return status;
     }
     if (store->transaction == KF_TX_PENDING)
         store->transaction = KF_TX_OPEN;
