@@ -13,6 +13,8 @@ struct kf_receive {
     struct kf_blob_segment *segment; // NULL until the first object, and after a failure
     struct kf_sha256 *content;       // of the object that is coming in; NULL: none is
     int unknown_class;
+    int synced; // a sync of the object was tried, with sync_status for its result
+    enum kf_status sync_status;
     char sop_class[65], sop_instance[65];
 };
 
@@ -166,6 +168,19 @@ static void sleep_ms(long ms)
     nanosleep(&t, NULL);
 }
 
+// Makes the object's bytes durable, once, while the database prepares the row. A failure is final for the segment.
+static enum kf_status sync_bytes(void *context, struct kf_error *err)
+{
+    struct kf_receive *receive = context;
+    if (!receive->synced) {
+        receive->synced = 1;
+        receive->sync_status = kf_blob_segment_sync(receive->segment, err);
+    } else if (receive->sync_status != KF_OK) {
+        return kf_error_set(err, receive->sync_status, NULL, "The bytes are not durable.");
+    }
+    return receive->sync_status;
+}
+
 // Commits the row. A database that restarts is waited for: storing is idempotent, so an unknown outcome is asked again.
 // *asked_again then says that "duplicate" may mean our own first attempt, whose bytes are these.
 static enum kf_status commit_row(struct kf_receive *receive, const struct kf_instance_new *row,
@@ -175,9 +190,10 @@ static enum kf_status commit_row(struct kf_receive *receive, const struct kf_ins
     const struct kf_receive_options *o = &receive->options;
     int64_t until = kf_time_monotonic_ns() + (int64_t)(o->database_wait_s * 1e9);
     for (long pause_ms = 20;; pause_ms = pause_ms < 500 ? pause_ms * 2 : 500) {
-        enum kf_status status = kf_store_instance_receive(o->store, o->organisation, row, out, err);
+        enum kf_status status =
+            kf_store_instance_receive_when(o->store, o->organisation, row, sync_bytes, receive, out, err);
         int again = status == KF_DB || status == KF_UNAVAILABLE || status == KF_TIMEOUT;
-        if (!again || kf_time_monotonic_ns() > until)
+        if (!again || receive->sync_status != KF_OK || kf_time_monotonic_ns() > until)
             return status;
         *asked_again = 1;
         if (o->busy)
@@ -186,7 +202,7 @@ static enum kf_status commit_row(struct kf_receive *receive, const struct kf_ins
     }
 }
 
-// The bytes lie in the segment (not yet durable): reads the header back, makes everything durable, commits.
+// The bytes lie in the segment, not yet durable: reads the header back, makes them durable, commits.
 static enum kf_status store_object(struct kf_receive *receive, const unsigned char content[KF_SHA256_BYTES],
                                    const struct kf_blob_written *written, struct kf_instance_stored *out,
                                    struct kf_error *err)
@@ -203,16 +219,15 @@ static enum kf_status store_object(struct kf_receive *receive, const unsigned ch
         kf_blob_segment_undo(receive->segment);
         goto done;
     }
-    status = kf_blob_segment_sync(receive->segment, err);
-    if (status != KF_OK) {
-        drop_segment(receive);
-        goto done;
-    }
+    receive->synced = 0;
+    receive->sync_status = KF_OK;
     struct kf_instance_new row;
     fill_row(receive, kf_dicom_identity(dicom), &index, written, &row);
     int asked_again;
     status = commit_row(receive, &row, out, &asked_again, err);
-    if (status == KF_OK && !out->blob_used && !asked_again)
+    if (receive->sync_status != KF_OK)
+        drop_segment(receive);
+    else if (status == KF_OK && !out->blob_used && !asked_again)
         kf_blob_segment_undo(receive->segment);
     // A commit whose outcome is unknown keeps its bytes: the row may be there.
 done:
