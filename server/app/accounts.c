@@ -19,9 +19,9 @@ enum kf_status kf_app_account_list(struct kf_app_thread *thread, const struct kf
                                    struct kf_error *err)
 {
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_ACCOUNT_MANAGE, "account_list", "", err);
-    return status != KF_OK ? status
-                           : kf_store_account_list(thread->store, actor->organisation_id, after, limit, arena, out,
-                                                   count, err);
+    return status != KF_OK
+               ? status
+               : kf_store_account_list(thread->store, actor->organisation_id, after, limit, arena, out, count, err);
 }
 
 enum kf_status kf_app_account_read(struct kf_app_thread *thread, const struct kf_actor *actor, const char *id,
@@ -136,7 +136,8 @@ enum kf_status kf_app_token_add(struct kf_app_thread *thread, const struct kf_ac
                                 actor->account_id[0] ? actor->account_id : NULL, lifetime_s, out->id, err);
     out->created_ms = now_ms;
     out->expires_ms = expires_ms;
-    if (kf_str_copy(out->name, sizeof out->name, name) != 0 || kf_str_copy(out->role, sizeof out->role, kf_role_wire(role)) != 0)
+    if (kf_str_copy(out->name, sizeof out->name, name) != 0 ||
+        kf_str_copy(out->role, sizeof out->role, kf_role_wire(role)) != 0)
         status = kf_error_set(err, KF_INVALID, "invalid_text", "The name is too long.");
     return status;
 }
@@ -155,8 +156,7 @@ enum kf_status kf_app_peer_list(struct kf_app_thread *thread, const struct kf_ac
                                 struct kf_peer_row **out, size_t *count, struct kf_error *err)
 {
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_PEER_MANAGE, "peer_list", "", err);
-    return status != KF_OK ? status
-                           : kf_store_peer_list(thread->store, actor->organisation_id, arena, out, count, err);
+    return status != KF_OK ? status : kf_store_peer_list(thread->store, actor->organisation_id, arena, out, count, err);
 }
 
 enum kf_status kf_app_peer_add(struct kf_app_thread *thread, const struct kf_actor *actor,

@@ -1,8 +1,8 @@
 // The use cases. A route, the intake or a timer calls one function here; it loads, asks server/domain, stores and
 // queues. Nothing here knows HTTP or JSON texts, nothing below knows who is signed in.
 //
-// Threads: struct kf_app is shared and safe for all threads. A struct kf_app_thread (one database connection) belongs to
-// one thread at a time.
+// Threads: struct kf_app is shared and safe for all threads. A struct kf_app_thread (one database connection) belongs
+// to one thread at a time.
 #ifndef KERF_APP_APP_H
 #define KERF_APP_APP_H
 
@@ -16,18 +16,18 @@ struct kf_app;
 
 struct kf_app_config {
     const char *database_url;
-    const char *blob_location;  // directory of the blob store
-    const char *scratch;        // directory for uploads on their way; made when missing
-    const char *job_program;    // kerf-job, run as `kerf-job index`; NULL: no uploads
-    double settle_s;            // a series that received nothing for so long is imported
+    const char *blob_location; // directory of the blob store
+    const char *scratch;       // directory for uploads on their way; made when missing
+    const char *job_program;   // kerf-job, run as `kerf-job index`; NULL: no uploads
+    double settle_s;           // a series that received nothing for so long is imported
     double session_lifetime_s;
     double session_idle_s;
-    int index_children;         // at most so many kerf-job index at once
-    int64_t upload_bytes;       // the largest upload
-    int login_attempts;         // wrong passwords in a row after which an account is locked
-    double login_lock_s;        // first lock; it doubles
+    int index_children;   // at most so many kerf-job index at once
+    int64_t upload_bytes; // the largest upload
+    int login_attempts;   // wrong passwords in a row after which an account is locked
+    double login_lock_s;  // first lock; it doubles
     double login_lock_most_s;
-    int logins_per_minute;      // and address
+    int logins_per_minute; // and address
 };
 
 // Everything from the settings (server/base/config.h), which must be loaded.
@@ -36,8 +36,8 @@ void kf_app_config_read(struct kf_app_config *config);
 // config's texts are copied. Opens the blob store; does not talk to the database.
 KF_MUST_USE enum kf_status kf_app_new(const struct kf_app_config *config, struct kf_app **out, struct kf_error *err);
 void kf_app_free(struct kf_app *app); // no thread context may be left
-// Whoever keeps copies of sessions, or streams that belong to one, hears here when they are over or have changed: all of
-// an account (session_id NULL) or one session or token (account_id NULL). Set before the first request.
+// Whoever keeps copies of sessions, or streams that belong to one, hears here when they are over or have changed: all
+// of an account (session_id NULL) or one session or token (account_id NULL). Set before the first request.
 void kf_app_on_session_change(struct kf_app *app,
                               void (*changed)(void *context, const char *account_id, const char *session_id),
                               void *context);

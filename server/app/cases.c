@@ -8,8 +8,8 @@
 #include <string.h>
 
 enum kf_status kf_app_case_list(struct kf_app_thread *thread, const struct kf_actor *actor,
-                                const struct kf_case_filter *filter, struct kf_arena *arena,
-                                struct kf_case_view **out, size_t *count, struct kf_error *err)
+                                const struct kf_case_filter *filter, struct kf_arena *arena, struct kf_case_view **out,
+                                size_t *count, struct kf_error *err)
 {
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_CASE_READ, "case_list", "", err);
     return status != KF_OK ? status
@@ -20,8 +20,7 @@ enum kf_status kf_app_case_read(struct kf_app_thread *thread, const struct kf_ac
                                 struct kf_arena *arena, struct kf_case_detail *out, struct kf_error *err)
 {
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_CASE_READ, "case_read", id, err);
-    return status != KF_OK ? status
-                           : kf_store_case_read(thread->store, actor->organisation_id, id, arena, out, err);
+    return status != KF_OK ? status : kf_store_case_read(thread->store, actor->organisation_id, id, arena, out, err);
 }
 
 static enum kf_status state_change_allowed(const char *from, const char *to, struct kf_error *err)
@@ -54,16 +53,14 @@ enum kf_status kf_app_study_read(struct kf_app_thread *thread, const struct kf_a
                                  struct kf_arena *arena, struct kf_study_view *out, struct kf_error *err)
 {
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_CASE_READ, "study_read", id, err);
-    return status != KF_OK ? status
-                           : kf_store_study_read(thread->store, actor->organisation_id, id, arena, out, err);
+    return status != KF_OK ? status : kf_store_study_read(thread->store, actor->organisation_id, id, arena, out, err);
 }
 
 enum kf_status kf_app_series_read(struct kf_app_thread *thread, const struct kf_actor *actor, const char *id,
                                   struct kf_arena *arena, struct kf_series_view *out, struct kf_error *err)
 {
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_CASE_READ, "series_read", id, err);
-    return status != KF_OK ? status
-                           : kf_store_series_read(thread->store, actor->organisation_id, id, arena, out, err);
+    return status != KF_OK ? status : kf_store_series_read(thread->store, actor->organisation_id, id, arena, out, err);
 }
 
 enum kf_status kf_app_instance_list(struct kf_app_thread *thread, const struct kf_actor *actor, const char *series_id,
@@ -81,9 +78,9 @@ enum kf_status kf_app_artefact_list(struct kf_app_thread *thread, const struct k
                                     struct kf_artefact_view **out, size_t *count, struct kf_error *err)
 {
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_CASE_READ, "case_artefacts", case_id, err);
-    return status != KF_OK ? status
-                           : kf_store_artefact_list(thread->store, actor->organisation_id, case_id, filter, arena, out,
-                                                    count, err);
+    return status != KF_OK
+               ? status
+               : kf_store_artefact_list(thread->store, actor->organisation_id, case_id, filter, arena, out, count, err);
 }
 
 enum kf_status kf_app_artefact_read(struct kf_app_thread *thread, const struct kf_actor *actor, const char *id,

@@ -16,11 +16,10 @@ KF_MUST_USE enum kf_status kf_app_case_change(struct kf_app_thread *thread, cons
                                               const char *id, const char *title, const char *state, int64_t revision,
                                               struct kf_error *err);
 KF_MUST_USE enum kf_status kf_app_case_studies(struct kf_app_thread *thread, const struct kf_actor *actor,
-                                               const char *case_id, struct kf_arena *arena,
-                                               struct kf_study_view **out, size_t *count, struct kf_error *err);
-KF_MUST_USE enum kf_status kf_app_study_read(struct kf_app_thread *thread, const struct kf_actor *actor,
-                                             const char *id, struct kf_arena *arena, struct kf_study_view *out,
-                                             struct kf_error *err);
+                                               const char *case_id, struct kf_arena *arena, struct kf_study_view **out,
+                                               size_t *count, struct kf_error *err);
+KF_MUST_USE enum kf_status kf_app_study_read(struct kf_app_thread *thread, const struct kf_actor *actor, const char *id,
+                                             struct kf_arena *arena, struct kf_study_view *out, struct kf_error *err);
 KF_MUST_USE enum kf_status kf_app_series_read(struct kf_app_thread *thread, const struct kf_actor *actor,
                                               const char *id, struct kf_arena *arena, struct kf_series_view *out,
                                               struct kf_error *err);
@@ -37,8 +36,8 @@ KF_MUST_USE enum kf_status kf_app_artefact_read(struct kf_app_thread *thread, co
                                                 const char *id, const char *kind, struct kf_arena *arena,
                                                 struct kf_artefact_view *out, struct kf_error *err);
 
-// The place of the blob, if an artefact or instance of this case leads to it; open_blob then opens it (the descriptor is
-// owned). Two steps, so that what a caller has already need not be opened.
+// The place of the blob, if an artefact or instance of this case leads to it; open_blob then opens it (the descriptor
+// is owned). Two steps, so that what a caller has already need not be opened.
 struct kf_app_blob {
     char container[KF_BLOB_CONTAINER];
     char media_type[80];
@@ -56,8 +55,8 @@ KF_MUST_USE enum kf_status kf_app_job_list(struct kf_app_thread *thread, const s
                                            struct kf_error *err);
 KF_MUST_USE enum kf_status kf_app_job_read(struct kf_app_thread *thread, const struct kf_actor *actor, const char *id,
                                            struct kf_arena *arena, struct kf_job_view *out, struct kf_error *err);
-KF_MUST_USE enum kf_status kf_app_job_cancel(struct kf_app_thread *thread, const struct kf_actor *actor,
-                                             const char *id, struct kf_error *err);
+KF_MUST_USE enum kf_status kf_app_job_cancel(struct kf_app_thread *thread, const struct kf_actor *actor, const char *id,
+                                             struct kf_error *err);
 KF_MUST_USE enum kf_status kf_app_job_retry(struct kf_app_thread *thread, const struct kf_actor *actor, const char *id,
                                             struct kf_error *err);
 

@@ -10,8 +10,7 @@ KF_MUST_USE enum kf_status kf_app_events_enter(struct kf_app_thread *thread, con
                                                const char *case_id, struct kf_error *err);
 // Waits for notifications; calls notified for each new event. A connection of its own.
 KF_MUST_USE enum kf_status kf_app_events_wait(struct kf_app_thread *thread, int timeout_ms,
-                                              void (*notified)(void *to, const char *organisation_id,
-                                                               int64_t event_id),
+                                              void (*notified)(void *to, const char *organisation_id, int64_t event_id),
                                               void *to, struct kf_error *err);
 KF_MUST_USE enum kf_status kf_app_events_after(struct kf_app_thread *thread, const char *organisation, int64_t after,
                                                int limit, void (*emit)(void *to, const struct kf_event_row *event),

@@ -1,5 +1,5 @@
-// The threads that run `kerf-job index` over staged files. A child that dies takes its whole batch with it, so each file
-// of that batch is then tried alone: the one that kills is refused, the others are stored.
+// The threads that run `kerf-job index` over staged files. A child that dies takes its whole batch with it, so each
+// file of that batch is then tried alone: the one that kills is refused, the others are stored.
 #include "server/app/receive_internal.h"
 
 #include "server/base/log.h"
@@ -42,10 +42,10 @@ static json_t *spec_of(const struct kf_batch *batch, const struct kf_staged *fil
     json_t *inputs = json_array();
     for (int i = 0; i < count; i++) {
         snprintf(path, sizeof path, "%s/%d", batch->folder, files[i].number);
-        json_array_append_new(inputs, json_pack("{s:s, s:s, s:i, s:I, s:s, s:s, s:{s:s}}", "name", "file", "path", path,
-                                                "offset", 0, "length", (json_int_t)files[i].bytes, "sha256", "",
-                                                "media_type", "application/octet-stream", "meta", "file",
-                                                label_of(&files[i])));
+        json_array_append_new(inputs,
+                              json_pack("{s:s, s:s, s:i, s:I, s:s, s:s, s:{s:s}}", "name", "file", "path", path,
+                                        "offset", 0, "length", (json_int_t)files[i].bytes, "sha256", "", "media_type",
+                                        "application/octet-stream", "meta", "file", label_of(&files[i])));
     }
     snprintf(path, sizeof path, "%s/out", folder);
     return json_pack("{s:s, s:i, s:{}, s:o, s:s, s:i}", "kind", "index", "version", kf_job_kind_version("index"),
@@ -80,8 +80,15 @@ static enum kf_status run_child(const struct kf_batch *batch, const struct kf_st
     const char *program = batch->upload->app->config.job_program;
     const char *const argv[] = {program, "index", "--spec", spec, NULL};
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC); // libraries print what they read: never into our log
-    struct kf_spawn spawn = {.program = program, .argv = argv, .env = env, .directory = folder, .in = -1, .out = -1,
-                             .err = null, .death_signal = SIGKILL, .new_group = 1};
+    struct kf_spawn spawn = {.program = program,
+                             .argv = argv,
+                             .env = env,
+                             .directory = folder,
+                             .in = -1,
+                             .out = -1,
+                             .err = null,
+                             .death_signal = SIGKILL,
+                             .new_group = 1};
     status = kf_spawn(&spawn, &pid, err);
     if (null >= 0)
         close(null);
@@ -183,8 +190,7 @@ enum kf_status kf_index_pool_new(struct kf_app *app, struct kf_index_pool **out,
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->work, NULL);
     int wanted = app->config.index_children < INDEX_CHILDREN_MOST ? app->config.index_children : INDEX_CHILDREN_MOST;
-    while (pool->thread_count < wanted &&
-           pthread_create(&pool->threads[pool->thread_count], NULL, run, pool) == 0)
+    while (pool->thread_count < wanted && pthread_create(&pool->threads[pool->thread_count], NULL, run, pool) == 0)
         pool->thread_count++;
     if (pool->thread_count == wanted)
         return KF_OK;

@@ -1,5 +1,5 @@
-// What an index child found becomes blobs and rows. The child is not believed: the bytes of an instance are either a file
-// that we staged ourselves or a plain file below its own out folder, and are hashed again as they are stored.
+// What an index child found becomes blobs and rows. The child is not believed: the bytes of an instance are either a
+// file that we staged ourselves or a plain file below its own out folder, and are hashed again as they are stored.
 #include "server/app/receive_internal.h"
 
 #include "server/base/hash.h"
@@ -15,13 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COPY_BYTES   ((size_t)256 << 10)
-#define SYNC_MOST    32 // instances between two syncs
-#define LINE_MOST    ((size_t)16 << 20)
+#define COPY_BYTES ((size_t)256 << 10)
+#define SYNC_MOST  32 // instances between two syncs
+#define LINE_MOST  ((size_t)16 << 20)
 
 // One instance whose bytes are in the segment and wait for the sync.
 struct pending {
     json_t *found; // owned
+    size_t order;
     struct kf_blob_written written;
 };
 
@@ -34,6 +35,7 @@ struct storing {
     struct kf_blob_segment *segment;
     struct pending pending[SYNC_MOST];
     int pending_count;
+    size_t order;                      // of the finding that is being looked at
     char container[KF_BLOB_CONTAINER]; // of the last object
     int container_used;                // a row refers to it, or may
     unsigned char *buffer;
@@ -44,7 +46,8 @@ static const char *text(const json_t *found, const char *key)
     return kf_json_text(found, key, "");
 }
 
-static void refuse(struct storing *s, const json_t *found, const char *reason, const char *detail, int ours)
+static void refuse(struct storing *s, const json_t *found, size_t order, const char *reason, const char *detail,
+                   int ours)
 {
     struct kf_received item = {.file = text(found, "file"),
                                .sop_uid = text(found, "sop_uid"),
@@ -53,14 +56,15 @@ static void refuse(struct storing *s, const json_t *found, const char *reason, c
                                .status = KF_RECEIVED_REFUSED,
                                .reason = reason,
                                .detail = detail,
-                               .ours = ours};
+                               .ours = ours,
+                               .order = order};
     kf_batch_add(s->batch, &item);
 }
 
-static void refuse_error(struct storing *s, const json_t *found, const struct kf_error *err)
+static void refuse_error(struct storing *s, const json_t *found, size_t order, const struct kf_error *err)
 {
     int ours = err->status != KF_UNPROCESSABLE && err->status != KF_INVALID && err->status != KF_CONFLICT;
-    refuse(s, found, err->code, err->detail, ours);
+    refuse(s, found, order, err->code, err->detail, ours);
 }
 
 // ---------------------------------------------------------------------------------------------------- base64
@@ -161,8 +165,8 @@ static enum kf_status append(struct storing *s, const json_t *found, struct kf_b
     unsigned char expected[KF_SHA256_BYTES];
     int64_t offset = kf_json_integer(found, "offset", 0), length = kf_json_integer(found, "bytes", -1);
     if (!s->segment) {
-        enum kf_status status = kf_blob_segment_open(s->thread->app->blobs, s->batch->upload->organisation,
-                                                     &s->segment, err);
+        enum kf_status status =
+            kf_blob_segment_open(s->thread->app->blobs, s->batch->upload->organisation, &s->segment, err);
         if (status != KF_OK)
             return status;
     }
@@ -179,7 +183,8 @@ static enum kf_status append(struct storing *s, const json_t *found, struct kf_b
         status = kf_blob_segment_end(s->segment, written, err);
     if (status == KF_OK && (kf_hex_decode(expected, sizeof expected, text(found, "blob_sha256")) != 0 ||
                             memcmp(expected, written->sha256, sizeof expected) != 0))
-        status = kf_error_set(err, KF_INTERNAL, "bad_index", "The index of an upload gives another hash than its bytes.");
+        status =
+            kf_error_set(err, KF_INTERNAL, "bad_index", "The index of an upload gives another hash than its bytes.");
     if (status != KF_OK)
         kf_blob_segment_undo(s->segment);
     return status;
@@ -228,13 +233,14 @@ static enum kf_status fill_row(struct storing *s, const struct pending *pending,
     return KF_OK;
 }
 
-static void take_outcome(struct storing *s, const json_t *found, const struct kf_instance_stored *stored)
+static void take_outcome(struct storing *s, const json_t *found, size_t order, const struct kf_instance_stored *stored)
 {
     struct kf_received item = {.file = text(found, "file"),
                                .sop_uid = text(found, "sop_uid"),
                                .sop_class = text(found, "sop_class"),
                                .study_uid = text(found, "study_uid"),
-                               .reason = text(found, "set_aside")};
+                               .reason = text(found, "set_aside"),
+                               .order = order};
     if (stored->patient_differs)
         item.reason = "patient_mismatch";
     if (stored->outcome == KF_INSTANCE_DUPLICATE)
@@ -257,8 +263,9 @@ static void store_row(struct storing *s, const struct pending *pending)
     size_t json_bytes, offset_bytes;
     unsigned char *json = base64_decode(text(pending->found, "dicom_json"), &json_bytes);
     unsigned char *offsets = base64_decode(text(pending->found, "frame_offsets"), &offset_bytes);
-    enum kf_status status = json && offsets ? fill_row(s, pending, &row, &err)
-                                            : kf_error_set(&err, KF_INTERNAL, "bad_index", "The index is not readable.");
+    enum kf_status status = json && offsets
+                                ? fill_row(s, pending, &row, &err)
+                                : kf_error_set(&err, KF_INTERNAL, "bad_index", "The index is not readable.");
     if (status == KF_OK) {
         row.dicom_json = json;
         row.dicom_json_bytes = json_bytes;
@@ -269,10 +276,10 @@ static void store_row(struct storing *s, const struct pending *pending)
             status = kf_store_instance_receive(s->thread->store, s->batch->upload->organisation, &row, &stored, &err);
     }
     if (status == KF_OK) {
-        take_outcome(s, pending->found, &stored);
+        take_outcome(s, pending->found, pending->order, &stored);
     } else {
         s->container_used |= status == KF_DB;
-        refuse_error(s, pending->found, &err);
+        refuse_error(s, pending->found, pending->order, &err);
     }
     free(json);
     free(offsets);
@@ -292,7 +299,7 @@ static void flush(struct storing *s)
         if (status == KF_OK)
             store_row(s, pending);
         else
-            refuse_error(s, pending->found, &err);
+            refuse_error(s, pending->found, pending->order, &err);
         json_decref(pending->found);
     }
     s->pending_count = 0;
@@ -313,15 +320,16 @@ static void take_found(struct storing *s, json_t *found)
     const char *wanted = s->batch->upload->study_uid;
     struct pending *pending = &s->pending[s->pending_count];
     if (json_is_object(refused)) {
-        refuse(s, found, text(refused, "code"), text(refused, "detail"), 0);
+        refuse(s, found, s->order, text(refused, "code"), text(refused, "detail"), 0);
     } else if (!uids_are_good(found)) {
-        refuse(s, found, "bad_uid", "A UID that identifies the instance is missing or malformed.", 0);
+        refuse(s, found, s->order, "bad_uid", "A UID that identifies the instance is missing or malformed.", 0);
     } else if (*wanted && strcmp(wanted, text(found, "study_uid")) != 0) {
-        refuse(s, found, "other_study", "The instance belongs to another study than the one addressed.", 0);
+        refuse(s, found, s->order, "other_study", "The instance belongs to another study than the one addressed.", 0);
     } else if (append(s, found, &pending->written, &err) != KF_OK) {
-        refuse_error(s, found, &err);
+        refuse_error(s, found, s->order, &err);
     } else {
         pending->found = found;
+        pending->order = s->order;
         if (++s->pending_count == SYNC_MOST)
             flush(s);
         return;
@@ -343,32 +351,47 @@ static void read_findings(struct storing *s, FILE *file)
             kf_batch_refuse(s->batch, "", "bad_index", "A part of the upload's index cannot be read.", 1);
             continue;
         }
+        s->order++;
         take_found(s, found);
     }
     free(line);
     flush(s);
 }
 
+// Refusals are known before the instances around them are stored; people read them in the order of arrival.
+static int by_order(const void *a, const void *b)
+{
+    size_t one = ((const struct kf_received *)a)->order, other = ((const struct kf_received *)b)->order;
+    return one < other ? -1 : one > other;
+}
+
 void kf_index_store(struct kf_batch *batch, const struct kf_staged *files, int count, const char *folder,
                     struct kf_app_thread *thread)
 {
     struct storing *s = calloc(1, sizeof *s);
+    size_t before = batch->item_count;
     char path[800];
     snprintf(path, sizeof path, "%s/out/index.jsonl", folder);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (s)
-        *s = (struct storing){.batch = batch, .files = files, .count = count, .folder = folder, .thread = thread,
+        *s = (struct storing){.batch = batch,
+                              .files = files,
+                              .count = count,
+                              .folder = folder,
+                              .thread = thread,
                               .buffer = malloc(COPY_BYTES)};
     if (s && s->buffer && file) {
         read_findings(s, file);
         if (s->segment)
             kf_blob_segment_close(s->segment);
         leave_container(s);
+        if (batch->item_count > before)
+            qsort(batch->items + before, batch->item_count - before, sizeof *batch->items, by_order);
     } else {
         for (int i = 0; i < count; i++)
-            kf_batch_refuse(batch, files[i].name, "index_failed", "The file could not be read: its reader left nothing.",
-                            1);
+            kf_batch_refuse(batch, files[i].name, "index_failed",
+                            "The file could not be read: its reader left nothing.", 1);
     }
     if (file)
         fclose(file);

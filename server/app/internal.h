@@ -11,9 +11,9 @@
 // One remote address, or one login that does not exist, by a keyed hash of its name.
 struct kf_throttle_slot {
     uint64_t key;
-    struct kf_bucket bucket;  // addresses
-    int failures;             // logins
-    int64_t locked_until_ns;  // logins
+    struct kf_bucket bucket; // addresses
+    int failures;            // logins
+    int64_t locked_until_ns; // logins
 };
 
 struct kf_throttle {

@@ -109,7 +109,8 @@ enum kf_status kf_upload_begin(struct kf_upload *upload, const char *name, struc
     }
     struct kf_batch *batch = upload->last;
     struct kf_staged *file = &batch->files[batch->count];
-    *file = (struct kf_staged){.name = kf_arena_strdup(&batch->arena, *name ? name : "unnamed"), .number = batch->count};
+    *file =
+        (struct kf_staged){.name = kf_arena_strdup(&batch->arena, *name ? name : "unnamed"), .number = batch->count};
     if (!file->name)
         return kf_error_set(err, KF_NOMEM, NULL, "Not enough memory for an upload.");
     snprintf(path, sizeof path, "%s/%d", batch->folder, file->number);
@@ -241,7 +242,8 @@ enum kf_status kf_upload_finish(struct kf_upload *upload, struct kf_app_thread *
     return KF_OK;
 }
 
-void kf_upload_each(const struct kf_upload *upload, void (*each)(void *to, const struct kf_received *received), void *to)
+void kf_upload_each(const struct kf_upload *upload, void (*each)(void *to, const struct kf_received *received),
+                    void *to)
 {
     for (const struct kf_batch *batch = upload->first; batch; batch = batch->next)
         for (size_t i = 0; i < batch->item_count; i++)

@@ -3,8 +3,8 @@
 // an instance counts as stored only after its bytes were synced and its row was committed.
 //
 // Memory is flat: the bytes of an upload are never held; what grows is one small record for each instance.
-// Threads: an upload belongs to the request's thread; the pool's threads (each with its own database connection) work on
-// its batches meanwhile.
+// Threads: an upload belongs to the request's thread; the pool's threads (each with its own database connection) work
+// on its batches meanwhile.
 #ifndef KERF_APP_RECEIVE_H
 #define KERF_APP_RECEIVE_H
 
@@ -31,6 +31,7 @@ struct kf_received {
     const char *reason; // stable code, "" when there is nothing to say
     const char *detail; // a sentence, or ""
     int ours;           // refused for want of disk or database: the same file may do later
+    size_t order;       // place among the findings of one child
 };
 
 // source: "stow" or "upload". study_uid: instances of other studies are refused; NULL takes any.

@@ -63,8 +63,8 @@ static enum kf_status wrong_password(struct kf_app_thread *thread, const char *a
 {
     double locked_s = 0;
     struct kf_lockout_rule rule = lockout_rule(thread->app);
-    enum kf_status status = kf_store_login_failed(thread->store, account_id, rule.attempts, rule.base_s, rule.most_s,
-                                                  &locked_s, err);
+    enum kf_status status =
+        kf_store_login_failed(thread->store, account_id, rule.attempts, rule.base_s, rule.most_s, &locked_s, err);
     if (status != KF_OK)
         return status;
     if (locked_s > 0)
@@ -170,8 +170,7 @@ enum kf_status kf_app_session(struct kf_app_thread *thread, const char *token, i
 }
 
 enum kf_status kf_app_password_change(struct kf_app_thread *thread, const struct kf_actor *actor, const char *login,
-                                      const char *current, const char *wanted, int *retry_after_s,
-                                      struct kf_error *err)
+                                      const char *current, const char *wanted, int *retry_after_s, struct kf_error *err)
 {
     *retry_after_s = 0;
     if (!actor->account_id[0])
@@ -199,7 +198,8 @@ enum kf_status kf_app_password_change(struct kf_app_thread *thread, const struct
     struct kf_account_row changed;
     status = kf_store_account_change(thread->store, actor->organisation_id, actor->account_id, &change, &changed, err);
     if (status == KF_OK)
-        status = kf_store_sessions_end(thread->store, actor->organisation_id, actor->account_id, actor->session_id, err);
+        status =
+            kf_store_sessions_end(thread->store, actor->organisation_id, actor->account_id, actor->session_id, err);
     session_changed(thread->app, actor->account_id, NULL);
     return status;
 }

@@ -1,6 +1,6 @@
-// Who may try to sign in, held in memory: a bucket for each remote address, and for logins that name no account the same
-// lockout that real ones get from the database, so that a lock does not tell which logins exist. Slots are shared by
-// whatever hashes to them under a random seed: the newcomer takes a slot over once its owner has calmed down.
+// Who may try to sign in, held in memory: a bucket for each remote address, and for logins that name no account the
+// same lockout that real ones get from the database, so that a lock does not tell which logins exist. Slots are shared
+// by whatever hashes to them under a random seed: the newcomer takes a slot over once its owner has calmed down.
 #include "server/app/internal.h"
 
 #include "server/base/hash.h"

@@ -172,7 +172,8 @@ static enum kf_status load_inputs(struct kf_app_thread *thread, const struct kf_
         enum kf_status status = kf_store_artefact_read(thread->store, actor->organisation_id, request->artefact_ids[i],
                                                        arena, &views[i], err);
         if (status == KF_NOT_FOUND || (status == KF_OK && strcmp(views[i].case_id, request->case_id) != 0))
-            return kf_error_set(err, KF_UNPROCESSABLE, "unknown_input", "Input %zu is no artefact of this case.", i + 1);
+            return kf_error_set(err, KF_UNPROCESSABLE, "unknown_input", "Input %zu is no artefact of this case.",
+                                i + 1);
         if (status != KF_OK)
             return status;
         kinds[i] = views[i].kind;
@@ -189,8 +190,7 @@ static enum kf_status asked_inputs(const struct kf_artefact_view *views, const c
         enum kf_status status = kf_json_parse(views[i].meta, strlen(views[i].meta), &metas[i], err);
         if (status != KF_OK)
             return status;
-        inputs[i] =
-            (struct kf_queue_input){.name = names[i], .media_type = views[i].media_type, .meta = metas[i]};
+        inputs[i] = (struct kf_queue_input){.name = names[i], .media_type = views[i].media_type, .meta = metas[i]};
         if (kf_hex_decode(inputs[i].sha256, sizeof inputs[i].sha256, views[i].sha256) != 0)
             return kf_error_set(err, KF_INTERNAL, NULL, "An artefact's hash cannot be read.");
     }

@@ -21,15 +21,15 @@ enum kf_role {
 
 // X(id, wire name, admin, technician, planner, surgeon, viewer)
 #define KF_PERMISSION_TABLE(X)                                                                                         \
-    X(KF_PERM_PUBLIC, "public", 1, 1, 1, 1, 1)             /* nobody need sign in */                                   \
-    X(KF_PERM_SELF, "session.self", 1, 1, 1, 1, 1)         /* one's own session and password */                        \
-    X(KF_PERM_CASE_READ, "case.read", 1, 1, 1, 1, 1)       /* patients, studies, artefacts, live events */             \
-    X(KF_PERM_CASE_WRITE, "case.write", 1, 1, 1, 0, 0)     /* title, archive */                                        \
-    X(KF_PERM_DICOM_STORE, "dicom.store", 1, 1, 1, 0, 0)   /* uploads and STOW-RS */                                   \
+    X(KF_PERM_PUBLIC, "public", 1, 1, 1, 1, 1)           /* nobody need sign in */                                     \
+    X(KF_PERM_SELF, "session.self", 1, 1, 1, 1, 1)       /* one's own session and password */                          \
+    X(KF_PERM_CASE_READ, "case.read", 1, 1, 1, 1, 1)     /* patients, studies, artefacts, live events */               \
+    X(KF_PERM_CASE_WRITE, "case.write", 1, 1, 1, 0, 0)   /* title, archive */                                          \
+    X(KF_PERM_DICOM_STORE, "dicom.store", 1, 1, 1, 0, 0) /* uploads and STOW-RS */                                     \
     X(KF_PERM_JOB_READ, "job.read", 1, 1, 1, 1, 1)                                                                     \
-    X(KF_PERM_JOB_RUN, "job.run", 1, 1, 1, 0, 0)           /* start and cancel */                                      \
-    X(KF_PERM_JOB_RETRY, "job.retry", 1, 1, 0, 0, 0)       /* wake a dead or failed job */                             \
-    X(KF_PERM_JOB_REVIEW, "job.review", 1, 0, 0, 0, 0)     /* the dead letters of the whole organisation */            \
+    X(KF_PERM_JOB_RUN, "job.run", 1, 1, 1, 0, 0)       /* start and cancel */                                          \
+    X(KF_PERM_JOB_RETRY, "job.retry", 1, 1, 0, 0, 0)   /* wake a dead or failed job */                                 \
+    X(KF_PERM_JOB_REVIEW, "job.review", 1, 0, 0, 0, 0) /* the dead letters of the whole organisation */                \
     X(KF_PERM_ACCOUNT_MANAGE, "account.manage", 1, 0, 0, 0, 0)                                                         \
     X(KF_PERM_TOKEN_MANAGE, "token.manage", 1, 0, 0, 0, 0)                                                             \
     X(KF_PERM_PEER_MANAGE, "peer.manage", 1, 1, 0, 0, 0)                                                               \

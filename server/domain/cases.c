@@ -30,7 +30,8 @@ enum kf_status kf_case_change_allowed(enum kf_case_state from, enum kf_case_stat
     if (from == to)
         return KF_OK;
     if (to != KF_CASE_ARCHIVED && to != KF_CASE_READY)
-        return kf_error_set(err, KF_CONFLICT, "case_state", "A person can make a case ready or archived, nothing else.");
+        return kf_error_set(err, KF_CONFLICT, "case_state",
+                            "A person can make a case ready or archived, nothing else.");
     if (from == KF_CASE_RECEIVING || from == KF_CASE_PROCESSING)
         return kf_error_set(err, KF_CONFLICT, "case_busy", "The case is still receiving or processing.");
     return KF_OK;

@@ -25,8 +25,8 @@ extern const struct kf_pipeline_step kf_pipeline[]; // ends with a row whose kin
 // itself declares (workers/jobs); the tests hold the two together. 0 for a kind that does not exist.
 int kf_job_kind_version(const char *kind);
 
-// Jobs that a person may ask for by hand (POST /cases/{id}/jobs): one artefact of the kind that such a job takes, and for
-// some a second one. names[i] is the name under which the job knows input i. KF_UNPROCESSABLE "unknown_kind",
+// Jobs that a person may ask for by hand (POST /cases/{id}/jobs): one artefact of the kind that such a job takes, and
+// for some a second one. names[i] is the name under which the job knows input i. KF_UNPROCESSABLE "unknown_kind",
 // "wrong_input" or "input_count".
 KF_MUST_USE enum kf_status kf_job_request_check(const char *kind, const char *const *input_kinds, int input_count,
                                                 const char **names, struct kf_error *err);

@@ -8,9 +8,11 @@
 
 // What people type when made to reach twelve characters. Compared without case; digits at the end do not help.
 static const char *const common[] = {
-    "passwordpassword", "password", "qwertyuiop", "qwertyuiopas", "administrator", "letmeinletmein", "iloveyou",
-    "correcthorsebatterystaple", "abcdefghijkl", "changeme", "changemechangeme", "welcomewelcome", "welcome", "hospital",
-    "passwort", "passwortpasswort", "qwertzuiop",
+    "passwordpassword", "password",       "qwertyuiop",       "qwertyuiopas",
+    "administrator",    "letmeinletmein", "iloveyou",         "correcthorsebatterystaple",
+    "abcdefghijkl",     "changeme",       "changemechangeme", "welcomewelcome",
+    "welcome",          "hospital",       "passwort",         "passwortpasswort",
+    "qwertzuiop",
 };
 
 static int is_common(const char *password)

@@ -13,8 +13,8 @@
 // password_is_login or password_too_common. `login` may be NULL.
 KF_MUST_USE enum kf_status kf_password_check(const char *password, const char *login, struct kf_error *err);
 
-// When an account locks: from the `attempts`th failed sign-in in a row, for base_s, doubling with each further one up to
-// most_s. The database function kerf.login_failed follows the same rule; tests hold the two together.
+// When an account locks: from the `attempts`th failed sign-in in a row, for base_s, doubling with each further one up
+// to most_s. The database function kerf.login_failed follows the same rule; tests hold the two together.
 struct kf_lockout_rule {
     int attempts;
     double base_s, most_s;

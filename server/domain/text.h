@@ -17,8 +17,8 @@ KF_MUST_USE enum kf_status kf_text_line_check(const char *text, long least, long
 // Lower-case login: 1 to 200 of a–z, 0–9 and . _ - + @, starting with a letter or digit. KF_INVALID "invalid_login".
 KF_MUST_USE enum kf_status kf_login_check(const char *login, struct kf_error *err);
 
-// An application entity title (PS3.8, VR AE): 1 to 16 characters of the default repertoire without backslash, no leading
-// or trailing space; "*" stands for any. KF_INVALID "invalid_ae_title".
+// An application entity title (PS3.8, VR AE): 1 to 16 characters of the default repertoire without backslash, no
+// leading or trailing space; "*" stands for any. KF_INVALID "invalid_ae_title".
 KF_MUST_USE enum kf_status kf_ae_title_check(const char *title, struct kf_error *err);
 
 // A DICOM unique identifier (PS3.5 §9.1): 1 to 64 of digits and dots, no empty component. (A leading zero, which the

@@ -31,7 +31,8 @@ int64_t kf_time_parse(const char *text)
     int end = 0, good;
     if (strspn(text, "0123456789") != 4 ||
         sscanf(text, "%4d-%2d-%2d%*1[Tt]%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
-               &tm.tm_sec, &end) != 6 || end != 19)
+               &tm.tm_sec, &end) != 6 ||
+        end != 19)
         return 0;
     if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > days_in_month(tm.tm_year, tm.tm_mon) ||
         tm.tm_hour < 0 || tm.tm_hour > 23 || tm.tm_min < 0 || tm.tm_min > 59 || tm.tm_sec < 0 || tm.tm_sec > 60)
@@ -145,7 +146,8 @@ static int read_members(struct kf_request *request, const struct kf_member *memb
     const char *name;
     json_t *value;
     char pointer[96];
-    json_object_foreach(root, name, value) {
+    json_object_foreach(root, name, value)
+    {
         const struct kf_member *member = find(members, count, name);
         const char *fault = NULL;
         if (!member)

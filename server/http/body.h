@@ -6,7 +6,14 @@
 #include "server/base/json.h"
 #include "server/http/http.h"
 
-enum kf_member_type { KF_MEMBER_TEXT = 1, KF_MEMBER_INT, KF_MEMBER_FLAG, KF_MEMBER_OBJECT, KF_MEMBER_ARRAY, KF_MEMBER_TIME };
+enum kf_member_type {
+    KF_MEMBER_TEXT = 1,
+    KF_MEMBER_INT,
+    KF_MEMBER_FLAG,
+    KF_MEMBER_OBJECT,
+    KF_MEMBER_ARRAY,
+    KF_MEMBER_TIME
+};
 
 struct kf_member {
     const char *name;
@@ -14,8 +21,8 @@ struct kf_member {
     int required;
     int nullable;        // null counts as present and leaves *to alone
     int64_t least, most; // TEXT: bytes; INT: value; ARRAY: elements
-    void *to;            // TEXT const char ** (arena); INT and TIME (Unix ms) int64_t *; FLAG int *; OBJECT, ARRAY json_t **
-    int *present;        // set to 1 when the member is there; may be NULL
+    void *to;     // TEXT const char ** (arena); INT and TIME (Unix ms) int64_t *; FLAG int *; OBJECT, ARRAY json_t **
+    int *present; // set to 1 when the member is there; may be NULL
 };
 
 // root: NULL, or receives the parsed body, owned (json_decref), to which OBJECT and ARRAY members point.

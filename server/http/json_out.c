@@ -10,8 +10,11 @@
 static int sequence_length(const unsigned char *text)
 {
     unsigned char lead = text[0];
-    int length = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : (lead & 0xF0) == 0xE0 ? 3 :
-                 lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+    int length = lead < 0x80                   ? 1
+                 : lead >= 0xC2 && lead < 0xE0 ? 2
+                 : (lead & 0xF0) == 0xE0       ? 3
+                 : lead >= 0xF0 && lead < 0xF5 ? 4
+                                               : 0;
     for (int i = 1; i < length; i++)
         if ((text[i] & 0xC0) != 0x80)
             return 0;
@@ -23,7 +26,8 @@ static int sequence_length(const unsigned char *text)
 
 static void add_escape(struct kf_str *to, unsigned char c)
 {
-    static const char *const shorts[] = {['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
+    static const char *const shorts[] = {
+        ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
     if (c == '"' || c == '\\') {
         kf_str_add_char(to, '\\');
         kf_str_add_char(to, (char)c);

@@ -1,5 +1,5 @@
-// Writes JSON text into a growing string: the answer side of every codec. Keys are literals of ours; values are escaped,
-// and bytes that are not UTF-8 become U+FFFD. Errors stick in text.failed.
+// Writes JSON text into a growing string: the answer side of every codec. Keys are literals of ours; values are
+// escaped, and bytes that are not UTF-8 become U+FFFD. Errors stick in text.failed.
 #ifndef KERF_HTTP_JSON_OUT_H
 #define KERF_HTTP_JSON_OUT_H
 
@@ -18,7 +18,7 @@ struct kf_out {
 // A zeroed struct is an initialised one; release text when done. key is NULL inside an array and at the top.
 void kf_out_object(struct kf_out *out, const char *key);
 void kf_out_array(struct kf_out *out, const char *key);
-void kf_out_close(struct kf_out *out); // the innermost object or array
+void kf_out_close(struct kf_out *out);                                    // the innermost object or array
 void kf_out_text(struct kf_out *out, const char *key, const char *value); // NULL becomes null
 void kf_out_int(struct kf_out *out, const char *key, int64_t value);
 void kf_out_number(struct kf_out *out, const char *key, double value); // not finite: null

@@ -1,5 +1,5 @@
-// The API of Kerf on the dispatcher: what kerf-server puts into struct kf_http_config. The table itself is generated from
-// api/openapi.yaml (route_table_gen.h); each resource has its own routes_*.c.
+// The API of Kerf on the dispatcher: what kerf-server puts into struct kf_http_config. The table itself is generated
+// from api/openapi.yaml (route_table_gen.h); each resource has its own routes_*.c.
 //
 //   struct kf_routes *routes;  kf_routes_new(app, &routes, err);
 //   config.app = routes; config.tables = {kf_route_table, …};
@@ -25,8 +25,7 @@ void kf_routes_set_live(struct kf_routes *routes, struct kf_live *live);
 // The callbacks of struct kf_http_config; `app` is the struct kf_routes, a thread's context is a struct kf_app_thread.
 void *kf_routes_thread_init(void *app);
 void kf_routes_thread_exit(void *app, void *thread);
-enum kf_status kf_routes_authenticate(struct kf_request *request, struct kf_principal *principal,
-                                      struct kf_error *err);
+enum kf_status kf_routes_authenticate(struct kf_request *request, struct kf_principal *principal, struct kf_error *err);
 int kf_routes_permitted(void *app, const struct kf_principal *principal, int permission);
 enum kf_status kf_routes_idempotent_begin(struct kf_request *request, const char *key, struct kf_response *response,
                                           int *replayed, struct kf_error *err);

@@ -116,7 +116,11 @@ enum kf_status kf_route_account_change(struct kf_request *request, struct kf_res
         {.name = "display_name", .type = KF_MEMBER_TEXT, .least = 1, .most = 200, .to = &change.display_name},
         {.name = "role", .type = KF_MEMBER_TEXT, .least = 1, .most = 20, .to = &role_text},
         {.name = "disabled", .type = KF_MEMBER_FLAG, .to = &change.disabled},
-        {.name = "locked_until", .type = KF_MEMBER_TIME, .nullable = 1, .most = 40, .to = &never,
+        {.name = "locked_until",
+         .type = KF_MEMBER_TIME,
+         .nullable = 1,
+         .most = 40,
+         .to = &never,
          .present = &change.unlock},
     };
     struct kf_account_row row;

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SMALL_BLOB       ((int64_t)128 << 10) // kept in memory together with the right to see it
-#define BLOB_TTL_MS      5000
-#define BLOB_CACHING     "private, max-age=31536000, immutable"
+#define SMALL_BLOB   ((int64_t)128 << 10) // kept in memory together with the right to see it
+#define BLOB_TTL_MS  5000
+#define BLOB_CACHING "private, max-age=31536000, immutable"
 
 static void out_artefact(struct kf_out *out, const struct kf_artefact_view *view)
 {
@@ -123,8 +123,8 @@ enum kf_status kf_route_volume_read(struct kf_request *request, struct kf_respon
 }
 
 // ---------------------------------------------------------------------------------------------------- bytes
-// What is cached: the place, and behind it the bytes when there are few. The key holds organisation and case, so an entry
-// says that this case leads to this blob; a case never loses one.
+// What is cached: the place, and behind it the bytes when there are few. The key holds organisation and case, so an
+// entry says that this case leads to this blob; a case never loses one.
 struct held_blob {
     struct kf_app_blob blob;
     int has_bytes;

@@ -1,5 +1,6 @@
-// Who a request is from, and the callbacks of the dispatcher around it. Sessions are kept for a few seconds; a sign-out, a
-// changed password or account in this process is heard at once, in another replica after SESSION_TTL_MS at most.
+// Who a request is from, and the callbacks of the dispatcher around it. Sessions are kept for a few seconds; a
+// sign-out, a changed password or account in this process is heard at once, in another replica after SESSION_TTL_MS at
+// most.
 #include "server/app/idempotency.h"
 #include "server/app/session.h"
 #include "server/app/work.h"

@@ -294,8 +294,7 @@ static void out_instance(struct kf_out *out, const struct kf_instance_view *view
     kf_out_close(out);
 }
 
-enum kf_status kf_route_series_instances(struct kf_request *request, struct kf_response *response,
-                                         struct kf_error *err)
+enum kf_status kf_route_series_instances(struct kf_request *request, struct kf_response *response, struct kf_error *err)
 {
     struct kf_call call = kf_call_of(request);
     struct kf_instance_view *views;
@@ -307,8 +306,8 @@ enum kf_status kf_route_series_instances(struct kf_request *request, struct kf_r
     if (status == KF_OK)
         status = kf_page_of(request, &page, err);
     if (status == KF_OK)
-        status = kf_app_instance_list(call.thread, &call.actor, id, page.after, page.limit + 1, &request->arena,
-                                      &views, &count, err);
+        status = kf_app_instance_list(call.thread, &call.actor, id, page.after, page.limit + 1, &request->arena, &views,
+                                      &count, err);
     if (status != KF_OK)
         return status;
     int more = count > (size_t)page.limit;

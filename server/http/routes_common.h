@@ -13,9 +13,9 @@
 
 struct kf_routes {
     struct kf_app *app;
-    struct kf_cache *sessions;   // SHA-256 of the token → struct kf_session_row, for a few seconds
-    atomic_ulong generation;     // raised when sessions change, so that a look-up under way is not kept
-    struct kf_cache *blobs;      // organisation, case, hash → struct kf_app_blob and, when small, the bytes
+    struct kf_cache *sessions; // SHA-256 of the token → struct kf_session_row, for a few seconds
+    atomic_ulong generation;   // raised when sessions change, so that a look-up under way is not kept
+    struct kf_cache *blobs;    // organisation, case, hash → struct kf_app_blob and, when small, the bytes
     _Atomic(struct kf_live *) live;
 };
 

@@ -130,7 +130,8 @@ static enum kf_status check_params(struct kf_request *request, json_t *params, s
     char pointer[96];
     if (params && json_object_size(params) > 64)
         return kf_body_fault(request, "/params", "has too many members", err);
-    json_object_foreach(params, name, value) {
+    json_object_foreach(params, name, value)
+    {
         int good = json_is_number(value) || json_is_string(value) || json_is_boolean(value);
         snprintf(pointer, sizeof pointer, "/params/%.64s", name);
         if (!good)
@@ -146,7 +147,8 @@ static enum kf_status read_inputs(struct kf_request *request, json_t *inputs, co
     size_t i;
     json_t *input;
     char pointer[32];
-    json_array_foreach(inputs, i, input) {
+    json_array_foreach(inputs, i, input)
+    {
         snprintf(pointer, sizeof pointer, "/inputs/%zu", i);
         if (!json_is_string(input) || !kf_id_valid(json_string_value(input)))
             return kf_body_fault(request, pointer, "must be the id of an artefact", err);

@@ -37,10 +37,10 @@ static int failure_reason(const struct kf_received *received)
         const char *reason;
         int code;
     } reasons[] = {
-        {"no_space", 0xA700},        {"out_of_memory", 0xA700}, {"database_unavailable", 0xA700},
-        {"unavailable", 0xA700},     {"io_error", 0xA700},      {"other_study", 0xA900},
-        {"unknown_class", 0x0122},   {"unsupported_class", 0x0122},
-        {"unsupported_syntax", 0xC122}, {"unknown_syntax", 0xC122},
+        {"no_space", 0xA700},       {"out_of_memory", 0xA700},     {"database_unavailable", 0xA700},
+        {"unavailable", 0xA700},    {"io_error", 0xA700},          {"other_study", 0xA900},
+        {"unknown_class", 0x0122},  {"unsupported_class", 0x0122}, {"unsupported_syntax", 0xC122},
+        {"unknown_syntax", 0xC122},
     };
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         if (strcmp(reasons[i].reason, received->reason) == 0)

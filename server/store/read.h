@@ -31,7 +31,7 @@ struct kf_case_view {
 struct kf_case_filter {
     const char *const *words; // each must occur in patient name, patient id, title or case number
     size_t word_count;
-    const char *state; // NULL: any
+    const char *state;            // NULL: any
     const struct kf_place *after; // at = updated_us
     int limit;
 };
@@ -59,8 +59,7 @@ struct kf_case_detail {
     size_t study_count;
 };
 KF_MUST_USE enum kf_status kf_store_case_read(struct kf_store *store, const char *organisation, const char *id,
-                                              struct kf_arena *arena, struct kf_case_detail *out,
-                                              struct kf_error *err);
+                                              struct kf_arena *arena, struct kf_case_detail *out, struct kf_error *err);
 
 // A person's change. title and state NULL stay. revision: what the caller saw, -1 for any; else
 // KF_PRECONDITION_FAILED. Writes case.changed when the state changes. allowed is asked, with the row locked, whether
@@ -77,8 +76,7 @@ KF_MUST_USE enum kf_status kf_store_case_studies(struct kf_store *store, const c
                                                  struct kf_arena *arena, struct kf_study_view **out, size_t *count,
                                                  struct kf_error *err);
 KF_MUST_USE enum kf_status kf_store_study_read(struct kf_store *store, const char *organisation, const char *id,
-                                               struct kf_arena *arena, struct kf_study_view *out,
-                                               struct kf_error *err);
+                                               struct kf_arena *arena, struct kf_study_view *out, struct kf_error *err);
 KF_MUST_USE enum kf_status kf_store_series_read(struct kf_store *store, const char *organisation, const char *id,
                                                 struct kf_arena *arena, struct kf_series_view *out,
                                                 struct kf_error *err);
@@ -97,21 +95,20 @@ KF_MUST_USE enum kf_status kf_store_instance_list(struct kf_store *store, const 
 
 struct kf_artefact_view {
     const char *id, *case_id, *series_id, *job_id, *name, *kind, *sha256, *media_type; // series_id "" for none
-    const char *meta; // JSON text
+    const char *meta;                                                                  // JSON text
     int64_t bytes, created_ms, created_us;
     int superseded;
 };
 struct kf_artefact_filter {
-    const char *kind, *kind_or; // NULL: any
-    int superseded;             // also those
+    const char *kind, *kind_or;   // NULL: any
+    int superseded;               // also those
     const struct kf_place *after; // at = created_us
     int limit;
 };
 // Oldest first.
-KF_MUST_USE enum kf_status kf_store_artefact_list(struct kf_store *store, const char *organisation,
-                                                  const char *case_id, const struct kf_artefact_filter *filter,
-                                                  struct kf_arena *arena, struct kf_artefact_view **out, size_t *count,
-                                                  struct kf_error *err);
+KF_MUST_USE enum kf_status kf_store_artefact_list(struct kf_store *store, const char *organisation, const char *case_id,
+                                                  const struct kf_artefact_filter *filter, struct kf_arena *arena,
+                                                  struct kf_artefact_view **out, size_t *count, struct kf_error *err);
 KF_MUST_USE enum kf_status kf_store_artefact_read(struct kf_store *store, const char *organisation, const char *id,
                                                   struct kf_arena *arena, struct kf_artefact_view *out,
                                                   struct kf_error *err);

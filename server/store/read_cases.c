@@ -10,10 +10,13 @@
 
 // c is a row of kerf.cases; what hangs below it is counted beside it.
 #define CASE_COLUMNS                                                                                                   \
-    "c.id, c.title, c.state, c.patient_id, c.patient_issuer, c.patient_name, c.birth_date, c.sex, c.number, "          \
-    KF_MS("c.created_at") ", " KF_MS("c.updated_at") ", " KF_US("c.updated_at") ", c.revision, "                       \
-    "s.studies, s.series, s.instances, s.modalities, a.volumes, a.segmentations, a.meshes, "                           \
-    "j.running, j.queued, j.failed, j.ended, j.part "
+    "c.id, c.title, c.state, c.patient_id, c.patient_issuer, c.patient_name, c.birth_date, c.sex, c.number, " KF_MS(   \
+        "c.created_at") ", " KF_MS("c.updated_at") ", " KF_US("c.updated_at") ", c.revision, "                         \
+                                                                              "s.studies, s.series, s.instances, "     \
+                                                                              "s.modalities, a.volumes, "              \
+                                                                              "a.segmentations, a.meshes, "            \
+                                                                              "j.running, j.queued, j.failed, "        \
+                                                                              "j.ended, j.part "
 #define CASE_COLUMN_COUNT 25
 #define CASE_COUNTS                                                                                                    \
     "CROSS JOIN LATERAL (SELECT count(DISTINCT x.study_id) AS studies, count(*) AS series, "                           \
@@ -35,19 +38,19 @@ static const struct kf_query list_cases = {
     "read_case_list",
     "SELECT " CASE_COLUMNS "FROM (SELECT * FROM kerf.cases c "
     " WHERE ($1::text IS NULL OR c.state = $1) "
-    " AND ($2::bigint IS NULL OR (c.updated_at, c.id) < (timestamptz 'epoch' + $2 * interval '1 microsecond', $3::uuid)) "
+    " AND ($2::bigint IS NULL OR (c.updated_at, c.id) < (timestamptz 'epoch' + $2 * interval '1 microsecond', "
+    "$3::uuid)) "
     " AND NOT EXISTS (SELECT FROM jsonb_array_elements_text($4::jsonb) AS w WHERE position(lower(w.value) IN "
     "  lower(concat_ws(' ', c.patient_name, c.patient_id, c.title, '#' || c.number))) = 0) "
     " ORDER BY c.updated_at DESC, c.id DESC LIMIT $5) c " CASE_COUNTS "ORDER BY c.updated_at DESC, c.id DESC"};
 
 static const struct kf_query read_case = {
-    "read_case",
-    "SELECT " CASE_COLUMNS ", " KF_STUDY_COLUMNS ", " KF_SERIES_COLUMNS " FROM kerf.cases c " CASE_COUNTS
-    "LEFT JOIN kerf.study st ON st.case_id = c.id LEFT JOIN kerf.series se ON se.study_id = st.id "
-    "WHERE c.id = $1 " KF_STUDY_ORDER};
+    "read_case", "SELECT " CASE_COLUMNS ", " KF_STUDY_COLUMNS ", " KF_SERIES_COLUMNS " FROM kerf.cases c " CASE_COUNTS
+                 "LEFT JOIN kerf.study st ON st.case_id = c.id LEFT JOIN kerf.series se ON se.study_id = st.id "
+                 "WHERE c.id = $1 " KF_STUDY_ORDER};
 
-static const struct kf_query lock_case = {"read_case_lock",
-                                          "SELECT state, title, revision FROM kerf.cases WHERE id = $1 FOR NO KEY UPDATE"};
+static const struct kf_query lock_case = {
+    "read_case_lock", "SELECT state, title, revision FROM kerf.cases WHERE id = $1 FOR NO KEY UPDATE"};
 static const struct kf_query edit_case = {
     "read_case_edit", "UPDATE kerf.cases SET title = coalesce($2, title), state = coalesce($3, state), "
                       "revision = revision + 1, updated_at = now() WHERE id = $1"};
@@ -104,9 +107,9 @@ static char *words_json(const struct kf_case_filter *filter)
     return text;
 }
 
-enum kf_status kf_store_case_list(struct kf_store *store, const char *organisation,
-                                  const struct kf_case_filter *filter, struct kf_arena *arena,
-                                  struct kf_case_view **out, size_t *count, struct kf_error *err)
+enum kf_status kf_store_case_list(struct kf_store *store, const char *organisation, const struct kf_case_filter *filter,
+                                  struct kf_arena *arena, struct kf_case_view **out, size_t *count,
+                                  struct kf_error *err)
 {
     struct kf_args args = {0};
     struct kf_rows rows;

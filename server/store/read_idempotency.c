@@ -5,20 +5,19 @@
 
 // A claim whose server died is taken over after a minute.
 static const struct kf_query claim_key = {
-    "idempotency_claim",
-    "INSERT INTO kerf.idempotency (organisation_id, actor, key, request_sha256) "
-    "VALUES (kerf.organisation(), $1, $2, $3) ON CONFLICT (organisation_id, actor, key) DO UPDATE "
-    "SET request_sha256 = excluded.request_sha256, status = 0, created_at = now() "
-    "WHERE (idempotency.status = 0 AND idempotency.created_at < now() - interval '1 minute') "
-    "OR idempotency.created_at < now() - interval '1 day' RETURNING 1"};
+    "idempotency_claim", "INSERT INTO kerf.idempotency (organisation_id, actor, key, request_sha256) "
+                         "VALUES (kerf.organisation(), $1, $2, $3) ON CONFLICT (organisation_id, actor, key) DO UPDATE "
+                         "SET request_sha256 = excluded.request_sha256, status = 0, created_at = now() "
+                         "WHERE (idempotency.status = 0 AND idempotency.created_at < now() - interval '1 minute') "
+                         "OR idempotency.created_at < now() - interval '1 day' RETURNING 1"};
 static const struct kf_query find_key = {"idempotency_find",
                                          "SELECT request_sha256 = $3, status, content_type, location, body "
                                          "FROM kerf.idempotency WHERE actor = $1 AND key = $2"};
 static const struct kf_query keep_key = {"idempotency_keep",
                                          "UPDATE kerf.idempotency SET status = $3, content_type = $4, location = $5, "
                                          "body = $6 WHERE actor = $1 AND key = $2"};
-static const struct kf_query drop_key = {
-    "idempotency_drop", "DELETE FROM kerf.idempotency WHERE actor = $1 AND key = $2 AND status = 0"};
+static const struct kf_query drop_key = {"idempotency_drop",
+                                         "DELETE FROM kerf.idempotency WHERE actor = $1 AND key = $2 AND status = 0"};
 
 static enum kf_status read_answer(const struct kf_rows *rows, struct kf_arena *arena, struct kf_idempotent_answer *out,
                                   struct kf_error *err)

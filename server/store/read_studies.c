@@ -17,10 +17,12 @@ static const struct kf_query list_instances = {
     "read_instances",
     "SELECT i.id, i.sop_uid, i.sop_class, i.transfer_syntax, i.set_aside, encode(i.content_sha256, 'hex'), i.source, "
     "i.bytes, " KF_MS("i.received_at") ", i.instance_number, i.conflict "
-    "FROM kerf.series se LEFT JOIN LATERAL (SELECT * FROM kerf.instance x WHERE x.series_id = se.id "
-    " AND ($2::bigint IS NULL OR (coalesce(x.instance_number, 2147483647), x.id) > ($2, $3::uuid)) "
-    " ORDER BY coalesce(x.instance_number, 2147483647), x.id LIMIT $4) i ON true "
-    "WHERE se.id = $1 ORDER BY coalesce(i.instance_number, 2147483647), i.id"};
+                                       "FROM kerf.series se LEFT JOIN LATERAL (SELECT * FROM kerf.instance x WHERE "
+                                       "x.series_id = se.id "
+                                       " AND ($2::bigint IS NULL OR (coalesce(x.instance_number, 2147483647), x.id) > "
+                                       "($2, $3::uuid)) "
+                                       " ORDER BY coalesce(x.instance_number, 2147483647), x.id LIMIT $4) i ON true "
+                                       "WHERE se.id = $1 ORDER BY coalesce(i.instance_number, 2147483647), i.id"};
 
 enum kf_status kf_store_case_studies(struct kf_store *store, const char *organisation, const char *case_id,
                                      struct kf_arena *arena, struct kf_study_view **out, size_t *count,

@@ -8,8 +8,8 @@
     "a.media_type, a.meta, a.bytes, " KF_MS("a.created_at") ", " KF_US("a.created_at") ", a.superseded "
 #define JOB_COLUMNS                                                                                                    \
     "j.id, j.case_id, j.kind, j.state, j.stage, j.error_code, j.error_detail, j.report, j.version, j.priority, "       \
-    "j.attempts, j.max_attempts, j.cancel_requested, j.progress, " KF_MS("j.created_at") ", " KF_MS("j.started_at")    \
-    ", " KF_MS("j.finished_at") ", " KF_US("j.created_at") " "
+    "j.attempts, j.max_attempts, j.cancel_requested, j.progress, " KF_MS("j.created_at") ", " KF_MS(                   \
+        "j.started_at") ", " KF_MS("j.finished_at") ", " KF_US("j.created_at") " "
 
 // The case joined in front tells an empty case from one that does not exist.
 static const struct kf_query list_artefacts = {
@@ -22,13 +22,12 @@ static const struct kf_query list_artefacts = {
 static const struct kf_query read_artefact = {"read_artefact",
                                               "SELECT " ARTEFACT_COLUMNS "FROM kerf.artefact a WHERE a.id = $1"};
 static const struct kf_query case_jobs = {
-    "read_case_jobs",
-    "SELECT " JOB_COLUMNS "FROM kerf.cases c LEFT JOIN LATERAL (SELECT * FROM kerf.job x "
-    " WHERE x.case_id = c.id AND ($2::text IS NULL OR x.state = $2) "
-    " AND ($3::bigint IS NULL OR (x.created_at, x.id) < "
-    "  (timestamptz 'epoch' + $3 * interval '1 microsecond', $4::uuid)) "
-    " ORDER BY x.created_at DESC, x.id DESC LIMIT $5) j ON true WHERE c.id = $1 "
-    "ORDER BY j.created_at DESC, j.id DESC"};
+    "read_case_jobs", "SELECT " JOB_COLUMNS "FROM kerf.cases c LEFT JOIN LATERAL (SELECT * FROM kerf.job x "
+                      " WHERE x.case_id = c.id AND ($2::text IS NULL OR x.state = $2) "
+                      " AND ($3::bigint IS NULL OR (x.created_at, x.id) < "
+                      "  (timestamptz 'epoch' + $3 * interval '1 microsecond', $4::uuid)) "
+                      " ORDER BY x.created_at DESC, x.id DESC LIMIT $5) j ON true WHERE c.id = $1 "
+                      "ORDER BY j.created_at DESC, j.id DESC"};
 static const struct kf_query all_jobs = {
     "read_jobs", "SELECT " JOB_COLUMNS "FROM kerf.job j WHERE ($1::text IS NULL OR j.state = $1) "
                  "AND ($2::bigint IS NULL OR (j.created_at, j.id) < "

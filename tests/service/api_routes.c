@@ -76,13 +76,15 @@ static struct answer call_with(const struct client *client, const char *method, 
         headers[n++] = value;
     }
     headers[n] = NULL;
-    struct kf_exchange *exchange = kf_http_dispatch(http, thread, method, target, headers, body, body ? strlen(body) : 0);
+    struct kf_exchange *exchange =
+        kf_http_dispatch(http, thread, method, target, headers, body, body ? strlen(body) : 0);
     struct answer answer = {.status = exchange->response.status};
     keep(answer.etag, sizeof answer.etag, exchange, "ETag");
     keep(answer.cookie, sizeof answer.cookie, exchange, "Set-Cookie");
     keep(answer.retry_after, sizeof answer.retry_after, exchange, "Retry-After");
     keep(answer.location, sizeof answer.location, exchange, "Location");
-    snprintf(answer.type, sizeof answer.type, "%s", exchange->response.content_type ? exchange->response.content_type : "");
+    snprintf(answer.type, sizeof answer.type, "%s",
+             exchange->response.content_type ? exchange->response.content_type : "");
     if (exchange->response.kind == KF_BODY_BYTES && exchange->response.length > 0) {
         snprintf(answer.raw, sizeof answer.raw, "%.*s", (int)exchange->response.length,
                  (const char *)exchange->response.bytes);
@@ -106,11 +108,11 @@ static const char *code_of(const struct answer *answer)
 
 #define EXPECT(client, method, target, body, expected_status, expected_code)                                           \
     do {                                                                                                               \
-        struct answer expect_got = call(client, method, target, body);                                                        \
-        KF_CHECK_EQ(expect_got.status, expected_status);                                                                      \
+        struct answer expect_got = call(client, method, target, body);                                                 \
+        KF_CHECK_EQ(expect_got.status, expected_status);                                                               \
         if (*(expected_code))                                                                                          \
-            KF_CHECK_STR(code_of(&expect_got), expected_code);                                                                \
-        answer_free(&expect_got);                                                                                             \
+            KF_CHECK_STR(code_of(&expect_got), expected_code);                                                         \
+        answer_free(&expect_got);                                                                                      \
     } while (0)
 
 static int sign_in(struct client *client, const char *login, const char *password)
@@ -130,8 +132,8 @@ static void make_account(const char *organisation, const char *login, const char
 {
     char encoded[KF_PASSWORD_ENCODED], id[KF_ID_TEXT];
     struct kf_error err = {0};
-    struct kf_account_new account = {.login = login, .display_name = login, .role = role, .password_hash = encoded,
-                                     .must_change = must_change};
+    struct kf_account_new account = {
+        .login = login, .display_name = login, .role = role, .password_hash = encoded, .must_change = must_change};
     KF_REQUIRE(kf_password_hash(PASSWORD, encoded, &err) == KF_OK);
     KF_CHECK(kf_store_account_add(fixture_app(), organisation, &account, id, &err) == KF_OK);
 }
@@ -145,12 +147,25 @@ static struct kf_instance_stored receive(const char *organisation, const char *p
     char study[80], series[80];
     snprintf(study, sizeof study, "1.2.%s", uid);
     snprintf(series, sizeof series, "1.3.%s", uid);
-    struct kf_instance_new row = {.patient_id = patient, .patient_name = patient, .birth_date = "19700101", .sex = "F",
-                                  .study_uid = study, .study_date = "20260101", .series_uid = series, .modality = "CT",
-                                  .sop_uid = uid, .sop_class = "1.2.840.10008.5.1.4.1.1.2",
-                                  .transfer_syntax = "1.2.840.10008.1.2.1", .dicom_json = "x", .dicom_json_bytes = 1,
-                                  .frame_offsets = "", .source = "upload", .bytes = (int64_t)strlen(bytes),
-                                  .container = "c/1", .has_instance_number = 1, .instance_number = 3};
+    struct kf_instance_new row = {.patient_id = patient,
+                                  .patient_name = patient,
+                                  .birth_date = "19700101",
+                                  .sex = "F",
+                                  .study_uid = study,
+                                  .study_date = "20260101",
+                                  .series_uid = series,
+                                  .modality = "CT",
+                                  .sop_uid = uid,
+                                  .sop_class = "1.2.840.10008.5.1.4.1.1.2",
+                                  .transfer_syntax = "1.2.840.10008.1.2.1",
+                                  .dicom_json = "x",
+                                  .dicom_json_bytes = 1,
+                                  .frame_offsets = "",
+                                  .source = "upload",
+                                  .bytes = (int64_t)strlen(bytes),
+                                  .container = "c/1",
+                                  .has_instance_number = 1,
+                                  .instance_number = 3};
     kf_sha256(bytes, strlen(bytes), row.blob_sha256);
     kf_sha256(bytes, strlen(bytes), row.content_sha256);
     enum kf_status status = kf_store_instance_receive(fixture_app(), organisation, &row, &stored, &err);
@@ -165,7 +180,8 @@ KF_TEST(signing_in_gives_a_guarded_cookie)
 {
     struct client nobody = {0}, planner;
     EXPECT(&nobody, "GET", "/api/v1/session", NULL, 401, "unauthenticated");
-    struct answer got = call(&nobody, "POST", "/api/v1/session", "{\"login\":\"planner\",\"password\":\"" PASSWORD "\"}");
+    struct answer got =
+        call(&nobody, "POST", "/api/v1/session", "{\"login\":\"planner\",\"password\":\"" PASSWORD "\"}");
     KF_CHECK_EQ(got.status, 200);
     KF_CHECK(strstr(got.cookie, "HttpOnly") && strstr(got.cookie, "SameSite=Strict") && !strstr(got.cookie, "Secure"));
     KF_CHECK_STR(kf_json_text(json_object_get(got.body, "account"), "role", ""), "planner");
@@ -180,14 +196,16 @@ KF_TEST(signing_in_gives_a_guarded_cookie)
 KF_TEST(wrong_credentials_tell_nothing)
 {
     struct client nobody = {0};
-    static const char *const bodies[] = {
-        "{\"login\":\"planner\",\"password\":\"wrong\"}", "{\"login\":\"nobody.at.all\",\"password\":\"wrong\"}",
-        "{\"login\":\"' OR 1=1 --\",\"password\":\"wrong\"}", "{\"login\":\"\xE5\xB0\xB1\",\"password\":\"\xF0\x9F\xA6\xB4\"}"};
+    static const char *const bodies[] = {"{\"login\":\"planner\",\"password\":\"wrong\"}",
+                                         "{\"login\":\"nobody.at.all\",\"password\":\"wrong\"}",
+                                         "{\"login\":\"' OR 1=1 --\",\"password\":\"wrong\"}",
+                                         "{\"login\":\"\xE5\xB0\xB1\",\"password\":\"\xF0\x9F\xA6\xB4\"}"};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
         EXPECT(&nobody, "POST", "/api/v1/session", bodies[i], 401, "invalid_credentials");
     EXPECT(&nobody, "POST", "/api/v1/session", "{\"login\":\"planner\"}", 400, "invalid_body");
     EXPECT(&nobody, "POST", "/api/v1/session", "{\"login\":\"a\",\"password\":\"b\",\"x\":1}", 400, "invalid_body");
-    EXPECT(&nobody, "POST", "/api/v1/session", "{\"login\":\"a\",\"login\":\"b\",\"password\":\"b\"}", 400, "invalid_json");
+    EXPECT(&nobody, "POST", "/api/v1/session", "{\"login\":\"a\",\"login\":\"b\",\"password\":\"b\"}", 400,
+           "invalid_json");
     EXPECT(&nobody, "POST", "/api/v1/session", "[]", 400, "invalid_body");
 }
 
@@ -215,7 +233,8 @@ KF_TEST(failures_lock_the_account)
     KF_CHECK(there > expected - 10 && there <= expected);
     fixture_sql("UPDATE kerf.account SET locked_until = NULL, failed_logins = 11 WHERE login = 'lockme'");
     KF_CHECK_EQ(sign_in(&client, "lockme", "wrong wrong wrong"), 401);
-    there = atof(fixture_sql("SELECT extract(epoch FROM locked_until - now()) FROM kerf.account WHERE login = 'lockme'"));
+    there =
+        atof(fixture_sql("SELECT extract(epoch FROM locked_until - now()) FROM kerf.account WHERE login = 'lockme'"));
     KF_CHECK(there > kf_lockout_s(&rule, 12) - 10 && there <= kf_lockout_s(&rule, 12));
 }
 
@@ -268,9 +287,10 @@ KF_TEST(tokens_work_until_they_are_revoked)
     EXPECT(&admin, "DELETE", target, NULL, 204, "");
     EXPECT(&machine, "GET", "/api/v1/cases", NULL, 401, "unauthenticated");
     answer_free(&made);
-    EXPECT(&admin, "POST", "/api/v1/tokens", "{\"name\":\"t\",\"role\":\"viewer\",\"expires_at\":\"2001-01-01T00:00:00Z\"}",
-           422, "unprocessable");
-    EXPECT(&admin, "POST", "/api/v1/tokens", "{\"name\":\"t\",\"role\":\"viewer\",\"expires_at\":\"soon\"}", 400, "invalid_body");
+    EXPECT(&admin, "POST", "/api/v1/tokens",
+           "{\"name\":\"t\",\"role\":\"viewer\",\"expires_at\":\"2001-01-01T00:00:00Z\"}", 422, "unprocessable");
+    EXPECT(&admin, "POST", "/api/v1/tokens", "{\"name\":\"t\",\"role\":\"viewer\",\"expires_at\":\"soon\"}", 400,
+           "invalid_body");
     EXPECT(&admin, "POST", "/api/v1/tokens", "{\"name\":\"t\",\"role\":\"root\"}", 400, "invalid_body");
 }
 
@@ -280,16 +300,19 @@ KF_TEST(accounts_change_only_from_what_was_seen)
     struct client admin, other;
     char target[120];
     KF_CHECK_EQ(sign_in(&admin, "admin", PASSWORD), 200);
-    struct answer made = call(&admin, "POST", "/api/v1/accounts",
-                              "{\"login\":\"new.one\",\"display_name\":\"Zo\xC3\xAB \xE4\xB8\x89\",\"role\":\"surgeon\"}");
+    struct answer made =
+        call(&admin, "POST", "/api/v1/accounts",
+             "{\"login\":\"new.one\",\"display_name\":\"Zo\xC3\xAB \xE4\xB8\x89\",\"role\":\"surgeon\"}");
     KF_CHECK_EQ(made.status, 201);
     const char *one_time = kf_json_text(made.body, "one_time_password", "");
     KF_CHECK(strlen(one_time) >= 16);
     KF_CHECK_EQ(sign_in(&other, "new.one", one_time), 200);
     snprintf(target, sizeof target, "/api/v1/accounts/%s", kf_json_text(made.body, "id", ""));
     answer_free(&made);
-    EXPECT(&admin, "POST", "/api/v1/accounts", "{\"login\":\"new.one\",\"display_name\":\"x\",\"role\":\"viewer\"}", 409, "login_taken");
-    EXPECT(&admin, "POST", "/api/v1/accounts", "{\"login\":\"New One\",\"display_name\":\"x\",\"role\":\"viewer\"}", 400, "invalid_login");
+    EXPECT(&admin, "POST", "/api/v1/accounts", "{\"login\":\"new.one\",\"display_name\":\"x\",\"role\":\"viewer\"}",
+           409, "login_taken");
+    EXPECT(&admin, "POST", "/api/v1/accounts", "{\"login\":\"New One\",\"display_name\":\"x\",\"role\":\"viewer\"}",
+           400, "invalid_login");
     EXPECT(&admin, "PATCH", target, "{\"disabled\":true}", 428, "precondition_required");
     struct answer got = call_with(&admin, "PATCH", target, "{\"disabled\":true}", "If-Match", "\"99\"");
     KF_CHECK_EQ(got.status, 412);
@@ -333,8 +356,10 @@ KF_TEST(peers_are_checked_before_they_are_stored)
     char target[100];
     snprintf(target, sizeof target, "/api/v1/peers/%s", kf_json_text(made.body, "id", ""));
     answer_free(&made);
-    EXPECT(&technician, "POST", "/api/v1/peers", "{\"name\":\"PACS\",\"ae_title\":\"PACS1\",\"address\":\"10.1.2.0/24\"}", 409, "peer_taken");
-    static const char *const bad[] = {"10.1.2.3/24", "10.1.2/24", "10.1.2.0/33", "host", "::1/129", "10.0.0.1; DROP", "1.2.3.4/"};
+    EXPECT(&technician, "POST", "/api/v1/peers",
+           "{\"name\":\"PACS\",\"ae_title\":\"PACS1\",\"address\":\"10.1.2.0/24\"}", 409, "peer_taken");
+    static const char *const bad[] = {"10.1.2.3/24", "10.1.2/24",      "10.1.2.0/33", "host",
+                                      "::1/129",     "10.0.0.1; DROP", "1.2.3.4/"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char body[200];
         snprintf(body, sizeof body, "{\"name\":\"n\",\"ae_title\":\"A\",\"address\":\"%s\"}", bad[i]);
@@ -385,7 +410,8 @@ KF_TEST(the_work_list_finds_and_pages)
         struct answer got = call(&viewer, "GET", target, NULL);
         json_t *items = json_object_get(got.body, "items"), *item;
         size_t i;
-        json_array_foreach(items, i, item) {
+        json_array_foreach(items, i, item)
+        {
             const char *id = kf_json_text(item, "id", "");
             for (int j = 0; j < count; j++)
                 KF_CHECK(strcmp(seen[j], id) != 0);
@@ -527,8 +553,12 @@ static const char *make_volume(const char *case_id, const char *series_id, char 
         }
         int mine = strcmp(claim.job.case_id, case_id) == 0;
         json_t *meta = json_pack("{s:s}", "modality", "CT");
-        struct kf_queue_output output = {.name = "volume.0", .kind = "volume", .media_type = "application/x-nifti",
-                                         .bytes = written.bytes, .container = written.container, .meta = meta};
+        struct kf_queue_output output = {.name = "volume.0",
+                                         .kind = "volume",
+                                         .media_type = "application/x-nifti",
+                                         .bytes = written.bytes,
+                                         .container = written.container,
+                                         .meta = meta};
         memcpy(output.sha256, written.sha256, 32);
         enum kf_status status = kf_queue_finish(fixture_app(), &claim.job, &output, 1, NULL, &err);
         if (status != KF_OK)
@@ -594,7 +624,8 @@ KF_TEST(jobs_are_asked_for_cancelled_and_retried)
     char artefact[KF_ID_TEXT];
     snprintf(artefact, sizeof artefact, "%s", make_volume(stored.case_id, stored.series_id, hex));
     snprintf(target, sizeof target, "/api/v1/cases/%s/jobs", stored.case_id);
-    snprintf(body, sizeof body, "{\"kind\":\"segment.bone\",\"params\":{\"threshold_hu\":300},\"inputs\":[\"%s\"]}", artefact);
+    snprintf(body, sizeof body, "{\"kind\":\"segment.bone\",\"params\":{\"threshold_hu\":300},\"inputs\":[\"%s\"]}",
+             artefact);
     struct answer first = call_with(&planner, "POST", target, body, "Idempotency-Key", "key-1");
     KF_CHECK_EQ(first.status, 202);
     struct answer again = call_with(&planner, "POST", target, body, "Idempotency-Key", "key-1");
@@ -602,7 +633,8 @@ KF_TEST(jobs_are_asked_for_cancelled_and_retried)
     KF_CHECK_STR(kf_json_text(again.body, "id", ""), kf_json_text(first.body, "id", "-"));
     KF_CHECK_STR(again.location, first.location);
     answer_free(&again);
-    snprintf(body, sizeof body, "{\"kind\":\"segment.bone\",\"params\":{\"threshold_hu\":301},\"inputs\":[\"%s\"]}", artefact);
+    snprintf(body, sizeof body, "{\"kind\":\"segment.bone\",\"params\":{\"threshold_hu\":301},\"inputs\":[\"%s\"]}",
+             artefact);
     again = call_with(&planner, "POST", target, body, "Idempotency-Key", "key-1");
     KF_CHECK_EQ(again.status, 422);
     KF_CHECK_STR(code_of(&again), "idempotency_mismatch");
@@ -611,7 +643,8 @@ KF_TEST(jobs_are_asked_for_cancelled_and_retried)
     EXPECT(&planner, "POST", target, body, 422, "wrong_input");
     snprintf(body, sizeof body, "{\"kind\":\"nothing\",\"inputs\":[\"%s\"]}", artefact);
     EXPECT(&planner, "POST", target, body, 422, "unknown_kind");
-    EXPECT(&planner, "POST", target, "{\"kind\":\"mesh\",\"inputs\":[\"0195c2a0-7b1e-7c3a-9a44-0c2f6b0d9e11\"]}", 422, "unknown_input");
+    EXPECT(&planner, "POST", target, "{\"kind\":\"mesh\",\"inputs\":[\"0195c2a0-7b1e-7c3a-9a44-0c2f6b0d9e11\"]}", 422,
+           "unknown_input");
     EXPECT(&planner, "POST", target, "{\"kind\":\"mesh\",\"inputs\":[7]}", 400, "invalid_body");
     EXPECT(&planner, "POST", target, "{\"kind\":\"mesh\",\"inputs\":[]}", 400, "invalid_body");
     char cancel[200];

@@ -28,8 +28,8 @@ KF_TEST(length_is_counted_in_characters)
 
 KF_TEST(what_is_easy_to_guess_is_refused)
 {
-    static const char *const weak[] = {"aaaaaaaaaaaa", "abababababab", "abcabcabcabcab", "Password12345",
-                                       "Administrator1!", "123456789012", "qwertyuiop12", "PASSWORT2026!"};
+    static const char *const weak[] = {"aaaaaaaaaaaa",    "abababababab", "abcabcabcabcab", "Password12345",
+                                       "Administrator1!", "123456789012", "qwertyuiop12",   "PASSWORT2026!"};
     for (size_t i = 0; i < sizeof weak / sizeof *weak; i++)
         KF_CHECK_STR(refusal(weak[i], NULL), "password_too_common");
     KF_CHECK_STR(refusal("jane.doe@clinic", "Jane.Doe@clinic"), "password_is_login");
