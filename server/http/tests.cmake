@@ -13,3 +13,7 @@ if(KERF_TESTS)
   kerf_program(http_bench_server SOURCES ${CMAKE_SOURCE_DIR}/tests/bench/http_server.c
     DEPENDS kf_http kf_mhd kf_front kf_tls)
 endif()
+
+foreach(name IN ITEMS request multipart)
+  kerf_fuzz(fuzz_http_${name} SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/http_${name}.c DEPENDS kf_http)
+endforeach()

@@ -228,7 +228,7 @@ static int start(int threads)
                                    .most_connections = 64,
                                    .header_deadline_s = 1,
                                    .idle_s = 2,
-                                   .body_grace_s = 1,
+                                   .body_grace_s = 2,
                                    .body_rate = 1 << 20};
     if (kf_mhd_start(&config, &mhd, &err) != KF_OK)
         return fprintf(stderr, "%s\n", err.detail);
