@@ -21,7 +21,11 @@ static enum kf_status one_time(char password[32], char hash[KF_PASSWORD_ENCODED]
 
 static enum kf_status add(struct kf_admin *admin, const char *role, const char *name, struct kf_error *err)
 {
-    char password[32], hash[KF_PASSWORD_ENCODED], id[KF_ID_TEXT];
+    static const char roles[] = " admin technician planner surgeon viewer ";
+    char password[32], hash[KF_PASSWORD_ENCODED], id[KF_ID_TEXT], wanted[32];
+    snprintf(wanted, sizeof wanted, " %s ", role);
+    if (!strstr(roles, wanted))
+        return kf_error_set(err, KF_INVALID, "bad_role", "a role is admin, technician, planner, surgeon or viewer");
     enum kf_status status = one_time(password, hash, err);
     struct kf_account_new account = {.login = admin->words[1], .display_name = name ? name : admin->words[1],
                                      .role = role, .password_hash = hash, .must_change = 1};

@@ -56,6 +56,10 @@ enum kf_status kf_store_peer_add(struct kf_store *store, const char *organisatio
     if (status == KF_CONFLICT)
         return kf_error_set(err, KF_CONFLICT, "peer_taken", "A peer with these titles and this address exists "
                                                             "already.");
+    if (status == KF_INVALID)
+        return kf_error_set(err, KF_INVALID, "bad_peer",
+                            "AE titles have 1 to 16 characters; an address is an IP address or a network without host "
+                            "bits, such as 10.1.0.0/16.");
     return status;
 }
 
