@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,13 +101,18 @@ struct reading {
     const struct kf_instance *instances;
     const struct kf_slice *slices;
     const struct kf_stack *stack;
-    struct kf_volume *out;
-    int64_t plane; // voxels of one slice
+    enum kf_voxel_type type;
+    int64_t plane;  // voxels of one slice
+    int threads;
+    kf_assemble_progress *progress;
+    void *context;
+    // Below: shared by the threads, guarded by the critical section kf_stack_read.
     double lowest, highest;
     int has_padding;
     double padding;
-    int inexact;  // a value does not fit int16 exactly
-    int failed;   // first slice that failed + 1
+    int inexact; // a value does not fit int16 exactly
+    int done;    // slices
+    int failed;  // first slice that failed + 1, INT_MAX: not the fault of one
     struct kf_error error;
 };
 
@@ -212,84 +218,161 @@ static void merge_range(struct reading *r, const struct kf_dicom_image *image, c
     }
 }
 
-// Reads slice k; `room` holds one slice of stored values when the volume is float.
-static void read_slice(struct reading *r, int k, uint16_t *room)
+static void note_failure(struct reading *r, int slice, const struct kf_error *why)
 {
-    const struct kf_slice *slice = &r->slices[r->stack->slices[k]];
-    const struct kf_instance *instance = &r->instances[slice->instance];
-    int as_float = r->out->type == KF_VOXEL_FLOAT32;
-    uint16_t *values = as_float ? room : (uint16_t *)r->out->data + k * r->plane;
-    struct kf_error why = {0};
-    enum kf_status status = kf_instance_decode(instance, slice->frame, values, &why);
-    struct span_of_values range = {0};
-    int exact = 1;
-    if (status == KF_OK) {
-        range = range_of(&instance->image, values, r->plane);
-        if (as_float)
-            rescale_float(&instance->image, &slice->place, values, r->plane, (float *)r->out->data + k * r->plane);
-        else if ((exact = is_exact(&instance->image, &slice->place, range)))
-            rescale_int16(&instance->image, &slice->place, values, r->plane);
-    }
 #pragma omp critical(kf_stack_read)
-    {
-        if (status != KF_OK && (!r->failed || k + 1 < r->failed)) {
-            r->failed = k + 1;
-            r->error = why;
-        }
-        if (status == KF_OK)
-            merge_range(r, &instance->image, &slice->place, range);
-        if (!exact)
-            r->inexact = 1;
+    if (!r->failed || slice < r->failed) {
+        r->failed = slice;
+        r->error = *why;
     }
 }
 
-static enum kf_status read_block(struct reading *r, int from, int to, int threads)
+// No more slices are worth reading: one failed, or the round begins again in float.
+static int is_over(struct reading *r)
 {
-    int no_memory = 0;
-#pragma omp parallel num_threads(threads)
-    {
-        uint16_t *room = r->out->type == KF_VOXEL_FLOAT32 ? kf_memory_take(2 * r->plane) : NULL;
-        if (r->out->type == KF_VOXEL_FLOAT32 && !room) {
-#pragma omp atomic write
-            no_memory = 1;
-        }
-#pragma omp for schedule(dynamic, 1)
-        for (int k = from; k < to; k++)
-            if (room || r->out->type != KF_VOXEL_FLOAT32)
-                read_slice(r, k, room);
-        kf_memory_release(room);
+    int over;
+#pragma omp critical(kf_stack_read)
+    over = r->failed || r->inexact;
+    return over;
+}
+
+// Reads slice k to `to`, which holds one slice of r->type; `room` holds one of stored values when that is float.
+static void read_slice(struct reading *r, int k, void *to, uint16_t *room)
+{
+    const struct kf_slice *slice = &r->slices[r->stack->slices[k]];
+    const struct kf_instance *instance = &r->instances[slice->instance];
+    int as_float = r->type == KF_VOXEL_FLOAT32, exact = 1;
+    uint16_t *values = as_float ? room : to;
+    struct kf_error why = {0};
+    if (kf_instance_decode(instance, slice->frame, values, &why) != KF_OK) {
+        note_failure(r, k + 1, &why);
+        return;
     }
-    if (no_memory)
-        return kf_error_set(&r->error, KF_NOMEM, NULL, "no memory to decode slices");
+    struct span_of_values range = range_of(&instance->image, values, r->plane);
+    if (as_float)
+        rescale_float(&instance->image, &slice->place, values, r->plane, to);
+    else if ((exact = is_exact(&instance->image, &slice->place, range)))
+        rescale_int16(&instance->image, &slice->place, values, r->plane);
+#pragma omp critical(kf_stack_read)
+    {
+        merge_range(r, &instance->image, &slice->place, range);
+        r->inexact |= !exact;
+        r->done++;
+        if (r->progress && r->done % 16 == 0)
+            r->progress(r->context, (double)r->done / r->stack->count);
+    }
+}
+
+static void begin_round(struct reading *r, enum kf_voxel_type type)
+{
+    r->type = type;
+    r->lowest = INFINITY;
+    r->highest = -INFINITY;
+    r->has_padding = r->inexact = r->done = 0;
+}
+
+static enum kf_status end_round(struct reading *r)
+{
     if (!r->failed)
         return KF_OK;
+    if (r->failed == INT_MAX)
+        return r->error.status;
     char name[64];
     struct kf_error why = r->error;
     kf_slice_name(&r->slices[r->stack->slices[r->failed - 1]], name);
     return kf_error_set(&r->error, why.status, why.code, "%s: %.380s", name, why.detail);
 }
 
-static enum kf_status read_as(struct reading *r, enum kf_voxel_type type, int threads, kf_assemble_progress *progress,
-                              void *context)
+static void *take_room(struct reading *r, int64_t bytes)
 {
-    enum kf_status status = kf_volume_alloc(r->out, &r->stack->in, type, &r->error);
+    void *room = bytes ? kf_memory_take(bytes) : NULL;
+    struct kf_error why;
+    if (bytes && !room) {
+        kf_error_set(&why, KF_NOMEM, NULL, "no memory to decode slices");
+        note_failure(r, INT_MAX, &why);
+    }
+    return room;
+}
+
+static enum kf_status read_as(struct reading *r, enum kf_voxel_type type, struct kf_volume *out)
+{
+    enum kf_status status = kf_volume_alloc(out, &r->stack->in, type, &r->error);
     if (status != KF_OK)
         return status;
-    r->lowest = INFINITY;
-    r->highest = -INFINITY;
-    r->inexact = 0;
-    const int block = 32;
-    for (int k = 0; k < r->stack->count && !r->inexact; k += block) {
-        int end = k + block < r->stack->count ? k + block : r->stack->count;
-        status = read_block(r, k, end, threads);
-        if (status != KF_OK)
-            break;
-        if (progress)
-            progress(context, (double)end / r->stack->count);
+    begin_round(r, type);
+    int64_t slice_bytes = r->plane * kf_voxel_bytes(type);
+#pragma omp parallel num_threads(r->threads)
+    {
+        uint16_t *room = take_room(r, type == KF_VOXEL_FLOAT32 ? 2 * r->plane : 0);
+#pragma omp for schedule(dynamic, 1)
+        for (int k = 0; k < r->stack->count; k++)
+            if (!is_over(r))
+                read_slice(r, k, (char *)out->data + k * slice_bytes, room);
+        kf_memory_release(room);
     }
+    status = end_round(r);
     if (status != KF_OK || r->inexact)
-        kf_volume_release(r->out);
+        kf_volume_release(out);
     return status;
+}
+
+// Every thread decodes a few slices into memory of its own, small enough to stay in its cache, and hands them on itself:
+// one writes while another decodes, and nobody waits at a barrier.
+static enum kf_status stream_as(struct reading *r, enum kf_voxel_type type, const struct kf_slab_writer *writer)
+{
+    begin_round(r, type);
+    enum kf_status status = writer->begin(writer->context, type, &r->error);
+    if (status != KF_OK)
+        return status;
+    int64_t slice_bytes = r->plane * kf_voxel_bytes(type), most = (2 << 20) / slice_bytes;
+    int slab = most < 1 ? 1 : most > 64 ? 64 : (int)most, count = r->stack->count, slabs = (count + slab - 1) / slab;
+#pragma omp parallel num_threads(r->threads)
+    {
+        uint16_t *room = take_room(r, type == KF_VOXEL_FLOAT32 ? 2 * r->plane : 0);
+        char *to = take_room(r, slab * slice_bytes);
+#pragma omp for schedule(dynamic, 1)
+        for (int s = 0; s < slabs; s++) {
+            int first = s * slab, end = first + slab < count ? first + slab : count;
+            struct kf_error why = {0};
+            for (int k = first; k < end && !is_over(r); k++)
+                read_slice(r, k, to + (k - first) * slice_bytes, room);
+            if (!is_over(r) && writer->write(writer->context, first, end - first, to, &why) != KF_OK)
+                note_failure(r, INT_MAX, &why);
+        }
+        kf_memory_release(room);
+        kf_memory_release(to);
+    }
+    return end_round(r);
+}
+
+// Whether slope and intercept of every slice are whole numbers, so that int16 is worth a try.
+static int rescales_are_whole(const struct kf_slice *slices, const struct kf_stack *stack)
+{
+    for (int k = 0; k < stack->count; k++) {
+        const struct kf_dicom_frame *f = &slices[stack->slices[k]].place;
+        if (f->slope != floor(f->slope) || f->intercept != floor(f->intercept))
+            return 0;
+    }
+    return 1;
+}
+
+static enum kf_status tell_facts(const struct reading *r, enum kf_status status, struct kf_pixel_facts *facts,
+                                 struct kf_error *err)
+{
+    *facts = (struct kf_pixel_facts){0};
+    if (status != KF_OK) {
+        if (err)
+            *err = r->error;
+        return status;
+    }
+    facts->has_padding = r->has_padding;
+    facts->padding = r->padding;
+    facts->lowest = facts->highest = r->has_padding ? r->padding : 0; // when there is nothing but padding
+    if (r->lowest <= r->highest) {
+        facts->lowest = r->lowest;
+        facts->highest = r->highest;
+    }
+    return KF_OK;
 }
 
 enum kf_status kf_stack_read(const struct kf_instance *instances, const struct kf_slice *slices,
@@ -299,28 +382,38 @@ enum kf_status kf_stack_read(const struct kf_instance *instances, const struct k
     struct reading r = {.instances = instances,
                         .slices = slices,
                         .stack = stack,
-                        .out = out,
-                        .plane = stack->in.dim[0] * stack->in.dim[1]};
-    int whole = 1;
-    *out = (struct kf_volume){0};
-    for (int k = 0; k < stack->count && whole; k++) {
-        const struct kf_dicom_frame *f = &slices[stack->slices[k]].place;
-        whole = f->slope == floor(f->slope) && f->intercept == floor(f->intercept);
-    }
+                        .plane = stack->in.dim[0] * stack->in.dim[1],
+                        .threads = threads,
+                        .progress = progress,
+                        .context = context};
+    int whole = rescales_are_whole(slices, stack);
     enum kf_status status = KF_OK;
+    *out = (struct kf_volume){0};
     if (whole)
-        status = read_as(&r, KF_VOXEL_INT16, threads, progress, context);
+        status = read_as(&r, KF_VOXEL_INT16, out);
     if (status == KF_OK && (!whole || r.inexact))
-        status = read_as(&r, KF_VOXEL_FLOAT32, threads, progress, context);
-    if (status != KF_OK) {
-        if (err)
-            *err = r.error;
-        *facts = (struct kf_pixel_facts){0};
-        return status;
-    }
-    if (!(r.lowest <= r.highest))
-        r.lowest = r.highest = r.has_padding ? r.padding : 0;
-    *facts = (struct kf_pixel_facts){
-        .lowest = r.lowest, .highest = r.highest, .has_padding = r.has_padding, .padding = r.padding};
-    return KF_OK;
+        status = read_as(&r, KF_VOXEL_FLOAT32, out);
+    return tell_facts(&r, status, facts, err);
+}
+
+enum kf_status kf_stack_stream(const struct kf_instance *instances, const struct kf_slice *slices,
+                               const struct kf_stack *stack, int threads, kf_assemble_progress *progress,
+                               void *context, const struct kf_slab_writer *writer, enum kf_voxel_type *type,
+                               struct kf_pixel_facts *facts, struct kf_error *err)
+{
+    struct reading r = {.instances = instances,
+                        .slices = slices,
+                        .stack = stack,
+                        .plane = stack->in.dim[0] * stack->in.dim[1],
+                        .threads = threads,
+                        .progress = progress,
+                        .context = context};
+    int whole = rescales_are_whole(slices, stack);
+    enum kf_status status = kf_grid_check(&stack->in, &r.error);
+    if (status == KF_OK && whole)
+        status = stream_as(&r, KF_VOXEL_INT16, writer);
+    if (status == KF_OK && (!whole || r.inexact))
+        status = stream_as(&r, KF_VOXEL_FLOAT32, writer);
+    *type = r.type;
+    return tell_facts(&r, status, facts, err);
 }

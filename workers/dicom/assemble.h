@@ -45,6 +45,23 @@ KF_MUST_USE enum kf_status kf_stack_read(const struct kf_instance *instances, co
                                          void *context, struct kf_volume *out, struct kf_pixel_facts *facts,
                                          struct kf_error *err);
 
+// Where kf_stack_stream puts a volume. `begin` comes first, and once more when the values turned out not to fit int16:
+// what was written before is void then. `write` takes slices [first, first + count), from several threads at once and in
+// any order.
+struct kf_slab_writer {
+    enum kf_status (*begin)(void *context, enum kf_voxel_type type, struct kf_error *err);
+    enum kf_status (*write)(void *context, int first, int count, const void *data, struct kf_error *err);
+    void *context;
+};
+
+// As kf_stack_read, but hands the volume on a few slices at a time: memory is 2 MiB or one slice per thread, however
+// large the volume is. *type is what the last round was. `progress` is called by one thread at a time.
+KF_MUST_USE enum kf_status kf_stack_stream(const struct kf_instance *instances, const struct kf_slice *slices,
+                                           const struct kf_stack *stack, int threads, kf_assemble_progress *progress,
+                                           void *context, const struct kf_slab_writer *writer,
+                                           enum kf_voxel_type *type, struct kf_pixel_facts *facts,
+                                           struct kf_error *err);
+
 // Replaces *volume by the stack on an orthogonal, regular grid: in the plane a Catmull-Rom shift, along the normal linear
 // between neighbours. The grid grows so that nothing is cut off; where no slice reaches lies `outside`. Padding is
 // replaced by `outside` first, so that it does not bleed. int16 stays int16, rounded to nearest.

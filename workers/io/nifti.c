@@ -554,6 +554,11 @@ static void make_header(const struct kf_volume *v, unsigned char header[DATA_OFF
     put_int(header, 500, 4, 2); // millimetres
 }
 
+void kf_nifti_header(const struct kf_volume *volume, unsigned char header[KF_NIFTI_DATA])
+{
+    make_header(volume, header);
+}
+
 enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads, struct kf_error *err)
 {
     unsigned char header[DATA_OFFSET];

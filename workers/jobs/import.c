@@ -10,10 +10,13 @@
 #include "workers/io/nifti.h"
 #include "workers/runtime/cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct import {
     struct kf_job_context *job;
@@ -38,25 +41,6 @@ static void prepare(void)
         fprintf(stderr, "kerf-job: %s\n", err.detail);
 }
 
-static enum kf_status open_block(struct import *im, int from, int to, struct kf_error *err)
-{
-    enum kf_status worst = KF_OK;
-#pragma omp parallel for schedule(dynamic, 4) num_threads(kf_job_threads(im->job))
-    for (int i = from; i < to; i++) {
-        struct kf_error why = {0};
-        enum kf_status status = kf_instance_open(&im->instances[i], &why);
-        if (status != KF_OK) {
-#pragma omp critical(import_open)
-            {
-                worst = status;
-                if (err)
-                    *err = why;
-            }
-        }
-    }
-    return worst;
-}
-
 static enum kf_status open_all(struct import *im, struct kf_error *err)
 {
     im->instance_count = kf_job_input_count(im->job);
@@ -69,17 +53,24 @@ static enum kf_status open_all(struct import *im, struct kf_error *err)
         im->instances[i].offset = in->offset;
         im->instances[i].length = in->length;
     }
-    const int block = 128;
-    for (int i = 0; i < im->instance_count; i += block) {
-        int end = i + block < im->instance_count ? i + block : im->instance_count;
-        enum kf_status status = open_block(im, i, end, err);
-        if (status != KF_OK)
-            return status;
-        if (kf_job_cancelled(im->job))
-            return kf_error_set(err, KF_CANCELLED, NULL, "import was cancelled");
-        kf_job_progress(im->job, 0.2 * end / im->instance_count, "reading headers");
+    enum kf_status worst = KF_OK;
+    int done = 0;
+#pragma omp parallel for schedule(dynamic, 8) num_threads(kf_job_threads(im->job))
+    for (int i = 0; i < im->instance_count; i++) {
+        struct kf_error why = {0};
+        enum kf_status status =
+            kf_job_cancelled(im->job) ? KF_CANCELLED : kf_instance_open(&im->instances[i], &why);
+#pragma omp critical(import_open)
+        {
+            if (status != KF_OK && worst == KF_OK) {
+                worst = status;
+                *err = why;
+            }
+            if (++done % 64 == 0)
+                kf_job_progress(im->job, 0.2 * done / im->instance_count, "reading headers");
+        }
     }
-    return KF_OK;
+    return worst == KF_CANCELLED ? kf_error_set(err, KF_CANCELLED, NULL, "import was cancelled") : worst;
 }
 
 // ---- which series ----
@@ -319,28 +310,82 @@ static int wants_gzip(const struct kf_job_context *job)
     return n > 3 && strcmp(out + n - 3, ".gz") == 0;
 }
 
-static enum kf_status save_volume(struct import *im, const struct kf_stack *stack, const struct kf_volume *volume,
-                                  const struct kf_pixel_facts *facts, struct kf_error *err)
+// Declares the finished file of volume number im->volumes.
+static enum kf_status declare(struct import *im, const struct kf_stack *stack, const struct kf_volume *volume,
+                              const struct kf_pixel_facts *facts, const char *file, struct kf_error *err)
 {
-    char name[32], file[40];
+    char name[32];
     snprintf(name, sizeof name, "volume.%d", im->volumes);
-    snprintf(file, sizeof file, "%s.nii%s", name, wants_gzip(im->job) ? ".gz" : "");
-    const char *path = kf_job_output_path(im->job, file);
     json_t *meta = volume_meta(im, stack, volume, facts);
-    if (!path || !meta) {
-        json_decref(meta);
+    if (!meta)
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
-    }
-    enum kf_status status = kf_nifti_write(path, volume, kf_job_threads(im->job), err);
-    if (status != KF_OK) {
-        json_decref(meta);
-        return status;
-    }
     im->volumes++;
     return kf_job_output(im->job, name, "volume", file, "application/x-nifti", meta);
 }
 
-static enum kf_status make_volume(struct import *im, const struct kf_stack *stack, struct kf_error *err)
+// ---- the common way: slices go to the file while the next ones are decoded ----
+
+struct volume_file {
+    int fd;
+    struct kf_volume volume; // data stays NULL
+};
+
+static enum kf_status write_at(int fd, int64_t at, const void *bytes, int64_t n, struct kf_error *err)
+{
+    const char *next = bytes;
+    while (n > 0) {
+        ssize_t done = pwrite(fd, next, (size_t)(n < 1 << 30 ? n : 1 << 30), (off_t)at);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return kf_error_errno(err, done < 0 ? errno : EIO, "writing the volume");
+        next += done;
+        at += done;
+        n -= done;
+    }
+    return KF_OK;
+}
+
+static enum kf_status begin_file(void *context, enum kf_voxel_type type, struct kf_error *err)
+{
+    struct volume_file *file = context;
+    unsigned char header[KF_NIFTI_DATA];
+    file->volume.type = type;
+    kf_nifti_header(&file->volume, header);
+    if (ftruncate(file->fd, 0) != 0)
+        return kf_error_errno(err, errno, "writing the volume");
+    return write_at(file->fd, 0, header, KF_NIFTI_DATA, err);
+}
+
+static enum kf_status write_slab(void *context, int first, int count, const void *data, struct kf_error *err)
+{
+    const struct volume_file *file = context;
+    const struct kf_grid *grid = &file->volume.grid;
+    int64_t slice_bytes = grid->dim[0] * grid->dim[1] * kf_voxel_bytes(file->volume.type);
+    return write_at(file->fd, KF_NIFTI_DATA + first * slice_bytes, data, count * slice_bytes, err);
+}
+
+static enum kf_status stream_volume(struct import *im, const struct kf_stack *stack, const char *file,
+                                    const char *path, struct kf_error *err)
+{
+    struct kf_pixel_facts facts;
+    enum kf_voxel_type type;
+    struct volume_file to = {.volume = {.grid = stack->in}};
+    struct kf_slab_writer writer = {.begin = begin_file, .write = write_slab, .context = &to};
+    to.fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (to.fd < 0)
+        return kf_error_errno(err, errno, "making the volume's file");
+    enum kf_status status = kf_stack_stream(im->instances, im->slices, stack, kf_job_threads(im->job), on_progress, im,
+                                            &writer, &type, &facts, err);
+    if (close(to.fd) != 0 && status == KF_OK)
+        status = kf_error_errno(err, errno, "writing the volume");
+    return status == KF_OK ? declare(im, stack, &to.volume, &facts, file, err) : status;
+}
+
+// ---- the other way: the volume is needed whole, to be resampled or compressed ----
+
+static enum kf_status hold_volume(struct import *im, const struct kf_stack *stack, const char *file, const char *path,
+                                  struct kf_error *err)
 {
     struct kf_volume volume = {0};
     struct kf_pixel_facts facts;
@@ -354,10 +399,26 @@ static enum kf_status make_volume(struct import *im, const struct kf_stack *stac
         facts.lowest = fmin(facts.lowest, outside);
     }
     if (status == KF_OK)
-        status = save_volume(im, stack, &volume, &facts, err);
+        status = kf_nifti_write(path, &volume, threads, err);
+    if (status == KF_OK)
+        status = declare(im, stack, &volume, &facts, file, err);
     kf_volume_release(&volume);
+    return status;
+}
+
+static enum kf_status make_volume(struct import *im, const struct kf_stack *stack, struct kf_error *err)
+{
+    char file[40];
+    int packed = wants_gzip(im->job);
+    snprintf(file, sizeof file, "volume.%d.nii%s", im->volumes, packed ? ".gz" : "");
+    const char *path = kf_job_output_path(im->job, file);
+    if (!path)
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for a path");
+    enum kf_status status = packed || stack->sheared || stack->uneven ? hold_volume(im, stack, file, path, err)
+                                                                      : stream_volume(im, stack, file, path, err);
     if (status == KF_OK || kf_status_retryable(status) || status == KF_CANCELLED)
         return status;
+    unlink(path); // half a volume is none
     note_problem(im, status, err->code, err->detail, im->slices[stack->slices[0]].instance, stack->count);
     return KF_OK;
 }
