@@ -29,6 +29,7 @@
     X("KERF_HTTP_HEADER_S", NUMBER, "15", 1, 600, "Seconds in which a client must have sent its headers.")              \
     X("KERF_HTTP_IDLE_S", NUMBER, "60", 1, 3600, "Seconds that a connection may say nothing.")                          \
     X("KERF_UPLOAD_MOST_BYTES", INTEGER, "21474836480", 1048576, 0, "Largest upload in one request.")                   \
+    X("KERF_VIEW_CACHE_MS", INTEGER, "1000", 0, 60000, "Milliseconds for which the answer to a small read may be kept; 0: every read asks the database.") \
     X("KERF_EVENTS_SUBSCRIBERS", INTEGER, "2000", 1, 100000, "Most live event streams at once.")                        \
     /* people */                                                                                                       \
     X("KERF_SESSION_S", NUMBER, "43200", 300, 2592000, "Seconds after which a session ends for good.")                  \

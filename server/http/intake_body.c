@@ -86,7 +86,10 @@ enum kf_status kf_intake_end(struct kf_request *request, struct kf_upload **out,
         return kf_error_set(err, KF_UNPROCESSABLE, "empty_upload", "The upload is empty.");
     enum kf_status status =
         intake->parser ? kf_multipart_finish(intake->parser, err) : kf_upload_end(intake->upload, err);
-    return status == KF_OK ? kf_upload_finish(intake->upload, call.thread, err) : status;
+    if (status == KF_OK)
+        status = kf_upload_finish(intake->upload, call.thread, err);
+    kf_views_forget(call.routes, call.actor.organisation_id);
+    return status;
 }
 
 void kf_intake_release(struct kf_request *request)

@@ -101,15 +101,18 @@ static enum kf_status reply_artefact(struct kf_request *request, struct kf_respo
 {
     struct kf_call call = kf_call_of(request);
     struct kf_artefact_view view;
+    struct kf_view_ticket ticket;
     const char *id;
     struct kf_out out = {0};
     enum kf_status status = kf_path_id(request, "artefact_id", &id, err);
+    if (status == KF_OK && kf_view_serve(request, response, kind ? kind : "artefact_read", id, &ticket))
+        return KF_OK;
     if (status == KF_OK)
         status = kf_app_artefact_read(call.thread, &call.actor, id, kind, &request->arena, &view, err);
     if (status != KF_OK)
         return status;
     out_artefact(&out, &view);
-    return kf_reply(response, 200, &out, err);
+    return kf_view_reply(request, response, &ticket, -1, &out, err);
 }
 
 enum kf_status kf_route_artefact_read(struct kf_request *request, struct kf_response *response, struct kf_error *err)

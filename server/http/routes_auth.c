@@ -4,7 +4,8 @@
 #include "server/app/idempotency.h"
 #include "server/app/session.h"
 #include "server/app/work.h"
-#include "server/base/crypto/password.h"
+#include "server/base/config.h"
+#include "server/base/hash.h"
 #include "server/http/routes_common.h"
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #define SESSION_BYTES      ((size_t)32 << 20)
 #define BLOB_CACHE_ENTRIES 20000
 #define BLOB_CACHE_BYTES   ((size_t)64 << 20)
+#define VIEW_CACHE_ENTRIES 20000
+#define VIEW_CACHE_BYTES   ((size_t)32 << 20)
 
 static void session_changed(void *context, const char *account_id, const char *session_id)
 {
@@ -36,10 +39,13 @@ enum kf_status kf_routes_new(struct kf_app *app, struct kf_routes **out, struct 
     enum kf_status status = routes ? kf_cache_new(SESSION_ENTRIES, SESSION_BYTES, &routes->sessions) : KF_NOMEM;
     if (status == KF_OK)
         status = kf_cache_new(BLOB_CACHE_ENTRIES, BLOB_CACHE_BYTES, &routes->blobs);
+    if (status == KF_OK)
+        status = kf_cache_new(VIEW_CACHE_ENTRIES, VIEW_CACHE_BYTES, &routes->views);
     if (status != KF_OK) {
         kf_routes_free(routes);
         return kf_error_set(err, status, NULL, "Not enough memory to start.");
     }
+    routes->view_ttl_ms = kf_config_integer("KERF_VIEW_CACHE_MS");
     routes->app = app;
     kf_app_on_session_change(app, session_changed, routes);
     *out = routes;
@@ -56,6 +62,8 @@ void kf_routes_free(struct kf_routes *routes)
         kf_cache_free(routes->sessions);
     if (routes->blobs)
         kf_cache_free(routes->blobs);
+    if (routes->views)
+        kf_cache_free(routes->views);
     free(routes);
 }
 

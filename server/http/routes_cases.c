@@ -157,6 +157,9 @@ static enum kf_status reply_case(struct kf_request *request, struct kf_response 
 {
     struct kf_call call = kf_call_of(request);
     struct kf_case_detail detail;
+    struct kf_view_ticket ticket;
+    if (kf_view_serve(request, response, "case_read", id, &ticket))
+        return KF_OK;
     enum kf_status status = kf_app_case_read(call.thread, &call.actor, id, &request->arena, &detail, err);
     if (status != KF_OK)
         return status;
@@ -168,8 +171,7 @@ static enum kf_status reply_case(struct kf_request *request, struct kf_response 
     kf_out_close(&out);
     kf_out_close(&out);
     // The revision is what a change is based on; it does not cover counts and progress, so it must not answer 304.
-    kf_response_header(request, response, "ETag", kf_etag_revision(request, detail.view.revision));
-    return kf_reply(response, 200, &out, err);
+    return kf_view_reply(request, response, &ticket, detail.view.revision, &out, err);
 }
 
 enum kf_status kf_route_case_read(struct kf_request *request, struct kf_response *response, struct kf_error *err)
@@ -202,6 +204,7 @@ enum kf_status kf_route_case_change(struct kf_request *request, struct kf_respon
         status = kf_body_fault(request, "/state", "is not a state of a case", err);
     if (status == KF_OK)
         status = kf_app_case_change(call.thread, &call.actor, id, title, state, revision, err);
+    kf_views_forget(call.routes, call.actor.organisation_id);
     return status == KF_OK ? reply_case(request, response, id, err) : status;
 }
 
@@ -263,15 +266,18 @@ enum kf_status kf_route_series_read(struct kf_request *request, struct kf_respon
 {
     struct kf_call call = kf_call_of(request);
     struct kf_series_view series;
+    struct kf_view_ticket ticket;
     const char *id;
     struct kf_out out = {0};
     enum kf_status status = kf_path_id(request, "series_id", &id, err);
+    if (status == KF_OK && kf_view_serve(request, response, "series_read", id, &ticket))
+        return KF_OK;
     if (status == KF_OK)
         status = kf_app_series_read(call.thread, &call.actor, id, &request->arena, &series, err);
     if (status != KF_OK)
         return status;
     out_series(&out, &series);
-    return kf_reply(response, 200, &out, err);
+    return kf_view_reply(request, response, &ticket, -1, &out, err);
 }
 
 static void out_instance(struct kf_out *out, const struct kf_instance_view *view)

@@ -17,6 +17,10 @@ struct kf_routes {
     atomic_ulong generation;   // raised when sessions change, so that a look-up under way is not kept
     struct kf_cache *blobs;    // organisation, case, hash → struct kf_app_blob and, when small, the bytes
     _Atomic(struct kf_live *) live;
+    struct kf_cache *views;       // see routes_views.c; group: the organisation
+    atomic_ulong view_generation; // raised by every change
+    atomic_int hearing;           // the database's notifications reach this process
+    int64_t view_ttl_ms;
 };
 
 // Who calls, for the use cases.
@@ -47,6 +51,23 @@ KF_MUST_USE enum kf_status kf_reply(struct kf_response *response, int http_statu
 void kf_reply_type(struct kf_response *response, const char *content_type);
 // Retry-After in seconds.
 void kf_reply_retry(struct kf_request *request, struct kf_response *response, int seconds);
+
+// Answers to small reads (routes_views.c): `if (kf_view_serve(…)) return KF_OK;`, else ask the use case and end with
+// kf_view_reply in place of kf_reply. revision: the ETag, or -1.
+struct kf_view_ticket {
+    char key[160];
+    size_t length; // 0: the answer is not kept
+    unsigned long generation;
+};
+int kf_view_serve(struct kf_request *request, struct kf_response *response, const char *operation, const char *id,
+                  struct kf_view_ticket *ticket);
+KF_MUST_USE enum kf_status kf_view_reply(struct kf_request *request, struct kf_response *response,
+                                         const struct kf_view_ticket *ticket, int64_t revision, struct kf_out *out,
+                                         struct kf_error *err);
+// Something of the organisation has changed.
+void kf_views_forget(struct kf_routes *routes, const char *organisation_id);
+// Whether the database's notifications arrive; nothing is kept while they do not.
+void kf_views_hearing(struct kf_routes *routes, int hearing);
 
 // The signed-in session of this request (cached a few seconds).
 struct kf_session_row;

@@ -19,12 +19,29 @@ enum kf_status kf_route_event_stream(struct kf_request *request, struct kf_respo
     return kf_sse_subscribe(live, request, response, case_id, err);
 }
 
+// What the hub is told, and before it the answers that are kept.
+struct listener {
+    struct kf_routes *routes;
+    void (*notified)(void *to, const char *organisation_id, int64_t event_id);
+    void *to;
+};
+
+static void heard(void *context, const char *organisation_id, int64_t event_id)
+{
+    const struct listener *listener = context;
+    kf_views_forget(listener->routes, organisation_id);
+    listener->notified(listener->to, organisation_id, event_id);
+}
+
 static enum kf_status wait_events(void *app, void *thread, int timeout_ms,
                                   void (*notified)(void *to, const char *organisation_id, int64_t event_id), void *to,
                                   struct kf_error *err)
 {
-    (void)app;
-    return kf_app_events_wait(thread, timeout_ms, notified, to, err);
+    struct listener listener = {app, notified, to};
+    enum kf_status status = kf_app_events_wait(thread, timeout_ms, heard, &listener, err);
+    // After the first quiet return LISTEN is in force; after a loss nothing is kept until it is again.
+    kf_views_hearing(app, status == KF_OK);
+    return status;
 }
 
 struct emitter {

@@ -109,6 +109,7 @@ enum kf_status kf_route_job_cancel(struct kf_request *request, struct kf_respons
     enum kf_status status = kf_path_id(request, "job_id", &id, err);
     if (status == KF_OK)
         status = kf_app_job_cancel(call.thread, &call.actor, id, err);
+    kf_views_forget(call.routes, call.actor.organisation_id);
     return status == KF_OK ? reply_job(request, response, 202, id, err) : status;
 }
 
@@ -119,6 +120,7 @@ enum kf_status kf_route_job_retry(struct kf_request *request, struct kf_response
     enum kf_status status = kf_path_id(request, "job_id", &id, err);
     if (status == KF_OK)
         status = kf_app_job_retry(call.thread, &call.actor, id, err);
+    kf_views_forget(call.routes, call.actor.organisation_id);
     return status == KF_OK ? reply_job(request, response, 202, id, err) : status;
 }
 
@@ -181,6 +183,7 @@ enum kf_status kf_route_job_create(struct kf_request *request, struct kf_respons
     ask.artefact_count = json_array_size(inputs);
     if (status == KF_OK)
         status = kf_app_job_ask(call.thread, &call.actor, &ask, &queued, err);
+    kf_views_forget(call.routes, call.actor.organisation_id);
     json_decref(root);
     if (status != KF_OK)
         return status;
