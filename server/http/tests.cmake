@@ -17,3 +17,9 @@ endif()
 foreach(name IN ITEMS request multipart)
   kerf_fuzz(fuzz_http_${name} SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/http_${name}.c DEPENDS kf_http)
 endforeach()
+
+if(KERF_TESTS)
+  add_test(NAME server_config COMMAND ${CMAKE_SOURCE_DIR}/tests/service/server_config.sh)
+  set_tests_properties(server_config PROPERTIES LABELS service TIMEOUT 60
+    ENVIRONMENT "KERF_BIN=${CMAKE_BINARY_DIR}/bin")
+endif()

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# An authenticated database read beside Orthanc in the same run: one series by its id, with the same instances in both.
+# Ours checks a token and its role and reads under row-level security; Orthanc runs without authentication.
+#   read.sh [SECONDS_PER_RUN [ROUNDS]]     KERF_BIN: folder of our programs; KERF_TEST_DATA: sample data (else a phantom)
+# Rounds alternate; medians and ratios are printed. Exits 1 when a ratio is under its target. Leaves nothing running.
+set -uo pipefail
+seconds=${1:-1}
+rounds=${2:-5}
+root=$(cd "$(dirname "$0")/../.." && pwd)
+bin=${KERF_BIN:-$root/build/release/bin}
+for tool in wrk curl Orthanc python3; do
+    command -v "$tool" >/dev/null || { echo "skip read: $tool is missing"; exit 77; }
+done
+
+work=$(mktemp -d)
+chmod 755 "$work"
+kerf_pid='' orthanc_pid=''
+cleanup() {
+    [ -n "$orthanc_pid" ] && kill "$orthanc_pid" 2>/dev/null && wait "$orthanc_pid" 2>/dev/null
+    [ -n "$kerf_pid" ] && kill -INT "$kerf_pid" 2>/dev/null && wait "$kerf_pid" 2>/dev/null
+    rm -rf "$work"
+}
+trap cleanup EXIT
+field() { python3 -c "import json,sys; d=json.load(sys.stdin); print($1)"; }
+free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
+
+mkdir "$work/in"
+if [ -n "${KERF_TEST_DATA:-}" ] && [ -d "$KERF_TEST_DATA/head_ct/dicom" ]; then
+    find "$KERF_TEST_DATA/head_ct/dicom" -type f | sort | head -n 20 | xargs -I{} cp {} "$work/in/"
+else
+    "$bin/kerf" phantom head --out "$work/in" >/dev/null || exit 1
+fi
+
+"$bin/kerf" up --data "$work/kerf" --http 0 --dicom 0 --ready-file "$work/ready.json" >"$work/log" 2>&1 &
+kerf_pid=$!
+for _ in $(seq 300); do [ -s "$work/ready.json" ] && break; sleep 0.1; done
+[ -s "$work/ready.json" ] || { tail -n 5 "$work/log"; echo "kerf up did not come up"; exit 1; }
+base=$(field 'd["http"]' <"$work/ready.json")
+token=$("$bin/kerf" token add --data "$work/kerf" --name bench --role admin | grep -o 'kerf_[A-Za-z0-9_-]*' | head -n 1)
+auth="Authorization: Bearer $token"
+for f in "$work"/in/*; do
+    [ -f "$f" ] || continue
+    curl -sf -o /dev/null -H "$auth" -H 'Content-Type: application/dicom' --data-binary @"$f" "$base/api/v1/uploads" ||
+        { echo "an upload failed"; exit 1; }
+done
+case_id=$(curl -sf -H "$auth" "$base/api/v1/cases" | field 'd["items"][0]["id"]')
+for _ in $(seq 300); do # the workers must be done before anything is measured
+    busy=$(curl -sf -H "$auth" "$base/api/v1/cases/$case_id" | field 'd["progress"]["running"]+d["progress"]["queued"]+(d["state"]=="receiving")')
+    [ "$busy" = 0 ] && break
+    sleep 0.2
+done
+series_id=$(curl -sf -H "$auth" "$base/api/v1/cases/$case_id" | field 'd["studies"][0]["series"][0]["id"]')
+
+port=$(free_port)
+cat >"$work/orthanc.json" <<JSON
+{ "Name": "bench", "StorageDirectory": "$work/orthanc", "IndexDirectory": "$work/orthanc", "HttpPort": $port,
+  "DicomServerEnabled": false, "AuthenticationEnabled": false, "RemoteAccessAllowed": false, "KeepAlive": true,
+  "Plugins": [] }
+JSON
+mkdir "$work/orthanc"
+Orthanc "$work/orthanc.json" >"$work/orthanc.log" 2>&1 &
+orthanc_pid=$!
+for _ in $(seq 100); do curl -s -o /dev/null "http://127.0.0.1:$port/system" && break; sleep 0.1; done
+for f in "$work"/in/*; do [ -f "$f" ] && curl -sf -o /dev/null --data-binary @"$f" "http://127.0.0.1:$port/instances"; done
+orthanc_series=$(curl -sf "http://127.0.0.1:$port/series" | field 'd[0]')
+
+rate() { wrk -t1 -c"$2" -d"${seconds}s" -H "$auth" "$1" | awk '/Requests\/sec/{r=$2} /Non-2xx/{bad=1} END{print bad ? 0 : r}'; }
+median() { sort -n | awk '{v[NR]=$1} END{print v[int((NR+1)/2)]}'; }
+failed=0
+printf '%-34s %12s %12s %7s %7s\n' case Orthanc kerf ratio target
+row() { # NAME CONNECTIONS ORTHANC_PATH KERF_PATH TARGET
+    local o='' k='' i
+    for i in $(seq "$rounds"); do
+        o+="$(rate "http://127.0.0.1:$port$3" "$2")"$'\n'
+        k+="$(rate "$base$4" "$2")"$'\n'
+    done
+    awk -v name="$1" -v o="$(printf %s "$o" | median)" -v k="$(printf %s "$k" | median)" -v t="$5" \
+        'BEGIN{r=k/(o > 0 ? o : 1); printf "%-34s %12.1f %12.1f %6.2fx %6.2fx%s\n", name, o, k, r, t, r<t ? "   UNDER TARGET" : ""; exit r<t}' ||
+        failed=1
+}
+for c in 1 8; do
+    row "one series by id, $c clients" $c "/series/$orthanc_series" "/api/v1/series/$series_id" 1.5
+done
+for c in 1 8; do
+    row "a case with its counts and tree, $c" $c "/studies?expand" "/api/v1/cases/$case_id" 0 # no like in Orthanc
+done
+exit "$failed"
