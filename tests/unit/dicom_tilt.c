@@ -156,7 +156,7 @@ static int read_back(struct series *s, struct kf_stack *stack_out, int threads, 
         good = kf_stack_read(s->instances, s->slices, &plan.stacks[0], threads, NULL, NULL, volume, &facts, &err) == KF_OK;
         *stack_out = plan.stacks[0];
         if (good && (stack_out->sheared || stack_out->uneven))
-            good = kf_stack_regrid(&plan.stacks[0], &facts, -1024, threads, volume, &err) == KF_OK;
+            good = kf_stack_regrid(&plan.stacks[0], -1024, threads, volume, &facts, &err) == KF_OK;
     }
     kf_series_plan_release(&plan);
     return good;

@@ -64,10 +64,11 @@ KF_MUST_USE enum kf_status kf_stack_stream(const struct kf_instance *instances, 
 
 // Replaces *volume by the stack on an orthogonal, regular grid: in the plane a Catmull-Rom shift, along the normal linear
 // between neighbours. The grid grows so that nothing is cut off; where no slice reaches lies `outside`. Padding is
-// replaced by `outside` first, so that it does not bleed. int16 stays int16, rounded to nearest.
+// replaced by `outside` first, so that it does not bleed. int16 stays int16, rounded to nearest. *facts is brought up to
+// date: interpolation may overshoot, and there is no padding any more.
 // Based on: Keys, "Cubic convolution interpolation for digital image processing", 1981 (a = -1/2).
-KF_MUST_USE enum kf_status kf_stack_regrid(const struct kf_stack *stack, const struct kf_pixel_facts *facts,
-                                           double outside, int threads, struct kf_volume *volume,
+KF_MUST_USE enum kf_status kf_stack_regrid(const struct kf_stack *stack, double outside, int threads,
+                                           struct kf_volume *volume, struct kf_pixel_facts *facts,
                                            struct kf_error *err);
 
 #endif

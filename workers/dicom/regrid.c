@@ -140,8 +140,21 @@ static void outer_grid(struct regrid *g, struct kf_grid *to)
         to->origin_lps[r] += to->direction[3 * r] * g->low_row + to->direction[3 * r + 1] * g->low_column;
 }
 
-enum kf_status kf_stack_regrid(const struct kf_stack *stack, const struct kf_pixel_facts *facts, double outside,
-                               int threads, struct kf_volume *volume, struct kf_error *err)
+static void measure(const struct kf_volume *volume, struct kf_pixel_facts *facts)
+{
+    int64_t n = kf_grid_voxels(&volume->grid);
+    double low = INFINITY, high = -INFINITY;
+    for (int64_t i = 0; i < n; i++) {
+        double v = volume->type == KF_VOXEL_INT16 ? ((const int16_t *)volume->data)[i]
+                                                  : (double)((const float *)volume->data)[i];
+        low = v < low ? v : low;
+        high = v > high ? v : high;
+    }
+    *facts = (struct kf_pixel_facts){.lowest = low, .highest = high};
+}
+
+enum kf_status kf_stack_regrid(const struct kf_stack *stack, double outside, int threads, struct kf_volume *volume,
+                               struct kf_pixel_facts *facts, struct kf_error *err)
 {
     struct regrid g = {.stack = stack,
                        .from = volume,
@@ -175,5 +188,6 @@ enum kf_status kf_stack_regrid(const struct kf_stack *stack, const struct kf_pix
     }
     kf_volume_release(volume);
     *volume = g.to;
+    measure(volume, facts);
     return KF_OK;
 }

@@ -229,9 +229,9 @@ static int lay_out(struct planner *p, const struct order *order, int count, stru
         double middle = stack->sheared || shift <= 0.01 ? 0 : 0.5; // a shift too small to shear is spread over both ends
         stack->in.origin_lps[i] =
             first->place.position_lps[i] + middle * (shift_row * row[i] + shift_column * column[i]);
-        stack->in.direction[3 * i] = row[i];
-        stack->in.direction[3 * i + 1] = column[i];
-        stack->in.direction[3 * i + 2] = normal[i];
+        stack->in.direction[3 * i] = row[i] + 0.0; // no negative zeros in documents
+        stack->in.direction[3 * i + 1] = column[i] + 0.0;
+        stack->in.direction[3 * i + 2] = normal[i] + 0.0;
     }
     return 0;
 }

@@ -292,7 +292,7 @@ static json_t *volume_meta(const struct import *im, const struct kf_stack *stack
         id->series_description, "value_range", facts->lowest, facts->highest, "window", window_meta(middle, facts),
         "quality", quality_meta(stack), "corrections", corrections_meta(im, stack), "units",
         middle->image.in_hu ? "HU" : "1", "slices", stack->count);
-    if (meta && facts->has_padding && !stack->sheared && !stack->uneven)
+    if (meta && facts->has_padding)
         json_object_set_new(meta, "padding_value", json_real(facts->padding));
     return meta;
 }
@@ -372,7 +372,7 @@ static enum kf_status stream_volume(struct import *im, const struct kf_stack *st
     enum kf_voxel_type type;
     struct volume_file to = {.volume = {.grid = stack->in}};
     struct kf_slab_writer writer = {.begin = begin_file, .write = write_slab, .context = &to};
-    to.fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    to.fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (to.fd < 0)
         return kf_error_errno(err, errno, "making the volume's file");
     enum kf_status status = kf_stack_stream(im->instances, im->slices, stack, kf_job_threads(im->job), on_progress, im,
@@ -395,8 +395,7 @@ static enum kf_status hold_volume(struct import *im, const struct kf_stack *stac
         kf_stack_read(im->instances, im->slices, stack, threads, on_progress, im, &volume, &facts, err);
     if (status == KF_OK && (stack->sheared || stack->uneven)) {
         double outside = first->image.in_hu ? fmin(-1024, facts.lowest) : facts.lowest;
-        status = kf_stack_regrid(stack, &facts, outside, threads, &volume, err);
-        facts.lowest = fmin(facts.lowest, outside);
+        status = kf_stack_regrid(stack, outside, threads, &volume, &facts, err);
     }
     if (status == KF_OK)
         status = kf_nifti_write(path, &volume, threads, err);
