@@ -164,6 +164,7 @@ CREATE TABLE kerf.cases (
     UNIQUE (organisation_id, id)
 );
 CREATE INDEX cases_newest ON kerf.cases (organisation_id, updated_at DESC, id DESC);
+CREATE INDEX cases_receiving ON kerf.cases (updated_at) WHERE state = 'receiving';
 CREATE INDEX cases_patient ON kerf.cases (organisation_id, patient_id);
 
 CREATE TABLE kerf.study (
@@ -231,6 +232,7 @@ CREATE TABLE kerf.instance (
     FOREIGN KEY (organisation_id, series_id) REFERENCES kerf.series (organisation_id, id),
     FOREIGN KEY (organisation_id, blob_sha256) REFERENCES kerf.blob
 );
+CREATE INDEX instance_mismatch ON kerf.instance (series_id) WHERE set_aside = 'patient_mismatch';
 CREATE INDEX instance_blob ON kerf.instance (organisation_id, blob_sha256);
 CREATE INDEX instance_series ON kerf.instance (series_id);
 
@@ -386,7 +388,8 @@ BEGIN
 END $$;
 CREATE TRIGGER artefact_made AFTER INSERT ON kerf.artefact FOR EACH ROW EXECUTE FUNCTION kerf.artefact_made();
 
--- The state that a case's series and jobs amount to. A failure counts until the same thing was tried again.
+-- The state that a case's series and jobs amount to. A failure counts until the same thing was tried again; a foreign
+-- patient's images count for as long as they are there.
 -- Locks are NO KEY everywhere: foreign keys hold KEY SHARE on the case in every transaction that adds a row below it,
 -- and two of those that then wanted the row for themselves would wait for each other.
 CREATE FUNCTION kerf.derive_case(p_case uuid) RETURNS void LANGUAGE plpgsql AS $$
@@ -407,7 +410,10 @@ BEGIN
                                      AND (n.supersedes OR (n.kind = f.kind
                                           AND n.inputs->0->>'sha256' IS NOT DISTINCT FROM f.inputs->0->>'sha256'))))
             THEN 'attention'
-        WHEN EXISTS (SELECT FROM kerf.job WHERE case_id = p_case) THEN 'ready'
+        WHEN EXISTS (SELECT FROM kerf.series s JOIN kerf.instance i ON i.series_id = s.id
+                     WHERE s.case_id = p_case AND i.set_aside = 'patient_mismatch') THEN 'attention'
+        WHEN EXISTS (SELECT FROM kerf.job WHERE case_id = p_case)
+          OR EXISTS (SELECT FROM kerf.series WHERE case_id = p_case) THEN 'ready'
         ELSE 'receiving' END;
     IF v_new <> v_old THEN
         UPDATE kerf.cases SET state = v_new, updated_at = clock_timestamp(), revision = revision + 1 WHERE id = p_case;
@@ -536,7 +542,7 @@ BEGIN
             VALUES (v_org, r_case, 'instance.received',
                     jsonb_build_object('case_id', r_case, 'series_id', r_series, 'count', v_count));
     END IF;
-    IF v_state IN ('ready', 'attention') AND p_set_aside = '' THEN
+    IF v_state IN ('ready', 'attention') AND (p_set_aside = '' OR r_patient_differs) THEN
         UPDATE kerf.cases c SET state = 'receiving', updated_at = clock_timestamp(), revision = c.revision + 1
             WHERE c.id = r_case AND c.state = v_state;
     END IF;
@@ -701,6 +707,26 @@ CREATE FUNCTION kerf.settled_series(p_older_s double precision, p_limit integer)
     SELECT organisation_id, id, case_id, change_count FROM series
         WHERE imported_count < change_count AND changed_at <= clock_timestamp() - p_older_s * interval '1 second'
         ORDER BY changed_at LIMIT p_limit $$;
+
+-- Cases that received only what no import is for (reports, set-aside objects) would wait for ever.
+CREATE FUNCTION kerf.settle_cases(p_older_s double precision) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = kerf, pg_temp AS $$
+DECLARE
+    v_case uuid;
+    v_count integer := 0;
+    v_before timestamptz := clock_timestamp() - p_older_s * interval '1 second';
+BEGIN
+    FOR v_case IN SELECT c.id FROM cases c
+            WHERE c.state = 'receiving' AND c.updated_at < v_before
+              AND EXISTS (SELECT FROM series s WHERE s.case_id = c.id)
+              AND NOT EXISTS (SELECT FROM series s WHERE s.case_id = c.id
+                              AND (s.imported_count < s.change_count OR s.changed_at > v_before))
+            ORDER BY c.id LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED LOOP
+        PERFORM derive_case(v_case);
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
+END $$;
 
 CREATE FUNCTION kerf.counts(OUT r_queued bigint, OUT r_running bigint, OUT r_dead bigint,
                             OUT r_oldest_s double precision, OUT r_unimported bigint, OUT r_instances bigint,

@@ -130,7 +130,10 @@ BEGIN
                                      AND (n.supersedes OR (n.kind = f.kind
                                           AND n.inputs->0->>'sha256' IS NOT DISTINCT FROM f.inputs->0->>'sha256'))))
             THEN 'attention'
-        WHEN EXISTS (SELECT FROM kerf.job WHERE case_id = p_case) THEN 'ready'
+        WHEN EXISTS (SELECT FROM kerf.series s JOIN kerf.instance i ON i.series_id = s.id
+                     WHERE s.case_id = p_case AND i.set_aside = 'patient_mismatch') THEN 'attention'
+        WHEN EXISTS (SELECT FROM kerf.job WHERE case_id = p_case)
+          OR EXISTS (SELECT FROM kerf.series WHERE case_id = p_case) THEN 'ready'
         ELSE 'receiving' END;
     IF v_new <> v_old THEN
         UPDATE kerf.cases SET state = v_new, updated_at = clock_timestamp(), revision = revision + 1 WHERE id = p_case;
@@ -363,7 +366,7 @@ BEGIN
             VALUES (v_org, r_case, 'instance.received',
                     jsonb_build_object('case_id', r_case, 'series_id', r_series, 'count', v_count));
     END IF;
-    IF v_state IN ('ready', 'attention') AND p_set_aside = '' THEN
+    IF v_state IN ('ready', 'attention') AND (p_set_aside = '' OR r_patient_differs) THEN
         UPDATE kerf.cases c SET state = 'receiving', updated_at = clock_timestamp(), revision = c.revision + 1
             WHERE c.id = r_case AND c.state = v_state;
     END IF;
@@ -391,6 +394,27 @@ BEGIN
         UPDATE session SET last_seen_at = now() WHERE id = r_session;
     END IF;
     RETURN NEXT;
+END $$;
+-- Name: settle_cases(double precision); Type: FUNCTION; Schema: kerf; Owner: -
+CREATE FUNCTION kerf.settle_cases(p_older_s double precision) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'kerf', 'pg_temp'
+    AS $$
+DECLARE
+    v_case uuid;
+    v_count integer := 0;
+    v_before timestamptz := clock_timestamp() - p_older_s * interval '1 second';
+BEGIN
+    FOR v_case IN SELECT c.id FROM cases c
+            WHERE c.state = 'receiving' AND c.updated_at < v_before
+              AND EXISTS (SELECT FROM series s WHERE s.case_id = c.id)
+              AND NOT EXISTS (SELECT FROM series s WHERE s.case_id = c.id
+                              AND (s.imported_count < s.change_count OR s.changed_at > v_before))
+            ORDER BY c.id LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED LOOP
+        PERFORM derive_case(v_case);
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
 END $$;
 -- Name: settled_series(double precision, integer); Type: FUNCTION; Schema: kerf; Owner: -
 CREATE FUNCTION kerf.settled_series(p_older_s double precision, p_limit integer) RETURNS TABLE(r_organisation uuid, r_series uuid, r_case uuid, r_change_count integer)
@@ -736,6 +760,8 @@ CREATE INDEX artefact_job ON kerf.artefact USING btree (job_id);
 CREATE INDEX cases_newest ON kerf.cases USING btree (organisation_id, updated_at DESC, id DESC);
 -- Name: cases_patient; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX cases_patient ON kerf.cases USING btree (organisation_id, patient_id);
+-- Name: cases_receiving; Type: INDEX; Schema: kerf; Owner: -
+CREATE INDEX cases_receiving ON kerf.cases USING btree (updated_at) WHERE (state = 'receiving'::text);
 -- Name: event_created; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX event_created ON kerf.event USING btree (created_at);
 -- Name: event_organisation; Type: INDEX; Schema: kerf; Owner: -
@@ -744,6 +770,8 @@ CREATE INDEX event_organisation ON kerf.event USING btree (organisation_id, id);
 CREATE INDEX idempotency_created ON kerf.idempotency USING btree (created_at);
 -- Name: instance_blob; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX instance_blob ON kerf.instance USING btree (organisation_id, blob_sha256);
+-- Name: instance_mismatch; Type: INDEX; Schema: kerf; Owner: -
+CREATE INDEX instance_mismatch ON kerf.instance USING btree (series_id) WHERE (set_aside = 'patient_mismatch'::text);
 -- Name: instance_series; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX instance_series ON kerf.instance USING btree (series_id);
 -- Name: job_case; Type: INDEX; Schema: kerf; Owner: -
@@ -981,6 +1009,9 @@ GRANT ALL ON FUNCTION kerf.receive_instance(p_patient_id text, p_patient_issuer 
 -- Name: FUNCTION session_find(p_token bytea, p_idle_s double precision); Type: ACL; Schema: kerf; Owner: -
 REVOKE ALL ON FUNCTION kerf.session_find(p_token bytea, p_idle_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION kerf.session_find(p_token bytea, p_idle_s double precision) TO kerf_app;
+-- Name: FUNCTION settle_cases(p_older_s double precision); Type: ACL; Schema: kerf; Owner: -
+REVOKE ALL ON FUNCTION kerf.settle_cases(p_older_s double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION kerf.settle_cases(p_older_s double precision) TO kerf_app;
 -- Name: FUNCTION settled_series(p_older_s double precision, p_limit integer); Type: ACL; Schema: kerf; Owner: -
 REVOKE ALL ON FUNCTION kerf.settled_series(p_older_s double precision, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION kerf.settled_series(p_older_s double precision, p_limit integer) TO kerf_app;

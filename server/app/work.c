@@ -130,10 +130,12 @@ static int is_due(_Atomic int64_t *last_ns, int interval_s)
            atomic_compare_exchange_strong(last_ns, &seen, now);
 }
 
-static enum kf_status reap(struct kf_store *store, struct kf_error *err)
+static enum kf_status reap(struct kf_store *store, double settle_s, struct kf_error *err)
 {
-    int count;
-    enum kf_status status = kf_queue_reap(store, &count, err);
+    int count, settled;
+    enum kf_status status = kf_store_cases_settle(store, settle_s, &settled, err);
+    if (status == KF_OK)
+        status = kf_queue_reap(store, &count, err);
     if (status == KF_OK && count > 0)
         kf_log(KF_LOG_WARN, "queue.reaped", "jobs=%d", count);
     if (status == KF_OK && is_due(&last_prune_ns, PRUNE_INTERVAL_S))
@@ -152,12 +154,16 @@ enum kf_status kf_app_sweep(struct kf_store *store, double settle_s, int *queued
         status = import_due(store, &due[i], err);
         if (status == KF_OK)
             done++;
-        else if (status == KF_CONFLICT)
+        else if (status != KF_DB && status != KF_NOMEM) {
+            // One series that cannot be queued must not hold up the others: it is tried again at the next sweep.
+            if (status != KF_CONFLICT)
+                kf_log_error(KF_LOG_ERROR, "sweep.import_failed", err);
             status = KF_OK;
+        }
     }
     kf_arena_release(&arena);
     if (status == KF_OK && is_due(&last_reap_ns, REAP_INTERVAL_S))
-        status = reap(store, err);
+        status = reap(store, settle_s, err);
     if (queued)
         *queued = done;
     return status;

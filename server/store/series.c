@@ -37,6 +37,18 @@ enum kf_status kf_store_series_settled(struct kf_store *store, double settle_s, 
     return status;
 }
 
+enum kf_status kf_store_cases_settle(struct kf_store *store, double settle_s, int *count, struct kf_error *err)
+{
+    static const struct kf_query query = {"cases_settle", "SELECT kerf.settle_cases($1)"};
+    struct kf_args args = {0};
+    kf_args_number(&args, settle_s);
+    struct kf_rows rows;
+    enum kf_status status = kf_run(store, NULL, &query, &args, KF_RUN_WRITE, &rows, err);
+    *count = status ? 0 : (int)kf_row_integer(&rows, 0, 0);
+    kf_rows_release(&rows);
+    return status;
+}
+
 enum kf_status kf_store_series_due(struct kf_store *store, const char *organisation, const char *series_id,
                                    struct kf_series_due *out, struct kf_error *err)
 {

@@ -19,7 +19,12 @@ KF_MUST_USE enum kf_status kf_store_series_settled(struct kf_store *store, doubl
                                                    struct kf_arena *arena, struct kf_series_due **out, size_t *count,
                                                    struct kf_error *err);
 
-// The same for one series, however young its last instance: KF_NOT_FOUND when there is nothing new to import.
+// Cases of all organisations that received something for which there is no import, and nothing for settle_s seconds:
+// their state is derived. *count: how many.
+KF_MUST_USE enum kf_status kf_store_cases_settle(struct kf_store *store, double settle_s, int *count,
+                                                 struct kf_error *err);
+
+// What is due of one series, however young its last instance: KF_NOT_FOUND when there is nothing new to import.
 KF_MUST_USE enum kf_status kf_store_series_due(struct kf_store *store, const char *organisation, const char *series_id,
                                                struct kf_series_due *out, struct kf_error *err);
 

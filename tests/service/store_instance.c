@@ -118,6 +118,32 @@ KF_TEST(another_patient_within_a_study_is_set_aside)
     KF_CHECK_STR(b.case_id, a.case_id);
     KF_CHECK_STR(ask("SELECT set_aside FROM kerf.instance WHERE id = '%s'", b.instance_id), "patient_mismatch");
     KF_CHECK_STR(ask("SELECT change_count FROM kerf.series WHERE id = '%s'", a.series_id), "1");
+    // When the rest has been imported, a person has to look.
+    struct kf_error err;
+    int count;
+    KF_CHECK_EQ(kf_store_series_imported(store, org, a.series_id, 1, &err), KF_OK);
+    KF_CHECK_EQ(kf_store_cases_settle(store, 0, &count, &err), KF_OK);
+    KF_CHECK_STR(ask("SELECT state FROM kerf.cases WHERE id = '%s'", a.case_id), "attention");
+}
+
+KF_TEST(a_case_of_reports_only_is_ready_when_nothing_more_comes)
+{
+    struct kf_instance_new in = instance_of((struct place){"P12", "12.1", "12.1.1", "12.1.1.1", "report"});
+    struct kf_instance_stored out;
+    struct kf_error err;
+    int count;
+    in.set_aside = "not_an_image";
+    KF_REQUIRE(kf_store_instance_receive(store, org, &in, &out, &err) == KF_OK);
+    KF_CHECK_EQ(kf_store_cases_settle(store, 3600, &count, &err), KF_OK);
+    KF_CHECK_STR(ask("SELECT state FROM kerf.cases WHERE id = '%s'", out.case_id), "receiving");
+    KF_CHECK_EQ(kf_store_cases_settle(store, 0, &count, &err), KF_OK);
+    KF_CHECK_STR(ask("SELECT state FROM kerf.cases WHERE id = '%s'", out.case_id), "ready");
+    // An image in the same study starts it again.
+    struct kf_instance_stored image = receive(store, (struct place){"P12", "12.1", "12.1.2", "12.1.2.1", "p12"});
+    KF_CHECK_STR(image.case_id, out.case_id);
+    KF_CHECK_STR(ask("SELECT state FROM kerf.cases WHERE id = '%s'", out.case_id), "receiving");
+    KF_CHECK_EQ(kf_store_cases_settle(store, 0, &count, &err), KF_OK);
+    KF_CHECK_STR(ask("SELECT state FROM kerf.cases WHERE id = '%s'", out.case_id), "receiving");
 }
 
 KF_TEST(a_settled_series_is_imported_once)
@@ -297,6 +323,7 @@ static void prepare(void)
 KF_TEST_MAIN(prepare(); KF_RUN(an_instance_makes_its_case_study_and_series_once);
              KF_RUN(a_resent_instance_is_a_duplicate_and_other_bytes_are_a_conflict);
              KF_RUN(studies_of_one_patient_meet_in_one_case); KF_RUN(another_patient_within_a_study_is_set_aside);
+             KF_RUN(a_case_of_reports_only_is_ready_when_nothing_more_comes);
              KF_RUN(a_settled_series_is_imported_once); KF_RUN(senders_that_race_lose_and_double_nothing);
              KF_RUN(hostile_texts_are_values_or_refusals_never_sql); KF_RUN(instances_per_second);
              KF_RUN(a_lost_connection_is_never_success_and_sending_again_is_safe);
