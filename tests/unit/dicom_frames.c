@@ -170,7 +170,23 @@ KF_TEST(index_holds_offsets_as_little_endian_pairs)
     kf_str_release(&b.out);
 }
 
+KF_TEST(an_image_cut_before_its_pixels_is_refused)
+{
+    struct dicom_bytes b = {0};
+    struct kf_dicom *d;
+    struct kf_dicom_index index;
+    struct kf_error err;
+    put_meta(&b, EXPLICIT);
+    put_identity(&b); // a CT without Pixel Data
+    KF_REQUIRE(kf_dicom_open_memory(b.out.data, b.out.length, NULL, &d, NULL) == KF_OK);
+    KF_CHECK(kf_dicom_index_build(d, NULL, &index, &err) == KF_INVALID);
+    KF_CHECK_STR(err.code, "no_pixel_data");
+    kf_dicom_free(d);
+    kf_str_release(&b.out);
+}
+
 KF_TEST_MAIN(KF_RUN(native_frames_follow_each_other); KF_RUN(native_pixels_too_short_are_refused);
              KF_RUN(frames_by_offset_table); KF_RUN(frames_by_the_start_of_a_stream);
              KF_RUN(fragments_that_cannot_be_told_apart_are_refused); KF_RUN(broken_fragments_are_refused);
-             KF_RUN(index_holds_offsets_as_little_endian_pairs);)
+             KF_RUN(index_holds_offsets_as_little_endian_pairs);
+             KF_RUN(an_image_cut_before_its_pixels_is_refused);)

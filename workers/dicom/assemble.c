@@ -68,8 +68,12 @@ enum kf_status kf_instance_open(struct kf_instance *instance, struct kf_error *e
     enum kf_status status = kf_dicom_open(fd, instance->offset, instance->length, NULL, &instance->dicom, &why);
     if (status == KF_OK) {
         kf_str_copy(instance->set_aside, sizeof instance->set_aside, kf_dicom_set_aside(instance->dicom));
-        if (!instance->set_aside[0])
+        if (kf_dicom_lacks_pixels(instance->dicom)) {
+            instance->set_aside[0] = 0;
+            status = kf_error_set(&why, KF_INVALID, "no_pixel_data", "the image has no Pixel Data");
+        } else if (!instance->set_aside[0]) {
             status = read_image(instance, &why);
+        }
         kf_dicom_forget(instance->dicom);
     }
     close(fd);

@@ -251,6 +251,16 @@ extern "C" enum kf_status kf_dicom_frame_places(struct kf_dicom *dicom, struct k
     return kerf::guarded(err, [&] { return read_frames(dicom, to, count, err); });
 }
 
+extern "C" int kf_dicom_lacks_pixels(const struct kf_dicom *dicom)
+{
+    if (dicom->scan.layout.has_pixels)
+        return 0;
+    for (const char *uid : VOLUME_CLASSES)
+        if (is_class(dicom, uid)) // Pixel Data Provider URL: the pixels are elsewhere (JPIP)
+            return !kf_dicom_has(const_cast<kf_dicom *>(dicom), KF_TAG(0x0028, 0x7FE0));
+    return 0;
+}
+
 extern "C" const char *kf_dicom_set_aside(const struct kf_dicom *dicom)
 {
     const char *sop_class = dicom->identity.sop_class;

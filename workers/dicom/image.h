@@ -25,6 +25,9 @@ struct kf_dicom_image {
 // "colour_image", "bits_allocated" (not 8 or 16), "modality_lut" (values go through a table; planning needs a linear rescale).
 KF_MUST_USE enum kf_status kf_dicom_image(struct kf_dicom *dicom, struct kf_dicom_image *out, struct kf_error *err);
 
+// 1 when the class is one of those that volumes are made of, and yet there is neither Pixel Data nor an address for it.
+int kf_dicom_lacks_pixels(const struct kf_dicom *dicom);
+
 // By what a series may hold several volumes in the same place.
 enum kf_dicom_split {
     KF_SPLIT_IMAGE_TYPE,

@@ -227,6 +227,8 @@ enum kf_status kf_dicom_index_build(const struct kf_dicom *dicom, const unsigned
     enum kf_status status = kf_dicom_check_place(dicom, err);
     if (status != KF_OK)
         return status;
+    if (kf_dicom_lacks_pixels(dicom))
+        return kf_error_set(err, KF_INVALID, "no_pixel_data", "an image of this class has Pixel Data: it was cut short");
     if (content_sha256)
         memcpy(out->content_sha256, content_sha256, KF_SHA256_BYTES);
     else

@@ -38,7 +38,9 @@ struct kf_dicom_index {
 // documents, presentation states), "segmentation", "secondary_capture", "localizer", "dose", "unsupported_class". Static.
 const char *kf_dicom_set_aside(const struct kf_dicom *dicom);
 
-// Everything at once. content_sha256 may be NULL (then the dataset is read and hashed here) or the digest that the
+// Everything at once. Refuses what cannot be filed (kf_dicom_check_place), and "no_pixel_data": an image that could be part of
+// a volume but has none was cut short between two elements.
+// content_sha256 may be NULL (then the dataset is read and hashed here) or the digest that the
 // caller made while the bytes came (kf_dicom_content_hash_begin). A Pixel Data whose frames cannot be found is kept:
 // frames_code says why. *out is owned: kf_dicom_index_release.
 KF_MUST_USE enum kf_status kf_dicom_index_build(const struct kf_dicom *dicom,
