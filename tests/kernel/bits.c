@@ -190,6 +190,25 @@ KF_TEST(closing_only_adds_and_opening_only_takes)
     kf_bits_release(&work, &rest);
 }
 
+KF_TEST(enlarging_repeats_every_voxel)
+{
+    const int64_t factor[3] = {3, 2, 1}, dim[3] = {200, 7, 4}, small[3] = {67, 4, 4};
+    struct kf_work work;
+    kf_work_init(&work, 2);
+    struct kf_bits coarse, fine;
+    make_random(&work, small, 50, &coarse);
+    KF_REQUIRE(!kf_bits_alloc(&work, dim, &fine));
+    KF_REQUIRE(!kf_bits_enlarge(&work, &coarse, factor, &fine));
+    int wrong = 0;
+    for (int64_t v = 0; v < 200 * 7 * 4; v++)
+        wrong += kf_bits_get(&fine, v % 200, v / 200 % 7, v / 1400) !=
+                 kf_bits_get(&coarse, v % 200 / 3, v / 200 % 7 / 2, v / 1400);
+    KF_CHECK_EQ(wrong, 0);
+    KF_CHECK_EQ(kf_bits_row(&fine, 0, 0)[3] >> 8, 0);
+    kf_bits_release(&work, &coarse);
+    kf_bits_release(&work, &fine);
+}
+
 KF_TEST(hysteresis_keeps_what_holds_a_seed)
 {
     const int64_t dim[3] = {100, 10, 10};
@@ -216,4 +235,5 @@ KF_TEST(hysteresis_keeps_what_holds_a_seed)
 
 KF_TEST_MAIN(KF_RUN(components_agree_with_flood_fill); KF_RUN(holes_are_what_the_border_cannot_reach);
              KF_RUN(a_ball_reaches_what_lies_within_its_radius); KF_RUN(closing_only_adds_and_opening_only_takes);
+             KF_RUN(enlarging_repeats_every_voxel);
              KF_RUN(hysteresis_keeps_what_holds_a_seed);)

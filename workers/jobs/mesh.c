@@ -12,7 +12,6 @@
 #include "workers/kernels/bits.h"
 #include "workers/kernels/image.h"
 #include "workers/kernels/surface.h"
-#include "workers/mesh3p/meshopt.h"
 #include "workers/runtime/cli.h"
 
 #include <ctype.h>
@@ -27,6 +26,7 @@
 #define AUTOMATIC      -32769.0
 #define MISTAKES_MOST  0.25 // labels that part the grey values worse than this did not come from them
 #define PALETTE_LENGTH 8
+#define LEAST_TRIANGLES 2000 // that every level of detail keeps
 
 struct segment {
     int label;
@@ -342,30 +342,21 @@ static enum kf_status write_view(struct mesh_job *m, const struct segment *s, co
     return declare(m, s, suffix, "mesh.view", "model/gltf-binary", meta, err);
 }
 
-// The chain of levels: each is made from the one before and adds its error to it.
-static enum kf_status write_lods(struct mesh_job *m, const struct segment *s, const struct kf_mesh *mesh,
+// The chain of levels: each is made from the one before and adds its error to it. Uses the mesh up.
+static enum kf_status write_lods(struct mesh_job *m, const struct segment *s, struct kf_mesh *mesh,
                                  struct kf_error *err)
 {
     static const char *const names[LODS] = {"lod0_mm", "lod1_mm", "lod2_mm"};
-    static const int64_t least[LODS] = {1000, 1000, 1000}; // triangles that every level keeps
-    struct kf_mesh level = {0};
     double sum = 0;
     enum kf_status status = KF_OK;
     for (int lod = 0; lod < LODS && !status; lod++) {
-        struct kf_mesh next;
-        double error, allowed = kf_job_double(m->w.job, names[lod]);
-        const struct kf_mesh *from = lod ? &level : mesh;
-        int64_t floor_count = from->triangles < 4 * least[lod] ? from->triangles / 2 : least[lod];
-        status = kf_work_status(kf_mesh3p_simplify(&m->w.work, from, floor_count, fmax(allowed - sum, 0), &next, &error),
-                                err, "simplifying");
-        if (status)
-            break;
-        kf_mesh_release(&m->w.work, &level);
-        level = next;
+        double error = 0, allowed = kf_job_double(m->w.job, names[lod]) - sum;
+        struct kf_mesh_decimate how = {.target = LEAST_TRIANGLES, .error_mm = allowed > 0 ? allowed : 0};
+        status = kf_work_status(kf_mesh_decimate(&m->w.work, mesh, &how, &error), err, "simplifying");
         sum += error;
-        status = write_view(m, s, &level, lod, sum, err);
+        if (!status)
+            status = write_view(m, s, mesh, lod, sum, err);
     }
-    kf_mesh_release(&m->w.work, &level);
     return status;
 }
 

@@ -144,3 +144,35 @@ int kf_bits_box(const struct kf_bits *bits, int64_t box[2][3])
         }
     return any;
 }
+
+static void enlarge_row(const uint64_t *from, int64_t factor, int64_t n, uint64_t *to)
+{
+    for (int64_t start = 0; start < n; start += 64) {
+        uint64_t word = 0;
+        int64_t end = n - start < 64 ? n - start : 64;
+        for (int64_t bit = 0; bit < end;) {
+            // All voxels of one coarse voxel at once.
+            int64_t i = (start + bit) / factor, next = (i + 1) * factor - start;
+            int64_t last = next < end ? next : end;
+            uint64_t ones_to_last = last >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << last) - 1;
+            if (from[i / 64] >> (i % 64) & 1)
+                word |= ones_to_last & ~(((uint64_t)1 << bit) - 1);
+            bit = last;
+        }
+        to[start / 64] = word;
+    }
+}
+
+enum kf_kernel_status kf_bits_enlarge(const struct kf_work *work, const struct kf_bits *coarse,
+                                      const int64_t factor[3], struct kf_bits *fine)
+{
+    for (int a = 0; a < 3; a++)
+        if (factor[a] < 1 || coarse->dim[a] != (fine->dim[a] + factor[a] - 1) / factor[a])
+            return KF_KERNEL_INVALID;
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t k = 0; k < fine->dim[2]; k++)
+        for (int64_t j = 0; j < fine->dim[1]; j++)
+            enlarge_row(kf_bits_row(coarse, j / factor[1], k / factor[2]), factor[0], fine->dim[0],
+                        kf_bits_row(fine, j, k));
+    return KF_KERNEL_OK;
+}

@@ -47,6 +47,10 @@ void kf_bits_invert(const struct kf_work *work, struct kf_bits *bits);
 // Least box that holds every set bit, [box[0], box[1]) on each axis; 0 and zeros when there is none.
 int kf_bits_box(const struct kf_bits *bits, int64_t box[2][3]);
 
+// fine(i, j, k) = coarse(i / factor[0], j / factor[1], k / factor[2]). coarse->dim must be that of kf_reduce_grid.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_bits_enlarge(const struct kf_work *work, const struct kf_bits *coarse,
+                                                         const int64_t factor[3], struct kf_bits *fine);
+
 // ---- connected components ----
 
 enum kf_neighbours {

@@ -1,0 +1,389 @@
+// Edge collapse by quadric error. Based on: Garland and Heckbert, "Surface simplification using quadric error metrics",
+// SIGGRAPH 1997; Dey, Edelsbrunner, Guha, Nekhayev, "Topology preserving edge contraction", Publ. Inst. Math. 66, 1999.
+//
+// Passes: every vertex proposes its cheapest collapse onto a neighbour; the proposals are taken in order of their error
+// as long as nothing around them has changed in this pass; then the triangles are renumbered. A collapse that would
+// break the link condition or turn a triangle over is not made, so a closed manifold stays one.
+#include "workers/kernels/adjacency.h"
+#include "workers/kernels/mesh.h"
+
+#include <string.h>
+
+#define NONE       UINT32_MAX
+#define RING_MAX   64    // neighbours of a vertex; those with more stay
+#define LEAST_TURN 0.25f // cosine between a triangle's normals before and after
+
+// Squared distance to planes, in coordinates relative to the vertex that owns it: xᵀA x + 2 bᵀx + c, and its weight.
+struct quadric {
+    float a00, a11, a22, a01, a02, a12;
+    float b0, b1, b2;
+    float c, w;
+};
+
+struct proposal {
+    uint32_t vertex, onto;
+    float error2; // mm²
+};
+
+enum { REMOVED = 1, TARGET = 2, BORDER = 4 };
+
+struct decimator {
+    struct kf_mesh *mesh;
+    struct kf_corners at;
+    struct quadric *q;
+    uint32_t *onto;  // per vertex: where it went in this pass, or NONE
+    uint8_t *flags;
+    struct proposal *list, *spare;
+    int64_t count;
+};
+
+// ---- quadrics ----
+
+static void subtract(const float *a, const float *b, float d[3])
+{
+    for (int r = 0; r < 3; r++)
+        d[r] = a[r] - b[r];
+}
+
+static void cross(const float u[3], const float w[3], float n[3])
+{
+    n[0] = u[1] * w[2] - u[2] * w[1];
+    n[1] = u[2] * w[0] - u[0] * w[2];
+    n[2] = u[0] * w[1] - u[1] * w[0];
+}
+
+static float dot(const float a[3], const float b[3])
+{
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+}
+
+// The planes through v, weighted by area: all pass through the origin of v's own frame.
+static void own_quadric(const struct decimator *d, uint32_t v, struct quadric *q)
+{
+    const float *p = d->mesh->xyz + 3 * (int64_t)v;
+    *q = (struct quadric){0};
+    for (uint32_t i = d->at.first[v]; i < d->at.first[v + 1]; i++) {
+        uint32_t corner = d->at.corner[i];
+        float u[3], w[3], n[3];
+        subtract(d->mesh->xyz + 3 * (int64_t)d->mesh->index[kf_corner_next(corner)], p, u);
+        subtract(d->mesh->xyz + 3 * (int64_t)d->mesh->index[kf_corner_before(corner)], p, w);
+        cross(u, w, n);
+        float area2 = __builtin_sqrtf(dot(n, n));
+        if (!(area2 > 0))
+            continue;
+        float scale = 1 / area2; // area2 · (n / area2)(n / area2)ᵀ
+        q->a00 += n[0] * n[0] * scale;
+        q->a11 += n[1] * n[1] * scale;
+        q->a22 += n[2] * n[2] * scale;
+        q->a01 += n[0] * n[1] * scale;
+        q->a02 += n[0] * n[2] * scale;
+        q->a12 += n[1] * n[2] * scale;
+        q->w += area2;
+    }
+}
+
+static float evaluate(const struct quadric *q, const float x[3])
+{
+    float ax = q->a00 * x[0] + q->a01 * x[1] + q->a02 * x[2];
+    float ay = q->a01 * x[0] + q->a11 * x[1] + q->a12 * x[2];
+    float az = q->a02 * x[0] + q->a12 * x[1] + q->a22 * x[2];
+    float value = x[0] * (ax + 2 * q->b0) + x[1] * (ay + 2 * q->b1) + x[2] * (az + 2 * q->b2) + q->c;
+    return value > 0 ? value : 0;
+}
+
+// Adds `from` to `to`, whose origin lies at t in the frame of `from`.
+static void add_quadric(struct quadric *to, const struct quadric *from, const float t[3])
+{
+    to->c += evaluate(from, t);
+    to->b0 += from->b0 + from->a00 * t[0] + from->a01 * t[1] + from->a02 * t[2];
+    to->b1 += from->b1 + from->a01 * t[0] + from->a11 * t[1] + from->a12 * t[2];
+    to->b2 += from->b2 + from->a02 * t[0] + from->a12 * t[1] + from->a22 * t[2];
+    to->a00 += from->a00;
+    to->a11 += from->a11;
+    to->a22 += from->a22;
+    to->a01 += from->a01;
+    to->a02 += from->a02;
+    to->a12 += from->a12;
+    to->w += from->w;
+}
+
+// Mean squared distance, in mm², of u from the planes of v, and of both from the planes of both, whichever is larger.
+static float collapse_error2(const struct decimator *d, uint32_t v, uint32_t u)
+{
+    float t[3];
+    subtract(d->mesh->xyz + 3 * (int64_t)u, d->mesh->xyz + 3 * (int64_t)v, t);
+    const struct quadric *q = &d->q[v], *r = &d->q[u];
+    float own = evaluate(q, t);
+    float alone = own / (q->w > 1e-20f ? q->w : 1e-20f);
+    float both = (own + r->c) / (q->w + r->w > 1e-20f ? q->w + r->w : 1e-20f);
+    return alone > both ? alone : both;
+}
+
+// ---- proposals ----
+
+static int is_border(const struct decimator *d, uint32_t v)
+{
+    uint32_t first = d->at.first[v], end = d->at.first[v + 1];
+    for (uint32_t i = first; i < end; i++) {
+        uint32_t next = d->mesh->index[kf_corner_next(d->at.corner[i])];
+        int entered = 0;
+        for (uint32_t n = first; n < end && !entered; n++)
+            entered = d->mesh->index[kf_corner_before(d->at.corner[n])] == next;
+        if (!entered)
+            return 1;
+    }
+    return 0;
+}
+
+static void propose(const struct decimator *d, uint32_t v, struct proposal *p)
+{
+    *p = (struct proposal){v, NONE, 0};
+    uint32_t first = d->at.first[v], end = d->at.first[v + 1];
+    if (first == end || end - first > RING_MAX || d->flags[v] & BORDER)
+        return;
+    for (uint32_t i = first; i < end; i++) {
+        uint32_t u = d->mesh->index[kf_corner_next(d->at.corner[i])];
+        float error2 = collapse_error2(d, v, u);
+        if (p->onto == NONE || error2 < p->error2 || (error2 == p->error2 && u < p->onto)) {
+            p->onto = u;
+            p->error2 = error2;
+        }
+    }
+}
+
+static uint32_t key_of(const struct proposal *p)
+{
+    uint32_t bits;
+    memcpy(&bits, &p->error2, 4); // not negative: the bits are in the order of the values
+    return bits;
+}
+
+// Least significant digit first, stable: equal errors stay in the order of their vertices.
+static void sort_proposals(struct decimator *d)
+{
+    for (int shift = 0; shift < 33; shift += 11) {
+        int64_t start[2049] = {0};
+        for (int64_t i = 0; i < d->count; i++)
+            start[(key_of(&d->list[i]) >> shift & 2047) + 1]++;
+        for (int i = 0; i < 2048; i++)
+            start[i + 1] += start[i];
+        for (int64_t i = 0; i < d->count; i++)
+            d->spare[start[key_of(&d->list[i]) >> shift & 2047]++] = d->list[i];
+        struct proposal *swap = d->list;
+        d->list = d->spare;
+        d->spare = swap;
+    }
+}
+
+static void make_proposals(const struct kf_work *work, struct decimator *d, float limit2)
+{
+    int64_t n = d->mesh->vertices, kept = 0;
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t v = 0; v < n; v++)
+        propose(d, (uint32_t)v, &d->list[v]);
+    for (int64_t v = 0; v < n; v++)
+        if (d->list[v].onto != NONE && d->list[v].error2 <= limit2)
+            d->list[kept++] = d->list[v];
+    d->count = kept;
+    sort_proposals(d);
+}
+
+// ---- collapses ----
+
+// Neighbours of v, each once; -1 when there are too many or one of them is gone. Around a vertex inside a manifold
+// every neighbour is the next corner of just one triangle; at a border those that only lie before it are added.
+static int ring_of(const struct decimator *d, uint32_t v, uint32_t ring[RING_MAX])
+{
+    uint32_t first = d->at.first[v], end = d->at.first[v + 1];
+    int n = 0;
+    if (end - first >= RING_MAX)
+        return -1;
+    for (uint32_t i = first; i < end; i++) {
+        uint32_t next = d->mesh->index[kf_corner_next(d->at.corner[i])];
+        if (d->flags[next] & REMOVED)
+            return -1;
+        ring[n++] = next;
+    }
+    if (!(d->flags[v] & BORDER))
+        return n;
+    for (uint32_t i = first; i < end; i++) {
+        uint32_t before = d->mesh->index[kf_corner_before(d->at.corner[i])];
+        int seen = 0;
+        for (int k = 0; k < n && !seen; k++)
+            seen = ring[k] == before;
+        if (seen)
+            continue;
+        if (d->flags[before] & REMOVED || n >= RING_MAX)
+            return -1;
+        ring[n++] = before;
+    }
+    return n;
+}
+
+// The link condition: v and u have exactly the two neighbours in common that lie beside their edge, and no triangle
+// over both of those.
+static int link_holds(const struct decimator *d, uint32_t v, uint32_t u)
+{
+    uint32_t around_v[RING_MAX], around_u[RING_MAX], common[2] = {NONE, NONE};
+    int nv = ring_of(d, v, around_v), nu = nv < 0 ? -1 : ring_of(d, u, around_u), shared = 0;
+    if (nu < 0 || nv < 3)
+        return 0;
+    for (int i = 0; i < nv; i++)
+        for (int k = 0; k < nu; k++)
+            if (around_v[i] == around_u[k]) {
+                if (shared == 2)
+                    return 0;
+                common[shared++] = around_v[i];
+            }
+    if (shared != 2)
+        return 0;
+    for (uint32_t i = d->at.first[u]; i < d->at.first[u + 1]; i++) {
+        uint32_t a = d->mesh->index[kf_corner_next(d->at.corner[i])];
+        uint32_t b = d->mesh->index[kf_corner_before(d->at.corner[i])];
+        if ((a == common[0] && b == common[1]) || (a == common[1] && b == common[0]))
+            return 0;
+    }
+    return 1;
+}
+
+// 1 when some triangle of v that stays would turn over or collapse with v moved onto u.
+static int turns_over(const struct decimator *d, uint32_t v, uint32_t u)
+{
+    const float *p = d->mesh->xyz + 3 * (int64_t)v, *q = d->mesh->xyz + 3 * (int64_t)u;
+    for (uint32_t i = d->at.first[v]; i < d->at.first[v + 1]; i++) {
+        uint32_t a = d->mesh->index[kf_corner_next(d->at.corner[i])];
+        uint32_t b = d->mesh->index[kf_corner_before(d->at.corner[i])];
+        if (a == u || b == u)
+            continue;
+        float edge[3], before[3], after[3], n0[3], n1[3];
+        const float *pa = d->mesh->xyz + 3 * (int64_t)a;
+        subtract(d->mesh->xyz + 3 * (int64_t)b, pa, edge);
+        subtract(p, pa, before);
+        subtract(q, pa, after);
+        cross(edge, before, n0);
+        cross(edge, after, n1);
+        float old2 = dot(n0, n0), new2 = dot(n1, n1), turn = dot(n0, n1);
+        if (!(new2 > 1e-12f) || turn <= 0 || turn * turn < LEAST_TURN * LEAST_TURN * old2 * new2)
+            return 1;
+    }
+    return 0;
+}
+
+static int64_t take_proposals(struct decimator *d, float goal2, int64_t most, float *reached2)
+{
+    int64_t made = 0;
+    for (int64_t i = 0; i < d->count && made < most && d->list[i].error2 <= goal2; i++) {
+        uint32_t v = d->list[i].vertex, u = d->list[i].onto;
+        if (d->flags[v] & (REMOVED | TARGET) || d->flags[u] & (REMOVED | TARGET))
+            continue;
+        if (!link_holds(d, v, u) || turns_over(d, v, u))
+            continue;
+        float t[3];
+        subtract(d->mesh->xyz + 3 * (int64_t)u, d->mesh->xyz + 3 * (int64_t)v, t);
+        add_quadric(&d->q[u], &d->q[v], t);
+        d->flags[v] |= REMOVED;
+        d->flags[u] |= TARGET;
+        d->onto[v] = u;
+        *reached2 = d->list[i].error2 > *reached2 ? d->list[i].error2 : *reached2;
+        made++;
+    }
+    return made;
+}
+
+static void renumber(struct decimator *d)
+{
+    struct kf_mesh *m = d->mesh;
+    int64_t kept = 0;
+    for (int64_t t = 0; t < m->triangles; t++) {
+        uint32_t corner[3];
+        for (int c = 0; c < 3; c++) {
+            uint32_t v = m->index[3 * t + c];
+            corner[c] = d->onto[v] == NONE ? v : d->onto[v];
+        }
+        if (corner[0] == corner[1] || corner[1] == corner[2] || corner[2] == corner[0])
+            continue;
+        memcpy(m->index + 3 * kept++, corner, sizeof corner);
+    }
+    m->triangles = kept;
+}
+
+// Closes the gaps that removed vertices left; order stays.
+static void compact(struct decimator *d)
+{
+    struct kf_mesh *m = d->mesh;
+    uint32_t count = 0;
+    memset(d->onto, 0xff, (size_t)m->vertices * sizeof *d->onto);
+    for (int64_t c = 0; c < 3 * m->triangles; c++)
+        d->onto[m->index[c]] = 0;
+    for (int64_t v = 0; v < m->vertices; v++) {
+        if (d->onto[v] == NONE)
+            continue;
+        memmove(m->xyz + 3 * (int64_t)count, m->xyz + 3 * v, 3 * sizeof *m->xyz);
+        d->q[count] = d->q[v];
+        d->flags[count] = d->flags[v] & BORDER;
+        d->onto[v] = count++;
+    }
+    for (int64_t c = 0; c < 3 * m->triangles; c++)
+        m->index[c] = d->onto[m->index[c]];
+    m->vertices = count;
+}
+
+// One pass; *made gets the number of collapses.
+static enum kf_kernel_status run_pass(const struct kf_work *work, struct decimator *d,
+                                      const struct kf_mesh_decimate *how, int first, float *reached2, int64_t *made)
+{
+    float limit2 = (float)(how->error_mm * how->error_mm);
+    enum kf_kernel_status status = kf_corners_make(work, d->mesh, &d->at);
+    if (status)
+        return status;
+    if (first) {
+        int64_t n = d->mesh->vertices;
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+        for (int64_t v = 0; v < n; v++) {
+            own_quadric(d, (uint32_t)v, &d->q[v]);
+            d->flags[v] = is_border(d, (uint32_t)v) ? BORDER : 0;
+        }
+    }
+    memset(d->onto, 0xff, (size_t)d->mesh->vertices * sizeof *d->onto);
+    make_proposals(work, d, limit2);
+    // Cheap collapses first: this pass stops a little above the error of its cheaper half.
+    float goal2 = d->count ? d->list[d->count / 2].error2 * 2.25f : 0;
+    *made = take_proposals(d, goal2 < limit2 ? goal2 : limit2, (d->mesh->triangles - how->target) / 2, reached2);
+    kf_corners_release(work, &d->at);
+    renumber(d);
+    compact(d);
+    return KF_KERNEL_OK;
+}
+
+enum kf_kernel_status kf_mesh_decimate(const struct kf_work *work, struct kf_mesh *mesh,
+                                       const struct kf_mesh_decimate *how, double *reached_mm)
+{
+    float reached2 = 0;
+    int64_t n = mesh->vertices, before = mesh->triangles;
+    if (reached_mm)
+        *reached_mm = 0;
+    if (!(how->error_mm >= 0) || how->target < 0)
+        return KF_KERNEL_INVALID;
+    struct decimator d = {.mesh = mesh};
+    d.q = kf_work_take(work, n * (int64_t)sizeof *d.q);
+    d.onto = kf_work_take(work, n * (int64_t)sizeof *d.onto);
+    d.flags = kf_work_take(work, n);
+    d.list = kf_work_take(work, n * (int64_t)sizeof *d.list);
+    d.spare = kf_work_take(work, n * (int64_t)sizeof *d.spare);
+    enum kf_kernel_status status = d.q && d.onto && d.flags && d.list && d.spare ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    int64_t made = INT64_MAX;
+    for (int pass = 0; !status && mesh->triangles > how->target && made > mesh->triangles / 1000; pass++) {
+        status = run_pass(work, &d, how, pass == 0, &reached2, &made);
+        double done = 1 - (double)mesh->triangles / (double)before;
+        if (!status && kf_work_step(work, done))
+            status = KF_KERNEL_CANCELLED;
+    }
+    kf_work_give(work, d.q);
+    kf_work_give(work, d.onto);
+    kf_work_give(work, d.flags);
+    kf_work_give(work, d.list);
+    kf_work_give(work, d.spare);
+    if (reached_mm)
+        *reached_mm = __builtin_sqrt((double)reached2);
+    return status;
+}
