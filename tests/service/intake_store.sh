@@ -22,6 +22,9 @@ expect one_case_study_series "$(sql "SELECT (SELECT count(*) FROM kerf.cases), (
 expect metadata_is_stored "$(sql "SELECT count(*) FROM kerf.instance WHERE length(dicom_json) > 100 AND length(frame_offsets) = 16")" 20
 expect peer_is_remembered "$(sql "SELECT DISTINCT peer_ae, peer_address, source FROM kerf.instance")" "TESTER|127.0.0.1|dimse"
 
+for _ in $(seq 50); do [ "$(sql "SELECT count(*) FROM kerf.job WHERE kind = 'import'")" = 1 ] && break; sleep 0.1; done
+expect import_is_queued_at_release "$(sql "SELECT count(*), max(jsonb_array_length(inputs)) FROM kerf.job WHERE kind = 'import'")" "1|20"
+
 # The frame offsets point at the pixels: the first slice's frame read back equals the file's last 8192 bytes.
 read -r container offset frame length < <(sql "SELECT b.container, b.location_offset,
     get_byte(frame_offsets, 0) + 256 * get_byte(frame_offsets, 1), get_byte(frame_offsets, 8) + 256 * get_byte(frame_offsets, 9)

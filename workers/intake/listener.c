@@ -53,6 +53,15 @@ void kf_slot_enter(struct kf_slot *slot, enum kf_slot_phase phase)
     slot->phase = phase;
 }
 
+int kf_child_alone(const struct kf_child *child)
+{
+    for (int i = 0; i < child->slot_count; i++) {
+        if (&child->slots[i] != child->slot && child->slots[i].phase != KF_SLOT_FREE)
+            return 0;
+    }
+    return 1;
+}
+
 // ---------------------------------------------------------------------------------------------- sockets
 
 // Every address: one IPv6 socket that takes IPv4 too, or IPv4 alone where the host has no IPv6.
@@ -296,11 +305,13 @@ static void start_child(struct kf_listener *listener, int fd, int tls, const cha
     if (pid == 0) {
         child_fd = fd;
         enter_child(listener, parent);
-        struct kf_child child = {fd, tls, address, &listener->slots[at], &child_cut};
+        struct kf_child child = {fd, tls, address, &listener->slots[at], listener->slots,
+                                 listener->options.max_associations, &child_cut};
         _exit(child_main(&child, context));
     }
     if (pid < 0) {
         kf_log(KF_LOG_ERROR, "association.refused", "address=%s reason=fork", address);
+        listener->slots[at].phase = KF_SLOT_FREE;
         refuse(listener, fd, tls);
         return;
     }
@@ -340,6 +351,7 @@ static void reap(struct kf_listener *listener)
                 kf_log(KF_LOG_ERROR, "association.crashed", "address=%s pid=%d signal=%d",
                        listener->children[i].address, (int)pid, WTERMSIG(result));
             listener->children[i].pid = 0;
+            listener->slots[i].phase = KF_SLOT_FREE;
         }
     }
 }

@@ -23,7 +23,7 @@ struct kf_listener_options {
 };
 
 // What a child is doing, for the parent's deadlines. Lies in memory shared by both.
-enum kf_slot_phase { KF_SLOT_NEGOTIATING, KF_SLOT_READING, KF_SLOT_BUSY };
+enum kf_slot_phase { KF_SLOT_FREE, KF_SLOT_NEGOTIATING, KF_SLOT_READING, KF_SLOT_BUSY };
 struct kf_slot {
     _Atomic int64_t alive_ns; // monotonic: the last sign of life from the peer, or the start of our own work
     _Atomic int phase;        // enum kf_slot_phase
@@ -35,8 +35,13 @@ struct kf_child {
     int tls;             // came in on the TLS port
     const char *address; // numeric, IPv4-mapped addresses as IPv4
     struct kf_slot *slot;
+    const struct kf_slot *slots; // of all children, for kf_child_alone
+    int slot_count;
     const volatile int *cut; // set to 1 when the parent has ended this association; fd's receiving side is then shut
 };
+
+// 1 when no other association is open just now.
+int kf_child_alone(const struct kf_child *child);
 
 struct kf_listener; // opaque
 

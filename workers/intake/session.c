@@ -1,4 +1,5 @@
 #include "workers/intake/session.h"
+#include "server/app/work.h"
 #include "server/base/log.h"
 #include "server/base/str.h"
 #include "server/base/timeid.h"
@@ -9,7 +10,15 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { NOT_AUTHORIZED = 0x0124 }; // PS3.7 annex C
+enum {
+    NOT_AUTHORIZED = 0x0124, // PS3.7 annex C
+    SERIES_MOST = 64,        // remembered of one association; the sweep finds the rest
+};
+
+struct series {
+    char id[KF_ID_TEXT];
+    int count;
+};
 
 struct session {
     const struct kf_session_settings *settings;
@@ -22,6 +31,8 @@ struct session {
     char association_id[KF_ID_TEXT];
     int stored, duplicates, conflicts;
     uint16_t last_status;
+    struct series series[SERIES_MOST]; // that grew
+    int series_count;
 };
 
 // ---------------------------------------------------------------------------------------------- admission
@@ -123,6 +134,20 @@ static uint16_t on_data(void *context, const unsigned char *bytes, size_t length
     return status == KF_OK ? (uint16_t)KF_DIMSE_SUCCESS : failure(s, status, &err);
 }
 
+static void note_series(struct session *s, const char *id)
+{
+    int i = s->series_count - 1;
+    while (i >= 0 && strcmp(s->series[i].id, id) != 0)
+        i--;
+    if (i < 0 && s->series_count < SERIES_MOST) {
+        i = s->series_count++;
+        s->series[i] = (struct series){.count = 0};
+        kf_str_copy(s->series[i].id, sizeof s->series[i].id, id);
+    }
+    if (i >= 0)
+        s->series[i].count++;
+}
+
 static uint16_t on_end(void *context)
 {
     struct session *s = context;
@@ -133,6 +158,8 @@ static uint16_t on_end(void *context)
     kf_slot_enter(s->child->slot, KF_SLOT_READING);
     if (status != KF_OK)
         return failure(s, status, &err);
+    if (stored.outcome != KF_INSTANCE_DUPLICATE)
+        note_series(s, stored.series_id);
     s->stored += stored.outcome == KF_INSTANCE_STORED;
     s->duplicates += stored.outcome == KF_INSTANCE_DUPLICATE;
     s->conflicts += stored.outcome == KF_INSTANCE_CONFLICT;
@@ -158,6 +185,20 @@ static void limit_self(const struct kf_session_settings *settings)
     struct rlimit memory = {(rlim_t)settings->memory_limit_bytes, (rlim_t)settings->memory_limit_bytes};
     if (settings->memory_limit_bytes > 0)
         (void)setrlimit(RLIMIT_AS, &memory);
+}
+
+// A sender that has released its association is done as a rule: the import need not wait for the series to settle. Not so
+// for one that opens an association for every image, or several at a time; those series are left to the sweep.
+static void announce_series(struct session *s, const struct kf_scp_report *report)
+{
+    if (report->outcome != KF_SCP_RELEASED || !kf_child_alone(s->child))
+        return;
+    for (int i = 0; i < s->series_count; i++) {
+        struct kf_error err = {0};
+        if (s->series[i].count > 1 &&
+            kf_app_series_received(s->store, s->match.organisation_id, s->series[i].id, &err) != KF_OK)
+            log_trouble(s, KF_LOG_WARN, "series.not_announced", &err);
+    }
 }
 
 // Titles in a log line: one word.
@@ -199,6 +240,7 @@ int kf_session_main(const struct kf_child *child, void *context)
     struct kf_scp_report report;
     kf_scp_serve(child->fd, &options, &handler, child->cut, &report);
     kf_slot_enter(child->slot, KF_SLOT_BUSY);
+    announce_series(&s, &report);
     kf_receive_free(s.receive);
     kf_blob_store_close(s.blobs);
     kf_store_close(s.store);
