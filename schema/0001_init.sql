@@ -25,8 +25,9 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
 END $$;
 DO $$
 BEGIN
-    -- So that an owner who is no superuser can hand its connections over to kerf_app.
-    IF NOT pg_has_role(current_user, 'kerf_app', 'MEMBER') THEN
+    -- So that an owner who is no superuser can hand its connections over to kerf_app. (From PostgreSQL 16 on, who makes a
+    -- role is a member of it without the right to become it.)
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         EXECUTE format('GRANT kerf_app TO %I', current_user);
     END IF;
 END $$;

@@ -84,6 +84,41 @@ KF_TEST(a_failing_migration_leaves_nothing_and_can_be_mended)
     kf_store_close(store);
 }
 
+KF_TEST(an_owner_who_is_no_superuser_migrates_and_serves)
+{
+    char url[600], plain[640], sql[700];
+    const char *empty = fixture_empty_database();
+    snprintf(url, sizeof url, "%s", empty);
+    const char *name = strrchr(url, '=') + 1; // fixture_empty_database ends with dbname=NAME
+    fixture_sql("CREATE ROLE plain LOGIN CREATEROLE");
+    snprintf(sql, sizeof sql, "ALTER DATABASE %s OWNER TO plain", name);
+    fixture_sql(sql);
+    snprintf(plain, sizeof plain, "%s user=plain", url);
+    struct kf_store *store = open_owner(plain), *app = NULL;
+    struct kf_error err = {0};
+    struct kf_migrate_report report;
+    KF_REQUIRE(store);
+    KF_CHECK_EQ(kf_store_migrate(store, NULL, &report, &err), KF_OK);
+    KF_CHECK_EQ(kf_store_check_protection(store, &err), KF_OK);
+    // The same login may serve: its connections become kerf_app.
+    KF_CHECK_EQ(kf_store_open(&app, plain, "test", KF_STORE_APP, &err), KF_OK);
+    if (app)
+        KF_CHECK_EQ(kf_store_ping(app, &err), KF_OK);
+    kf_store_close(app);
+    kf_store_close(store);
+}
+
+KF_TEST(serving_before_the_first_migration_is_refused_with_a_reason)
+{
+    struct kf_store *store = NULL;
+    struct kf_error err = {0};
+    KF_CHECK_EQ(kf_store_open(&store, fixture_empty_database(), "test", KF_STORE_APP, &err), KF_OK); // the role is there
+    KF_CHECK(kf_store_ping(store, &err) != KF_OK);
+    kf_store_close(store);
+    KF_CHECK_EQ(kf_store_open(&store, "host=/nonexistent dbname=x", "test", KF_STORE_APP, &err), KF_DB);
+    KF_CHECK(store == NULL);
+}
+
 struct racer {
     const char *url;
     enum kf_status status;
@@ -126,4 +161,6 @@ KF_TEST(many_that_migrate_at_once_apply_it_once)
 KF_TEST_MAIN(KF_RUN(an_empty_database_is_migrated_once);
              KF_RUN(a_changed_migration_and_a_newer_database_are_refused);
              KF_RUN(a_failing_migration_leaves_nothing_and_can_be_mended);
+             KF_RUN(an_owner_who_is_no_superuser_migrates_and_serves);
+             KF_RUN(serving_before_the_first_migration_is_refused_with_a_reason);
              KF_RUN(many_that_migrate_at_once_apply_it_once); fixture_stop();)
