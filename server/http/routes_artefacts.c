@@ -140,12 +140,13 @@ static size_t blob_key(const struct kf_request *request, const char *case_id, co
     return length > 0 ? (size_t)length : 0;
 }
 
+// An artefact has its media type; what is no artefact was received as an instance.
 static void blob_headers(struct kf_request *request, struct kf_response *response, const char *sha256,
                          const char *media_type)
 {
     response->etag = kf_etag_text(request, sha256);
     response->cache_control = BLOB_CACHING;
-    response->content_type = kf_arena_strdup(&request->arena, *media_type ? media_type : "application/octet-stream");
+    response->content_type = kf_arena_strdup(&request->arena, *media_type ? media_type : "application/dicom");
 }
 
 // Reads a small blob into a cache entry. Returns 0 when it could not be read whole.

@@ -20,6 +20,8 @@ const struct kf_body_sink kf_sink_upload_create = {upload_begin, kf_intake_data,
 
 struct tally {
     int64_t accepted, duplicate, conflict, refused;
+    int64_t ours;       // of the refused: for want of disk or database
+    const char *reason; // of the first of them
 };
 
 static void count_one(void *to, const struct kf_received *received)
@@ -39,8 +41,20 @@ static void count_one(void *to, const struct kf_received *received)
         break;
     case KF_RECEIVED_REFUSED:
         tally->refused++;
+        if (received->ours && tally->ours++ == 0)
+            tally->reason = received->reason;
         break;
     }
+}
+
+// When nothing could be kept and none of it was the client's fault, the answer says so in its status.
+static enum kf_status check_tally(const struct tally *tally, struct kf_error *err)
+{
+    if (tally->ours == 0 || tally->ours < tally->refused || tally->accepted + tally->duplicate > 0)
+        return KF_OK;
+    if (strcmp(tally->reason, "no_space") == 0)
+        return kf_error_set(err, KF_NOSPACE, NULL, "The disk is full; nothing of the upload was kept.");
+    return kf_error_set(err, KF_UNAVAILABLE, NULL, "Nothing of the upload could be kept; try again later.");
 }
 
 static void out_one(void *to, const struct kf_received *received)
@@ -67,6 +81,9 @@ enum kf_status kf_route_upload_create(struct kf_request *request, struct kf_resp
     if (status != KF_OK)
         return status;
     kf_upload_each(upload, count_one, &tally);
+    status = check_tally(&tally, err);
+    if (status != KF_OK)
+        return status;
     kf_out_object(&out, NULL);
     kf_out_int(&out, "accepted", tally.accepted);
     kf_out_int(&out, "duplicate", tally.duplicate);

@@ -130,6 +130,24 @@ try {
     await until('scratch is empty', 10000, () => left().length === 0);
   });
 
+  for (const [name, settings, statuses, codes] of [
+    ['fsync_fails', { KERF_FAULT_FSYNC: '1,1000000' }, [503], [0xa700, 0x0110]],
+    ['disk_full', { KERF_FAULT_ENOSPC: '1000' }, [507], [0xa700]],
+  ]) {
+    await test(`upload_never_says_stored_when_${name}`, async () => {
+      const broken = await Kerf.start({ settings });
+      try {
+        const client = new Client(broken.url, { token: broken.token('technician') });
+        await client.call('POST', '/api/v1/uploads', { body: form([['a.dcm', one]]), expect: statuses });
+        const stow = await client.call('POST', '/dicom-web/studies', { ...related([one]), expect: 409 });
+        check(codes.includes(reason(stow)[0]), JSON.stringify(stow.json));
+        check((await client.get('/api/v1/cases', { expect: 200 })).json.items.length === 0, 'no case was made');
+      } finally {
+        await broken.remove();
+      }
+    });
+  }
+
   await test('uploads_conform', async () => check(nonconformities.length === 0, nonconformities.join('\n')));
 } finally {
   rmSync(scratch, { recursive: true, force: true });
