@@ -105,7 +105,9 @@ KF_TEST(lossy_jpeg_decodes)
                                         "CTImage.dcm_JPEGProcess2_4TransferSyntax_1.2.840.10008.1.2.4.51.dcm",
                                         "CTImage.dcm_JPEGProcess6_8TransferSyntax_1.2.840.10008.1.2.4.53.dcm",
                                         "CTImage.dcm_JPEGProcess10_12TransferSyntax_1.2.840.10008.1.2.4.55.dcm",
-                                        "CT0012.fragmented_no_bot_jpeg_baseline.51.dcm", "CT1_J2KR", "CT2_J2KR"};
+                                        "CT0012.fragmented_no_bot_jpeg_baseline.51.dcm",
+                                        "CT1_J2KR",
+                                        "CT2_J2KR"};
     if (!kf_test_data())
         KF_SKIP("KERF_TEST_DATA is not set");
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -132,10 +134,9 @@ KF_TEST(frames_in_many_fragments)
 
 KF_TEST(one_mr_slice_in_seven_syntaxes)
 {
-    static const char *const files[] = {"MR_small_RLE.dcm",      "MR_small_bigendian.dcm",
-                                        "MR_small_expb.dcm",     "MR_small_implicit.dcm",
-                                        "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm",
-                                        "MR_small_padded.dcm"};
+    static const char *const files[] = {
+        "MR_small_RLE.dcm",          "MR_small_bigendian.dcm",        "MR_small_expb.dcm",  "MR_small_implicit.dcm",
+        "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_padded.dcm"};
     if (!kf_test_data())
         KF_SKIP("KERF_TEST_DATA is not set");
     struct picture plain = decode("odd_files", "MR_small.dcm", 0);
@@ -172,9 +173,12 @@ KF_TEST(what_cannot_be_read_is_named)
     static const struct {
         const char *uid, *code, *name;
     } cases[] = {
-        {"1.2.840.10008.1.2.4.201", "htj2k", "High-Throughput"}, {"1.2.840.10008.1.2.4.202", "htj2k", "High-Throughput"},
-        {"1.2.840.10008.1.2.4.203", "htj2k", "High-Throughput"}, {"1.2.840.10008.1.2.4.102", "video", "H.264"},
-        {"1.2.840.10008.1.2.4.92", "jpeg2000_part2", "Part 2"},  {"1.2.3.4.5", "transfer_syntax_unknown", "1.2.3.4.5"},
+        {"1.2.840.10008.1.2.4.201", "htj2k", "High-Throughput"},
+        {"1.2.840.10008.1.2.4.202", "htj2k", "High-Throughput"},
+        {"1.2.840.10008.1.2.4.203", "htj2k", "High-Throughput"},
+        {"1.2.840.10008.1.2.4.102", "video", "H.264"},
+        {"1.2.840.10008.1.2.4.92", "jpeg2000_part2", "Part 2"},
+        {"1.2.3.4.5", "transfer_syntax_unknown", "1.2.3.4.5"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct kf_error err;

@@ -59,7 +59,8 @@ KF_TEST(native_pixels_too_short_are_refused)
 {
     static const struct {
         const char *frames, *code;
-    } cases[] = {{"1", ""}, {"3", "truncated"}, {"0", "frame_count"}, {"-1", "frame_count"}, {"999999999", "frame_count"}};
+    } cases[] = {
+        {"1", ""}, {"3", "truncated"}, {"0", "frame_count"}, {"-1", "frame_count"}, {"999999999", "frame_count"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct dicom_bytes b = {0};
         struct kf_dicom_span *spans;
@@ -78,11 +79,23 @@ static void put_five(struct dicom_bytes *b, const void *table, size_t table_byte
     put_head(b, JPEG, "3");
     put_header(b, 0x7FE00010, "OB", UNDEFINED_LENGTH);
     put_fragment(b, table, table_bytes);
-    put_fragment(b, with_markers ? "\xFF\xD8""aa" : "bbaa", 4);
+    put_fragment(b,
+                 with_markers ? "\xFF\xD8"
+                                "aa"
+                              : "bbaa",
+                 4);
     put_fragment(b, "cccc", 4);
-    put_fragment(b, with_markers ? "\xFF\xD8""dd" : "bbdd", 4);
+    put_fragment(b,
+                 with_markers ? "\xFF\xD8"
+                                "dd"
+                              : "bbdd",
+                 4);
     put_fragment(b, "eeee", 4);
-    put_fragment(b, with_markers ? "\xFF\xD8""ff" : "bbff", 4);
+    put_fragment(b,
+                 with_markers ? "\xFF\xD8"
+                                "ff"
+                              : "bbff",
+                 4);
     put_sequence_end(b);
 }
 
@@ -188,5 +201,4 @@ KF_TEST(an_image_cut_before_its_pixels_is_refused)
 KF_TEST_MAIN(KF_RUN(native_frames_follow_each_other); KF_RUN(native_pixels_too_short_are_refused);
              KF_RUN(frames_by_offset_table); KF_RUN(frames_by_the_start_of_a_stream);
              KF_RUN(fragments_that_cannot_be_told_apart_are_refused); KF_RUN(broken_fragments_are_refused);
-             KF_RUN(index_holds_offsets_as_little_endian_pairs);
-             KF_RUN(an_image_cut_before_its_pixels_is_refused);)
+             KF_RUN(index_holds_offsets_as_little_endian_pairs); KF_RUN(an_image_cut_before_its_pixels_is_refused);)

@@ -72,8 +72,9 @@ KF_TEST(values_by_vr)
     KF_CHECK(is(json, "00080008", "{\"vr\":\"CS\",\"Value\":[\"ORIGINAL\",\"PRIMARY\",null,\"AXIAL\"]}"));
     KF_CHECK(is(json, "00080050", "{\"vr\":\"SH\"}"));
     KF_CHECK(is(json, "00083002", "{\"vr\":\"UI\",\"Value\":[\"1.2.840.10008.1.2.1\"]}"));
-    KF_CHECK(is(json, "00100010", "{\"vr\":\"PN\",\"Value\":[{\"Alphabetic\":\"M\\u00FCller^A\",\"Ideographic\":\"\\u5C71\","
-                                  "\"Phonetic\":\"ya\"}]}"));
+    KF_CHECK(is(json, "00100010",
+                "{\"vr\":\"PN\",\"Value\":[{\"Alphabetic\":\"M\\u00FCller^A\",\"Ideographic\":\"\\u5C71\","
+                "\"Phonetic\":\"ya\"}]}"));
     KF_CHECK(is(json, "00104000", "{\"vr\":\"LT\",\"Value\":[\" one\\\\not two\\r\\n\\\"x\\\"\"]}"));
     KF_CHECK(is(json, "00181120", "{\"vr\":\"DS\",\"Value\":[18.5,1e3,0.5,\"nonsense\",\"0x10\"]}"));
     KF_CHECK(is(json, "00200013", "{\"vr\":\"IS\",\"Value\":[-7]}"));
@@ -105,7 +106,8 @@ KF_TEST(sequences_nest)
     put_header(&b, 0x00081115, "SQ", 0);
     json_t *json = json_of(&b);
     KF_REQUIRE(json);
-    KF_CHECK(is(json, "00081110", "{\"vr\":\"SQ\",\"Value\":[{\"00081150\":{\"vr\":\"UI\",\"Value\":[\"1.20\"]}},{}]}"));
+    KF_CHECK(
+        is(json, "00081110", "{\"vr\":\"SQ\",\"Value\":[{\"00081150\":{\"vr\":\"UI\",\"Value\":[\"1.20\"]}},{}]}"));
     KF_CHECK(is(json, "00081115", "{\"vr\":\"SQ\"}"));
     json_decref(json);
     kf_str_release(&b.out);

@@ -127,7 +127,8 @@ KF_TEST(datasets_without_meta_are_recognised)
 
 KF_TEST(what_is_not_dicom_is_said_so)
 {
-    static const char *const others[] = {"", "x", "PK\3\4aaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "%PDF-1.7 and so on and so on"};
+    static const char *const others[] = {"", "x", "PK\3\4aaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                                         "%PDF-1.7 and so on and so on"};
     for (int i = 0; i < 4; i++) {
         struct dicom_bytes b = {0};
         kf_str_add_text(&b.out, others[i]);

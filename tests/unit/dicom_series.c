@@ -122,8 +122,7 @@ KF_TEST(oblique_grids_agree_with_their_slices)
             double ijk[3] = {7, 11, k}, p[3];
             kf_grid_to_lps(&s->in, ijk, p);
             for (int i = 0; i < 3; i++)
-                KF_CHECK_NEAR(p[i],
-                              slice->place.position_lps[i] + 7 * 0.5 * axes[i] + 11 * 0.7 * axes[3 + i], 1e-6);
+                KF_CHECK_NEAR(p[i], slice->place.position_lps[i] + 7 * 0.5 * axes[i] + 11 * 0.7 * axes[3 + i], 1e-6);
         }
     }
 }

@@ -19,10 +19,10 @@ static double density(const double p[3])
 {
     double best = 1e9;
     for (int s = 0; s < SPHERES; s++) {
-        double d = sqrt((p[0] - centres[s][0]) * (p[0] - centres[s][0]) +
-                        (p[1] - centres[s][1]) * (p[1] - centres[s][1]) +
-                        (p[2] - centres[s][2]) * (p[2] - centres[s][2])) -
-                   radius_mm;
+        double d =
+            sqrt((p[0] - centres[s][0]) * (p[0] - centres[s][0]) + (p[1] - centres[s][1]) * (p[1] - centres[s][1]) +
+                 (p[2] - centres[s][2]) * (p[2] - centres[s][2])) -
+            radius_mm;
         best = d < best ? d : best;
     }
     double inside = 0.5 - best;
@@ -153,7 +153,8 @@ static int read_back(struct series *s, struct kf_stack *stack_out, int threads, 
     for (int i = 0; i < plan.problem_count; i++)
         fprintf(stderr, "%s: %s\n", plan.problems[i].code, plan.problems[i].detail);
     if (good) {
-        good = kf_stack_read(s->instances, s->slices, &plan.stacks[0], threads, NULL, NULL, volume, &facts, &err) == KF_OK;
+        good =
+            kf_stack_read(s->instances, s->slices, &plan.stacks[0], threads, NULL, NULL, volume, &facts, &err) == KF_OK;
         *stack_out = plan.stacks[0];
         if (good && (stack_out->sheared || stack_out->uneven))
             good = kf_stack_regrid(&plan.stacks[0], -1024, threads, volume, &facts, &err) == KF_OK;
@@ -175,9 +176,10 @@ static void tilted(double degrees, double step_mm, double lean_sign)
 {
     double a = degrees * 3.14159265358979323846 / 180;
     struct series s = {.folder = "/tmp/kerf-tilt.XXXXXX"};
-    struct kf_dicom_write_geometry g = {.dim = {128, 128, (int64_t)(70 / step_mm)},
-                                        .origin_lps = {-39.5, -36, 0},
-                                        .step = {{0.6, 0, 0}, {0, 0.6 * cos(a), lean_sign * -0.6 * sin(a)}, {0, 0, step_mm}}};
+    struct kf_dicom_write_geometry g = {
+        .dim = {128, 128, (int64_t)(70 / step_mm)},
+        .origin_lps = {-39.5, -36, 0},
+        .step = {{0.6, 0, 0}, {0, 0.6 * cos(a), lean_sign * -0.6 * sin(a)}, {0, 0, step_mm}}};
     g.origin_lps[2] = lean_sign * 36 * sin(a) - 5;
     KF_REQUIRE(mkdtemp(s.folder));
     write_geometry(s.folder, &g, "tilted");
@@ -238,21 +240,35 @@ KF_TEST(uneven_series_keep_their_landmarks)
 // A straight series must come back exactly, in every syntax that the writer knows and as one multi-frame object.
 KF_TEST(straight_series_come_back_exactly)
 {
-    static const char *const syntaxes[] = {"explicit", "implicit", "big-endian", "deflated", "rle", "jpeg-lossless", "jpeg-ls"};
+    static const char *const syntaxes[] = {"explicit", "implicit",      "big-endian", "deflated",
+                                           "rle",      "jpeg-lossless", "jpeg-ls"};
     for (int kind = 0; kind < 8; kind++) {
         struct series s = {.folder = "/tmp/kerf-straight.XXXXXX"};
         int16_t values[8 * 6 * 5];
         for (int i = 0; i < 240; i++)
             values[i] = (int16_t)(i * 37 % 4000 - 1000);
         KF_REQUIRE(mkdtemp(s.folder));
-        struct kf_dicom_write_series w = {.modality = "CT", .uid_seed = "straight", .patient_name = "A", .patient_id = "1",
-                                          .birth_date = "", .sex = "O", .date = "20260101", .time = "120000",
-                                          .study_id = "1", .study_description = "d", .series_description = "s",
-                                          .body_part = "HEAD", .protocol = "p", .series_number = 1,
-                                          .window_centre = 40, .window_width = 400, .values = values,
-                                          .reversed = kind & 1, .enhanced = kind == 7,
-                                          .geometry = {.dim = {8, 6, 5}, .origin_lps = {1, 2, 3},
-                                                       .step = {{0, 0.5, 0}, {0, 0, -0.5}, {-2, 0, 0}}}};
+        struct kf_dicom_write_series w = {
+            .modality = "CT",
+            .uid_seed = "straight",
+            .patient_name = "A",
+            .patient_id = "1",
+            .birth_date = "",
+            .sex = "O",
+            .date = "20260101",
+            .time = "120000",
+            .study_id = "1",
+            .study_description = "d",
+            .series_description = "s",
+            .body_part = "HEAD",
+            .protocol = "p",
+            .series_number = 1,
+            .window_centre = 40,
+            .window_width = 400,
+            .values = values,
+            .reversed = kind & 1,
+            .enhanced = kind == 7,
+            .geometry = {.dim = {8, 6, 5}, .origin_lps = {1, 2, 3}, .step = {{0, 0.5, 0}, {0, 0, -0.5}, {-2, 0, 0}}}};
         w.syntax = kf_dicom_write_syntax_find(kind < 7 ? syntaxes[kind] : "explicit");
         int files;
         struct kf_error err = {0};

@@ -93,8 +93,7 @@ enum kf_status kf_instance_decode(const struct kf_instance *instance, int frame,
     int fd = open(instance->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return kf_error_errno(err, errno, "opening a DICOM instance");
-    enum kf_status status =
-        kf_dicom_decode(instance->dicom, fd, &instance->image, &instance->spans[frame], to, err);
+    enum kf_status status = kf_dicom_decode(instance->dicom, fd, &instance->image, &instance->spans[frame], to, err);
     close(fd);
     return status;
 }
@@ -106,7 +105,7 @@ struct reading {
     const struct kf_slice *slices;
     const struct kf_stack *stack;
     enum kf_voxel_type type;
-    int64_t plane;  // voxels of one slice
+    int64_t plane; // voxels of one slice
     int threads;
     kf_assemble_progress *progress;
     void *context;
@@ -183,8 +182,8 @@ static int is_exact(const struct kf_dicom_image *image, const struct kf_dicom_fr
     if (r.padding && !(fits_int16(image->padding_low * f->slope + f->intercept) &&
                        fits_int16(image->padding_high * f->slope + f->intercept)))
         return 0;
-    return r.lowest > r.highest || (fits_int16(r.lowest * f->slope + f->intercept) &&
-                                    fits_int16(r.highest * f->slope + f->intercept));
+    return r.lowest > r.highest ||
+           (fits_int16(r.lowest * f->slope + f->intercept) && fits_int16(r.highest * f->slope + f->intercept));
 }
 
 static void rescale_int16(const struct kf_dicom_image *image, const struct kf_dicom_frame *f, uint16_t *v, int64_t n)
@@ -320,8 +319,8 @@ static enum kf_status read_as(struct reading *r, enum kf_voxel_type type, struct
     return status;
 }
 
-// Every thread decodes a few slices into memory of its own, small enough to stay in its cache, and hands them on itself:
-// one writes while another decodes, and nobody waits at a barrier.
+// Every thread decodes a few slices into memory of its own, small enough to stay in its cache, and hands them on
+// itself: one writes while another decodes, and nobody waits at a barrier.
 static enum kf_status stream_as(struct reading *r, enum kf_voxel_type type, const struct kf_slab_writer *writer)
 {
     begin_round(r, type);
@@ -401,8 +400,8 @@ enum kf_status kf_stack_read(const struct kf_instance *instances, const struct k
 }
 
 enum kf_status kf_stack_stream(const struct kf_instance *instances, const struct kf_slice *slices,
-                               const struct kf_stack *stack, int threads, kf_assemble_progress *progress,
-                               void *context, const struct kf_slab_writer *writer, enum kf_voxel_type *type,
+                               const struct kf_stack *stack, int threads, kf_assemble_progress *progress, void *context,
+                               const struct kf_slab_writer *writer, enum kf_voxel_type *type,
                                struct kf_pixel_facts *facts, struct kf_error *err)
 {
     struct reading r = {.instances = instances,

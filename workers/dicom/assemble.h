@@ -11,11 +11,11 @@ struct kf_instance {
     int64_t offset, length; // length -1: to the end of the file
     struct kf_dicom *dicom; // opened, attributes given back; NULL when it is no DICOM
     struct kf_dicom_image image;
-    struct kf_dicom_span *spans;   // image.frames of each
+    struct kf_dicom_span *spans; // image.frames of each
     struct kf_dicom_frame *frames;
-    char set_aside[48];            // why it takes no part though nothing is wrong with it, or ""
-    struct kf_error problem;       // why it cannot be used, status KF_OK when it can
-    int has_window;                // Window Centre and Width of the header
+    char set_aside[48];      // why it takes no part though nothing is wrong with it, or ""
+    struct kf_error problem; // why it cannot be used, status KF_OK when it can
+    int has_window;          // Window Centre and Width of the header
     double window_centre, window_width;
 };
 
@@ -37,17 +37,17 @@ struct kf_pixel_facts {
 
 typedef void kf_assemble_progress(void *context, double fraction);
 
-// Reads the stack: int16 where every value is exact after the rescale, else float32. One block of memory, slices decoded
-// in parallel into their place. *out is owned: kf_volume_release. out->grid is stack->in.
-// Errors: those of kf_dicom_decode, naming the slice; KF_TOO_LARGE; KF_CANCELLED when `cancelled` (may be NULL) says so.
+// Reads the stack: int16 where every value is exact after the rescale, else float32. One block of memory, slices
+// decoded in parallel into their place. *out is owned: kf_volume_release. out->grid is stack->in. Errors: those of
+// kf_dicom_decode, naming the slice; KF_TOO_LARGE; KF_CANCELLED when `cancelled` (may be NULL) says so.
 KF_MUST_USE enum kf_status kf_stack_read(const struct kf_instance *instances, const struct kf_slice *slices,
                                          const struct kf_stack *stack, int threads, kf_assemble_progress *progress,
                                          void *context, struct kf_volume *out, struct kf_pixel_facts *facts,
                                          struct kf_error *err);
 
 // Where kf_stack_stream puts a volume. `begin` comes first, and once more when the values turned out not to fit int16:
-// what was written before is void then. `write` takes slices [first, first + count), from several threads at once and in
-// any order.
+// what was written before is void then. `write` takes slices [first, first + count), from several threads at once and
+// in any order.
 struct kf_slab_writer {
     enum kf_status (*begin)(void *context, enum kf_voxel_type type, struct kf_error *err);
     enum kf_status (*write)(void *context, int first, int count, const void *data, struct kf_error *err);
@@ -58,15 +58,14 @@ struct kf_slab_writer {
 // large the volume is. *type is what the last round was. `progress` is called by one thread at a time.
 KF_MUST_USE enum kf_status kf_stack_stream(const struct kf_instance *instances, const struct kf_slice *slices,
                                            const struct kf_stack *stack, int threads, kf_assemble_progress *progress,
-                                           void *context, const struct kf_slab_writer *writer,
-                                           enum kf_voxel_type *type, struct kf_pixel_facts *facts,
-                                           struct kf_error *err);
+                                           void *context, const struct kf_slab_writer *writer, enum kf_voxel_type *type,
+                                           struct kf_pixel_facts *facts, struct kf_error *err);
 
-// Replaces *volume by the stack on an orthogonal, regular grid: in the plane a Catmull-Rom shift, along the normal linear
-// between neighbours. The grid grows so that nothing is cut off; where no slice reaches lies `outside`. Padding is
-// replaced by `outside` first, so that it does not bleed. int16 stays int16, rounded to nearest. *facts is brought up to
-// date: interpolation may overshoot, and there is no padding any more.
-// Based on: Keys, "Cubic convolution interpolation for digital image processing", 1981 (a = -1/2).
+// Replaces *volume by the stack on an orthogonal, regular grid: in the plane a Catmull-Rom shift, along the normal
+// linear between neighbours. The grid grows so that nothing is cut off; where no slice reaches lies `outside`. Padding
+// is replaced by `outside` first, so that it does not bleed. int16 stays int16, rounded to nearest. *facts is brought
+// up to date: interpolation may overshoot, and there is no padding any more. Based on: Keys, "Cubic convolution
+// interpolation for digital image processing", 1981 (a = -1/2).
 KF_MUST_USE enum kf_status kf_stack_regrid(const struct kf_stack *stack, double outside, int threads,
                                            struct kf_volume *volume, struct kf_pixel_facts *facts,
                                            struct kf_error *err);

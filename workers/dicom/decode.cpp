@@ -85,8 +85,8 @@ void widen(const uint8_t *from, size_t count, uint16_t *to)
         to[i] = from[i];
 }
 
-enum kf_status decode_native(const kf_dicom &d, const kf_dicom_bytes &bytes, const struct kf_dicom_image &image, const kf_dicom_span &span, uint16_t *to,
-                             struct kf_error *err)
+enum kf_status decode_native(const kf_dicom &d, const kf_dicom_bytes &bytes, const struct kf_dicom_image &image,
+                             const kf_dicom_span &span, uint16_t *to, struct kf_error *err)
 {
     size_t count = static_cast<size_t>(image.rows) * static_cast<size_t>(image.columns);
     size_t size = count * static_cast<size_t>(image.bits_allocated) / 8;
@@ -111,12 +111,11 @@ enum kf_status decode_native(const kf_dicom &d, const kf_dicom_bytes &bytes, con
 }
 
 // The payloads of the items in a span.
-enum kf_status read_items(const kf_dicom_bytes &bytes, const kf_dicom_span &span, std::vector<std::vector<Uint8>> &items,
-                          struct kf_error *err)
+enum kf_status read_items(const kf_dicom_bytes &bytes, const kf_dicom_span &span,
+                          std::vector<std::vector<Uint8>> &items, struct kf_error *err)
 {
     std::vector<Uint8> all(span.length);
-    enum kf_status status =
-        kf_dicom_read_at(&bytes, static_cast<int64_t>(span.offset), all.data(), all.size(), err);
+    enum kf_status status = kf_dicom_read_at(&bytes, static_cast<int64_t>(span.offset), all.data(), all.size(), err);
     for (size_t at = 0; status == KF_OK && at < all.size();) {
         if (all.size() - at < 8)
             return bad_pixels(err, "a fragment is cut off");
@@ -145,8 +144,8 @@ void describe(const struct kf_dicom_image &image, DcmDataset &frame)
     frame.putAndInsertString(DCM_SOPInstanceUID, "1.2.3");
 }
 
-enum kf_status decode_dcmtk(const kf_dicom &d, const kf_dicom_bytes &from, const struct kf_dicom_image &image, const kf_dicom_span &span, uint16_t *to,
-                            struct kf_error *err)
+enum kf_status decode_dcmtk(const kf_dicom &d, const kf_dicom_bytes &from, const struct kf_dicom_image &image,
+                            const kf_dicom_span &span, uint16_t *to, struct kf_error *err)
 {
     std::vector<std::vector<Uint8>> items;
     enum kf_status status = read_items(from, span, items, err);
@@ -187,8 +186,8 @@ enum kf_status decode_dcmtk(const kf_dicom &d, const kf_dicom_bytes &from, const
     return KF_OK;
 }
 
-enum kf_status decode_j2k(const kf_dicom_bytes &from, const struct kf_dicom_image &image, const kf_dicom_span &span, uint16_t *to,
-                          struct kf_error *err)
+enum kf_status decode_j2k(const kf_dicom_bytes &from, const struct kf_dicom_image &image, const kf_dicom_span &span,
+                          uint16_t *to, struct kf_error *err)
 {
     std::vector<std::vector<Uint8>> items;
     enum kf_status status = read_items(from, span, items, err);
@@ -221,15 +220,16 @@ extern "C" enum kf_status kf_dicom_decode(const struct kf_dicom *dicom, int fd, 
     enum kf_status status = kf_dicom_can_decode(dicom->scan.transfer_syntax, err);
     if (status != KF_OK)
         return status;
-    return kerf::guarded(err, [&]() -> enum kf_status {
-        Way way = find_syntax(dicom->scan.transfer_syntax)->way;
-        kf_dicom_bytes bytes = dicom->scan.pixels;
-        bytes.fd = fd;
-        if (!dicom->scan.layout.encapsulated) // some writers say a compressed syntax over native pixels
-            return decode_native(*dicom, bytes, *image, *span, to, err);
-        if (way == Way::Native)
-            return bad_pixels(err, "encapsulated pixels under an uncompressed transfer syntax");
-        return way == Way::J2k ? decode_j2k(bytes, *image, *span, to, err)
-                               : decode_dcmtk(*dicom, bytes, *image, *span, to, err);
-    });
+    return kerf::guarded(
+        err, [&]() -> enum kf_status {
+            Way way = find_syntax(dicom->scan.transfer_syntax)->way;
+            kf_dicom_bytes bytes = dicom->scan.pixels;
+            bytes.fd = fd;
+            if (!dicom->scan.layout.encapsulated) // some writers say a compressed syntax over native pixels
+                return decode_native(*dicom, bytes, *image, *span, to, err);
+            if (way == Way::Native)
+                return bad_pixels(err, "encapsulated pixels under an uncompressed transfer syntax");
+            return way == Way::J2k ? decode_j2k(bytes, *image, *span, to, err)
+                                   : decode_dcmtk(*dicom, bytes, *image, *span, to, err);
+        });
 }

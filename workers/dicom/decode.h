@@ -21,8 +21,8 @@ KF_MUST_USE enum kf_status kf_dicom_frames_inside(const struct kf_dicom *dicom, 
 // sign (read as int16_t when image->is_signed, else as uint16_t). Native pixels are read straight into `to`.
 // fd is the file again (it may have been closed since kf_dicom_open); ignored for memory and deflated datasets. Several
 // threads may decode frames of one instance at once.
-// Codes: as kf_dicom_can_decode; KF_INVALID "bad_pixels" (the coded frame is damaged), "frame_mismatch" (the coded frame
-// has other dimensions or components than the header says), "truncated".
+// Codes: as kf_dicom_can_decode; KF_INVALID "bad_pixels" (the coded frame is damaged), "frame_mismatch" (the coded
+// frame has other dimensions or components than the header says), "truncated".
 KF_MUST_USE enum kf_status kf_dicom_decode(const struct kf_dicom *dicom, int fd, const struct kf_dicom_image *image,
                                            const struct kf_dicom_span *span, uint16_t *to, struct kf_error *err);
 

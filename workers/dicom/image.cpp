@@ -7,8 +7,8 @@
 #include <cstring>
 
 extern "C" const char *const kf_dicom_split_names[KF_SPLIT_COUNT] = {
-    "image_type", "slice_thickness", "echo",      "temporal_position", "trigger_time", "b_value",
-    "gradient",   "kernel",          "tube_kvp",  "inversion_time",    "stack",        "acquisition"};
+    "image_type", "slice_thickness", "echo",     "temporal_position", "trigger_time", "b_value",
+    "gradient",   "kernel",          "tube_kvp", "inversion_time",    "stack",        "acquisition"};
 
 namespace {
 
@@ -89,8 +89,8 @@ enum kf_status read_image(kf_dicom *d, struct kf_dicom_image &image, struct kf_e
     if (image.samples != 1 || (photometric != "MONOCHROME2" && photometric != "MONOCHROME1"))
         return kf_error_set(err, KF_UNSUPPORTED, "colour_image", "the image is in colour, not in grey values");
     if (image.bits_allocated != 8 && image.bits_allocated != 16)
-        return kf_error_set(err, KF_UNSUPPORTED, "bits_allocated", "%d bits allocated per value: only 8 and 16 are read",
-                            image.bits_allocated);
+        return kf_error_set(err, KF_UNSUPPORTED, "bits_allocated",
+                            "%d bits allocated per value: only 8 and 16 are read", image.bits_allocated);
     if (image.bits_stored < 1 || image.bits_stored > image.bits_allocated || image.high_bit < image.bits_stored - 1 ||
         image.high_bit >= image.bits_allocated)
         return kf_error_set(err, KF_INVALID, "bad_image", "bits stored and high bit contradict each other");

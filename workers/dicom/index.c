@@ -34,7 +34,8 @@ static enum kf_status native_frames(struct kf_dicom *d, int64_t count, struct kf
     const struct kf_dicom_layout *layout = kf_dicom_layout(d);
     int64_t rows = whole(d, KF_TAG(0x0028, 0x0010), 0), columns = whole(d, KF_TAG(0x0028, 0x0011), 0);
     int64_t samples = whole(d, KF_TAG(0x0028, 0x0002), 1), bits = whole(d, KF_TAG(0x0028, 0x0100), 16);
-    if (rows < 1 || rows > 65535 || columns < 1 || columns > 65535 || samples < 1 || samples > 4 || bits < 1 || bits > 64)
+    if (rows < 1 || rows > 65535 || columns < 1 || columns > 65535 || samples < 1 || samples > 4 || bits < 1 ||
+        bits > 64)
         return kf_error_set(err, KF_INVALID, "bad_image", "the image description is not usable");
     int64_t frame_bits = rows * columns * samples * bits;
     // YBR_FULL_422 and _PARTIAL_422 keep one pair of colour samples for two pixels (PS3.3 section C.7.6.3.1.2).
@@ -102,9 +103,10 @@ static int use_basic_table(const struct kf_dicom_scan *scan, int64_t count, int6
     if (scan->offset_table.length != 4 * count || count > MOST_FRAMES)
         return 0;
     unsigned char *table = malloc((size_t)(4 * count));
-    int fits = table &&
-               kf_dicom_read_at(&scan->pixels, scan->offset_table.item + 8, table, (size_t)(4 * count), NULL) == KF_OK &&
-               starts_from_table(scan, table, 4, count, starts);
+    int fits =
+        table &&
+        kf_dicom_read_at(&scan->pixels, scan->offset_table.item + 8, table, (size_t)(4 * count), NULL) == KF_OK &&
+        starts_from_table(scan, table, 4, count, starts);
     free(table);
     return fits;
 }
@@ -131,8 +133,8 @@ static int starts_from_streams(const struct kf_dicom_scan *scan, int64_t count, 
     return n == count && starts[0] == 0;
 }
 
-static enum kf_status encapsulated_frames(const struct kf_dicom_scan *scan, int64_t count,
-                                          struct kf_dicom_span *spans, struct kf_error *err)
+static enum kf_status encapsulated_frames(const struct kf_dicom_scan *scan, int64_t count, struct kf_dicom_span *spans,
+                                          struct kf_error *err)
 {
     if (scan->fragment_count < count)
         return bad_count(err, "there are fewer fragments than frames");
@@ -228,7 +230,8 @@ enum kf_status kf_dicom_index_build(const struct kf_dicom *dicom, const unsigned
     if (status != KF_OK)
         return status;
     if (kf_dicom_lacks_pixels(dicom))
-        return kf_error_set(err, KF_INVALID, "no_pixel_data", "an image of this class has Pixel Data: it was cut short");
+        return kf_error_set(err, KF_INVALID, "no_pixel_data",
+                            "an image of this class has Pixel Data: it was cut short");
     if (content_sha256)
         memcpy(out->content_sha256, content_sha256, KF_SHA256_BYTES);
     else

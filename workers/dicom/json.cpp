@@ -15,8 +15,10 @@ namespace {
 const size_t INLINE_BYTES = 1024;
 
 class Writer {
-public:
-    explicit Writer(const kf_dicom &dicom) : d(dicom), mode(dicom.text_mode) {}
+  public:
+    explicit Writer(const kf_dicom &dicom) : d(dicom), mode(dicom.text_mode)
+    {
+    }
 
     void dataset(std::string &to)
     {
@@ -26,7 +28,7 @@ public:
         out.swap(to);
     }
 
-private:
+  private:
     const kf_dicom &d;
     TextMode mode;
     std::string out;
@@ -440,23 +442,23 @@ extern "C" enum kf_status kf_dicom_json(const struct kf_dicom *dicom, struct kf_
     });
 }
 
-extern "C" enum kf_status kf_dicom_json_deflated(const struct kf_dicom *dicom, struct kf_str *out,
-                                                 struct kf_error *err)
+extern "C" enum kf_status kf_dicom_json_deflated(const struct kf_dicom *dicom, struct kf_str *out, struct kf_error *err)
 {
-    return kerf::guarded(err, [&]() -> enum kf_status {
-        std::string text;
-        Writer(*dicom).dataset(text);
-        // One compressor per thread: this runs for every image received, and making one costs as much as using it.
-        thread_local std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor *)> compressor(
-            libdeflate_alloc_compressor(4), libdeflate_free_compressor);
-        if (!compressor)
-            return kf_error_set(err, KF_NOMEM, nullptr, "no memory to deflate DICOM JSON");
-        std::string packed(libdeflate_deflate_compress_bound(compressor.get(), text.size()), '\0');
-        size_t length =
-            libdeflate_deflate_compress(compressor.get(), text.data(), text.size(), &packed[0], packed.size());
-        if (length == 0)
-            return kf_error_set(err, KF_INTERNAL, nullptr, "DICOM JSON could not be deflated");
-        kf_str_add(out, packed.data(), length);
-        return out->failed ? kf_error_set(err, KF_NOMEM, nullptr, "no memory for DICOM JSON") : KF_OK;
-    });
+    return kerf::guarded(
+        err, [&]() -> enum kf_status {
+            std::string text;
+            Writer(*dicom).dataset(text);
+            // One compressor per thread: this runs for every image received, and making one costs as much as using it.
+            thread_local std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor *)> compressor(
+                libdeflate_alloc_compressor(4), libdeflate_free_compressor);
+            if (!compressor)
+                return kf_error_set(err, KF_NOMEM, nullptr, "no memory to deflate DICOM JSON");
+            std::string packed(libdeflate_deflate_compress_bound(compressor.get(), text.size()), '\0');
+            size_t length =
+                libdeflate_deflate_compress(compressor.get(), text.data(), text.size(), &packed[0], packed.size());
+            if (length == 0)
+                return kf_error_set(err, KF_INTERNAL, nullptr, "DICOM JSON could not be deflated");
+            kf_str_add(out, packed.data(), length);
+            return out->failed ? kf_error_set(err, KF_NOMEM, nullptr, "no memory for DICOM JSON") : KF_OK;
+        });
 }

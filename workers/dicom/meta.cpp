@@ -231,7 +231,8 @@ const char *keep_text(kf_dicom &d, uint32_t tag)
 int keep_integer(kf_dicom &d, uint32_t tag, int &value)
 {
     double number;
-    if (kerf::numbers(&d.dataset, tag, &number, 1) < 1 || number != std::floor(number) || std::fabs(number) > 2147483647.0)
+    if (kerf::numbers(&d.dataset, tag, &number, 1) < 1 || number != std::floor(number) ||
+        std::fabs(number) > 2147483647.0)
         return 0;
     value = static_cast<int>(number);
     return 1;
@@ -394,7 +395,8 @@ extern "C" const struct kf_dicom_identity *kf_dicom_identity(const struct kf_dic
 extern "C" enum kf_status kf_dicom_check_place(const struct kf_dicom *dicom, struct kf_error *err)
 {
     enum kf_status status = check_uid(dicom->identity.study_uid, "no_study_uid", "Study Instance UID", err);
-    return status == KF_OK ? check_uid(dicom->identity.series_uid, "no_series_uid", "Series Instance UID", err) : status;
+    return status == KF_OK ? check_uid(dicom->identity.series_uid, "no_series_uid", "Series Instance UID", err)
+                           : status;
 }
 
 extern "C" const struct kf_dicom_layout *kf_dicom_layout(const struct kf_dicom *dicom)
@@ -419,23 +421,24 @@ extern "C" enum kf_status kf_dicom_content_hash(const struct kf_dicom *dicom, un
                                                 struct kf_error *err)
 {
     struct kf_sha256 *stream = nullptr;
-    return kerf::guarded(err, [&]() -> enum kf_status {
-        std::string piece(size_t{1} << 18, '\0');
-        enum kf_status status = kf_dicom_content_hash_begin(dicom->scan.transfer_syntax, &stream);
-        const struct kf_dicom_layout &layout = dicom->scan.layout;
-        for (int64_t at = layout.dataset_offset; status == KF_OK && at < layout.bytes;) {
-            int64_t left = layout.bytes - at;
-            size_t n = left < static_cast<int64_t>(piece.size()) ? static_cast<size_t>(left) : piece.size();
-            status = kf_dicom_read_at(&dicom->bytes, at, &piece[0], n, err);
+    return kerf::guarded(
+        err, [&]() -> enum kf_status {
+            std::string piece(size_t{1} << 18, '\0');
+            enum kf_status status = kf_dicom_content_hash_begin(dicom->scan.transfer_syntax, &stream);
+            const struct kf_dicom_layout &layout = dicom->scan.layout;
+            for (int64_t at = layout.dataset_offset; status == KF_OK && at < layout.bytes;) {
+                int64_t left = layout.bytes - at;
+                size_t n = left < static_cast<int64_t>(piece.size()) ? static_cast<size_t>(left) : piece.size();
+                status = kf_dicom_read_at(&dicom->bytes, at, &piece[0], n, err);
+                if (status == KF_OK)
+                    kf_sha256_add(stream, piece.data(), n);
+                at += static_cast<int64_t>(n);
+            }
             if (status == KF_OK)
-                kf_sha256_add(stream, piece.data(), n);
-            at += static_cast<int64_t>(n);
-        }
-        if (status == KF_OK)
-            kf_sha256_finish(stream, digest);
-        kf_sha256_free(stream);
-        return status;
-    });
+                kf_sha256_finish(stream, digest);
+            kf_sha256_free(stream);
+            return status;
+        });
 }
 
 extern "C" const char *kf_dicom_text(struct kf_dicom *dicom, uint32_t tag, int index)

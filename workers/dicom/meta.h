@@ -36,8 +36,9 @@ struct kf_dicom; // opaque
 // Opens bytes [offset, offset + length) of an open file; length -1 means to its end. The descriptor is borrowed until
 // kf_dicom_free and read with pread only. limits may be NULL (the default). *out is owned: kf_dicom_free.
 // Codes (KF_INVALID unless said): "not_dicom", "truncated", "bad_structure", "too_deep", "too_many_elements",
-// "header_too_large" (KF_TOO_LARGE), "deflate_bomb" (KF_TOO_LARGE), "bad_deflate", "transfer_syntax_unknown" (KF_UNSUPPORTED: a
-// private syntax whose dataset cannot be parsed), "no_sop_instance_uid", "no_sop_class_uid", "bad_uid", "dicomdir".
+// "header_too_large" (KF_TOO_LARGE), "deflate_bomb" (KF_TOO_LARGE), "bad_deflate", "transfer_syntax_unknown"
+// (KF_UNSUPPORTED: a private syntax whose dataset cannot be parsed), "no_sop_instance_uid", "no_sop_class_uid",
+// "bad_uid", "dicomdir".
 KF_MUST_USE enum kf_status kf_dicom_open(int fd, int64_t offset, int64_t length, const struct kf_dicom_limits *limits,
                                          struct kf_dicom **out, struct kf_error *err);
 // The same over bytes in memory, borrowed until kf_dicom_free.
@@ -62,8 +63,8 @@ struct kf_dicom_identity {
 };
 const struct kf_dicom_identity *kf_dicom_identity(const struct kf_dicom *dicom); // borrowed
 
-// Whether it can be filed: the Study and Series Instance UID are there and are UIDs. Codes: "no_study_uid", "no_series_uid",
-// "bad_uid". kf_dicom_index_build asks this.
+// Whether it can be filed: the Study and Series Instance UID are there and are UIDs. Codes: "no_study_uid",
+// "no_series_uid", "bad_uid". kf_dicom_index_build asks this.
 KF_MUST_USE enum kf_status kf_dicom_check_place(const struct kf_dicom *dicom, struct kf_error *err);
 
 // Where the parts lie, in bytes from the start of the instance (not of the file it lies in).
@@ -80,8 +81,8 @@ struct kf_dicom_layout {
 };
 const struct kf_dicom_layout *kf_dicom_layout(const struct kf_dicom *dicom); // borrowed
 
-// The content hash of an instance: SHA-256(transfer syntax UID ‖ 0x00 ‖ dataset bytes as they lie in the file). File meta
-// is left out, so that C-STORE and STOW of the same object agree; a deflated dataset is hashed deflated. This is
+// The content hash of an instance: SHA-256(transfer syntax UID ‖ 0x00 ‖ dataset bytes as they lie in the file). File
+// meta is left out, so that C-STORE and STOW of the same object agree; a deflated dataset is hashed deflated. This is
 // the only place that knows the rule.
 // _begin: *out is owned (kf_sha256_free); the caller adds the dataset bytes as they arrive and finishes the stream.
 KF_MUST_USE enum kf_status kf_dicom_content_hash_begin(const char *transfer_syntax, struct kf_sha256 **out);

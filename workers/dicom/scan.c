@@ -46,9 +46,9 @@ struct walker {
 
 struct element {
     uint32_t tag;
-    char vr[3]; // "" in implicit encoding
+    char vr[3];     // "" in implicit encoding
     int64_t length; // UNDEFINED where the file says 0xFFFFFFFF
-    int64_t value; // where the value begins
+    int64_t value;  // where the value begins
 };
 
 static uint32_t get16(const unsigned char *p, int big)
@@ -441,7 +441,9 @@ static enum kf_dicom_encoding guess_encoding(const unsigned char *p, int64_t lef
     uint32_t little = get16(p, 0), big = get16(p, 1);
     int known = vr_in((const char *)p + 4, SHORT_VRS) || vr_in((const char *)p + 4, LONG_VRS);
     if (little >= 0x0004 && little <= 0x0020)
-        return known ? KF_DICOM_EXPLICIT_LE : get32(p + 4, 0) <= left ? KF_DICOM_IMPLICIT_LE : (enum kf_dicom_encoding)0;
+        return known                     ? KF_DICOM_EXPLICIT_LE
+               : get32(p + 4, 0) <= left ? KF_DICOM_IMPLICIT_LE
+                                         : (enum kf_dicom_encoding)0;
     if (big >= 0x0004 && big <= 0x0020 && known)
         return KF_DICOM_EXPLICIT_BE;
     return (enum kf_dicom_encoding)0;
@@ -611,8 +613,9 @@ static enum kf_status scan_inflated(struct walker *w, int64_t dataset)
     if (status != KF_OK)
         return status;
     scan->layout.deflated = 1;
-    scan->pixels = (struct kf_dicom_bytes){
-        .memory = (const unsigned char *)kf_str_text(&scan->inflated), .fd = -1, .length = (int64_t)scan->inflated.length};
+    scan->pixels = (struct kf_dicom_bytes){.memory = (const unsigned char *)kf_str_text(&scan->inflated),
+                                           .fd = -1,
+                                           .length = (int64_t)scan->inflated.length};
     w->bytes = &scan->pixels;
     scan->encoding = KF_DICOM_EXPLICIT_LE;
     return walk_dataset(w, 0);

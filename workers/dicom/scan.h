@@ -26,7 +26,7 @@ KF_MUST_USE enum kf_status kf_dicom_read_at(const struct kf_dicom_bytes *bytes, 
 enum kf_dicom_encoding { KF_DICOM_IMPLICIT_LE = 1, KF_DICOM_EXPLICIT_LE, KF_DICOM_EXPLICIT_BE };
 
 struct kf_dicom_fragment {
-    int64_t item; // of the item tag, from the start of the source that layout.pixel_offset counts in
+    int64_t item;   // of the item tag, from the start of the source that layout.pixel_offset counts in
     int64_t length; // of the payload, which follows 8 bytes after `item`
 };
 
@@ -40,10 +40,10 @@ struct kf_dicom_scan {
     struct kf_dicom_layout layout;
     char transfer_syntax[65];
     char meta_sop_class[65], meta_sop_uid[65]; // of the file meta group, "" when absent
-    enum kf_dicom_encoding encoding; // of the dataset as it truly is
-    struct kf_str header;            // the dataset's elements before Pixel Data, without those in `skipped`
-    struct kf_str inflated;          // the whole dataset when it lay deflated, else empty
-    struct kf_dicom_bytes pixels;    // what layout.pixel_offset counts in: the instance, or `inflated`
+    enum kf_dicom_encoding encoding;           // of the dataset as it truly is
+    struct kf_str header;                      // the dataset's elements before Pixel Data, without those in `skipped`
+    struct kf_str inflated;                    // the whole dataset when it lay deflated, else empty
+    struct kf_dicom_bytes pixels;              // what layout.pixel_offset counts in: the instance, or `inflated`
     char pixel_vr[3];
     struct kf_dicom_fragment *fragments; // of encapsulated Pixel Data without the offset table
     int64_t fragment_count;

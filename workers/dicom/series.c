@@ -226,7 +226,8 @@ static int lay_out(struct planner *p, const struct order *order, int count, stru
     stack->in = (struct kf_grid){.dim = {first->columns, first->rows, count},
                                  .spacing_mm = {first->place.spacing_mm[0], first->place.spacing_mm[1], step}};
     for (int i = 0; i < 3; i++) {
-        double middle = stack->sheared || shift <= 0.01 ? 0 : 0.5; // a shift too small to shear is spread over both ends
+        double middle =
+            stack->sheared || shift <= 0.01 ? 0 : 0.5; // a shift too small to shear is spread over both ends
         stack->in.origin_lps[i] =
             first->place.position_lps[i] + middle * (shift_row * row[i] + shift_column * column[i]);
         stack->in.direction[3 * i] = row[i] + 0.0; // no negative zeros in documents
@@ -560,8 +561,8 @@ static void plan_group(struct planner *p, const int *members, int count, int gro
     if (count < LEAST_SLICES && groups > 1) {
         char name[64], detail[240];
         kf_slice_name(&p->slices[members[0]], name);
-        snprintf(detail, sizeof detail, "%s differs from the others in orientation, matrix, spacing or frame of reference",
-                 name);
+        snprintf(detail, sizeof detail,
+                 "%s differs from the others in orientation, matrix, spacing or frame of reference", name);
         fail(&f, big_groups ? "other_orientation" : "mixed_orientation", members[0], detail);
         note_failure(p, &f, count, big_groups > 0);
         return;

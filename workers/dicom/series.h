@@ -7,11 +7,11 @@
 #include "workers/kernels/volume.h"
 
 struct kf_slice {
-    int instance;            // index of the instance among the job's inputs
-    int frame;               // within it, 0-based
-    int has_number, number;  // instance number, how people name a slice
+    int instance;           // index of the instance among the job's inputs
+    int frame;              // within it, 0-based
+    int has_number, number; // instance number, how people name a slice
     int rows, columns;
-    int64_t group;           // slices with different values never share a volume (frame of reference, units)
+    int64_t group; // slices with different values never share a volume (frame of reference, units)
     struct kf_dicom_frame place;
 };
 
@@ -25,7 +25,8 @@ struct kf_series_problem {
 };
 
 struct kf_series_correction {
-    char code[48]; // "duplicates_dropped", "split_by_echo", "split_by_orientation", "gantry_tilt_sheared", "resampled_spacing"
+    char code[48]; // "duplicates_dropped", "split_by_echo", "split_by_orientation", "gantry_tilt_sheared",
+                   // "resampled_spacing"
     char detail[160];
 };
 
@@ -39,8 +40,8 @@ struct kf_stack {
     // For stacks that must be resampled; else NULL. Per slice, mm: place along the normal and shift in the plane along
     // row and column, all from the first slice.
     double *along_mm, *shift_row_mm, *shift_column_mm;
-    int sheared;       // gantry tilt: the slices are shifted in their plane against each other
-    int uneven;        // the distances differ: resampled to in.spacing_mm[2]
+    int sheared; // gantry tilt: the slices are shifted in their plane against each other
+    int uneven;  // the distances differ: resampled to in.spacing_mm[2]
     double tilt_rad;
     double thickness_mm; // largest said, 0: none
     struct kf_series_correction corrections[KF_SERIES_CORRECTIONS];
@@ -64,8 +65,8 @@ typedef int kf_same_pixels(void *context, int slice_a, int slice_b);
 // place), "single_slice", "too_few_slices" (under three: their distance cannot be checked), "duplicate_position"
 // (different pixels in one place), "missing_slice" (gap > 1.5 × the median), "positions_off_line", "other_orientation",
 // "mixed_orientation", "too_many_volumes", "mirrored".
-// Limits: gaps compare with 1.5 × median; a slice may lie 0.05 of the step but at most 0.1 mm off the regular grid before
-// the stack counts as uneven; up to 0.2 mm of shift over the whole stack is spread evenly instead of sheared.
+// Limits: gaps compare with 1.5 × median; a slice may lie 0.05 of the step but at most 0.1 mm off the regular grid
+// before the stack counts as uneven; up to 0.2 mm of shift over the whole stack is spread evenly instead of sheared.
 // *plan is owned: kf_series_plan_release. Fails only for want of memory.
 KF_MUST_USE enum kf_status kf_series_plan(const struct kf_slice *slices, int count, kf_same_pixels *same, void *context,
                                           struct kf_series_plan *plan, struct kf_error *err);

@@ -16,10 +16,10 @@ enum class TextMode { Utf8, Latin1 }; // how the dataset's text lies in `dataset
 
 struct kf_dicom {
     kf_dicom_bytes bytes{};
-    struct kf_dicom_scan scan{};
+    struct kf_dicom_scan scan {};
     DcmDataset dataset;
     TextMode text_mode = TextMode::Utf8;
-    struct kf_dicom_identity identity{};
+    struct kf_dicom_identity identity {};
     std::deque<std::string> texts; // what identity points into
     std::string scratch;           // what kf_dicom_text returned last
 };

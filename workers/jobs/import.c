@@ -1,10 +1,10 @@
 // import: the instances of one series become volumes (kind "volume", NIfTI-2 in LPS order, int16 or float32).
 //
 // Inputs "instance" × N: DICOM objects. Outputs "volume.N" with the meta of api/: grid, voxel_type, modality, units,
-// value_range, window, quality, corrections. Report: set_aside and problems, each {code, detail, instance}; `instance` is
-// the index of the input, `detail` names it by its instance number, and neither holds patient data.
-// A series of nothing but reports, segmentations, structure sets, … ends done without a volume. A series of images that
-// yields none fails for good with the code of its first problem.
+// value_range, window, quality, corrections. Report: set_aside and problems, each {code, detail, instance}; `instance`
+// is the index of the input, `detail` names it by its instance number, and neither holds patient data. A series of
+// nothing but reports, segmentations, structure sets, … ends done without a volume. A series of images that yields none
+// fails for good with the code of its first problem.
 #include "workers/dicom/assemble.h"
 #include "workers/io/memory.h"
 #include "workers/io/nifti.h"
@@ -24,7 +24,7 @@ struct import {
     int instance_count;
     struct kf_slice *slices;
     int slice_count;
-    char series_uid[65]; // the one that is imported
+    char series_uid[65];                        // the one that is imported
     json_t *set_aside, *problems, *corrections; // the report's lists, owned until they are reported
     struct kf_error first_problem;
     int unreadable; // instances of the series that could not be used
@@ -58,8 +58,7 @@ static enum kf_status open_all(struct import *im, struct kf_error *err)
 #pragma omp parallel for schedule(dynamic, 8) num_threads(kf_job_threads(im->job))
     for (int i = 0; i < im->instance_count; i++) {
         struct kf_error why = {0};
-        enum kf_status status =
-            kf_job_cancelled(im->job) ? KF_CANCELLED : kf_instance_open(&im->instances[i], &why);
+        enum kf_status status = kf_job_cancelled(im->job) ? KF_CANCELLED : kf_instance_open(&im->instances[i], &why);
 #pragma omp critical(import_open)
         {
             if (status != KF_OK && worst == KF_OK) {
@@ -122,7 +121,8 @@ static enum kf_status choose_series(struct import *im, struct kf_error *err)
             printf("%s %s instances=%d pixels=%lld%s\n", list[s].uid, list[s].modality[0] ? list[s].modality : "-",
                    list[s].instances, (long long)list[s].pixels, s == best ? " largest" : "");
     if (wanted)
-        status = kf_error_set(err, KF_INVALID, "no_such_series", "no instance belongs to the series that was asked for");
+        status =
+            kf_error_set(err, KF_INVALID, "no_such_series", "no instance belongs to the series that was asked for");
     else if (n > 1 && !kf_job_option(im->job, "--in"))
         status = kf_error_set(err, KF_INVALID, "several_series", "the inputs belong to %d series, not to one", n);
     else if (n > 0)
@@ -246,8 +246,8 @@ static json_t *corrections_meta(const struct import *im, const struct kf_stack *
     json_t *list = json_array();
     for (int i = 0; i < stack->correction_count; i++) {
         json_array_append_new(im->corrections, json_string(stack->corrections[i].code));
-        json_array_append_new(list, json_pack("{s:s, s:s}", "code", stack->corrections[i].code, "detail",
-                                              stack->corrections[i].detail));
+        json_array_append_new(
+            list, json_pack("{s:s, s:s}", "code", stack->corrections[i].code, "detail", stack->corrections[i].detail));
     }
     if (im->unreadable) {
         char detail[96];
@@ -285,13 +285,13 @@ static json_t *volume_meta(const struct import *im, const struct kf_stack *stack
 {
     const struct kf_instance *middle = &im->instances[im->slices[stack->slices[stack->count / 2]].instance];
     const struct kf_dicom_identity *id = kf_dicom_identity(middle->dicom);
-    json_t *meta = json_pack(
-        "{s:o, s:s, s:s, s:s, s:s, s:s, s:[f,f], s:o, s:o, s:o, s:s, s:i}", "grid", grid_meta(&volume->grid),
-        "voxel_type", volume->type == KF_VOXEL_INT16 ? "int16" : "float32", "modality", id->modality, "series_uid",
-        id->series_uid, "frame_of_reference_uid", id->frame_of_reference_uid, "series_description",
-        id->series_description, "value_range", facts->lowest, facts->highest, "window", window_meta(middle, facts),
-        "quality", quality_meta(stack), "corrections", corrections_meta(im, stack), "units",
-        middle->image.in_hu ? "HU" : "1", "slices", stack->count);
+    json_t *meta =
+        json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:[f,f], s:o, s:o, s:o, s:s, s:i}", "grid", grid_meta(&volume->grid),
+                  "voxel_type", volume->type == KF_VOXEL_INT16 ? "int16" : "float32", "modality", id->modality,
+                  "series_uid", id->series_uid, "frame_of_reference_uid", id->frame_of_reference_uid,
+                  "series_description", id->series_description, "value_range", facts->lowest, facts->highest, "window",
+                  window_meta(middle, facts), "quality", quality_meta(stack), "corrections",
+                  corrections_meta(im, stack), "units", middle->image.in_hu ? "HU" : "1", "slices", stack->count);
     if (meta && facts->has_padding)
         json_object_set_new(meta, "padding_value", json_real(facts->padding));
     return meta;
@@ -365,8 +365,8 @@ static enum kf_status write_slab(void *context, int first, int count, const void
     return write_at(file->fd, KF_NIFTI_DATA + first * slice_bytes, data, count * slice_bytes, err);
 }
 
-static enum kf_status stream_volume(struct import *im, const struct kf_stack *stack, const char *file,
-                                    const char *path, struct kf_error *err)
+static enum kf_status stream_volume(struct import *im, const struct kf_stack *stack, const char *file, const char *path,
+                                    struct kf_error *err)
 {
     struct kf_pixel_facts facts;
     enum kf_voxel_type type;

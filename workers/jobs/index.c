@@ -8,8 +8,9 @@
 //    "sop_uid","sop_class","transfer_syntax","study_uid","series_uid","frame_of_reference_uid","modality","body_part",
 //    "series_number":2|null, "instance_number":1|null, "series_description","study_description","study_date",
 //    "study_time","accession", "patient":{"id","issuer","name","birth_date","sex"},
-//    "content_sha256", "blob_sha256" (hex; the second over all bytes), "set_aside":"" or why it takes no part in volumes,
-//    "frames_code":"" or why there are no frame offsets, "dicom_json":base64 of raw deflate, "frame_offsets":base64}
+//    "content_sha256", "blob_sha256" (hex; the second over all bytes), "set_aside":"" or why it takes no part in
+//    volumes, "frames_code":"" or why there are no frame offsets, "dicom_json":base64 of raw deflate,
+//    "frame_offsets":base64}
 // or
 //   {"file", "input", "refused":{"code","detail"}}.
 //
@@ -34,7 +35,7 @@ struct indexer {
     struct kf_job_context *job;
     FILE *out;
     int rows;
-    int extracted_fd;          // -1 until the first archive
+    int extracted_fd; // -1 until the first archive
     const char *extracted_path;
     int64_t extracted_bytes;
     char *piece;
@@ -115,8 +116,9 @@ static json_t *file_name(const char *name)
 static enum kf_status add_refusal(struct indexer *ix, const char *file, int input, const struct kf_error *why,
                                   struct kf_error *err)
 {
-    return add_row(ix, json_pack("{s:o, s:i, s:{s:s, s:s}}", "file", file_name(file), "input", input, "refused", "code",
-                                 why->code, "detail", why->detail),
+    return add_row(ix,
+                   json_pack("{s:o, s:i, s:{s:s, s:s}}", "file", file_name(file), "input", input, "refused", "code",
+                             why->code, "detail", why->detail),
                    err);
 }
 
@@ -132,20 +134,20 @@ static json_t *describe(const struct part *part, const struct kf_dicom *dicom, c
     json_t *row = json_pack("{s:o, s:i, s:s, s:I, s:I, s:b}", "file", file_name(part->file), "input", part->input,
                             "path", part->path, "offset", (json_int_t)part->offset, "bytes", (json_int_t)part->length,
                             "extracted", part->extracted);
-    json_t *who = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "sop_uid", id->sop_uid,
-        "sop_class", id->sop_class, "transfer_syntax", id->transfer_syntax, "study_uid", id->study_uid, "series_uid",
-        id->series_uid, "frame_of_reference_uid", id->frame_of_reference_uid, "modality", id->modality, "body_part",
-        id->body_part, "series_description", id->series_description, "study_description", id->study_description,
-        "study_date", id->study_date, "study_time", id->study_time, "accession", id->accession, "series_number",
-        number_or_null(id->has_series_number, id->series_number), "instance_number",
-        number_or_null(id->has_instance_number, id->instance_number));
+    json_t *who = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "sop_uid",
+                            id->sop_uid, "sop_class", id->sop_class, "transfer_syntax", id->transfer_syntax,
+                            "study_uid", id->study_uid, "series_uid", id->series_uid, "frame_of_reference_uid",
+                            id->frame_of_reference_uid, "modality", id->modality, "body_part", id->body_part,
+                            "series_description", id->series_description, "study_description", id->study_description,
+                            "study_date", id->study_date, "study_time", id->study_time, "accession", id->accession,
+                            "series_number", number_or_null(id->has_series_number, id->series_number),
+                            "instance_number", number_or_null(id->has_instance_number, id->instance_number));
     json_t *patient = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id->patient_id, "issuer", id->patient_issuer, "name",
                                 id->patient_name, "birth_date", id->birth_date, "sex", id->sex);
-    json_t *stored = json_pack("{s:o, s:o, s:s, s:s, s:o, s:o}", "content_sha256", hex(index->content_sha256),
-                               "blob_sha256", hex(blob), "set_aside", index->set_aside, "frames_code",
-                               index->frames_code, "dicom_json", base64(&index->json_deflated), "frame_offsets",
-                               base64(&index->frame_offsets));
+    json_t *stored =
+        json_pack("{s:o, s:o, s:s, s:s, s:o, s:o}", "content_sha256", hex(index->content_sha256), "blob_sha256",
+                  hex(blob), "set_aside", index->set_aside, "frames_code", index->frames_code, "dicom_json",
+                  base64(&index->json_deflated), "frame_offsets", base64(&index->frame_offsets));
     int bad = !row || !who || !patient || !stored || json_object_update(row, who) || json_object_update(row, stored) ||
               json_object_set(row, "patient", patient);
     json_decref(who);
@@ -229,7 +231,8 @@ static enum kf_status unpack(struct indexer *ix, struct kf_archive *archive, str
 static enum kf_status take_back(struct indexer *ix, int64_t to, struct kf_error *err)
 {
     ix->extracted_bytes = to;
-    return ftruncate(ix->extracted_fd, (off_t)to) == 0 ? KF_OK : kf_error_errno(err, errno, "dropping a refused object");
+    return ftruncate(ix->extracted_fd, (off_t)to) == 0 ? KF_OK
+                                                       : kf_error_errno(err, errno, "dropping a refused object");
 }
 
 // Things that packers add and nobody wants to read a refusal about.
@@ -307,7 +310,8 @@ static int is_archive(const struct part *part)
 static enum kf_status index_input(struct indexer *ix, int i, struct kf_error *err)
 {
     const struct kf_job_input *in = kf_job_input_at(ix->job, i);
-    struct part part = {.file = kf_json_text(in->meta, "file", NULL), .input = i, .path = in->path, .offset = in->offset};
+    struct part part = {
+        .file = kf_json_text(in->meta, "file", NULL), .input = i, .path = in->path, .offset = in->offset};
     if (!part.file) {
         const char *slash = strrchr(in->path, '/');
         part.file = slash ? slash + 1 : in->path;
