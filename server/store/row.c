@@ -5,6 +5,7 @@
 #include "server/base/str.h"
 #include "server/store/connection.h"
 #include <inttypes.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,6 +234,21 @@ static void take_results(struct kf_store *store, const struct batch *batch, PGre
     PQclear(sync);
 }
 
+// A connection that sat idle over a restart of the database is at its end before anything is sent: then it is safe to
+// connect again whatever the query does.
+static void drop_if_ended(struct kf_store *store)
+{
+    if (!store->connection || store->transaction == KF_TX_OPEN)
+        return;
+    struct pollfd socket = {.fd = PQsocket(store->connection), .events = POLLIN};
+    // A last message of the server may come before the end of the stream.
+    for (int i = 0; i < 8 && poll(&socket, 1, 0) > 0; i++)
+        if (!PQconsumeInput(store->connection) || PQstatus(store->connection) != CONNECTION_OK) {
+            kf_connection_drop(store);
+            return;
+        }
+}
+
 static enum kf_status run_once(struct kf_store *store, const char *organisation, const struct kf_query *query,
                                const struct kf_args *args, unsigned flags, PGresult **result, struct kf_error *err)
 {
@@ -286,13 +302,18 @@ enum kf_status kf_run(struct kf_store *store, const char *organisation, const st
     struct kf_error local;
     if (!err)
         err = &local;
-    int outside = store->transaction == KF_TX_NONE;
-    int connected = store->connection != NULL;
+    // What only reads may be tried again, and so may the first query of a transaction: nothing of it was committed.
+    enum kf_transaction was = store->transaction;
+    int again = was == KF_TX_PENDING || (was == KF_TX_NONE && (flags & KF_RUN_READ));
+    if (flags & KF_RUN_WRITE)
+        drop_if_ended(store);
+    again = again && store->connection != NULL;
     PGresult *result = NULL;
     enum kf_status status = run_once(store, organisation, query, args, flags, &result, err);
-    // A connection that sat idle over a restart of the database shows it only now.
-    if (status == KF_DB && outside && connected && (flags & KF_RUN_READ) && strcmp(err->code, "injected") != 0)
+    if (status == KF_DB && again && strcmp(err->code, "injected") != 0) {
+        store->transaction = was;
         status = run_once(store, organisation, query, args, flags, &result, err);
+    }
     if (!status && rows) {
         rows->result = result;
         rows->count = PQntuples(result);

@@ -2,8 +2,9 @@
 // every query is a named function in the header of its aggregate (instance.h, job.h, account.h …).
 //
 // A struct kf_store is one connection and belongs to one thread at a time: open one per thread. It reconnects by itself:
-// a call that finds the connection broken outside a transaction connects again and, when it only reads, tries once more;
-// inside a transaction it answers KF_DB and the transaction is gone (roll back and start again).
+// a call that finds the connection ended, outside a transaction or as the first of one, connects again; what only reads is
+// tried once more when it was lost on the way. Otherwise the answer is KF_DB, and a transaction is gone: roll back and
+// start again.
 //
 // Organisations. Row-level security shows the rows of one organisation. A function that takes `organisation` and is
 // called outside a transaction is one transaction and one round trip of its own; inside kf_store_begin … commit pass the

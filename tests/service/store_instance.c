@@ -266,7 +266,7 @@ KF_TEST(a_lost_connection_is_never_success_and_sending_again_is_safe)
 
 KF_TEST(the_database_may_be_killed_and_come_back)
 {
-    struct kf_store *mine = fixture_new_app();
+    struct kf_store *mine = fixture_new_app(), *writer = fixture_new_app(), *worker = fixture_new_app();
     struct kf_instance_new in = instance_of((struct place){"P9", "9.1", "9.1.1", "9.1.1.1", "p9"});
     struct kf_instance_stored out;
     struct kf_error err = {0};
@@ -279,8 +279,15 @@ KF_TEST(the_database_may_be_killed_and_come_back)
     KF_CHECK_EQ(kf_store_ping(mine, &err), KF_DB);
     fixture_restart_postgres();
     KF_CHECK_EQ(kf_store_ping(mine, &err), KF_OK);
+    // Connections that slept through it go on as if nothing had been: a write, and the first query of a transaction.
     KF_CHECK_STR(fixture_sql("SELECT count(*) FROM kerf.instance WHERE sop_uid = '9.1.1.1'"), "0");
-    KF_CHECK_EQ(kf_store_instance_receive(mine, org, &in, &out, &err), KF_OK);
+    KF_CHECK_EQ(kf_store_instance_receive(writer, org, &in, &out, &err), KF_OK);
+    KF_CHECK_EQ(kf_store_begin(worker, org, &err), KF_OK);
+    KF_CHECK_EQ(kf_store_instance_receive(worker, org, &in, &out, &err), KF_OK);
+    KF_CHECK_EQ(out.outcome, KF_INSTANCE_DUPLICATE);
+    KF_CHECK_EQ(kf_store_commit(worker, &err), KF_OK);
+    kf_store_close(writer);
+    kf_store_close(worker);
     KF_CHECK_STR(fixture_sql("SELECT count(*) FROM kerf.instance WHERE sop_uid = '9.1.1.1'"), "1");
     kf_store_close(mine);
 }
