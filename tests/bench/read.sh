@@ -65,18 +65,37 @@ for f in "$work"/in/*; do [ -f "$f" ] && curl -sf -o /dev/null --data-binary @"$
 orthanc_series=$(curl -sf "http://127.0.0.1:$port/series" | field 'd[0]')
 
 rate() { wrk -t1 -c"$2" -d"${seconds}s" -H "$auth" "$1" | awk '/Requests\/sec/{r=$2} /Non-2xx/{bad=1} END{print bad ? 0 : r}'; }
+# CPU ticks that Orthanc, or kerf-server and PostgreSQL together, have used.
+ticks() {
+    local total=0 pid
+    for pid in "$@"; do total=$((total + $(awk '{print $14+$15}' "/proc/$pid/stat" 2>/dev/null || echo 0))); done
+    echo "$total"
+}
+ours() {
+    local pid
+    for pid in $(ps -o pid= --ppid "$kerf_pid"); do
+        case $(cat "/proc/$pid/comm" 2>/dev/null) in
+            kerf-server) echo "$pid" ;;
+            postgres) echo "$pid"; ps -o pid= --ppid "$pid" ;;
+        esac
+    done
+}
 median() { sort -n | awk '{v[NR]=$1} END{print v[int((NR+1)/2)]}'; }
 failed=0
-printf '%-34s %12s %12s %7s %7s\n' case Orthanc kerf ratio target
+printf '%-34s %12s %12s %7s %7s   %s\n' case Orthanc kerf ratio target 'CPU us per request (Orthanc, kerf with PostgreSQL)'
 row() { # NAME CONNECTIONS ORTHANC_PATH KERF_PATH TARGET
-    local o='' k='' i
+    local o='' k='' i r c0 osum=0 ksum=0 ocpu=0 kcpu=0
     for i in $(seq "$rounds"); do
-        o+="$(rate "http://127.0.0.1:$port$3" "$2")"$'\n'
-        k+="$(rate "$base$4" "$2")"$'\n'
+        c0=$(ticks "$orthanc_pid"); r=$(rate "http://127.0.0.1:$port$3" "$2"); o+="$r"$'\n'
+        ocpu=$((ocpu + $(ticks "$orthanc_pid") - c0)); osum=$(echo "$osum + $r" | bc)
+        c0=$(ticks $(ours)); r=$(rate "$base$4" "$2"); k+="$r"$'\n'
+        kcpu=$((kcpu + $(ticks $(ours)) - c0)); ksum=$(echo "$ksum + $r" | bc)
     done
     awk -v name="$1" -v o="$(printf %s "$o" | median)" -v k="$(printf %s "$k" | median)" -v t="$5" \
-        'BEGIN{r=k/(o > 0 ? o : 1); printf "%-34s %12.1f %12.1f %6.2fx %6.2fx%s\n", name, o, k, r, t, r<t ? "   UNDER TARGET" : ""; exit r<t}' ||
-        failed=1
+        -v oc="$(echo "scale=1; $ocpu * 10000 / ($osum * $seconds)" | bc)" \
+        -v kc="$(echo "scale=1; $kcpu * 10000 / ($ksum * $seconds)" | bc)" \
+        'BEGIN{r=k/(o > 0 ? o : 1); printf "%-34s %12.1f %12.1f %6.2fx %6.2fx   %s, %s%s\n", name, o, k, r, t, oc, kc,
+               r<t ? "   UNDER TARGET" : ""; exit r<t}' || failed=1
 }
 for c in 1 8; do
     row "one series by id, $c clients" $c "/series/$orthanc_series" "/api/v1/series/$series_id" 1.5
