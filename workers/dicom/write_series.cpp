@@ -4,6 +4,7 @@
 #include "dcmtk/dcmdata/dctk.h"
 #include "dcmtk/dcmjpeg/djencode.h"
 #include "dcmtk/dcmjpls/djencode.h"
+#include "dcmtk/oflog/oflog.h"
 
 #include "server/base/hash.h"
 #include "workers/dicom/write_series.h"
@@ -24,9 +25,12 @@ struct Syntax {
 };
 
 const Syntax SYNTAXES[KF_WRITE_SYNTAX_COUNT] = {
-    {"explicit", EXS_LittleEndianExplicit},     {"implicit", EXS_LittleEndianImplicit},
-    {"big-endian", EXS_BigEndianExplicit},      {"deflated", EXS_DeflatedLittleEndianExplicit},
-    {"rle", EXS_RLELossless},                   {"jpeg-lossless", EXS_JPEGProcess14SV1},
+    {"explicit", EXS_LittleEndianExplicit},
+    {"implicit", EXS_LittleEndianImplicit},
+    {"big-endian", EXS_BigEndianExplicit},
+    {"deflated", EXS_DeflatedLittleEndianExplicit},
+    {"rle", EXS_RLELossless},
+    {"jpeg-lossless", EXS_JPEGProcess14SV1},
     {"jpeg-ls", EXS_JPEGLSLossless},
 };
 
@@ -394,6 +398,7 @@ extern "C" enum kf_status kf_dicom_write(const struct kf_dicom_write_series *ser
     if (series->enhanced && series->syntax >= KF_WRITE_RLE)
         return kf_error_set(err, KF_UNSUPPORTED, "syntax", "Multi-frame objects are written uncompressed only.");
     try {
+        OFLog::configure(OFLogger::WARN_LOG_LEVEL);
         DcmRLEEncoderRegistration::registerCodecs();
         DJEncoderRegistration::registerCodecs(ECC_lossyYCbCr, EUC_never);
         DJLSEncoderRegistration::registerCodecs();

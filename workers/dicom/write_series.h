@@ -24,8 +24,8 @@ enum kf_dicom_write_syntax {
 // "explicit", "implicit", "big-endian", "deflated", "rle", "jpeg-lossless", "jpeg-ls"; KF_WRITE_SYNTAX_COUNT: none.
 enum kf_dicom_write_syntax kf_dicom_write_syntax_find(const char *name);
 
-// Where voxel (i, j, k) lies: origin + i·step[0] + j·step[1] + k·step[2], LPS mm. step[0] and step[1] are perpendicular;
-// step[2] need not be normal to them (gantry tilt).
+// Where voxel (i, j, k) lies: origin + i·step[0] + j·step[1] + k·step[2], LPS mm. step[0] and step[1] are
+// perpendicular; step[2] need not be normal to them (gantry tilt).
 struct kf_dicom_write_geometry {
     int64_t dim[3];
     double origin_lps[3];
@@ -33,20 +33,20 @@ struct kf_dicom_write_geometry {
 };
 
 struct kf_dicom_write_series {
-    const char *modality;       // "CT" or "MR"
-    const char *uid_seed;       // all UIDs are made from this and a role
+    const char *modality; // "CT" or "MR"
+    const char *uid_seed; // all UIDs are made from this and a role
     const char *patient_name, *patient_id, *birth_date, *sex;
-    const char *date, *time;    // study, series and acquisition: YYYYMMDD, HHMMSS
+    const char *date, *time; // study, series and acquisition: YYYYMMDD, HHMMSS
     const char *study_id, *study_description, *series_description, *body_part, *protocol;
     const char *study_uid, *frame_uid; // NULL: made from the seed
     int series_number;
-    double gantry_tilt_deg;     // written into the CT image module; the geometry must agree
+    double gantry_tilt_deg; // written into the CT image module; the geometry must agree
     double window_centre, window_width;
-    int enhanced;               // 1: one multi-frame object
-    int reversed;               // 1: instance numbers run against step[2]; slices only
+    int enhanced; // 1: one multi-frame object
+    int reversed; // 1: instance numbers run against step[2]; slices only
     enum kf_dicom_write_syntax syntax;
     struct kf_dicom_write_geometry geometry;
-    const int16_t *values;      // borrowed; CT: HU, clipped to [-1024, 3071]; MR: clipped to [0, 4095]
+    const int16_t *values; // borrowed; CT: HU, clipped to [-1024, 3071]; MR: clipped to [0, 4095]
 };
 
 // Writes IM000001.dcm … (or ENHANCED.dcm) into the existing folder `dir`; *files counts them. KF_IO, KF_NOSPACE,

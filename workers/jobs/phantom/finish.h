@@ -22,7 +22,8 @@ KF_MUST_USE enum kf_status kf_finish_run(const struct kf_finish *finish, int16_t
 // Adds the streaks and shadows of every voxel labelled `metal`, axial slice by axial slice: the metal's line integrals
 // p are projected, their beam hardening error −b·p² (Joseph and Spital 1978) and the noise of starved rays
 // are filtered and projected back (Kak and Slaney, chapter 3). KF_NOMEM.
-KF_MUST_USE enum kf_status kf_metal_streaks(const struct kf_grid *grid, const uint8_t *labels, int metal, int16_t *values,
-                                            int unit, uint64_t seed, int threads, struct kf_error *err);
+KF_MUST_USE enum kf_status kf_metal_streaks(const struct kf_grid *grid, const uint8_t *labels, int metal,
+                                            int16_t *values, int unit, uint64_t seed, int threads,
+                                            struct kf_error *err);
 
 #endif

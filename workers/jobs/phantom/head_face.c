@@ -8,7 +8,8 @@ static void cut_orbits(struct kf_scene *s)
 {
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
-        const struct kf_station orbit[] = {{36, -100, 17, 21, 18}, {33, -80, 17, 19.5, 17}, {29, -60, 16.5, 15.5, 15}, {20, -38, 15, 6, 7}};
+        const struct kf_station orbit[] = {
+            {36, -100, 17, 21, 18}, {33, -80, 17, 19.5, 17}, {29, -60, 16.5, 15.5, 15}, {20, -38, 15, 6, 7}};
         kf_scene_group(s, KF_SUBTRACT, 1);
         kf_scene_tube(s, KF_UNION, 0, orbit, 4, KF_V(0, 0, 1), 1, 0, 4);
     }
@@ -17,8 +18,10 @@ static void cut_orbits(struct kf_scene *s)
 
 static void cut_nose(struct kf_scene *s)
 {
-    const struct kf_station lower[] = {{0, -110, -10, 12, 12}, {0, -92, -9, 12.5, 13}, {0, -70, -8, 14.5, 15}, {0, -40, -9, 13.5, 14}};
-    const struct kf_station upper[] = {{0, -104, 2, 6, 9}, {0, -90, 6, 6, 10}, {0, -78, 10, 5.5, 12}, {0, -48, 10, 5, 11}};
+    const struct kf_station lower[] = {
+        {0, -110, -10, 12, 12}, {0, -92, -9, 12.5, 13}, {0, -70, -8, 14.5, 15}, {0, -40, -9, 13.5, 14}};
+    const struct kf_station upper[] = {
+        {0, -104, 2, 6, 9}, {0, -90, 6, 6, 10}, {0, -78, 10, 5.5, 12}, {0, -48, 10, 5, 11}};
     kf_scene_group(s, KF_SUBTRACT, 1.5);
     kf_scene_tube(s, KF_UNION, 0, lower, 4, KF_V(0, 0, 1), 0.75, 0, 4);
     kf_scene_group(s, KF_SUBTRACT, 1.5);
@@ -27,10 +30,17 @@ static void cut_nose(struct kf_scene *s)
 
 static void orbit_frame(struct kf_scene *s)
 {
-    const struct kf_station brow[] = {{2, -89, 33, 5, 6}, {18, -88.5, 37, 5, 5}, {34, -84.5, 37, 5, 4.5}, {47, -76, 31, 5, 5}, {51, -71, 22, 4.5, 4.5}};
-    const struct kf_station lateral[] = {{51, -71, 24, 4.5, 4.5}, {52, -67, 14, 4, 4}, {51, -68, 3, 5, 4.5}, {49, -70, -6, 7, 7}};
-    const struct kf_station lower[] = {{51, -69, 3, 4.5, 4}, {43, -77, -1.5, 4.5, 3.6}, {32, -81, -2, 4, 3.4}, {22, -83, 2, 3.8, 3.4}};
-    const struct kf_station wall[] = {{52.5, -67, 13, 2.4, 14}, {45, -55, 13, 2.6, 14.5}, {36, -47, 13, 3, 13}, {27, -41, 13, 3, 11}};
+    const struct kf_station brow[] = {{2, -89, 33, 5, 6},
+                                      {18, -88.5, 37, 5, 5},
+                                      {34, -84.5, 37, 5, 4.5},
+                                      {47, -76, 31, 5, 5},
+                                      {51, -71, 22, 4.5, 4.5}};
+    const struct kf_station lateral[] = {
+        {51, -71, 24, 4.5, 4.5}, {52, -67, 14, 4, 4}, {51, -68, 3, 5, 4.5}, {49, -70, -6, 7, 7}};
+    const struct kf_station lower[] = {
+        {51, -69, 3, 4.5, 4}, {43, -77, -1.5, 4.5, 3.6}, {32, -81, -2, 4, 3.4}, {22, -83, 2, 3.8, 3.4}};
+    const struct kf_station wall[] = {
+        {52.5, -67, 13, 2.4, 14}, {45, -55, 13, 2.6, 14.5}, {36, -47, 13, 3, 13}, {27, -41, 13, 3, 11}};
     const struct kf_station roof[] = {{32, -86, 36.5, 19, 2}, {29, -66, 34, 17, 1.8}, {22, -44, 27, 10, 1.8}};
     kf_scene_group(s, KF_UNION, 8); // the frontal bone above the orbit, down into the temporal line
     kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(24, -74, 44), KF_V(22, 11, 10), KF_V(0, 0, 22));
@@ -49,7 +59,11 @@ static void orbit_frame(struct kf_scene *s)
 
 static void zygoma(struct kf_scene *s)
 {
-    const struct kf_station arch[] = {{53, -63, -8, 4.5, 8}, {61, -50, -8, 2.8, 5.2}, {65, -36, -6.5, 2.3, 4.2}, {65.5, -22, -3.5, 2.4, 4.2}, {63, -10, 0, 3.4, 4}};
+    const struct kf_station arch[] = {{53, -63, -8, 4.5, 8},
+                                      {61, -50, -8, 2.8, 5.2},
+                                      {65, -36, -6.5, 2.3, 4.2},
+                                      {65.5, -22, -3.5, 2.4, 4.2},
+                                      {63, -10, 0, 3.4, 4}};
     kf_scene_group(s, KF_UNION, 5);
     kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(48, -69, -9), KF_V(10, 7, 11), KF_V(0, 0, 40));
     kf_scene_group(s, KF_UNION, 4);
@@ -135,9 +149,12 @@ static void maxilla(struct kf_anatomy *a)
     }
     s->frame.side = 1;
     // Alveolar process: the arch of the upper teeth.
-    const struct kf_station arch[] = {{-29, -44, -32, 6.4, 8.6}, {-28, -54, -33.6, 6.4, 8.6}, {-26.5, -64, -34.5, 6, 8.8}, {-22, -77, -35, 5, 8.8},
-                                      {-16.5, -84.5, -35, 4.6, 9}, {-7.5, -89.5, -35, 4.2, 9.2}, {0, -90.8, -35, 4, 9.2}, {7.5, -89.5, -35, 4.2, 9.2},
-                                      {16.5, -84.5, -35, 4.6, 9}, {22, -77, -35, 5, 8.8}, {26.5, -64, -34.5, 6, 8.8}, {28, -54, -33.6, 6.4, 8.6}, {29, -44, -32, 6.4, 8.6}};
+    const struct kf_station arch[] = {
+        {-29, -44, -32, 6.4, 8.6}, {-28, -54, -33.6, 6.4, 8.6}, {-26.5, -64, -34.5, 6, 8.8},
+        {-22, -77, -35, 5, 8.8},   {-16.5, -84.5, -35, 4.6, 9}, {-7.5, -89.5, -35, 4.2, 9.2},
+        {0, -90.8, -35, 4, 9.2},   {7.5, -89.5, -35, 4.2, 9.2}, {16.5, -84.5, -35, 4.6, 9},
+        {22, -77, -35, 5, 8.8},    {26.5, -64, -34.5, 6, 8.8},  {28, -54, -33.6, 6.4, 8.6},
+        {29, -44, -32, 6.4, 8.6}};
     kf_scene_group(s, KF_UNION, 9);
     kf_scene_tube(s, KF_UNION, 0, arch, 13, KF_V(0, 0, 1), 0.8, 0, 3);
     kf_root_eminences(s, 0);
@@ -148,7 +165,8 @@ static void maxilla(struct kf_anatomy *a)
     kf_scene_cone(s, KF_UNION, 0, KF_V(0, -48, -25), KF_V(0, -43, -24.5), 2.2, 0.9);
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
-        const struct kf_station frontal_process[] = {{15, -85, -14, 4, 5}, {13.5, -86, 0, 3, 5}, {11.5, -85, 12, 2.4, 4.5}, {9.5, -84, 22, 2.4, 4}};
+        const struct kf_station frontal_process[] = {
+            {15, -85, -14, 4, 5}, {13.5, -86, 0, 3, 5}, {11.5, -85, 12, 2.4, 4.5}, {9.5, -84, 22, 2.4, 4}};
         const struct kf_station buttress[] = {{38, -66, -20, 6, 7}, {45, -68, -13, 6, 8}, {48, -69, -9, 5, 8}};
         kf_scene_group(s, KF_UNION, 4);
         kf_scene_tube(s, KF_UNION, 0, frontal_process, 4, KF_V(0, 1, 0), 1, 0, 3);
@@ -156,7 +174,8 @@ static void maxilla(struct kf_anatomy *a)
         kf_scene_tube(s, KF_UNION, 0, buttress, 3, KF_V(0, 0, 1), 1, 0, 3);
         kf_scene_group(s, KF_SUBTRACT, 4); // canine fossa
         kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(30, -92, -18), KF_V(9, 7, 9), none);
-        const struct kf_station canal[] = {{30, -66, -1.5, 1.4, 1.4}, {30, -76, -4, 1.4, 1.4}, {28, -90, -10, 1.8, 1.8}};
+        const struct kf_station canal[] = {
+            {30, -66, -1.5, 1.4, 1.4}, {30, -76, -4, 1.4, 1.4}, {28, -90, -10, 1.8, 1.8}};
         kf_scene_group(s, KF_SUBTRACT, 0.5); // infraorbital canal
         kf_scene_tube(s, KF_UNION, 0, canal, 3, KF_V(0, 0, 1), 1, 0, 2);
     }

@@ -9,8 +9,16 @@ static void atlas(struct kf_anatomy *a)
     struct kf_scene *s = &a->scene;
     struct kf_sdf_part *part = kf_scene_part(s, "C1", KF_L_C1, KF_T_ARCH);
     part->rough = 0.25;
-    const struct kf_station front[] = {{-15, 6, -39, 3, 5}, {-8, -1.5, -40, 2.8, 5}, {0, -3.8, -40, 3.2, 5.6}, {8, -1.5, -40, 2.8, 5}, {15, 6, -39, 3, 5}};
-    const struct kf_station back[] = {{-20, 16, -40, 3.4, 4.4}, {-16, 30, -40, 2.6, 3.8}, {0, 40, -41, 3.2, 4.4}, {16, 30, -40, 2.6, 3.8}, {20, 16, -40, 3.4, 4.4}};
+    const struct kf_station front[] = {{-15, 6, -39, 3, 5},
+                                       {-8, -1.5, -40, 2.8, 5},
+                                       {0, -3.8, -40, 3.2, 5.6},
+                                       {8, -1.5, -40, 2.8, 5},
+                                       {15, 6, -39, 3, 5}};
+    const struct kf_station back[] = {{-20, 16, -40, 3.4, 4.4},
+                                      {-16, 30, -40, 2.6, 3.8},
+                                      {0, 40, -41, 3.2, 4.4},
+                                      {16, 30, -40, 2.6, 3.8},
+                                      {20, 16, -40, 3.4, 4.4}};
     kf_scene_group(s, KF_UNION, 0);
     kf_scene_tube(s, KF_UNION, 0, front, 5, KF_V(0, 0, 1), 1, 0, 3);
     kf_scene_group(s, KF_UNION, 2);
@@ -32,7 +40,8 @@ static void atlas(struct kf_anatomy *a)
 
 static void dens(struct kf_scene *s)
 {
-    const struct kf_station peg[] = {{0, 6, -58, 6.5, 6}, {0, 5.2, -46, 4.8, 5}, {0, 5, -38, 5.2, 5.2}, {0, 5.4, -31.5, 3.4, 3.4}};
+    const struct kf_station peg[] = {
+        {0, 6, -58, 6.5, 6}, {0, 5.2, -46, 4.8, 5}, {0, 5, -38, 5.2, 5.2}, {0, 5.4, -31.5, 3.4, 3.4}};
     kf_scene_group(s, KF_UNION, 2);
     kf_scene_tube(s, KF_UNION, 0, peg, 4, KF_V(0, 1, 0), 1, 0, 3);
 }
@@ -51,7 +60,11 @@ static void cervical(struct kf_anatomy *a, int level, double y, double z)
     kf_scene_tube(s, KF_UNION, 0, body, 3, KF_V(0, 1, 0), 0.8, KF_TUBE_FLAT_START | KF_TUBE_FLAT_END, 3);
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
-        const struct kf_station arch[] = {{9, y + 4, z + 1, 3, 3.6}, {14.5, y + 10, z, 3, 4.4}, {14, y + 18, z - 1, 3, 5.6}, {7, y + 27, z - 3, 2.6, 6}, {0, y + 32, z - 4, 2.6, 5.4}};
+        const struct kf_station arch[] = {{9, y + 4, z + 1, 3, 3.6},
+                                          {14.5, y + 10, z, 3, 4.4},
+                                          {14, y + 18, z - 1, 3, 5.6},
+                                          {7, y + 27, z - 3, 2.6, 6},
+                                          {0, y + 32, z - 4, 2.6, 5.4}};
         kf_scene_group(s, KF_UNION, 2);
         kf_scene_tube(s, KF_UNION, 0, arch, 5, KF_V(0, 0, 1), 0.9, 0, 3);
         // Articular pillar, cut above and below along the slope of the facets.
@@ -85,12 +98,18 @@ static void hyoid_and_larynx(struct kf_anatomy *a)
 {
     struct kf_scene *s = &a->scene;
     kf_scene_part(s, "Hyoid", KF_L_HYOID, KF_T_BONE);
-    const struct kf_station bow[] = {{-19, -20, -106, 1.5, 2}, {-17, -34, -108, 1.6, 2.4}, {-9, -46, -110, 2, 4}, {0, -49, -110.5, 2.4, 5}, {9, -46, -110, 2, 4}, {17, -34, -108, 1.6, 2.4}, {19, -20, -106, 1.5, 2}};
+    const struct kf_station bow[] = {{-19, -20, -106, 1.5, 2}, {-17, -34, -108, 1.6, 2.4}, {-9, -46, -110, 2, 4},
+                                     {0, -49, -110.5, 2.4, 5}, {9, -46, -110, 2, 4},       {17, -34, -108, 1.6, 2.4},
+                                     {19, -20, -106, 1.5, 2}};
     kf_scene_group(s, KF_UNION, 0);
     kf_scene_tube(s, KF_UNION, 0, bow, 7, KF_V(0, 0, 1), 1, 0, 3);
     kf_anatomy_landmark(a, KF_L_HYOID, KF_V(0, -49, -110.5), "hyoid_body");
     kf_scene_part(s, "Larynx", KF_LABEL_BELOW, KF_T_CARTILAGE);
-    const struct kf_station wing[] = {{-18, -14, -132, 1.4, 14}, {-14, -34, -134, 1.4, 12}, {0, -48, -133, 1.6, 9}, {14, -34, -134, 1.4, 12}, {18, -14, -132, 1.4, 14}};
+    const struct kf_station wing[] = {{-18, -14, -132, 1.4, 14},
+                                      {-14, -34, -134, 1.4, 12},
+                                      {0, -48, -133, 1.6, 9},
+                                      {14, -34, -134, 1.4, 12},
+                                      {18, -14, -132, 1.4, 14}};
     kf_scene_group(s, KF_UNION, 0);
     kf_scene_tube(s, KF_UNION, 0, wing, 5, KF_V(0, 0, 1), 0.9, 0, 3);
     kf_scene_part(s, "Epiglottis", KF_LABEL_BELOW, KF_T_CARTILAGE);
@@ -135,8 +154,10 @@ static void sinuses(struct kf_anatomy *a)
         kf_scene_group(s, KF_UNION, 0); // ethmoid cells
         for (int c = 0; c < 10; c++) {
             int row = c / 5, column = c % 5;
-            kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(9.6, -80 + 8.2 * column, 7 + 9.6 * row + 1.2 * kf_anatomy_vary(a, (uint64_t)(300 + c))),
-                               KF_V(2.9, 3.7, 4.3), none);
+            kf_scene_ellipsoid(
+                s, KF_UNION, 0,
+                KF_V(9.6, -80 + 8.2 * column, 7 + 9.6 * row + 1.2 * kf_anatomy_vary(a, (uint64_t)(300 + c))),
+                KF_V(2.9, 3.7, 4.3), none);
         }
     }
     s->frame.side = 1;
@@ -148,7 +169,11 @@ static void nose_air(struct kf_anatomy *a)
     kf_scene_part(s, "Nasal airway", KF_L_AIRWAY, KF_T_AIR);
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
-        const struct kf_station lower[] = {{6, -95, -10, 3.4, 8}, {6.8, -84, -9, 4, 11}, {7.2, -66, -8, 5, 12.6}, {7, -46, -9, 5.4, 11}, {4, -36, -10, 5, 9}};
+        const struct kf_station lower[] = {{6, -95, -10, 3.4, 8},
+                                           {6.8, -84, -9, 4, 11},
+                                           {7.2, -66, -8, 5, 12.6},
+                                           {7, -46, -9, 5.4, 11},
+                                           {4, -36, -10, 5, 9}};
         const struct kf_station upper[] = {{3, -88, 5, 1.4, 8}, {2.6, -74, 9, 1.3, 10}, {2.6, -52, 8, 1.3, 9}};
         const struct kf_station nostril[] = {{7.5, -103, -27, 3.4, 4.4}, {6.6, -99, -16, 3.4, 5}, {6, -94, -9, 3.4, 8}};
         kf_scene_group(s, KF_UNION, 0);
@@ -158,7 +183,8 @@ static void nose_air(struct kf_anatomy *a)
         kf_scene_group(s, KF_UNION, 1);
         kf_scene_tube(s, KF_UNION, 0, nostril, 3, KF_V(0, 1, 0.4), 1, 0, 3);
         // Conchae with their mucosa stand in the air.
-        const struct kf_station inferior[] = {{9.8, -84, -13, 2.4, 4}, {8.8, -66, -14, 3.6, 6}, {8.8, -48, -12, 3, 4.5}};
+        const struct kf_station inferior[] = {
+            {9.8, -84, -13, 2.4, 4}, {8.8, -66, -14, 3.6, 6}, {8.8, -48, -12, 3, 4.5}};
         const struct kf_station middle[] = {{5.6, -78, 2, 1.6, 5}, {6.6, -62, 0, 2.2, 7}, {6.6, -50, -2, 1.8, 5}};
         kf_scene_group(s, KF_SUBTRACT, 0.5);
         kf_scene_tube(s, KF_UNION, 0, inferior, 3, KF_V(0, 0, 1), 1, 0, 4);
@@ -167,7 +193,8 @@ static void nose_air(struct kf_anatomy *a)
     }
     s->frame.side = 1;
     kf_scene_group(s, KF_SUBTRACT, 0.5);
-    const struct kf_station septum[] = {{0, -104, -8, 1.6, 14}, {1.6 * kf_anatomy_vary(a, 50), -68, 0, 1.5, 26}, {0, -46, -6, 1.8, 20}};
+    const struct kf_station septum[] = {
+        {0, -104, -8, 1.6, 14}, {1.6 * kf_anatomy_vary(a, 50), -68, 0, 1.5, 26}, {0, -46, -6, 1.8, 20}};
     kf_scene_tube(s, KF_UNION, 0, septum, 3, KF_V(0, 0, 1), 0.9, KF_TUBE_FLAT_END, 4);
 }
 
@@ -177,7 +204,9 @@ void kf_build_head_air(struct kf_anatomy *a)
     sinuses(a);
     nose_air(a);
     kf_scene_part(s, "Pharynx", KF_L_AIRWAY, KF_T_AIR);
-    const struct kf_station pharynx[] = {{0, -37, -10, 11, 8}, {0, -27, -22, 13, 6.5}, {0, -20, -42, 10, 3.6}, {0, -19, -62, 11, 4.5}, {0, -18, -84, 13, 6}, {0, -22, -104, 11, 6}, {0, -24, -122, 6, 8}, {0, -24, -138, 4, 9}, {0, -24, -170, 8.5, 9}};
+    const struct kf_station pharynx[] = {{0, -37, -10, 11, 8},   {0, -27, -22, 13, 6.5}, {0, -20, -42, 10, 3.6},
+                                         {0, -19, -62, 11, 4.5}, {0, -18, -84, 13, 6},   {0, -22, -104, 11, 6},
+                                         {0, -24, -122, 6, 8},   {0, -24, -138, 4, 9},   {0, -24, -170, 8.5, 9}};
     kf_scene_group(s, KF_UNION, 0);
     kf_scene_tube(s, KF_UNION, 0, pharynx, 9, KF_V(0, 1, 0), 1, 0, 4);
     kf_scene_group(s, KF_SUBTRACT, 1); // the epiglottis stands free
@@ -187,6 +216,7 @@ void kf_build_head_air(struct kf_anatomy *a)
     const struct kf_station mouth[] = {{0, -84, -40, 10, 1.2}, {0, -66, -32.5, 15, 1.5}, {0, -48, -31.5, 12, 1.5}};
     kf_scene_group(s, KF_UNION, 0);
     kf_scene_tube(s, KF_UNION, 0, mouth, 3, KF_V(0, 0, 1), 1, 0, 3);
-    const struct kf_station lips[] = {{-18, -93.5, -50.5, 1.2, 0.6}, {0, -103, -50, 2, 0.7}, {18, -93.5, -50.5, 1.2, 0.6}};
+    const struct kf_station lips[] = {
+        {-18, -93.5, -50.5, 1.2, 0.6}, {0, -103, -50, 2, 0.7}, {18, -93.5, -50.5, 1.2, 0.6}};
     kf_scene_tube(s, KF_UNION, 0, lips, 3, KF_V(0, 0, 1), 1, 0, 4);
 }

@@ -46,7 +46,8 @@ void kf_cut_brain_cavity(struct kf_scene *s)
 // Sphenoid, clivus, petrous ridges, temporal bone below the fossa, occipital condyles.
 static void base(struct kf_scene *s)
 {
-    const struct kf_station clivus[] = {{0, -24, 16, 11, 7}, {0, -13, 2, 12, 6}, {0, -3, -16, 13, 4.5}, {0, 0, -21, 13, 3}};
+    const struct kf_station clivus[] = {
+        {0, -24, 16, 11, 7}, {0, -13, 2, 12, 6}, {0, -3, -16, 13, 4.5}, {0, 0, -21, 13, 3}};
     kf_scene_group(s, KF_UNION, 5);
     kf_scene_tube(s, KF_UNION, 0, clivus, 4, KF_V(0, 1, 0.4), 0.8, 0, 4);
     kf_scene_group(s, KF_UNION, 4);
@@ -60,9 +61,11 @@ static void base(struct kf_scene *s)
     kf_scene_box(s, KF_UNION, 0, KF_V(0, -76, 36), KF_V(1.5, 7, 6), 1.2, KF_V(-20, 0, 0));
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
-        const struct kf_station petrous[] = {{63, 9, -2, 11, 10}, {44, 3, 0, 10, 9.5}, {26, -6, 2, 8, 7.5}, {13, -14, 3, 5, 5}};
+        const struct kf_station petrous[] = {
+            {63, 9, -2, 11, 10}, {44, 3, 0, 10, 9.5}, {26, -6, 2, 8, 7.5}, {13, -14, 3, 5, 5}};
         const struct kf_station lesser_wing[] = {{4, -33, 23, 2.5, 3}, {22, -40, 27, 1.8, 4}, {44, -48, 32, 2, 4}};
-        const struct kf_station mastoid[] = {{58, 14, 2, 10, 14}, {57, 12, -14, 9.5, 12}, {54, 8, -27, 7, 8.5}, {52, 5, -33, 4, 5}};
+        const struct kf_station mastoid[] = {
+            {58, 14, 2, 10, 14}, {57, 12, -14, 9.5, 12}, {54, 8, -27, 7, 8.5}, {52, 5, -33, 4, 5}};
         kf_scene_group(s, KF_UNION, 4);
         kf_scene_tube(s, KF_UNION, 0, petrous, 4, KF_V(0, 0, 1), 1, 0, 3);
         kf_scene_group(s, KF_UNION, 2);
@@ -81,7 +84,8 @@ static void base(struct kf_scene *s)
 
 static void holes(struct kf_scene *s)
 {
-    const struct kf_station magnum[] = {{0, 12, 16, 14, 14}, {0, 16, -8, 15, 17}, {0, 18, -26, 15, 17.5}, {0, 20, -44, 15, 18}};
+    const struct kf_station magnum[] = {
+        {0, 12, 16, 14, 14}, {0, 16, -8, 15, 17}, {0, 18, -26, 15, 17.5}, {0, 20, -44, 15, 18}};
     kf_scene_group(s, KF_SUBTRACT, 2);
     kf_scene_tube(s, KF_UNION, 0, magnum, 4, KF_V(0, 1, 0), 1, 0, 3);
     for (int side = -1; side <= 1; side += 2) {
@@ -95,14 +99,15 @@ static void holes(struct kf_scene *s)
         const struct kf_station jugular[] = {{26, 22, 2, 4, 4}, {25, 14, -12, 5, 4}, {25, 8, -30, 5, 4.5}};
         kf_scene_tube(s, KF_UNION, 0, jugular, 3, KF_V(0, 1, 0), 1, 0, 2);
         kf_scene_group(s, KF_SUBTRACT, 0.5);
-        const struct kf_station carotid[] = {{27, -2, -22, 3, 3}, {27, -3, -6, 2.8, 2.8}, {18, -14, 2, 2.8, 2.8}, {9, -20, 8, 2.6, 2.6}};
+        const struct kf_station carotid[] = {
+            {27, -2, -22, 3, 3}, {27, -3, -6, 2.8, 2.8}, {18, -14, 2, 2.8, 2.8}, {9, -20, 8, 2.6, 2.6}};
         kf_scene_tube(s, KF_UNION, 0, carotid, 4, KF_V(0.1, 1, 0), 1, 0, 3);
         kf_scene_group(s, KF_SUBTRACT, 0.5);
-        kf_scene_cone(s, KF_UNION, 0, KF_V(25, -20, 12), KF_V(25, -20, -14), 2.6, 2.6);     // ovale
-        kf_scene_cone(s, KF_UNION, 0, KF_V(33, -14, 12), KF_V(33, -14, -14), 1.3, 1.3);     // spinosum
-        kf_scene_cone(s, KF_UNION, 0, KF_V(14, 12, -14), KF_V(26, 3, -26), 1.8, 1.8);       // hypoglossal
-        kf_scene_cone(s, KF_UNION, 0, KF_V(19, 8, 2), KF_V(32, 1, 2), 2, 2);                // internal meatus
-        kf_scene_cone(s, KF_UNION, 0, KF_V(3, -24, 20), KF_V(20, -38, 16), 2.4, 2.4);       // optic canal
+        kf_scene_cone(s, KF_UNION, 0, KF_V(25, -20, 12), KF_V(25, -20, -14), 2.6, 2.6); // ovale
+        kf_scene_cone(s, KF_UNION, 0, KF_V(33, -14, 12), KF_V(33, -14, -14), 1.3, 1.3); // spinosum
+        kf_scene_cone(s, KF_UNION, 0, KF_V(14, 12, -14), KF_V(26, 3, -26), 1.8, 1.8);   // hypoglossal
+        kf_scene_cone(s, KF_UNION, 0, KF_V(19, 8, 2), KF_V(32, 1, 2), 2, 2);            // internal meatus
+        kf_scene_cone(s, KF_UNION, 0, KF_V(3, -24, 20), KF_V(20, -38, 16), 2.4, 2.4);   // optic canal
         kf_scene_group(s, KF_SUBTRACT, 0.5);
         kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(42, -4, -1), KF_V(4, 3.5, 6), none); // middle ear
     }
@@ -140,7 +145,8 @@ static void dense_and_airy(struct kf_scene *s)
         for (int c = 0; c < 12; c++) { // superior and lateral semicircular canal
             double t = c * KF_PI / 6, co = 3.2 * kf_cos(t), si = 3.2 * kf_sin(t);
             double t1 = t + KF_PI / 6, co1 = 3.2 * kf_cos(t1), si1 = 3.2 * kf_sin(t1);
-            kf_scene_cone(s, KF_UNION, 0, KF_V(36 + 0.6 * co, 2 - 0.8 * co, 4 + si), KF_V(36 + 0.6 * co1, 2 - 0.8 * co1, 4 + si1), 0.55, 0.55);
+            kf_scene_cone(s, KF_UNION, 0, KF_V(36 + 0.6 * co, 2 - 0.8 * co, 4 + si),
+                          KF_V(36 + 0.6 * co1, 2 - 0.8 * co1, 4 + si1), 0.55, 0.55);
             kf_scene_cone(s, KF_UNION, 0, KF_V(37 + co, 4 + si, 2), KF_V(37 + co1, 4 + si1, 2), 0.55, 0.55);
         }
         kf_scene_part(s, side > 0 ? "Middle ear left" : "Middle ear right", KF_L_SINUS, KF_T_AIR);
@@ -158,7 +164,7 @@ static void landmarks(struct kf_anatomy *a)
 {
     struct kf_scene *s = &a->scene;
     kf_anatomy_surface(a, KF_L_SKULL, KF_V(0, 12, -26), KF_V(0, -6, -16), "basion");
-    kf_anatomy_surface(a, KF_L_SKULL, KF_V(0, 24, -26), KF_V(0, 60, -18), "opisthion");
+    kf_anatomy_surface(a, KF_L_SKULL, KF_V(0, 24, -30), KF_V(0, 60, -29), "opisthion");
     kf_anatomy_landmark(a, 0, KF_V(0, -20, 20), "sella");
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
@@ -186,7 +192,8 @@ void kf_build_skull(struct kf_anatomy *a)
     // Orbits and the nose are cut out of the vault's front here; face.c builds their walls.
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
-        const struct kf_station orbit[] = {{36, -100, 17, 21, 18}, {33, -80, 17, 19.5, 17}, {29, -60, 16.5, 15.5, 15}, {20, -38, 15, 6, 7}};
+        const struct kf_station orbit[] = {
+            {36, -100, 17, 21, 18}, {33, -80, 17, 19.5, 17}, {29, -60, 16.5, 15.5, 15}, {20, -38, 15, 6, 7}};
         kf_scene_group(s, KF_SUBTRACT, 1);
         kf_scene_tube(s, KF_UNION, 0, orbit, 4, KF_V(0, 0, 1), 1, 0, 4);
     }

@@ -19,8 +19,8 @@ static void outline(struct kf_scene *s, double in)
     kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, -54, -18), KF_V(62 - in, 46 - in, 56 - in), none);
     kf_scene_ellipsoid(s, KF_UNION, 14, KF_V(0, -46, -66), KF_V(53 - in, 46 - in, 38 - in), none);
     kf_scene_ellipsoid(s, KF_UNION, 14, KF_V(0, -80, -84), KF_V(22 - in, 18 - in, 20 - in), none);
-    const struct kf_station neck[] = {{0, 10, -44, 57 - in, 63 - in}, {0, 8, -100, 56 - in, 58 - in},
-                                      {0, 14, -170, 62 - in, 58 - in}};
+    const struct kf_station neck[] = {
+        {0, 10, -44, 57 - in, 63 - in}, {0, 8, -100, 56 - in, 58 - in}, {0, 14, -170, 62 - in, 58 - in}};
     kf_scene_group(s, KF_UNION, 20);
     kf_scene_tube(s, KF_UNION, 0, neck, 3, KF_V(0, 1, 0), 1, 0, 4);
     for (int side = -1; side <= 1; side += 2) {
@@ -43,7 +43,8 @@ static void outline(struct kf_scene *s, double in)
 
 static void nose_and_lips(struct kf_scene *s)
 {
-    const struct kf_station ridge[] = {{0, -90, 28, 8, 9}, {0, -101, 12, 8, 8}, {0, -106, -1, 8.5, 8.5}, {0, -108, -10, 9, 7.5}};
+    const struct kf_station ridge[] = {
+        {0, -90, 28, 8, 9}, {0, -101, 12, 8, 8}, {0, -106, -1, 8.5, 8.5}, {0, -108, -10, 9, 7.5}};
     kf_scene_group(s, KF_UNION, 9);
     kf_scene_tube(s, KF_UNION, 0, ridge, 4, KF_V(0, 1, 0), 1, 0, 4);
     kf_scene_group(s, KF_UNION, 10);
@@ -71,17 +72,23 @@ static void nose_and_lips(struct kf_scene *s)
 static void chewing_muscles(struct kf_anatomy *a)
 {
     struct kf_scene *s = &a->scene;
-    const struct kf_station masseter[] = {{58, -52, -10, 4, 10}, {57, -42, -30, 7, 14}, {54, -26, -54, 6, 13}, {51, -18, -66, 3, 9}};
-    const struct kf_station temporalis[] = {{45, -37, -18, 3, 7}, {55, -38, 0, 6.5, 11}, {63, -34, 26, 5, 19}, {67, -22, 46, 2.5, 20}};
+    const struct kf_station masseter[] = {
+        {58, -52, -10, 4, 10}, {57, -42, -30, 7, 14}, {54, -26, -54, 6, 13}, {51, -18, -66, 3, 9}};
+    const struct kf_station temporalis[] = {
+        {45, -37, -18, 3, 7}, {55, -38, 0, 6.5, 11}, {63, -34, 26, 5, 19}, {67, -22, 46, 2.5, 20}};
     const struct kf_station medial_pt[] = {{17, -38, -12, 5, 6}, {28, -32, -34, 5.5, 8}, {42, -18, -58, 4, 9}};
     const struct kf_station lateral_pt[] = {{20, -42, -4, 5, 9}, {34, -30, -6, 5.5, 8}, {46, -17, -10, 4, 4}};
-    const struct kf_station scm[] = {{57, 14, -24, 5, 9}, {52, 2, -70, 6, 12}, {40, -18, -130, 6, 13}, {30, -34, -170, 6, 13}};
-    const struct kf_station digastric[] = {{48, 12, -24, 4, 4}, {36, -14, -82, 4, 4}, {22, -44, -106, 3, 3}, {8, -74, -98, 4, 5}};
+    const struct kf_station scm[] = {
+        {57, 14, -24, 5, 9}, {52, 2, -70, 6, 12}, {40, -18, -130, 6, 13}, {30, -34, -170, 6, 13}};
+    const struct kf_station digastric[] = {
+        {48, 12, -24, 4, 4}, {36, -14, -82, 4, 4}, {22, -44, -106, 3, 3}, {8, -74, -98, 4, 5}};
     kf_scene_part(s, "Muscles of mastication and neck", KF_L_MUSCLE, KF_T_MUSCLE);
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
-        const struct { const struct kf_station *path; int count; } muscles[] = {
-            {masseter, 4}, {temporalis, 4}, {medial_pt, 3}, {lateral_pt, 3}, {scm, 4}, {digastric, 4}};
+        const struct {
+            const struct kf_station *path;
+            int count;
+        } muscles[] = {{masseter, 4}, {temporalis, 4}, {medial_pt, 3}, {lateral_pt, 3}, {scm, 4}, {digastric, 4}};
         for (unsigned i = 0; i < sizeof muscles / sizeof *muscles; i++) {
             kf_scene_group(s, KF_UNION, 0);
             kf_scene_tube(s, KF_UNION, 0, muscles[i].path, muscles[i].count, KF_V(0, 1, 0.2), 1, 0, 4);
@@ -126,8 +133,9 @@ static void brain(struct kf_anatomy *a)
         }
         s->frame.side = 1;
         kf_scene_group(s, KF_UNION, 6); // brain stem and cord
-        const struct kf_station stem[] = {{0, 6, 24, 15 - in, 12 - in}, {0, 9, 4, 16 - in, 13 - in}, {0, 16, -24, 12 - in, 12 - in},
-                                          {0, 19, -50, 10.5 - in, 9 - in}, {0, 20, -110, 9.5 - in, 8 - in}, {0, 24, -180, 9.5 - in, 8 - in}};
+        const struct kf_station stem[] = {{0, 6, 24, 15 - in, 12 - in},    {0, 9, 4, 16 - in, 13 - in},
+                                          {0, 16, -24, 12 - in, 12 - in},  {0, 19, -50, 10.5 - in, 9 - in},
+                                          {0, 20, -110, 9.5 - in, 8 - in}, {0, 24, -180, 9.5 - in, 8 - in}};
         kf_scene_tube(s, KF_UNION, 0, stem, 6, KF_V(0, 1, 0), 1, 0, 3);
         if (layer) { // longitudinal fissure and tentorium
             kf_scene_group(s, KF_SUBTRACT, 1.5);
@@ -140,7 +148,8 @@ static void brain(struct kf_anatomy *a)
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
         kf_scene_group(s, KF_UNION, 0);
-        const struct kf_station lateral[] = {{6, -32, 44, 3.5, 6}, {8, -10, 54, 5, 5}, {14, 20, 52, 5, 5.5}, {24, 34, 40, 6, 7}, {32, 22, 26, 3, 4}, {34, 2, 18, 2.5, 2.5}};
+        const struct kf_station lateral[] = {{6, -32, 44, 3.5, 6}, {8, -10, 54, 5, 5}, {14, 20, 52, 5, 5.5},
+                                             {24, 34, 40, 6, 7},   {32, 22, 26, 3, 4}, {34, 2, 18, 2.5, 2.5}};
         kf_scene_tube(s, KF_UNION, 0, lateral, 6, KF_V(0.3, 0.2, 1), 1, 0, 3);
     }
     s->frame.side = 1;
@@ -161,7 +170,8 @@ static void eyes(struct kf_anatomy *a)
         kf_scene_part(s, "Extraocular muscles", KF_L_MUSCLE, KF_T_MUSCLE);
         for (int m = 0; m < 4; m++) {
             double c = kf_cos(m * KF_PI / 2), n = kf_sin(m * KF_PI / 2);
-            const struct kf_station muscle[] = {{20 + 2.5 * c, -38, 15 + 2.5 * n, 1, 1}, {27 + 9.5 * c, -56, 16 + 9.5 * n, 2.6, 2.6},
+            const struct kf_station muscle[] = {{20 + 2.5 * c, -38, 15 + 2.5 * n, 1, 1},
+                                                {27 + 9.5 * c, -56, 16 + 9.5 * n, 2.6, 2.6},
                                                 {31 + 12.5 * c, -75, 17 + 12.5 * n, 1.3, 1.3}};
             kf_scene_group(s, KF_UNION, 0);
             kf_scene_tube(s, KF_UNION, 0, muscle, 3, KF_V(0, 0.3, 1), 1, 0, 3);
@@ -203,7 +213,8 @@ void kf_build_head_soft(struct kf_anatomy *a)
     eyes(a);
     if (a->table) {
         kf_scene_part(s, "Head rest", KF_L_TABLE, KF_T_TABLE);
-        const struct kf_station rest[] = {{-82, 62, 0, 200, 5}, {-50, 98, 0, 200, 5}, {0, 110, 0, 200, 5}, {50, 98, 0, 200, 5}, {82, 62, 0, 200, 5}};
+        const struct kf_station rest[] = {
+            {-82, 62, 0, 200, 5}, {-50, 98, 0, 200, 5}, {0, 110, 0, 200, 5}, {50, 98, 0, 200, 5}, {82, 62, 0, 200, 5}};
         kf_scene_group(s, KF_UNION, 0);
         kf_scene_tube(s, KF_UNION, 0, rest, 5, KF_V(0, 1, 0), 0.9, 0, 5);
     }

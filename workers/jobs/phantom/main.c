@@ -21,7 +21,8 @@ struct option_row {
 
 static const struct option_row rows[] = {
     {"--out", "DIR", "required", "folder that gets the DICOM files", TEXT, AT(out)},
-    {"--truth", "DIR", "none", "folder that gets label maps, landmarks and, for spine-mr, the true transform", TEXT, AT(truth)},
+    {"--truth", "DIR", "none", "folder that gets label maps, landmarks and, for spine-mr, the true transform", TEXT,
+     AT(truth)},
     {"--size", "IxJxK", "by kind", "voxels; spacing then follows from the field of view", THREE_INTEGERS, AT(dim)},
     {"--spacing", "XxYxZ", "by kind", "voxel size in mm", THREE_NUMBERS, AT(spacing_mm)},
     {"--noise", "SD", "12 to 14", "standard deviation of the noise in HU (CT) or intensity (MR)", NUMBER, AT(noise)},
@@ -32,14 +33,17 @@ static const struct option_row rows[] = {
     {"--table", "", "off", "head: a head rest below the patient", SWITCH, AT(table)},
     {"--no-bone", "", "off", "soft tissue in place of bone and teeth", SWITCH, AT(no_bone)},
     {"--side", "left|right", "left", "leg: which leg", SIDE, AT(left)},
-    {"--pose", "RXxRYxRZ", "0 (spine-mr 4x-3x2.5)", "turn of the patient about the scanner's axes in degrees", THREE_NUMBERS, AT(pose_deg)},
-    {"--shift", "XxYxZ", "0 (spine-mr 7x-5x9)", "offset of the patient and the field of view in mm", THREE_NUMBERS, AT(shift_mm)},
+    {"--pose", "RXxRYxRZ", "0 (spine-mr 4x-3x2.5)", "turn of the patient about the scanner's axes in degrees",
+     THREE_NUMBERS, AT(pose_deg)},
+    {"--shift", "XxYxZ", "0 (spine-mr 7x-5x9)", "offset of the patient and the field of view in mm", THREE_NUMBERS,
+     AT(shift_mm)},
     {"--warp", "MM", "2.5", "spine-mr: amplitude of the smooth deformation in mm, 0 to 4", NUMBER, AT(warp_mm)},
     {"--bias", "SHARE", "0.3", "spine-mr: amplitude of the coil's shading, 0 to 0.9", NUMBER, AT(bias)},
     {"--tilt", "DEG", "0", "CT: gantry tilt in degrees, -40 to 40", NUMBER, AT(tilt_deg)},
     {"--enhanced", "", "off", "one multi-frame object instead of a file a slice", SWITCH, AT(enhanced)},
     {"--reversed", "", "off", "instance numbers from head to foot", SWITCH, AT(reversed)},
-    {"--syntax", "NAME", "explicit", "explicit, implicit, big-endian, deflated, rle, jpeg-lossless or jpeg-ls", SYNTAX, AT(syntax)},
+    {"--syntax", "NAME", "explicit", "explicit, implicit, big-endian, deflated, rle, jpeg-lossless or jpeg-ls", SYNTAX,
+     AT(syntax)},
     {"--patient", "NAME", "PHANTOM^KIND", "patient's name", TEXT, AT(patient)},
     {"--threads", "N", "all", "threads; the result does not depend on them", THREADS, AT(threads)},
 };
@@ -107,7 +111,8 @@ static int set(const struct option_row *row, const char *value, struct kf_phanto
         return 1;
     case SEED:
     case THREADS:
-        if (!number(value, v) || v[0] < (row->type == THREADS) || v[0] != floor(v[0]) || (row->type == THREADS && v[0] > 1024))
+        if (!number(value, v) || v[0] < (row->type == THREADS) || v[0] != floor(v[0]) ||
+            (row->type == THREADS && v[0] > 1024))
             return 0;
         if (row->type == SEED)
             *(uint64_t *)at = (uint64_t)v[0];
@@ -135,7 +140,8 @@ static int parse(int argc, char **argv, struct kf_phantom_options *o)
             row = strcmp(argv[i], rows[r].flag) == 0 ? &rows[r] : NULL;
         const char *value = row && row->type == SWITCH ? "" : i + 1 < argc ? argv[++i] : NULL;
         if (!row || !value || !set(row, value, o)) {
-            fprintf(stderr, "kerf phantom: %s %s\n", row ? "not a value for" : "unknown option", row ? row->flag : argv[i]);
+            fprintf(stderr, "kerf phantom: %s %s\n", row ? "not a value for" : "unknown option",
+                    row ? row->flag : argv[i]);
             return 0;
         }
     }
@@ -171,8 +177,9 @@ int kf_phantom_main(int argc, char **argv)
         return err.status == KF_INVALID || err.status == KF_UNSUPPORTED ? 2 : 1;
     }
     const struct kf_grid *g = &report.grid;
-    printf("%s: %" PRId64 "x%" PRId64 "x%" PRId64 " voxels of %.4gx%.4gx%.4g mm, %d files in %s", options.kind, g->dim[0],
-           g->dim[1], g->dim[2], g->spacing_mm[0], g->spacing_mm[1], g->spacing_mm[2], report.files, options.out);
+    printf("%s: %" PRId64 "x%" PRId64 "x%" PRId64 " voxels of %.4gx%.4gx%.4g mm, %d files in %s", options.kind,
+           g->dim[0], g->dim[1], g->dim[2], g->spacing_mm[0], g->spacing_mm[1], g->spacing_mm[2], report.files,
+           options.out);
     if (options.truth)
         printf("; %d labels and %d landmarks in %s", report.labels, report.landmarks, options.truth);
     printf("\n");

@@ -3,7 +3,8 @@
 
 #define TISSUE(id, ...) [id] = {#id, __VA_ARGS__}
 
-// name, HU, HU of the shell, shell mm, texture HU, its mm, HU of what is mixed in, its share, its mm, T2, T2 shell, T2 mixed
+// name, HU, HU of the shell, shell mm, texture HU, its mm, HU of what is mixed in, its share, its mm, T2, T2 shell, T2
+// mixed
 const struct kf_material kf_tissues[KF_TISSUE_COUNT] = {
     TISSUE(KF_T_AIR, -1000, 0, 0, 0, 1, 0, 0, 1, 4, 0, 0),
     TISSUE(KF_T_BODY, -98, 25, 1.6, 8, 3, -66, 0.12, 7, 620, 150, 540),

@@ -5,8 +5,8 @@
 
 #define ANGLES    360
 #define MOST      256   // coarse pixels on a side
-#define HARDENING 90.0  // b, HU/mm
-#define STARVED   0.5 // noise of a starved ray, HU·mm for every mm³ of p³
+#define HARDENING 500.0 // b, HU/mm
+#define STARVED   4.0   // noise of a starved ray, HU·mm for every mm³ of p³
 
 struct coarse { // one axial slice at a coarser pixel
     int64_t nx, ny, step;
@@ -29,7 +29,8 @@ static void project(const struct coarse *c, const struct kf_grid *grid, const ui
         for (int64_t x = 0; x < nx; x++) {
             if (slice[y * nx + x] != metal)
                 continue;
-            double px = ((double)x - 0.5 * (double)nx) / (double)c->step, py = ((double)y - 0.5 * (double)ny) / (double)c->step;
+            double px = ((double)x - 0.5 * (double)nx) / (double)c->step,
+                   py = ((double)y - 0.5 * (double)ny) / (double)c->step;
             for (int a = 0; a < ANGLES; a++) {
                 double s = px * cosine[a] + py * sine[a] + 0.5 * c->bins;
                 int bin = (int)s;
@@ -120,7 +121,8 @@ enum kf_status kf_metal_streaks(const struct kf_grid *grid, const uint8_t *label
     int failed = 0;
 #pragma omp parallel num_threads(threads > 0 ? threads : 1)
     {
-        struct scratch s = {calloc((size_t)(ANGLES * c.bins), sizeof(float)), calloc((size_t)(ANGLES * c.bins), sizeof(float)),
+        struct scratch s = {calloc((size_t)(ANGLES * c.bins), sizeof(float)),
+                            calloc((size_t)(ANGLES * c.bins), sizeof(float)),
                             calloc((size_t)(c.nx * c.ny), sizeof(float)), calloc((size_t)c.bins, sizeof(double))};
         int ready = s.sinogram && s.filtered && s.image && s.ramp;
         if (!ready) {

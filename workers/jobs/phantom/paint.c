@@ -20,7 +20,8 @@ struct level {
 
 struct painter {
     const struct kf_paint *job;
-    double pv; // width of the partial volume, mm
+    double pv;     // width of the partial volume, mm
+    double *reach; // per primitive: how far it blends, mm
     int16_t *values;
     uint8_t *labels;
 };
@@ -40,9 +41,10 @@ static double outside_box(struct kf_v3 p, struct kf_v3 lo, struct kf_v3 hi)
 }
 
 // Which of a part's primitives can matter within `radius` of c. Returns 0 when the part cannot be there at all.
-static int choose(const struct kf_scene *scene, const struct active *above, const uint16_t *from, struct kf_v3 c,
+static int choose(const struct painter *painter, const struct active *above, const uint16_t *from, struct kf_v3 c,
                   double radius, double margin, struct level *out, struct active *made)
 {
+    const struct kf_scene *scene = painter->job->scene;
     int adds = 0;
     made->first = out->used;
     made->n = 0;
@@ -50,7 +52,7 @@ static int choose(const struct kf_scene *scene, const struct active *above, cons
         const struct kf_sdf_prim *prim = &scene->prims[from[above->first + i]];
         const struct kf_sdf_group *group = &scene->groups[prim->group];
         int always = group->op == KF_INTERSECT || prim->op == KF_INTERSECT;
-        double reach = radius + margin + prim->k + group->k + fabs(group->grow);
+        double reach = radius + margin + painter->reach[from[above->first + i]] + fabs(group->grow);
         if (!always && outside_box(c, prim->lo, prim->hi) > reach)
             continue;
         adds += group->op == KF_UNION && prim->op == KF_UNION;
@@ -73,7 +75,7 @@ static void narrow(const struct painter *painter, const struct level *above, str
         if (!a->solid) {
             if (outside_box(c, part->lo, part->hi) > radius + painter->pv + part->rough)
                 continue;
-            if (!choose(scene, a, above->list, c, radius, margin, out, &made)) {
+            if (!choose(painter, a, above->list, c, radius, margin, out, &made)) {
                 out->used = made.first;
                 continue;
             }
@@ -89,7 +91,7 @@ static void narrow(const struct painter *painter, const struct level *above, str
             }
         }
         out->active[out->count++] = made;
-        if (made.solid)
+        if (made.solid && part->label != KF_LABEL_BELOW)
             return; // nothing shows through
     }
 }
@@ -168,7 +170,8 @@ static void paint_leaf(const struct painter *painter, const struct level *level,
         }
 }
 
-// Paints voxels lo … hi, which lie in one block of block_edge[depth]; levels[depth] holds what may be in the block above.
+// Paints voxels lo … hi, which lie in one block of block_edge[depth]; levels[depth] holds what may be in the block
+// above.
 static void paint_block(const struct painter *painter, struct level *levels, int depth, const int64_t lo[3],
                         const int64_t hi[3])
 {
@@ -210,11 +213,32 @@ static void everything(const struct kf_scene *scene, struct level *level)
     }
 }
 
+// A primitive matters as far as any blend that follows it: the later ones of its group, then of its part.
+static void lay_reach(const struct kf_scene *scene, double *reach)
+{
+    for (int n = 0; n < scene->part_count; n++) {
+        const struct kf_sdf_part *part = &scene->parts[n];
+        double later = 0;
+        for (int g = part->first + part->count - 1; g >= part->first; g--) {
+            const struct kf_sdf_group *group = &scene->groups[g];
+            later = fmax(later, group->k);
+            double blend = later;
+            for (int p = group->first + group->count - 1; p >= group->first; p--) {
+                blend = fmax(blend, scene->prims[p].k);
+                reach[p] = blend;
+            }
+        }
+    }
+}
+
 enum kf_status kf_paint_run(const struct kf_paint *paint, int16_t *values, uint8_t *labels, struct kf_error *err)
 {
     const int64_t *dim = paint->grid->dim, *edge = block_edge;
     const double *spacing = paint->grid->spacing_mm;
-    struct painter painter = {paint, 1, values, labels};
+    struct painter painter = {paint, 1, calloc(KF_SDF_PRIMS, sizeof(double)), values, labels};
+    if (!painter.reach)
+        return kf_error_set(err, KF_NOMEM, NULL, "No memory to paint the phantom.");
+    lay_reach(paint->scene, painter.reach);
     painter.pv = (spacing[0] + spacing[1] + spacing[2]) / 3;
     int64_t blocks[3];
     for (int a = 0; a < 3; a++)
@@ -235,7 +259,8 @@ enum kf_status kf_paint_run(const struct kf_paint *paint, int16_t *values, uint8
             if (!levels)
                 continue;
             int64_t lo[3] = {b % blocks[0] * edge[0], b / blocks[0] % blocks[1] * edge[0],
-                             b / (blocks[0] * blocks[1]) * edge[0]}, hi[3];
+                             b / (blocks[0] * blocks[1]) * edge[0]},
+                    hi[3];
             for (int a = 0; a < 3; a++)
                 hi[a] = lo[a] + edge[0] < dim[a] ? lo[a] + edge[0] : dim[a];
             if (paint->flat)
@@ -245,6 +270,7 @@ enum kf_status kf_paint_run(const struct kf_paint *paint, int16_t *values, uint8
         }
         free(levels);
     }
+    free(painter.reach);
     return failed ? kf_error_set(err, KF_NOMEM, NULL, "No memory to paint the phantom.") : KF_OK;
 }
 

@@ -12,11 +12,11 @@
 struct kf_paint {
     const struct kf_scene *scene;
     const struct kf_grid *grid;
-    int t2;        // 0: HU, 1: T2-weighted intensity
-    double stretch; // most that `unmap` lengthens a small step, ≥ 1
+    int t2;                                                         // 0: HU, 1: T2-weighted intensity
+    double stretch;                                                 // most that `unmap` lengthens a small step, ≥ 1
     struct kf_v3 (*unmap)(const void *context, struct kf_v3 p_lps); // patient → scene; NULL: the same
     const void *context;
-    int flat;      // 1: no hierarchy (slow; the tests compare)
+    int flat; // 1: no hierarchy (slow; the tests compare)
     int threads;
 };
 

@@ -24,14 +24,70 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-    {"head", "HEAD", "CT", "HEAD", "Head 120 kV", kf_build_head, {0, -12, -1}, {240, 240, 250}, {0.625, 0.625, 0.65},
-     12, 0.35, 0, 0, {0, 0, 0}, {0, 0, 0}, {400, 2000}},
-    {"leg", "LEG", "CT", "LEG", "Lower leg 120 kV", kf_build_leg, {0, 5, 175}, {150, 190, 490}, {0.625, 0.625, 0.8},
-     12, 0.35, 0, 0, {0, 0, 0}, {0, 0, 0}, {400, 2000}},
-    {"spine", "SPINE", "CT", "SPINE", "Spine 120 kV", kf_build_spine, {0, 8, 0}, {190, 190, 360}, {0.7, 0.7, 0.8},
-     14, 0.4, 0, 0, {0, 0, 0}, {0, 0, 0}, {300, 1500}},
-    {"spine-mr", "SPINE", "MR", "SPINE", "Spine T2", kf_build_spine, {0, 8, 0}, {190, 190, 360}, {0.8, 0.8, 1.2},
-     14, 0.45, 2.5, 0.3, {4, -3, 2.5}, {7, -5, 9}, {450, 900}},
+    {"head",
+     "HEAD",
+     "CT",
+     "HEAD",
+     "Head 120 kV",
+     kf_build_head,
+     {0, -12, -1},
+     {240, 240, 250},
+     {0.625, 0.625, 0.65},
+     12,
+     0.35,
+     0,
+     0,
+     {0, 0, 0},
+     {0, 0, 0},
+     {400, 2000}},
+    {"leg",
+     "LEG",
+     "CT",
+     "LEG",
+     "Lower leg 120 kV",
+     kf_build_leg,
+     {0, 5, 175},
+     {150, 190, 490},
+     {0.625, 0.625, 0.8},
+     12,
+     0.35,
+     0,
+     0,
+     {0, 0, 0},
+     {0, 0, 0},
+     {400, 2000}},
+    {"spine",
+     "SPINE",
+     "CT",
+     "SPINE",
+     "Spine 120 kV",
+     kf_build_spine,
+     {0, 8, 0},
+     {190, 190, 360},
+     {0.7, 0.7, 0.8},
+     14,
+     0.4,
+     0,
+     0,
+     {0, 0, 0},
+     {0, 0, 0},
+     {300, 1500}},
+    {"spine-mr",
+     "SPINE",
+     "MR",
+     "SPINE",
+     "Spine T2",
+     kf_build_spine,
+     {0, 8, 0},
+     {190, 190, 360},
+     {0.8, 0.8, 1.2},
+     14,
+     0.45,
+     2.5,
+     0.3,
+     {4, -3, 2.5},
+     {7, -5, 9},
+     {450, 900}},
 };
 
 static const struct kind *kind_named(const char *name)
@@ -47,8 +103,8 @@ enum kf_status kf_phantom_defaults(const char *name, struct kf_phantom_options *
     memset(o, 0, sizeof *o);
     const struct kind *kind = kind_named(name);
     if (!kind)
-        return kf_error_set(err, KF_INVALID, "phantom_kind", "There is no phantom \"%.20s\": head, leg, spine, spine-mr.",
-                            name);
+        return kf_error_set(err, KF_INVALID, "phantom_kind",
+                            "There is no phantom \"%.20s\": head, leg, spine, spine-mr.", name);
     o->kind = kind->name;
     o->noise = o->blur_mm = o->warp_mm = o->bias = -1;
     o->seed = 1;
@@ -78,7 +134,8 @@ static enum kf_status lay_grid(const struct kf_phantom_options *o, const struct 
         g->spacing_mm[a] = spacing;
         g->dim[a] = o->dim[a] > 0 ? o->dim[a] : (int64_t)floor(kind->size_mm[a] / spacing + 0.5);
         if (g->dim[a] < 2 || g->dim[a] > 2048 || spacing < 0.05 || spacing > 50)
-            return kf_error_set(err, KF_INVALID, "phantom_size", "A phantom has 2 to 2048 voxels of 0.05 to 50 mm an axis.");
+            return kf_error_set(err, KF_INVALID, "phantom_size",
+                                "A phantom has 2 to 2048 voxels of 0.05 to 50 mm an axis.");
         g->origin_lps[a] = kind->centre[a] + o->shift_mm[a] - 0.5 * spacing * (double)(g->dim[a] - 1);
     }
     return KF_OK;
@@ -90,7 +147,7 @@ static void take_bone_away(struct kf_scene *scene)
     for (int i = 0; i < scene->part_count; i++) {
         struct kf_sdf_part *part = &scene->parts[i];
         const struct kf_material *m = &scene->materials[part->material];
-        if (m->hu >= 150 || m->hu_shell >= 150) {
+        if (m->hu >= 150 || m->hu_shell >= 150 || (part->label >= KF_L_SKULL && part->label < KF_L_BODY)) {
             part->material = KF_T_MUSCLE;
             part->label = KF_L_BODY;
         }
@@ -154,8 +211,12 @@ static enum kf_status paint(const struct phantom *p, int tilted, int16_t *values
     struct kf_place place = p->place;
     if (!tilted)
         place.tilt_tangent = 0, place.tilt_cosine = 1;
-    struct kf_paint job = {.scene = &p->anatomy->scene, .grid = &p->grid, .t2 = is_mr(p),
-                           .stretch = kf_place_stretch(&place), .unmap = kf_place_grid_to_scene, .context = &place,
+    struct kf_paint job = {.scene = &p->anatomy->scene,
+                           .grid = &p->grid,
+                           .t2 = is_mr(p),
+                           .stretch = kf_place_stretch(&place),
+                           .unmap = kf_place_grid_to_scene,
+                           .context = &place,
                            .threads = p->o->threads};
     return kf_paint_run(&job, values, labels, err);
 }
@@ -170,14 +231,19 @@ static enum kf_status make_image(const struct phantom *p, struct kf_volume *imag
     if (status == KF_OK)
         status = paint(p, 1, image->data, labels->data, err);
     if (status == KF_OK && o->metal)
-        status = kf_metal_streaks(&p->grid, labels->data, KF_L_METAL, image->data, KF_PAINT_UNIT, o->seed, o->threads, err);
+        status =
+            kf_metal_streaks(&p->grid, labels->data, KF_L_METAL, image->data, KF_PAINT_UNIT, o->seed, o->threads, err);
     double bias = o->bias >= 0 ? o->bias : p->kind->bias;
     if (status == KF_OK && is_mr(p) && bias > 0)
         kf_mr_bias(&p->grid, bias, o->seed, o->threads, image->data);
     if (status == KF_OK) {
-        struct kf_finish finish = {&p->grid, o->noise >= 0 ? o->noise : p->kind->noise,
-                                   o->blur_mm >= 0 ? o->blur_mm : p->kind->blur_mm, is_mr(p), KF_PAINT_UNIT,
-                                   o->seed * 7919 + 3, o->threads};
+        struct kf_finish finish = {&p->grid,
+                                   o->noise >= 0 ? o->noise : p->kind->noise,
+                                   o->blur_mm >= 0 ? o->blur_mm : p->kind->blur_mm,
+                                   is_mr(p),
+                                   KF_PAINT_UNIT,
+                                   o->seed * 7919 + 3,
+                                   o->threads};
         status = kf_finish_run(&finish, image->data, err);
     }
     return status;
@@ -231,12 +297,12 @@ static json_t *described(const struct phantom *p)
                      "kind", o->kind, "version", "1", "seed", (json_int_t)o->seed, "dim", (json_int_t)g->dim[0],
                      (json_int_t)g->dim[1], (json_int_t)g->dim[2], "spacing_mm", g->spacing_mm[0], g->spacing_mm[1],
                      g->spacing_mm[2], "origin_lps", g->origin_lps[0], g->origin_lps[1], g->origin_lps[2], "noise",
-                     o->noise >= 0 ? o->noise : p->kind->noise, "blur_mm", o->blur_mm >= 0 ? o->blur_mm : p->kind->blur_mm,
-                     "metal", o->metal, "defect", o->defect, "table", o->table, "side", o->left ? "left" : "right",
-                     "pose_deg", o->pose_deg[0], o->pose_deg[1], o->pose_deg[2], "shift_mm", o->shift_mm[0],
-                     o->shift_mm[1], o->shift_mm[2], "warp_mm", p->place.warp_mm, "bias",
-                     o->bias >= 0 ? o->bias : p->kind->bias, "tilt_deg", o->tilt_deg, "enhanced", o->enhanced,
-                     "reversed", o->reversed, "syntax", (int)o->syntax, "no_bone", o->no_bone);
+                     o->noise >= 0 ? o->noise : p->kind->noise, "blur_mm",
+                     o->blur_mm >= 0 ? o->blur_mm : p->kind->blur_mm, "metal", o->metal, "defect", o->defect, "table",
+                     o->table, "side", o->left ? "left" : "right", "pose_deg", o->pose_deg[0], o->pose_deg[1],
+                     o->pose_deg[2], "shift_mm", o->shift_mm[0], o->shift_mm[1], o->shift_mm[2], "warp_mm",
+                     p->place.warp_mm, "bias", o->bias >= 0 ? o->bias : p->kind->bias, "tilt_deg", o->tilt_deg,
+                     "enhanced", o->enhanced, "reversed", o->reversed, "syntax", (int)o->syntax, "no_bone", o->no_bone);
 }
 
 static void lay_geometry(const struct phantom *p, struct kf_dicom_write_geometry *g)
@@ -260,13 +326,27 @@ static enum kf_status write_series(const struct phantom *p, const struct kf_volu
     snprintf(name, sizeof name, "PHANTOM^%s", p->kind->subject);
     snprintf(id, sizeof id, "KP-%s-%" PRIu64, p->kind->subject, o->seed);
     snprintf(birth, sizeof birth, "19%02d0%d15", (int)(40 + o->seed % 50), (int)(1 + o->seed % 9));
-    struct kf_dicom_write_series series = {
-        .modality = p->kind->modality, .uid_seed = seed, .patient_name = o->patient ? o->patient : name,
-        .patient_id = id, .birth_date = birth, .sex = "O", .date = "20260105", .time = "093000", .study_id = "1",
-        .study_description = "Kerf phantom", .series_description = p->kind->series, .body_part = p->kind->body_part,
-        .protocol = p->kind->name, .series_number = 2, .gantry_tilt_deg = o->tilt_deg,
-        .window_centre = p->kind->window[0], .window_width = p->kind->window[1], .enhanced = o->enhanced,
-        .reversed = o->reversed, .syntax = o->syntax, .values = image->data};
+    struct kf_dicom_write_series series = {.modality = p->kind->modality,
+                                           .uid_seed = seed,
+                                           .patient_name = o->patient ? o->patient : name,
+                                           .patient_id = id,
+                                           .birth_date = birth,
+                                           .sex = "O",
+                                           .date = "20260105",
+                                           .time = "093000",
+                                           .study_id = "1",
+                                           .study_description = "Kerf phantom",
+                                           .series_description = p->kind->series,
+                                           .body_part = p->kind->body_part,
+                                           .protocol = p->kind->name,
+                                           .series_number = 2,
+                                           .gantry_tilt_deg = o->tilt_deg,
+                                           .window_centre = p->kind->window[0],
+                                           .window_width = p->kind->window[1],
+                                           .enhanced = o->enhanced,
+                                           .reversed = o->reversed,
+                                           .syntax = o->syntax,
+                                           .values = image->data};
     lay_geometry(p, &series.geometry);
     kf_dicom_write_uid(report->series_uid, seed, "series");
     return kf_dicom_write(&series, o->out, &report->files, err);
@@ -293,7 +373,8 @@ static enum kf_status write_truth(const struct phantom *p, struct kf_volume *lab
     return status;
 }
 
-enum kf_status kf_phantom_run(const struct kf_phantom_options *o, struct kf_phantom_report *report, struct kf_error *err)
+enum kf_status kf_phantom_run(const struct kf_phantom_options *o, struct kf_phantom_report *report,
+                              struct kf_error *err)
 {
     memset(report, 0, sizeof *report);
     struct phantom p;

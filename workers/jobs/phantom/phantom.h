@@ -8,24 +8,24 @@
 #include "workers/kernels/volume.h"
 
 struct kf_phantom_options {
-    const char *kind;       // "head", "leg", "spine", "spine-mr"
+    const char *kind;        // "head", "leg", "spine", "spine-mr"
     const char *out, *truth; // folders, made when missing; truth may be NULL
-    int64_t dim[3];         // 0: from the kind and the spacing
-    double spacing_mm[3];   // 0: from the kind and the size
-    double noise;           // HU (CT) or intensity (MR), < 0: of the kind
-    double blur_mm;         // < 0: of the kind
+    int64_t dim[3];          // 0: from the kind and the spacing
+    double spacing_mm[3];    // 0: from the kind and the size
+    double noise;            // HU (CT) or intensity (MR), < 0: of the kind
+    double blur_mm;          // < 0: of the kind
     uint64_t seed;
     int threads;
-    int metal, defect, table; // head
-    int no_bone;            // soft tissue in place of bone and teeth, and no label for them
-    int left;               // leg: 1 left, 0 right
+    int metal, defect, table;        // head
+    int no_bone;                     // soft tissue in place of bone and teeth, and no label for them
+    int left;                        // leg: 1 left, 0 right
     double pose_deg[3], shift_mm[3]; // the patient turned about the middle of the field of view, then moved
-    double warp_mm;         // spine-mr: amplitude of the deformation; < 0: of the kind
-    double bias;            // spine-mr: amplitude of the coil's shading, 0…0.9; < 0: of the kind
-    double tilt_deg;        // CT: gantry tilt
+    double warp_mm;                  // spine-mr: amplitude of the deformation; < 0: of the kind
+    double bias;                     // spine-mr: amplitude of the coil's shading, 0…0.9; < 0: of the kind
+    double tilt_deg;                 // CT: gantry tilt
     int enhanced, reversed;
     enum kf_dicom_write_syntax syntax;
-    const char *patient;    // "NAME^GIVEN", or NULL for one that names the seed
+    const char *patient; // "NAME^GIVEN", or NULL for one that names the seed
 };
 
 struct kf_phantom_report {

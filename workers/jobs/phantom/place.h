@@ -1,16 +1,16 @@
-// Where the canonical anatomy lies in the scanner: pose, gantry tilt and, for the second modality, a smooth deformation,
-// each with its closed form.
+// Where the canonical anatomy lies in the scanner: pose, gantry tilt and, for the second modality, a smooth
+// deformation, each with its closed form.
 #ifndef KERF_PHANTOM_PLACE_H
 #define KERF_PHANTOM_PLACE_H
 
 #include "workers/jobs/phantom/vec.h"
 
 struct kf_place {
-    struct kf_v3 centre;    // of the field of view, in the scene
+    struct kf_v3 centre; // of the field of view, in the scene
     struct kf_m3 turn;
     struct kf_v3 shift;
-    double warp_mm;         // amplitude of the deformation, 0: none
-    double tilt_tangent;    // the image's grid is sheared by it: y moves z
+    double warp_mm;      // amplitude of the deformation, 0: none
+    double tilt_tangent; // the image's grid is sheared by it: y moves z
     double tilt_cosine;
     uint64_t seed;
 };

@@ -143,7 +143,7 @@ void kf_scene_ellipsoid(struct kf_scene *scene, enum kf_sdf_op op, double k, str
     p->r = kf_v_scale(radii, scene->frame.scale);
     set_axes(scene, p, turn_deg);
     struct kf_v3 r = p->r;
-#define REACH(c) sqrt(r.x * r.x * p->u.c * p->u.c + r.y * r.y * p->v.c * p->v.c + r.z * r.z * p->w.c * p->w.c)
+#define REACH(c) sqrt(r.x *r.x * p->u.c * p->u.c + r.y * r.y * p->v.c * p->v.c + r.z * r.z * p->w.c * p->w.c)
     bounds_add(&p->lo, &p->hi, p->a, KF_V(REACH(x), REACH(y), REACH(z)));
 #undef REACH
     placed(scene, p);
@@ -221,7 +221,12 @@ static struct section section_of(const struct kf_station *stations, int count, d
 
 struct kf_v3 kf_station_point(const struct kf_station *stations, int count, double at)
 {
-    return section_of(stations, count, at, KF_V(0.3, 0.5, 0.8)).c;
+    double inside = kf_clamp(at, 0, count - 1);
+    struct kf_v3 p = section_of(stations, count, inside, KF_V(0.3, 0.5, 0.8)).c;
+    if (at == inside)
+        return p;
+    const struct kf_station *a = at < 0 ? &stations[0] : &stations[count - 2], *b = a + 1;
+    return kf_v_along(p, at - inside, KF_V(b->x - a->x, b->y - a->y, b->z - a->z));
 }
 
 void kf_scene_tube(struct kf_scene *scene, enum kf_sdf_op op, double k, const struct kf_station *stations, int count,
@@ -264,7 +269,7 @@ double kf_scene_noise(const struct kf_scene *scene, struct kf_v3 p, double wavel
     x -= fx, y -= fy, z -= fz;
     x = x * x * (3 - 2 * x), y = y * y * (3 - 2 * y), z = z * z * (3 - 2 * z);
     const float *l = scene->lattice;
-#define L(a, b, c) ((double)l[((c) * 32 + (b)) * 32 + (a)])
+#define L(a, b, c) ((double)l[((c)*32 + (b)) * 32 + (a)])
     double a = L(i, j, k), b = L(i, j1, k), c = L(i, j, k1), d = L(i, j1, k1);
     a += x * (L(i1, j, k) - a), b += x * (L(i1, j1, k) - b);
     c += x * (L(i1, j, k1) - c), d += x * (L(i1, j1, k1) - d);
@@ -273,13 +278,19 @@ double kf_scene_noise(const struct kf_scene *scene, struct kf_v3 p, double wavel
     return a + z * (c - a);
 }
 
+// First order near the surface. Inside, no deeper than a thin shape is: along the axis of an ellipse with half axes
+// a > b the depth is at most b·√(1 − k0²).
 static double ellipsoid_distance(struct kf_v3 q, struct kf_v3 r)
 {
     double x = q.x / r.x, y = q.y / r.y, z = q.z / r.z;
     double k0 = sqrt(x * x + y * y + z * z);
     double gx = x / r.x, gy = y / r.y, gz = z / r.z;
     double k1 = sqrt(gx * gx + gy * gy + gz * gz);
-    return k1 > 1e-9 ? k0 * (k0 - 1) / k1 : -fmin(r.x, fmin(r.y, r.z));
+    double smallest = fmin(r.x, fmin(r.y, r.z));
+    if (k0 >= 1)
+        return k0 * (k0 - 1) / k1;
+    double deepest = smallest * sqrt(1 - k0 * k0);
+    return k1 > 1e-9 ? -fmin(k0 * (1 - k0) / k1, deepest) : -smallest;
 }
 
 static double box_distance(struct kf_v3 q, struct kf_v3 half, double corner)

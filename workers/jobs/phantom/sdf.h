@@ -1,7 +1,8 @@
 // Anatomy as signed distances: a scene is a list of parts, a part a sequence of groups, a group a sequence of
 // primitives, each combined with what came before by a (smooth) union, difference or intersection. Distances are in
 // millimetres, negative inside, near 1-Lipschitz close to the surface. A later part lies over an earlier one.
-// Smooth minimum after I. Quilez, "smooth minimum" (polynomial form); the ellipsoid's first-order distance from the same.
+// Smooth minimum after I. Quilez, "smooth minimum" (polynomial form); the ellipsoid's first-order distance from the
+// same.
 //
 // A scene is built by one thread through the calls of "build" below and read by many afterwards.
 #ifndef KERF_PHANTOM_SDF_H
@@ -14,21 +15,21 @@
 enum kf_sdf_op { KF_UNION, KF_SUBTRACT, KF_INTERSECT };
 enum kf_sdf_shape { KF_ELLIPSOID, KF_BOX, KF_SEGMENT, KF_HALFSPACE };
 
-#define KF_SDF_FAR 1e6
+#define KF_SDF_FAR     1e6
 #define KF_LABEL_BELOW (-1)
 
 struct kf_sdf_prim {
     enum kf_sdf_shape shape;
     enum kf_sdf_op op;
     int group;
-    double k;          // blending radius, mm
-    double corner;     // BOX: edge radius, mm; SEGMENT: corner radius over the smaller radius, ≥ 1 is an ellipse
-    struct kf_v3 lo, hi; // bounds, scene mm
-    struct kf_v3 a, b;   // centre (ELLIPSOID, BOX), ends (SEGMENT), a point (HALFSPACE)
-    struct kf_v3 r;      // radii or half edges; SEGMENT: (ru, rv) at a
-    double ru1, rv1;     // SEGMENT: at b
-    struct kf_v3 u, v, w;   // axes of ELLIPSOID and BOX; SEGMENT: u and v at a, w unused; HALFSPACE: u = outward normal
-    struct kf_v3 u1, v1;    // SEGMENT: at b
+    double k;             // blending radius, mm
+    double corner;        // BOX: edge radius, mm; SEGMENT: corner radius over the smaller radius, ≥ 1 is an ellipse
+    struct kf_v3 lo, hi;  // bounds, scene mm
+    struct kf_v3 a, b;    // centre (ELLIPSOID, BOX), ends (SEGMENT), a point (HALFSPACE)
+    struct kf_v3 r;       // radii or half edges; SEGMENT: (ru, rv) at a
+    double ru1, rv1;      // SEGMENT: at b
+    struct kf_v3 u, v, w; // axes of ELLIPSOID and BOX; SEGMENT: u and v at a, w unused; HALFSPACE: u = outward normal
+    struct kf_v3 u1, v1;  // SEGMENT: at b
 };
 
 struct kf_sdf_group {
@@ -38,8 +39,8 @@ struct kf_sdf_group {
     double grow; // mm added to every side
 };
 
-// How a tissue looks inside: `shell` mm of `hu_shell` under the surface, then `hu` with a texture of the given amplitude
-// and wavelength, in which a `mixed` share of the room is `hu_mixed` (fat in muscle, air in mastoid cells).
+// How a tissue looks inside: `shell` mm of `hu_shell` under the surface, then `hu` with a texture of the given
+// amplitude and wavelength, in which a `mixed` share of the room is `hu_mixed` (fat in muscle, air in mastoid cells).
 struct kf_material {
     const char *name;
     double hu, hu_shell, shell_mm;
@@ -105,12 +106,12 @@ struct kf_station {
 #define KF_TUBE_FLAT_START 1
 #define KF_TUBE_FLAT_END   2
 
-// A tube along the Catmull–Rom spline through `count` stations, `steps` pieces each. corner ≥ 1: elliptic section. A flat
-// end cuts everything that its group holds so far.
+// A tube along the Catmull–Rom spline through `count` stations, `steps` pieces each. corner ≥ 1: elliptic section. A
+// flat end cuts everything that its group holds so far.
 void kf_scene_tube(struct kf_scene *scene, enum kf_sdf_op op, double k, const struct kf_station *stations, int count,
                    struct kf_v3 up, double corner, int flags, int steps);
 
-// The point of the same spline at station index + fraction `at`, local frame.
+// The point of the same spline at station index + fraction `at`, local frame; beyond the ends along the last piece.
 struct kf_v3 kf_station_point(const struct kf_station *stations, int count, double at);
 
 // ---- read ----

@@ -89,12 +89,16 @@ static void along_column(struct kf_anatomy *a, const struct kf_spine *spine, int
 
 static void muscles(struct kf_anatomy *a, const struct kf_spine *spine)
 {
-    static const double erector[9][4] = {{24, 32, 21, 16}, {26, 32, 22, 17}, {29, 33, 24, 18}, {31, 34, 26, 19}, {33, 34, 27, 20},
-                                         {34, 34, 27, 20}, {35, 33, 26, 20}, {33, 32, 23, 17}, {27, 28, 17, 12}};
-    static const double multifidus[9][4] = {{9, 26, 8, 10}, {10, 27, 8, 11}, {11, 28, 9, 11}, {11, 29, 9, 12}, {12, 29, 10, 12},
-                                            {13, 29, 11, 13}, {14, 29, 13, 13}, {16, 28, 15, 13}, {16, 25, 14, 10}};
-    static const double psoas[6][4] = {{27, -14, 5, 6}, {31, -15, 8, 10}, {35, -16, 12, 14}, {40, -18, 15, 18}, {46, -22, 18, 20}, {54, -32, 20, 20}};
-    static const double quadratus[5][4] = {{44, 10, 6, 8}, {50, 8, 9, 9}, {56, 6, 12, 8}, {61, 4, 14, 7}, {66, 2, 12, 6}};
+    static const double erector[9][4] = {{24, 32, 21, 16}, {26, 32, 22, 17}, {29, 33, 24, 18},
+                                         {31, 34, 26, 19}, {33, 34, 27, 20}, {34, 34, 27, 20},
+                                         {35, 33, 26, 20}, {33, 32, 23, 17}, {27, 28, 17, 12}};
+    static const double multifidus[9][4] = {{9, 26, 8, 10},   {10, 27, 8, 11},  {11, 28, 9, 11},
+                                            {11, 29, 9, 12},  {12, 29, 10, 12}, {13, 29, 11, 13},
+                                            {14, 29, 13, 13}, {16, 28, 15, 13}, {16, 25, 14, 10}};
+    static const double psoas[6][4] = {{27, -14, 5, 6},   {31, -15, 8, 10},  {35, -16, 12, 14},
+                                       {40, -18, 15, 18}, {46, -22, 18, 20}, {54, -32, 20, 20}};
+    static const double quadratus[5][4] = {
+        {44, 10, 6, 8}, {50, 8, 9, 9}, {56, 6, 12, 8}, {61, 4, 14, 7}, {66, 2, 12, 6}};
     struct kf_scene *s = &a->scene;
     kf_scene_part(s, "Paraspinal muscles", KF_L_MUSCLE, KF_T_MUSCLE);
     for (int side = -1; side <= 1; side += 2) {
@@ -118,7 +122,9 @@ static void abdomen(struct kf_anatomy *a, const struct kf_spine *spine)
     kf_scene_part(s, "Bowel", KF_LABEL_BELOW, KF_T_BOWEL);
     for (int n = 0; n < 9; n++) {
         kf_scene_group(s, KF_UNION, 0);
-        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(70 * kf_anatomy_vary(a, (uint64_t)(600 + n)), -86 + 8 * kf_anatomy_vary(a, (uint64_t)(620 + n)), -110 + 22 * n),
+        kf_scene_ellipsoid(s, KF_UNION, 0,
+                           KF_V(70 * kf_anatomy_vary(a, (uint64_t)(600 + n)),
+                                -86 + 8 * kf_anatomy_vary(a, (uint64_t)(620 + n)), -110 + 22 * n),
                            KF_V(30, 24, 18), KF_V(0, 0, 40 * n));
     }
     for (int side = -1; side <= 1; side += 2) {
@@ -127,16 +133,20 @@ static void abdomen(struct kf_anatomy *a, const struct kf_spine *spine)
         kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(74 * side, 10, 168), KF_V(46, 62, 62), none);
         kf_scene_part(s, "Kidney", KF_L_KIDNEY, KF_T_KIDNEY);
         kf_scene_group(s, KF_UNION, 0);
-        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(66 * side, -18, side > 0 ? 42 : 34), KF_V(25, 21, 50), KF_V(12, -10.0 * side, 0));
+        kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(66 * side, -18, side > 0 ? 42 : 34), KF_V(25, 21, 50),
+                           KF_V(12, -10.0 * side, 0));
         kf_scene_group(s, KF_SUBTRACT, 4);
         kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(46 * side, -26, side > 0 ? 42 : 34), KF_V(10, 9, 13), none);
     }
-    static const double aorta[7][4] = {{10, -43, 9.5, 9.5}, {9, -44, 9.3, 9.3}, {8, -45, 9, 9}, {7, -46, 8.6, 8.6}, {6, -47, 8.2, 8.2}, {4, -48, 8, 8}, {2, -49, 7.5, 7.5}};
-    static const double cava[8][4] = {{-16, -58, 11, 9}, {-16, -54, 11, 9}, {-16, -50, 11, 9}, {-16, -48, 11, 9}, {-15, -47, 11, 9}, {-15, -47, 11, 8}, {-13, -48, 11, 8}, {-9, -49, 10, 7}};
+    static const double aorta[7][4] = {{10, -43, 9.5, 9.5}, {9, -44, 9.3, 9.3}, {8, -45, 9, 9},    {7, -46, 8.6, 8.6},
+                                       {6, -47, 8.2, 8.2},  {4, -48, 8, 8},     {2, -49, 7.5, 7.5}};
+    static const double cava[8][4] = {{-16, -58, 11, 9}, {-16, -54, 11, 9}, {-16, -50, 11, 9}, {-16, -48, 11, 9},
+                                      {-15, -47, 11, 9}, {-15, -47, 11, 8}, {-13, -48, 11, 8}, {-9, -49, 10, 7}};
     kf_scene_part(s, "Aorta", KF_L_AORTA, KF_T_VESSEL);
     along_column(a, spine, 0, 6, aorta);
     for (int side = -1; side <= 1; side += 2) { // common iliac arteries
-        struct kf_v3 p = kf_spine_at(spine, 6, 2, spine->v[6].half_depth - 49, -6), q = kf_spine_at(spine, 8, 34 * side, -40, 0);
+        struct kf_v3 p = kf_spine_at(spine, 6, 2, spine->v[6].half_depth - 49, -6),
+                     q = kf_spine_at(spine, 8, 34 * side, -40, 0);
         kf_scene_group(s, KF_UNION, 2);
         kf_scene_cone(s, KF_UNION, 0, p, q, 5.5, 5);
     }
@@ -152,11 +162,13 @@ static void discs(struct kf_anatomy *a, const struct kf_spine *spine)
     for (int i = 0; i + 1 < KF_LEVELS; i++) {
         const struct kf_vertebra *v = &spine->v[i], *below = v + 1;
         s->frame.origin = kf_v_add(home.origin, kf_spine_disc(spine, i, &s->frame.axes));
-        double w = 0.5 * (v->half_width + below->half_width) * 1.01, d = 0.5 * (v->half_depth + below->half_depth) * 1.01;
+        double w = 0.5 * (v->half_width + below->half_width) * 1.01,
+               d = 0.5 * (v->half_depth + below->half_depth) * 1.01;
         double h = 0.5 * v->disc + 2.2;
         snprintf(name, sizeof name, "Disc %s-%s", v->name, below->name);
         kf_scene_part(s, name, KF_L_DISC_T10T11 + i, KF_T_ANNULUS);
-        const struct kf_station ring[] = {{0, 0, h, w * 0.97, d * 0.97}, {0, 0.2, 0, w * 1.03, d * 1.03}, {0, 0, -h, w * 0.97, d * 0.97}};
+        const struct kf_station ring[] = {
+            {0, 0, h, w * 0.97, d * 0.97}, {0, 0.2, 0, w * 1.03, d * 1.03}, {0, 0, -h, w * 0.97, d * 0.97}};
         kf_scene_group(s, KF_UNION, 0);
         kf_scene_tube(s, KF_UNION, 0, ring, 3, KF_V(0, 1, 0), 1, KF_TUBE_FLAT_START | KF_TUBE_FLAT_END, 2);
         kf_scene_part(s, "Nucleus", KF_L_DISC_T10T11 + i, KF_T_NUCLEUS);
@@ -172,7 +184,8 @@ void kf_build_spine(struct kf_anatomy *a)
     struct kf_scene *s = &a->scene;
     struct kf_spine spine;
     kf_spine_lay(a, &spine);
-    const struct kf_station trunk[] = {{0, -26, 320, 165, 122}, {0, -28, 150, 165, 118}, {0, -42, 10, 165, 118}, {0, -32, -100, 166, 120}, {0, -16, -190, 168, 124}, {0, -16, -320, 168, 124}};
+    const struct kf_station trunk[] = {{0, -26, 320, 165, 122},  {0, -28, 150, 165, 118},  {0, -42, 10, 165, 118},
+                                       {0, -32, -100, 166, 120}, {0, -16, -190, 168, 124}, {0, -16, -320, 168, 124}};
     kf_scene_part(s, "Body", KF_L_BODY, KF_T_BODY);
     kf_scene_group(s, KF_UNION, 0);
     kf_scene_tube(s, KF_UNION, 0, trunk, 6, KF_V(0, 1, 0), 1, 0, 3);

@@ -6,7 +6,8 @@
 
 #define KF_LEVELS 9 // T10 … L5, S1
 
-// One vertebra: sizes in mm, frame with its origin in the middle of the body, x left, y posterior, z to the upper plate.
+// One vertebra: sizes in mm, frame with its origin in the middle of the body, x left, y posterior, z to the upper
+// plate.
 struct kf_vertebra {
     const char *name;
     int label;

@@ -41,10 +41,11 @@ void kf_truth_snap(struct kf_anatomy *a)
 
 static json_t *label_row(const struct kf_label_name *name, int64_t voxels, double voxel_ml)
 {
-    json_t *code = name->snomed ? json_pack("{s:s,s:s,s:s}", "scheme", "SCT", "value", name->snomed, "meaning", name->meaning)
-                                : json_null();
-    return json_pack("{s:i,s:s,s:s,s:o,s:s,s:I,s:f}", "label", name->label, "name", name->name, "meaning", name->meaning,
-                     "code", code, "colour", name->colour, "voxels", (json_int_t)voxels, "volume_ml",
+    json_t *code = name->snomed
+                       ? json_pack("{s:s,s:s,s:s}", "scheme", "SCT", "value", name->snomed, "meaning", name->meaning)
+                       : json_null();
+    return json_pack("{s:i,s:s,s:s,s:o,s:s,s:I,s:f}", "label", name->label, "name", name->name, "meaning",
+                     name->meaning, "code", code, "colour", name->colour, "voxels", (json_int_t)voxels, "volume_ml",
                      (double)voxels * voxel_ml);
 }
 

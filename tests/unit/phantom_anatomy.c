@@ -1,0 +1,257 @@
+// What the phantoms must be to a surgeon: sizes, gaps, sides, landmarks on their structures, truth that fits the image.
+#include "server/base/test.h"
+#include "workers/io/memory.h"
+#include "workers/jobs/phantom/anatomy.h"
+#include "workers/jobs/phantom/paint.h"
+#include "workers/jobs/phantom/phantom.h"
+#include "workers/jobs/phantom/truth.h"
+#include <stdlib.h>
+
+static struct kf_anatomy *anatomy_of(void (*build)(struct kf_anatomy *), uint64_t seed, double side)
+{
+    struct kf_anatomy *a = calloc(1, sizeof *a);
+    if (!a || kf_scene_init(&a->scene, kf_tissues, seed, NULL) != KF_OK)
+        abort();
+    a->seed = seed;
+    a->side = side;
+    build(a);
+    kf_truth_snap(a);
+    return a;
+}
+
+static void drop(struct kf_anatomy *a)
+{
+    kf_scene_release(&a->scene);
+    free(a);
+}
+
+static struct kf_v3 mark(const struct kf_anatomy *a, const char *name)
+{
+    for (int i = 0; i < a->landmark_count; i++)
+        if (strcmp(a->landmarks[i].name, name) == 0)
+            return a->landmarks[i].p;
+    fprintf(stderr, "no landmark %s\n", name);
+    kf_test_failures++;
+    return KF_V(NAN, NAN, NAN);
+}
+
+static double apart(const struct kf_anatomy *a, const char *one, const char *other)
+{
+    return kf_v_length(kf_v_sub(mark(a, one), mark(a, other)));
+}
+
+static void check_landmarks(const struct kf_anatomy *a)
+{
+    KF_CHECK(!a->scene.full);
+    for (int i = 0; i < a->landmark_count; i++) {
+        const struct kf_landmark *m = &a->landmarks[i];
+        int label = kf_paint_label(&a->scene, m->p);
+        if (m->ray || (m->label && label != m->label)) {
+            fprintf(stderr, "seed %d: %s lies in %d, not in %d\n", (int)a->seed, m->name, label, m->label);
+            kf_test_failures++;
+        }
+        for (int j = 0; j < i; j++)
+            KF_CHECK(strcmp(m->name, a->landmarks[j].name) != 0);
+    }
+}
+
+KF_TEST(landmarks_lie_on_what_they_name)
+{
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        void (*const builds[])(struct kf_anatomy *) = {kf_build_head, kf_build_leg, kf_build_spine};
+        for (int b = 0; b < 3; b++) {
+            struct kf_anatomy *a = anatomy_of(builds[b], seed, 1);
+            KF_CHECK(a->landmark_count > 10);
+            check_landmarks(a);
+            drop(a);
+        }
+    }
+}
+
+KF_TEST(a_head_has_the_measures_of_a_head)
+{
+    struct kf_anatomy *a = anatomy_of(kf_build_head, 1, 1);
+    double condyles = apart(a, "condylion_left", "condylion_right");
+    KF_CHECK(condyles > 80 && condyles < 140);
+    KF_CHECK_NEAR(apart(a, "nasion", "basion"), 100, 8);
+    KF_CHECK_NEAR(apart(a, "zygion_left", "zygion_right"), 132, 8);
+    KF_CHECK_NEAR(apart(a, "gonion_left", "gonion_right"), 98, 8);
+    KF_CHECK_NEAR(apart(a, "basion", "opisthion"), 35, 4);
+    KF_CHECK(mark(a, "condylion_left").x > 0 && mark(a, "condylion_right").x < 0);
+    KF_CHECK(mark(a, "nasion").y < mark(a, "basion").y); // faces −y
+    KF_CHECK(mark(a, "menton").z < mark(a, "nasion").z);
+    // Incisors bite: the upper edges in front of and below the lower ones.
+    struct kf_v3 upper = mark(a, "U1_incisal_left"), lower = mark(a, "L1_incisal_left");
+    KF_CHECK(upper.y < lower.y && upper.z < lower.z && upper.z > lower.z - 4);
+    drop(a);
+}
+
+KF_TEST(the_condyle_sits_in_its_fossa_with_a_joint_space)
+{
+    struct kf_anatomy *a = anatomy_of(kf_build_head, 1, 1);
+    const char *const sides[] = {"condylion_left", "condylion_right"};
+    for (int s = 0; s < 2; s++) {
+        struct kf_v3 p = mark(a, sides[s]);
+        double gap = 0;
+        while (gap < 12 && kf_paint_label(&a->scene, KF_V(p.x, p.y, p.z + gap)) != KF_L_SKULL)
+            gap += 0.05;
+        KF_CHECK(gap > 1 && gap < 4);
+    }
+    drop(a);
+}
+
+static struct kf_volume image, labels;
+
+static int label_at(int64_t i, int64_t j, int64_t k)
+{
+    const int64_t *d = labels.grid.dim;
+    return ((const uint8_t *)labels.data)[(k * d[1] + j) * d[0] + i];
+}
+
+static int paint(const char *kind, double spacing_mm)
+{
+    struct kf_phantom_options o;
+    if (kf_phantom_defaults(kind, &o, NULL) != KF_OK)
+        return 0;
+    for (int a = 0; a < 3; a++)
+        o.spacing_mm[a] = spacing_mm;
+    o.threads = 2;
+    return kf_phantom_volumes(&o, &image, &labels, NULL) == KF_OK;
+}
+
+// Voxels of `one` that have a voxel of `other` among their 26 neighbours.
+static int64_t touching(int one, int other)
+{
+    const int64_t *d = labels.grid.dim;
+    int64_t n = 0;
+    for (int64_t k = 1; k < d[2] - 1; k++)
+        for (int64_t j = 1; j < d[1] - 1; j++)
+            for (int64_t i = 1; i < d[0] - 1; i++) {
+                if (label_at(i, j, k) != one)
+                    continue;
+                int found = 0;
+                for (int c = 0; c < 27 && !found; c++)
+                    found = label_at(i + c % 3 - 1, j + c / 3 % 3 - 1, k + c / 9 - 1) == other;
+                n += found;
+            }
+    return n;
+}
+
+static double volume_ml(int label)
+{
+    int64_t n = 0, total = kf_grid_voxels(&labels.grid);
+    for (int64_t i = 0; i < total; i++)
+        n += ((const uint8_t *)labels.data)[i] == label;
+    const double *s = labels.grid.spacing_mm;
+    return (double)n * s[0] * s[1] * s[2] / 1000;
+}
+
+static int is_bone(int label)
+{
+    return (label >= KF_L_SKULL && label <= 48) || (label >= KF_L_C1 && label <= KF_L_C4);
+}
+
+KF_TEST(the_head_s_truth_fits_its_image)
+{
+    KF_REQUIRE(paint("head", 1.0));
+    double jaw = volume_ml(KF_L_MANDIBLE);
+    KF_CHECK(jaw > 40 && jaw < 85);
+    KF_CHECK(volume_ml(KF_L_BRAIN) > 1000 && volume_ml(KF_L_BRAIN) < 1600);
+    KF_CHECK_EQ(touching(KF_L_MANDIBLE, KF_L_SKULL), 0);
+    KF_CHECK_EQ(touching(KF_L_MANDIBLE, KF_L_MAXILLA), 0);
+    for (int fdi = 11; fdi <= 48; fdi++)
+        if (fdi % 10 >= 1 && fdi % 10 <= 8) {
+            double tooth = volume_ml(fdi);
+            KF_CHECK(tooth > 0.2 && tooth < 2.5);
+        }
+    // Left is +x: tooth 36 and the left canal lie there.
+    int64_t total = kf_grid_voxels(&labels.grid), both = 0, bone = 0, dense = 0;
+    double x36 = 0;
+    int64_t n36 = 0;
+    for (int64_t i = 0; i < total; i++) {
+        int label = ((const uint8_t *)labels.data)[i], hot = ((const int16_t *)image.data)[i] > 300;
+        bone += is_bone(label), dense += hot, both += hot && is_bone(label);
+        if (label == 36)
+            x36 += labels.grid.origin_lps[0] + (double)(i % labels.grid.dim[0]), n36++;
+    }
+    KF_CHECK(n36 > 0 && x36 / (double)n36 > 15);
+    KF_CHECK(2.0 * (double)both / (double)(bone + dense) > 0.9);
+    kf_volume_release(&image);
+    kf_volume_release(&labels);
+}
+
+KF_TEST(vertebrae_are_nine_and_do_not_fuse)
+{
+    KF_REQUIRE(paint("spine", 0.9));
+    for (int v = KF_L_T10; v <= KF_L_SACRUM; v++) {
+        double ml = volume_ml(v);
+        KF_CHECK(ml > 15 && ml < 250);
+        if (v < KF_L_SACRUM)
+            KF_CHECK_EQ(touching(v, v + 1), 0);
+        if (v < KF_L_SACRUM)
+            KF_CHECK(volume_ml(KF_L_DISC_T10T11 + v - KF_L_T10) > 2);
+    }
+    for (int r = 0; r < 3; r++)
+        KF_CHECK_EQ(touching(KF_L_T10 + r, KF_L_RIB_T10 + r), 0);
+    KF_CHECK_EQ(touching(KF_L_CORD, KF_L_L1), 0);
+    KF_CHECK(volume_ml(KF_L_CORD) > 4 && volume_ml(KF_L_CAUDA) > 15 && volume_ml(KF_L_ROOTS) > 2 &&
+             volume_ml(KF_L_FLAVUM) > 4);
+    kf_volume_release(&image);
+    kf_volume_release(&labels);
+}
+
+KF_TEST(the_cord_ends_near_l1_and_the_spine_is_lordotic)
+{
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct kf_anatomy *a = anatomy_of(kf_build_spine, seed, 1);
+        KF_CHECK(mark(a, "conus_tip").z < mark(a, "T12_centre").z &&
+                 mark(a, "conus_tip").z > mark(a, "L2_centre").z - 14);
+        struct kf_v3 l1 = mark(a, "L1_centre"), l3 = mark(a, "L3_centre"), s1 = mark(a, "S1_centre");
+        KF_CHECK(l3.y < l1.y && l3.y < s1.y); // convex to the front
+        KF_CHECK(mark(a, "L3_pedicle_left").x > 10 && mark(a, "L3_pedicle_right").x < -10);
+        KF_CHECK(mark(a, "L3_spinous_tip").y > mark(a, "L3_canal").y);
+        drop(a);
+    }
+}
+
+KF_TEST(a_leg_has_its_length_and_its_side)
+{
+    for (int side = -1; side <= 1; side += 2) {
+        struct kf_anatomy *a = anatomy_of(kf_build_leg, 3, side);
+        double fibula = apart(a, "lateral_malleolus_tip", "fibular_head_apex");
+        KF_CHECK(fibula > 280 && fibula < 450);
+        struct kf_v3 lateral = mark(a, "lateral_malleolus_tip"), medial = mark(a, "medial_malleolus_tip");
+        KF_CHECK(side * (lateral.x - medial.x) > 30);                              // lateral is +x on a left leg
+        KF_CHECK(mark(a, "fibular_head_apex").y > mark(a, "tibial_tuberosity").y); // behind
+        KF_CHECK(lateral.z < medial.z);                                            // and reaches further down
+        drop(a);
+    }
+    KF_REQUIRE(paint("leg", 1.2));
+    KF_CHECK_EQ(touching(KF_L_TIBIA, KF_L_FIBULA), 0);
+    KF_CHECK_EQ(touching(KF_L_TIBIA, KF_L_FEMUR), 0);
+    KF_CHECK_EQ(touching(KF_L_TIBIA, KF_L_TALUS), 0);
+    KF_CHECK(volume_ml(KF_L_MARROW) > 15);
+    kf_volume_release(&image);
+    kf_volume_release(&labels);
+}
+
+KF_TEST(without_bone_nothing_is_dense)
+{
+    struct kf_phantom_options o;
+    KF_REQUIRE(kf_phantom_defaults("head", &o, NULL) == KF_OK);
+    o.dim[0] = o.dim[1] = o.dim[2] = 80;
+    o.no_bone = 1;
+    KF_REQUIRE(kf_phantom_volumes(&o, &image, &labels, NULL) == KF_OK);
+    int most = -1024;
+    for (int64_t i = 0; i < 80 * 80 * 80; i++)
+        most = ((const int16_t *)image.data)[i] > most ? ((const int16_t *)image.data)[i] : most;
+    KF_CHECK(most > 40 && most < 220);
+    KF_CHECK(volume_ml(KF_L_SKULL) == 0 && volume_ml(KF_L_BODY) > 500);
+    kf_volume_release(&image);
+    kf_volume_release(&labels);
+}
+
+KF_TEST_MAIN(KF_RUN(landmarks_lie_on_what_they_name); KF_RUN(a_head_has_the_measures_of_a_head);
+             KF_RUN(the_condyle_sits_in_its_fossa_with_a_joint_space); KF_RUN(the_head_s_truth_fits_its_image);
+             KF_RUN(vertebrae_are_nine_and_do_not_fuse); KF_RUN(the_cord_ends_near_l1_and_the_spine_is_lordotic);
+             KF_RUN(a_leg_has_its_length_and_its_side); KF_RUN(without_bone_nothing_is_dense);)

@@ -1,0 +1,139 @@
+// The phantom's engine: distances, painting, random numbers, placement.
+#include "server/base/test.h"
+#include "workers/io/memory.h"
+#include "workers/jobs/phantom/anatomy.h"
+#include "workers/jobs/phantom/paint.h"
+#include "workers/jobs/phantom/phantom.h"
+#include "workers/jobs/phantom/place.h"
+#include <stdlib.h>
+
+KF_TEST(normal_numbers_have_mean_0_and_variance_1)
+{
+    double sum = 0, squares = 0;
+    int n = 200000;
+    for (int i = 0; i < n; i++) {
+        double v = kf_ph_normal(7, (uint64_t)i);
+        sum += v, squares += v * v;
+    }
+    KF_CHECK_NEAR(sum / n, 0, 0.01);
+    KF_CHECK_NEAR(squares / n, 1, 0.02);
+}
+
+KF_TEST(a_ball_has_the_distance_of_a_ball_and_a_flat_tube_ends_flat)
+{
+    struct kf_scene scene;
+    KF_REQUIRE(kf_scene_init(&scene, kf_tissues, 1, NULL) == KF_OK);
+    kf_scene_part(&scene, "ball", 1, KF_T_BONE);
+    kf_scene_group(&scene, KF_UNION, 0);
+    kf_scene_ellipsoid(&scene, KF_UNION, 0, KF_V(1, 2, 3), KF_V(10, 10, 10), KF_V(20, 30, 40));
+    KF_CHECK_NEAR(kf_part_distance(&scene, 0, NULL, 0, KF_V(1, 2, 18)), 5, 1e-9);
+    KF_CHECK_NEAR(kf_part_distance(&scene, 0, NULL, 0, KF_V(4, 2, 3)), -7, 1e-9);
+    const struct kf_station drum[] = {{0, 0, -10, 15, 12}, {0, 0, 0, 15, 12}, {0, 0, 10, 15, 12}};
+    kf_scene_part(&scene, "drum", 2, KF_T_BONE);
+    kf_scene_group(&scene, KF_UNION, 0);
+    kf_scene_tube(&scene, KF_UNION, 0, drum, 3, KF_V(0, 1, 0), 1, KF_TUBE_FLAT_START | KF_TUBE_FLAT_END, 4);
+    KF_CHECK_NEAR(kf_part_distance(&scene, 1, NULL, 0, KF_V(0, 0, 13)), 3, 1e-9);
+    KF_CHECK_NEAR(kf_part_distance(&scene, 1, NULL, 0, KF_V(0, 0, -13)), 3, 1e-9);
+    KF_CHECK_NEAR(fabs(kf_part_distance(&scene, 1, NULL, 0, KF_V(15, 0, 2))), 0, 1e-9);
+    kf_scene_release(&scene);
+}
+
+// Three crowded corners of the head, painted with and without the hierarchy.
+KF_TEST(pruning_changes_no_voxel)
+{
+    enum { N = 26 };
+    static const double corners[3][3] = {{38, -26, -18}, {14, -90, -66}, {20, -40, 6}};
+    struct kf_anatomy *a = calloc(1, sizeof *a);
+    KF_REQUIRE(a != NULL);
+    KF_REQUIRE(kf_scene_init(&a->scene, kf_tissues, 1, NULL) == KF_OK);
+    kf_build_head(a);
+    int16_t *flat = malloc(N * N * N * sizeof *flat), *fast = malloc(N * N * N * sizeof *fast);
+    uint8_t *flat_labels = malloc(N * N * N), *fast_labels = malloc(N * N * N);
+    for (int c = 0; c < 3; c++) {
+        struct kf_grid grid = {
+            {N, N, N}, {1, 0.9, 1.1}, {corners[c][0], corners[c][1], corners[c][2]}, {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+        struct kf_paint job = {.scene = &a->scene, .grid = &grid, .stretch = 1, .flat = 1, .threads = 2};
+        KF_REQUIRE(kf_paint_run(&job, flat, flat_labels, NULL) == KF_OK);
+        job.flat = 0;
+        KF_REQUIRE(kf_paint_run(&job, fast, fast_labels, NULL) == KF_OK);
+        int values = 0, labels = 0, kinds[256] = {0}, seen = 0;
+        for (int i = 0; i < N * N * N; i++) {
+            values += abs(flat[i] - fast[i]) > 2 * KF_PAINT_UNIT; // a far subtracted shape may shift a blend by a hair
+            labels += flat_labels[i] != fast_labels[i];
+            seen += !kinds[flat_labels[i]]++;
+        }
+        KF_CHECK_EQ(values, 0);
+        KF_CHECK_EQ(labels, 0);
+        KF_CHECK(seen >= 4); // the corner is worth comparing
+    }
+    free(flat), free(fast), free(flat_labels), free(fast_labels);
+    kf_scene_release(&a->scene);
+    free(a);
+}
+
+KF_TEST(a_place_inverts_itself)
+{
+    struct kf_place place = {.centre = KF_V(0, 8, 0),
+                             .turn = kf_m_euler(4, -3, 2.5),
+                             .shift = KF_V(7, -5, 9),
+                             .warp_mm = 4,
+                             .tilt_cosine = 1,
+                             .seed = 3};
+    double worst = 0, bent = 0;
+    for (int i = 0; i < 500; i++) {
+        struct kf_v3 p = KF_V(90 * kf_ph_uniform(1, (uint64_t)i), 90 * kf_ph_uniform(2, (uint64_t)i),
+                              180 * kf_ph_uniform(3, (uint64_t)i));
+        struct kf_v3 q = kf_place_to_lps(&place, p);
+        worst = fmax(worst, kf_v_length(kf_v_sub(kf_place_to_scene(&place, q), p)));
+        struct kf_place rigid = place;
+        rigid.warp_mm = 0;
+        bent = fmax(bent, kf_v_length(kf_v_sub(q, kf_place_to_lps(&rigid, p))));
+    }
+    KF_CHECK(worst < 1e-9);
+    KF_CHECK(bent > 2); // there is a deformation to find
+}
+
+KF_TEST(same_options_same_bytes_for_any_number_of_threads)
+{
+    struct kf_phantom_options o;
+    struct kf_volume a, b, labels_a, labels_b;
+    KF_REQUIRE(kf_phantom_defaults("head", &o, NULL) == KF_OK);
+    for (int i = 0; i < 3; i++)
+        o.dim[i] = 96;
+    o.metal = 1;
+    o.threads = 1;
+    KF_REQUIRE(kf_phantom_volumes(&o, &a, &labels_a, NULL) == KF_OK);
+    o.threads = 3;
+    KF_REQUIRE(kf_phantom_volumes(&o, &b, &labels_b, NULL) == KF_OK);
+    KF_CHECK(memcmp(a.data, b.data, 96 * 96 * 96 * 2) == 0);
+    KF_CHECK(memcmp(labels_a.data, labels_b.data, 96 * 96 * 96) == 0);
+    kf_volume_release(&b), kf_volume_release(&labels_b);
+    o.seed = 2;
+    KF_REQUIRE(kf_phantom_volumes(&o, &b, &labels_b, NULL) == KF_OK);
+    KF_CHECK(memcmp(labels_a.data, labels_b.data, 96 * 96 * 96) != 0); // another individual
+    kf_volume_release(&a), kf_volume_release(&b), kf_volume_release(&labels_a), kf_volume_release(&labels_b);
+}
+
+KF_TEST(wrong_options_are_refused_with_a_reason)
+{
+    struct kf_phantom_options o;
+    struct kf_volume image, labels;
+    struct kf_error err = {0};
+    KF_CHECK_EQ(kf_phantom_defaults("elbow", &o, &err), KF_INVALID);
+    KF_CHECK_STR(err.code, "phantom_kind");
+    KF_REQUIRE(kf_phantom_defaults("spine-mr", &o, NULL) == KF_OK);
+    o.warp_mm = 9;
+    o.dim[0] = o.dim[1] = o.dim[2] = 8;
+    KF_CHECK_EQ(kf_phantom_volumes(&o, &image, &labels, &err), KF_INVALID);
+    KF_CHECK_STR(err.code, "phantom_warp");
+    o.warp_mm = 1;
+    o.dim[2] = 5000;
+    KF_CHECK_EQ(kf_phantom_volumes(&o, &image, &labels, &err), KF_INVALID);
+    KF_CHECK_STR(err.code, "phantom_size");
+    KF_CHECK(image.data == NULL && labels.data == NULL);
+}
+
+KF_TEST_MAIN(KF_RUN(normal_numbers_have_mean_0_and_variance_1);
+             KF_RUN(a_ball_has_the_distance_of_a_ball_and_a_flat_tube_ends_flat); KF_RUN(pruning_changes_no_voxel);
+             KF_RUN(a_place_inverts_itself); KF_RUN(same_options_same_bytes_for_any_number_of_threads);
+             KF_RUN(wrong_options_are_refused_with_a_reason);)
