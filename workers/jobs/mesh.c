@@ -37,6 +37,7 @@ struct segment {
     const char *smoothing; // where the sub-voxel position came from
     double level;
     int touches_border;
+    int64_t box[2][3]; // voxels of the label, [least, greatest + 1)
 };
 
 struct mesh_job {
@@ -105,34 +106,68 @@ static void describe(struct segment *s, int label, const json_t *table, const st
     set_file(s, before, count);
 }
 
-static void find_labels(const struct mesh_job *m, char present[256])
+// Where each label lies.
+struct extent {
+    char present;
+    int64_t box[2][3];
+};
+
+static void widen(struct extent *e, int64_t i, int64_t j, int64_t k)
 {
-    memset(present, 0, 256);
-    const uint8_t *data = m->labels.data;
-    int64_t total = kf_grid_voxels(&m->labels.grid);
-    for (int64_t v = 0; v < total; v++)
-        present[data[v]] = 1;
-    present[0] = 0;
+    const int64_t at[3] = {i, j, k};
+    for (int a = 0; a < 3; a++) {
+        if (!e->present || at[a] < e->box[0][a])
+            e->box[0][a] = at[a];
+        if (!e->present || at[a] + 1 > e->box[1][a])
+            e->box[1][a] = at[a] + 1;
+    }
+    e->present = 1;
+}
+
+static void find_row(const uint8_t *row, int64_t n, int64_t j, int64_t k, struct extent extents[256])
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t eight = 1;
+        if (i + 8 <= n)
+            memcpy(&eight, row + i, 8);
+        if (!eight) {
+            i += 7;
+            continue;
+        }
+        uint8_t label = row[i];
+        if (label && (i == 0 || row[i - 1] != label || i + 1 == n || row[i + 1] != label))
+            widen(&extents[label], i, j, k); // the ends of a run say all about it
+    }
+}
+
+static void find_labels(const struct mesh_job *m, struct extent extents[256])
+{
+    const int64_t *dim = m->labels.grid.dim;
+    memset(extents, 0, 256 * sizeof *extents);
+    for (int64_t k = 0; k < dim[2]; k++)
+        for (int64_t j = 0; j < dim[1]; j++)
+            find_row((const uint8_t *)m->labels.data + (j + k * dim[1]) * dim[0], dim[0], j, k, extents);
 }
 
 static enum kf_status list_segments(struct mesh_job *m, const json_t *table, struct kf_error *err)
 {
-    char present[256] = {0};
+    struct extent extents[256] = {{0}};
     if (m->labels.data)
-        find_labels(m, present);
+        find_labels(m, extents);
     else
-        present[1] = 1;
+        extents[1].present = 1;
     int count = 0;
     for (int l = 1; l < 256; l++)
-        count += present[l];
+        count += extents[l].present;
     if (!count)
         return kf_error_set(err, KF_UNPROCESSABLE, "no_labels", "the label map is empty: there is nothing to mesh");
     m->segments = kf_memory_take(count * (int64_t)sizeof *m->segments);
     if (!m->segments)
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for the segments");
     for (int l = 1; l < 256; l++)
-        if (present[l]) {
+        if (extents[l].present) {
             describe(&m->segments[m->count], l, table, m->segments, m->count);
+            memcpy(m->segments[m->count].box, extents[l].box, sizeof extents[l].box);
             m->count++;
         }
     if (!m->labels.data)
@@ -143,6 +178,68 @@ static enum kf_status list_segments(struct mesh_job *m, const json_t *table, str
 }
 
 // ---- one surface ----
+
+#define CROP_MARGIN 4   // voxels around a label's box, more than the blur of its mask reaches
+#define CROP_BELOW  0.6 // of the volume: a larger box is not worth a copy
+
+// What a segment's surface is made from: the whole volumes (borrowed), or copies of the part around the label (owned).
+struct part {
+    struct kf_volume labels, image;
+    int owned;
+};
+
+static void part_release(struct part *p)
+{
+    if (p->owned) {
+        kf_volume_release(&p->labels);
+        kf_volume_release(&p->image);
+    }
+}
+
+static enum kf_status crop(const struct kf_volume *from, const int64_t low[3], const struct kf_grid *grid,
+                           struct kf_volume *to, struct kf_error *err)
+{
+    if (!from->data)
+        return KF_OK;
+    enum kf_status status = kf_volume_alloc(to, grid, from->type, err);
+    if (status)
+        return status;
+    int64_t size = kf_voxel_bytes(from->type);
+    for (int64_t k = 0; k < grid->dim[2]; k++)
+        for (int64_t j = 0; j < grid->dim[1]; j++) {
+            int64_t at = low[0] + from->grid.dim[0] * (low[1] + j + from->grid.dim[1] * (low[2] + k));
+            memcpy((char *)to->data + (j + k * grid->dim[1]) * grid->dim[0] * size, (const char *)from->data + at * size,
+                   (size_t)(grid->dim[0] * size));
+        }
+    return KF_OK;
+}
+
+// A box with a margin of background on every side but where the volume itself ends, so that only there a cap is made.
+static enum kf_status cut_part(const struct mesh_job *m, const struct segment *s, struct part *p, struct kf_error *err)
+{
+    *p = (struct part){.labels = m->labels, .image = m->image};
+    if (!m->labels.data)
+        return KF_OK;
+    struct kf_grid grid = m->labels.grid;
+    int64_t low[3];
+    double first[3];
+    for (int a = 0; a < 3; a++) {
+        low[a] = s->box[0][a] > CROP_MARGIN ? s->box[0][a] - CROP_MARGIN : 0;
+        int64_t high = s->box[1][a] + CROP_MARGIN;
+        grid.dim[a] = (high < m->labels.grid.dim[a] ? high : m->labels.grid.dim[a]) - low[a];
+        first[a] = (double)low[a];
+    }
+    if ((double)kf_grid_voxels(&grid) > CROP_BELOW * (double)kf_grid_voxels(&m->labels.grid))
+        return KF_OK;
+    kf_grid_to_lps(&m->labels.grid, first, grid.origin_lps);
+    *p = (struct part){.owned = 1};
+    enum kf_status status = crop(&m->labels, low, &grid, &p->labels, err);
+    if (!status)
+        status = crop(&m->image, low, &grid, &p->image, err);
+    if (status)
+        part_release(p);
+    return status;
+}
 
 static int at_border(const struct kf_bits *bits)
 {
@@ -156,16 +253,16 @@ static int at_border(const struct kf_bits *bits)
 }
 
 // Labels as a smooth field: their mask blurred by 0.7 of the coarsest spacing. *field is owned.
-static enum kf_status blur_labels(struct mesh_job *m, const struct kf_bits *bits, struct kf_volume *field,
-                                  struct kf_error *err)
+static enum kf_status blur_labels(struct mesh_job *m, const struct kf_grid *grid, const struct kf_bits *bits,
+                                  struct kf_volume *field, struct kf_error *err)
 {
     struct kf_volume mask;
-    enum kf_status status = kf_volume_alloc(&mask, &m->labels.grid, KF_VOXEL_UINT8, err);
+    enum kf_status status = kf_volume_alloc(&mask, grid, KF_VOXEL_UINT8, err);
     if (status)
         return status;
     memset(mask.data, 0, (size_t)kf_grid_voxels(&mask.grid));
     kf_bits_paint(&m->w.work, bits, 1, mask.data);
-    status = kf_volume_alloc(field, &m->labels.grid, KF_VOXEL_FLOAT32, err);
+    status = kf_volume_alloc(field, grid, KF_VOXEL_FLOAT32, err);
     if (!status) {
         const double *s = mask.grid.spacing_mm;
         double sigma = 0.7 * fmax(s[0], fmax(s[1], s[2]));
@@ -178,30 +275,30 @@ static enum kf_status blur_labels(struct mesh_job *m, const struct kf_bits *bits
 }
 
 // The surface and how much to smooth it.
-static enum kf_status extract(struct mesh_job *m, struct segment *s, const struct kf_bits *bits, struct kf_mesh *mesh,
-                              struct kf_error *err)
+static enum kf_status extract(struct mesh_job *m, struct segment *s, const struct part *p, const struct kf_bits *bits,
+                              struct kf_mesh *mesh, struct kf_error *err)
 {
-    struct kf_surface_input input = {.inside = bits, .grid = m->labels.data ? &m->labels.grid : &m->image.grid,
+    struct kf_surface_input input = {.inside = bits, .grid = p->labels.data ? &p->labels.grid : &p->image.grid,
                                      .cap = kf_job_boolean(m->w.job, "cap")};
     struct kf_volume field = {0};
     double iso = kf_job_double(m->w.job, "iso"), mistakes = 0;
     enum kf_status status = KF_OK;
-    if (!m->labels.data) {
-        input.grey = &m->image;
+    if (!p->labels.data) {
+        input.grey = &p->image;
         input.iso = iso;
         s->smoothing = "grey values at iso";
-    } else if (m->image.data && m->image.type == KF_VOXEL_INT16) {
-        status = kf_work_status(kf_surface_level(&m->w.work, bits, &m->image, &s->level, &mistakes), err, "level");
+    } else if (p->image.data && p->image.type == KF_VOXEL_INT16) {
+        status = kf_work_status(kf_surface_level(&m->w.work, bits, &p->image, &s->level, &mistakes), err, "level");
         if (iso > AUTOMATIC)
             s->level = iso;
         if (!status && mistakes <= MISTAKES_MOST) {
-            input.grey = &m->image;
+            input.grey = &p->image;
             input.iso = s->level;
             s->smoothing = "grey values inside the labels";
         }
     }
     if (!status && !input.grey) {
-        status = blur_labels(m, bits, &field, err);
+        status = blur_labels(m, input.grid, bits, &field, err);
         input.grey = &field;
         input.iso = 0.5;
         s->smoothing = "blurred labels";
@@ -212,10 +309,10 @@ static enum kf_status extract(struct mesh_job *m, struct segment *s, const struc
     return status;
 }
 
-static enum kf_status smooth(struct mesh_job *m, const struct segment *s, struct kf_mesh *mesh, double *change,
-                             struct kf_error *err)
+static enum kf_status smooth(struct mesh_job *m, const struct segment *s, const struct kf_grid *grid,
+                             struct kf_mesh *mesh, double *change, struct kf_error *err)
 {
-    const double *spacing = m->labels.data ? m->labels.grid.spacing_mm : m->image.grid.spacing_mm;
+    const double *spacing = grid->spacing_mm;
     int from_labels = strcmp(s->smoothing, "blurred labels") == 0;
     int64_t asked = kf_job_integer(m->w.job, "smooth");
     double mean = cbrt(spacing[0] * spacing[1] * spacing[2]);
@@ -224,7 +321,7 @@ static enum kf_status smooth(struct mesh_job *m, const struct segment *s, struct
         .pass_band = 0.1,
         .keep_volume = 1,
         .reach_mm = (from_labels ? 1.0 : 0.5) * mean,
-        .planes = m->labels.data ? &m->labels.grid : &m->image.grid,
+        .planes = grid,
     };
     double before, after, area;
     kf_mesh_measure(&m->w.work, mesh, &before, &area);
@@ -360,40 +457,54 @@ static enum kf_status write_lods(struct mesh_job *m, const struct segment *s, st
     return status;
 }
 
-static enum kf_status mesh_segment(struct mesh_job *m, struct segment *s, struct kf_error *err)
+// The smoothed surface of one segment.
+static enum kf_status make_surface(struct mesh_job *m, struct segment *s, struct kf_mesh *mesh, double *change,
+                                   struct kf_error *err)
 {
-    const struct kf_volume *source = m->labels.data ? &m->labels : &m->image;
-    double from = (double)m->made / m->count, share = 0.9 / m->count, low = s->label, change = 0;
-    struct kf_bits bits;
-    struct kf_mesh mesh = {0};
-    struct kf_mesh_report r;
-    kf_job_work_stage(&m->w, "extracting the surface", 0.1 + 0.9 * from, 0.1 + 0.9 * from + 0.2 * share);
-    enum kf_status status = kf_work_status(kf_bits_alloc(&m->w.work, source->grid.dim, &bits), err, "a mask");
+    struct part p;
+    struct kf_bits bits = {0};
+    enum kf_status status = cut_part(m, s, &p, err);
     if (status)
         return status;
-    if (!m->labels.data)
-        low = kf_job_double(m->w.job, "iso");
-    status = kf_work_status(kf_bits_threshold(&m->w.work, source, low, 1e9, &bits), err, "a mask");
-    s->touches_border = at_border(&bits);
+    const struct kf_volume *source = p.labels.data ? &p.labels : &p.image;
+    double low = p.labels.data ? s->label : kf_job_double(m->w.job, "iso");
+    status = kf_work_status(kf_bits_alloc(&m->w.work, source->grid.dim, &bits), err, "a mask");
     if (!status)
-        status = extract(m, s, &bits, &mesh, err);
+        status = kf_work_status(kf_bits_threshold(&m->w.work, source, low, 1e9, &bits), err, "a mask");
+    if (!status) {
+        s->touches_border = at_border(&bits);
+        status = extract(m, s, &p, &bits, mesh, err);
+    }
     kf_bits_release(&m->w.work, &bits);
-    if (!status && mesh.triangles == 0)
+    if (!status && mesh->triangles == 0)
         status = kf_error_set(err, KF_UNPROCESSABLE, "no_surface", "nothing lies at or above the grey value %g", low);
-    kf_job_work_stage(&m->w, "smoothing", 0.1 + 0.9 * from + 0.2 * share, 0.1 + 0.9 * from + 0.4 * share);
     if (!status)
-        status = smooth(m, s, &mesh, &change, err);
+        status = smooth(m, s, &source->grid, mesh, change, err);
+    part_release(&p);
+    return status;
+}
+
+static enum kf_status mesh_segment(struct mesh_job *m, struct segment *s, struct kf_error *err)
+{
+    double from = 0.1 + 0.9 * (double)m->made / m->count, share = 0.9 / m->count, change = 0;
+    struct kf_mesh mesh = {0};
+    struct kf_mesh_report r;
+    kf_job_work_stage(&m->w, "extracting the surface", from, from + 0.4 * share);
+    enum kf_status status = make_surface(m, s, &mesh, &change, err);
     if (!status)
         status = kf_work_status(kf_mesh_drop_small(&m->w.work, &mesh, kf_job_double(m->w.job, "piece_mm3"), NULL), err,
                                 "dropping pieces");
     if (!status)
         status = kf_work_status(kf_mesh_check(&m->w.work, &mesh, &r), err, "checking the mesh");
-    kf_job_work_stage(&m->w, "writing", 0.1 + 0.9 * from + 0.4 * share, 0.1 + 0.9 * from + 0.5 * share);
-    if (!status)
+    kf_job_work_stage(&m->w, "writing", from + 0.4 * share, from + 0.5 * share);
+    if (!status && mesh.triangles == 0) {
+        kf_job_warn(m->w.job, "segment_too_small", "%s has no piece of piece_mm3 or more: no mesh was made", s->name);
+    } else if (!status) {
         status = write_master(m, s, &mesh, &r, change, err);
-    kf_job_work_stage(&m->w, "levels of detail", 0.1 + 0.9 * from + 0.5 * share, 0.1 + 0.9 * from + share);
-    if (!status && wanted(m, "glb"))
-        status = write_lods(m, s, &mesh, err);
+        kf_job_work_stage(&m->w, "levels of detail", from + 0.5 * share, from + share);
+        if (!status && wanted(m, "glb"))
+            status = write_lods(m, s, &mesh, err);
+    }
     kf_mesh_release(&m->w.work, &mesh);
     m->made++;
     return status;
