@@ -193,8 +193,12 @@ static enum kf_status finish(struct kf_slot *slot, struct kf_store *store, const
     int uncertain = 0;
     for (;;) {
         enum kf_status status = kf_queue_finish(store, job, outputs, count, report, err);
-        if (status == KF_STALE && uncertain)
-            return KF_OK; // done by us, or by a later worker with the same bytes
+        if (status == KF_STALE && uncertain) {
+            // Done by us, or by a later worker with the same bytes. Rows may refer to our containers: they stay.
+            for (size_t i = 0; i < count; i++)
+                outputs[i].blob_used = 1;
+            return KF_OK;
+        }
         if (!kf_status_retryable(status) || now_ms() > deadline)
             return status;
         uncertain |= status == KF_DB;
