@@ -24,6 +24,7 @@ struct pending {
     json_t *found; // owned
     size_t order;
     struct kf_blob_written written;
+    struct kf_instance_stored stored;
 };
 
 struct storing {
@@ -255,34 +256,59 @@ static void take_outcome(struct storing *s, const json_t *found, size_t order, c
     kf_batch_add(s->batch, &item);
 }
 
-static void store_row(struct storing *s, const struct pending *pending)
+static enum kf_status receive_row(struct storing *s, struct pending *pending, struct kf_error *err)
 {
     struct kf_instance_new row;
-    struct kf_instance_stored stored;
-    struct kf_error err = {0};
     size_t json_bytes, offset_bytes;
     unsigned char *json = base64_decode(text(pending->found, "dicom_json"), &json_bytes);
     unsigned char *offsets = base64_decode(text(pending->found, "frame_offsets"), &offset_bytes);
-    enum kf_status status = json && offsets
-                                ? fill_row(s, pending, &row, &err)
-                                : kf_error_set(&err, KF_INTERNAL, "bad_index", "The index is not readable.");
+    enum kf_status status = json && offsets ? fill_row(s, pending, &row, err)
+                                            : kf_error_set(err, KF_INTERNAL, "bad_index", "The index is not readable.");
     if (status == KF_OK) {
         row.dicom_json = json;
         row.dicom_json_bytes = json_bytes;
         row.frame_offsets = offsets;
         row.frame_offsets_bytes = offset_bytes;
-        status = kf_store_instance_receive(s->thread->store, s->batch->upload->organisation, &row, &stored, &err);
-        if (status == KF_DB) // the outcome may be unknown; receiving is idempotent
-            status = kf_store_instance_receive(s->thread->store, s->batch->upload->organisation, &row, &stored, &err);
-    }
-    if (status == KF_OK) {
-        take_outcome(s, pending->found, pending->order, &stored);
-    } else {
-        s->container_used |= status == KF_DB;
-        refuse_error(s, pending->found, pending->order, &err);
+        status =
+            kf_store_instance_receive(s->thread->store, s->batch->upload->organisation, &row, &pending->stored, err);
     }
     free(json);
     free(offsets);
+    return status;
+}
+
+// All that waits in one transaction: one flush of the database's log instead of one for each. 1 when it was committed.
+// *doubtful: the commit may have happened, and rows may refer to our containers.
+static int receive_together(struct storing *s, int *doubtful)
+{
+    if (s->pending_count < 2 || kf_store_begin(s->thread->store, s->batch->upload->organisation, NULL) != KF_OK)
+        return 0;
+    enum kf_status status = KF_OK;
+    for (int i = 0; i < s->pending_count && status == KF_OK; i++)
+        status = receive_row(s, &s->pending[i], NULL);
+    if (status == KF_OK) {
+        status = kf_store_commit(s->thread->store, NULL);
+        *doubtful = status != KF_OK;
+        return status == KF_OK;
+    }
+    kf_store_rollback(s->thread->store);
+    return 0;
+}
+
+// One by one, when they would not go together: then each gets its own answer. Receiving again what an unknown commit
+// had stored is harmless: it is found to be there.
+static void receive_alone(struct storing *s, struct pending *pending)
+{
+    struct kf_error err = {0};
+    enum kf_status status = receive_row(s, pending, &err);
+    if (status == KF_DB) {
+        s->container_used = 1; // its row may be there, and then a second try says duplicate
+        status = receive_row(s, pending, &err);
+    }
+    if (status == KF_OK)
+        take_outcome(s, pending->found, pending->order, &pending->stored);
+    else
+        refuse_error(s, pending->found, pending->order, &err);
 }
 
 // Makes what waits durable, then its rows.
@@ -290,14 +316,18 @@ static void flush(struct storing *s)
 {
     struct kf_error err = {0};
     enum kf_status status = s->pending_count > 0 ? kf_blob_segment_sync(s->segment, &err) : KF_OK;
+    int doubtful = 0, together = status == KF_OK && receive_together(s, &doubtful);
     for (int i = 0; i < s->pending_count; i++) {
         struct pending *pending = &s->pending[i];
         if (strcmp(s->container, pending->written.container) != 0) {
             leave_container(s);
             memcpy(s->container, pending->written.container, sizeof s->container);
         }
-        if (status == KF_OK)
-            store_row(s, pending);
+        s->container_used |= doubtful;
+        if (together)
+            take_outcome(s, pending->found, pending->order, &pending->stored);
+        else if (status == KF_OK)
+            receive_alone(s, pending);
         else
             refuse_error(s, pending->found, pending->order, &err);
         json_decref(pending->found);
