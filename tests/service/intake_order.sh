@@ -13,6 +13,22 @@ send -R +sd localhost "$port" "$work/a" && send -R +sd localhost "$port" "$work/
 stop_intake
 WRAP=
 
+# Calls that strace shows in two halves, because another process came between: a sending counts from its first half (it may
+# have left by then), everything else from its second (only then is it done).
+mv "$work/trace" "$work/raw"
+awk '/ <unfinished \.\.\.>$/ {
+         sub(/ <unfinished \.\.\.>$/, "")
+         if (/ sendto\(/) print; else half[$1] = $0
+         next
+     }
+     / <\.\.\. [a-z0-9_]+ resumed>/ {
+         if (!($1 in half)) next
+         rest = $0; sub(/^.* resumed>/, "", rest)
+         print half[$1] rest; delete half[$1]
+         next
+     }
+     {print}' "$work/raw" >"$work/trace"
+
 cat >"$work/order.awk" <<'AWK'
 # One child is one association. seg: the descriptor opened with O_CREAT; db: the one that "instance_receive" goes out on. The
 # statement runs in a transaction that the protocol's Sync message commits; ReadyForQuery (idle) confirms it.

@@ -197,7 +197,7 @@ static enum kf_status commit_row(struct kf_receive *receive, const struct kf_ins
             return status;
         *asked_again = 1;
         if (o->busy)
-            o->busy(o->busy_context);
+            o->busy(o->context);
         sleep_ms(pause_ms);
     }
 }
@@ -223,8 +223,11 @@ static enum kf_status store_object(struct kf_receive *receive, const unsigned ch
     receive->sync_status = KF_OK;
     struct kf_instance_new row;
     fill_row(receive, kf_dicom_identity(dicom), &index, written, &row);
-    int asked_again;
-    status = commit_row(receive, &row, out, &asked_again, err);
+    int asked_again = 0, overlap = receive->options.alone && receive->options.alone(receive->options.context);
+    if (!overlap)
+        status = sync_bytes(receive, err);
+    if (status == KF_OK)
+        status = commit_row(receive, &row, out, &asked_again, err);
     if (receive->sync_status != KF_OK)
         drop_segment(receive);
     else if (status == KF_OK && !out->blob_used && !asked_again)

@@ -20,7 +20,10 @@ struct kf_receive_options {
     double database_wait_s; // how long a database that is away is waited for
     // Called while a restarting database is waited for, so that the parent does not take us for hung; may be NULL.
     void (*busy)(void *context);
-    void *busy_context;
+    // 1 while no other association is open; NULL: never known. The database may then work on the row while the bytes
+    // become durable. With others beside it that would hold the series' row, which all of them want, for longer.
+    int (*alone)(void *context);
+    void *context; // of both
 };
 
 struct kf_receive; // opaque

@@ -49,6 +49,12 @@ static void on_busy(void *context)
     kf_slot_enter(s->child->slot, KF_SLOT_BUSY);
 }
 
+static int is_alone(void *context)
+{
+    const struct session *s = context;
+    return kf_child_alone(s->child);
+}
+
 static void log_trouble(const struct session *s, enum kf_log_level level, const char *event, const struct kf_error *err)
 {
     kf_log(level, event, "association=%s code=%s", s->association_id,
@@ -74,7 +80,8 @@ static enum kf_status open_parts(struct session *s, struct kf_error *err)
         .association_id = s->association_id,
         .database_wait_s = s->settings->database_wait_s,
         .busy = on_busy,
-        .busy_context = s,
+        .alone = is_alone,
+        .context = s,
     };
     return kf_receive_new(&options, &s->receive, err);
 }
