@@ -1,5 +1,6 @@
 // Chromium for the browser tests: software WebGL2, no background traffic, and a record of every exchange with the API.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer, request as httpRequest } from 'node:http';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,6 +23,9 @@ export async function launch() {
   return chromium.launch({ executablePath: chromiumPath, headless: true, args: flags });
 }
 
+// A body that a closed page never finished reading would be waited for without end.
+const soon = (promise, ms = 10000) => Promise.race([promise, new Promise((resolve) => { setTimeout(resolve, ms); })]);
+
 const jsonLike = (type) => /json|problem/.test(type ?? '');
 
 /** Everything the pages of a context say to the server and hear from it; bodies of JSON only. */
@@ -29,18 +33,20 @@ export class Recorder {
   exchanges = [];
   foreign = [];
   streams = 0;
+  own = new Set();
   pending = [];
 
   constructor(context, origin) {
+    this.own.add(origin);
     context.on('request', (request) => {
       const url = request.url();
       if (url.startsWith('data:') || url.startsWith('blob:')) return;
-      if (new URL(url).origin !== origin) this.foreign.push(url);
-      if (new URL(url).pathname === '/api/v1/events') this.streams++;
+      if (!this.own.has(new URL(url).origin)) this.foreign.push(url);
+      if (url === `${origin}/api/v1/events`) this.streams++;
     });
     context.on('response', (response) => {
       const url = new URL(response.url());
-      if (!url.pathname.startsWith('/api/') || url.pathname === '/api/v1/events') return;
+      if (url.origin !== origin || !url.pathname.startsWith('/api/') || url.pathname === '/api/v1/events') return;
       this.pending.push(this.note(response, url));
     });
   }
@@ -54,13 +60,13 @@ export class Recorder {
       request_body: jsonLike(sentType) ? request.postDataJSON() : undefined, response_type: headers['content-type'] ?? '',
       response_headers: headers,
     };
-    if (jsonLike(headers['content-type'])) exchange.response_body = await response.json().catch(() => undefined);
+    if (jsonLike(headers['content-type'])) exchange.response_body = await soon(response.json().catch(() => undefined));
     this.exchanges.push(exchange);
   }
 
   /** One JSON object per line; passwords and tokens are left out. */
   async save(name) {
-    await Promise.all(this.pending);
+    await soon(Promise.all(this.pending), 15000);
     const hide = (key, value) => (/^(password|current_password|new_password|csrf_token|one_time_password|token)$/.test(key) &&
       typeof value === 'string' ? `kerf_${'x'.repeat(43)}` : value);
     writeFileSync(join(artifacts, name), this.exchanges.map((e) => `${JSON.stringify(e, hide)}\n`).join(''));
@@ -78,18 +84,38 @@ export function watch(page, complaints) {
   });
 }
 
-/** Compressed bytes over the network until the page says that its first picture is there. */
-export async function meter(page) {
-  const session = await page.context().newCDPSession(page);
-  await session.send('Network.enable');
-  await session.send('Network.setCacheDisabled', { cacheDisabled: true });
-  const seen = [];
-  const urls = new Map();
-  session.on('Network.responseReceived', (event) => urls.set(event.requestId, event.response.url));
-  session.on('Network.dataReceived', (event) => {
-    seen.push({ at: Date.now(), bytes: event.encodedDataLength, url: urls.get(event.requestId) ?? '' });
+/**
+ * A proxy that counts what the browser is sent, workers included, and remembers the count at the moment when the page says that
+ * its first picture is there.
+ */
+export async function meter(page, origin) {
+  const seen = { bytes: 0, atPicture: null, byPath: new Map() };
+  const proxy = createServer((request, response) => {
+    const onward = httpRequest(new URL(request.url, origin), { method: request.method, headers: request.headers }, (answer) => {
+      response.writeHead(answer.statusCode, answer.headers);
+      answer.on('data', (chunk) => {
+        seen.bytes += chunk.length;
+        seen.byPath.set(request.url, (seen.byPath.get(request.url) ?? 0) + chunk.length);
+      });
+      answer.pipe(response);
+    });
+    onward.on('error', () => response.destroy());
+    response.on('close', () => onward.destroy());
+    request.pipe(onward);
   });
-  return { total: () => seen.reduce((n, part) => n + part.bytes, 0), seen };
+  await new Promise((resolve) => { proxy.listen(0, '127.0.0.1', resolve); });
+  await page.exposeFunction('kerfPictureShown', () => { seen.atPicture ??= seen.bytes; });
+  await page.addInitScript(() => {
+    new MutationObserver(() => {
+      if (document.documentElement.dataset.firstPicture) window.kerfPictureShown();
+    }).observe(document, { attributes: true, subtree: true });
+  });
+  seen.url = `http://127.0.0.1:${proxy.address().port}`;
+  seen.close = () => {
+    proxy.close();
+    proxy.closeAllConnections();
+  };
+  return seen;
 }
 
 /** A real drop of files or folders from the disk, through the browser's own machinery. */

@@ -47,6 +47,9 @@ async function signIn(login, password, on = page) {
   await on.click('button[type=submit]');
 }
 
+/** Input is handled before a frame and drawn in it: two frames later everything that was asked for is on the screen. */
+const drawn = () => page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
+
 /** Slice numbers as the panes show them: voxel indices from 0. */
 async function indices() {
   const number = async (name) => Number((await text(`[data-testid=${name}-slice]`)).split('/')[0]) - 1;
@@ -55,6 +58,7 @@ async function indices() {
 
 async function hounsfield() {
   await page.mouse.move(700, 20);
+  await drawn();
   return Number((await text('[data-testid=axial-value]')).replace('−', '-').replace(' HU', ''));
 }
 
@@ -79,10 +83,17 @@ function correlation(a, b) {
   return sum((i) => (a[i] - ma) * (b[i] - mb)) / Math.sqrt(sum((i) => (a[i] - ma) ** 2) * sum((i) => (b[i] - mb) ** 2));
 }
 
+const began = Date.now();
+const clock = (name, body) => test(name, async () => {
+  const from = Date.now();
+  await body();
+  if (process.env.KERF_TEST_TIMES) console.log(`  ${((Date.now() - from) / 1000).toFixed(1)} s of ${((Date.now() - began) / 1000).toFixed(1)} s`);
+});
+
 let caseId = '';
 let voxels = null;
 
-await test('browser: a wrong password is answered in words and tells nothing', async () => {
+await clock('browser: a wrong password is answered in words and tells nothing', async () => {
   await page.goto('/');
   await page.waitForSelector('input[name=username]');
   await shot('01-sign-in');
@@ -91,7 +102,7 @@ await test('browser: a wrong password is answered in words and tells nothing', a
   check(/password|name/i.test(words) && !/unknown|exist/i.test(words), `said: ${words}`);
 });
 
-await test('browser: the one-time password must be changed before anything else', async () => {
+await clock('browser: the one-time password must be changed before anything else', async () => {
   await signIn(at.login, at.password);
   await page.waitForSelector('h1:has-text("Choose your password")');
   await page.goto('/admin/accounts');
@@ -108,14 +119,14 @@ await test('browser: the one-time password must be changed before anything else'
   await page.waitForSelector('.admin-head');
 });
 
-await test('browser: the empty work list says what to do', async () => {
+await clock('browser: the empty work list says what to do', async () => {
   await page.goto('/');
   await page.waitForSelector('.empty h2');
   check(/No cases/.test(await text('.empty h2')), 'empty state');
   await shot('03-empty');
 });
 
-await test('browser: a file that is not DICOM is refused with the reason', async () => {
+await clock('browser: a file that is not DICOM is refused with the reason', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'kerf-browser.'));
   const note = join(folder, 'letter.txt');
   writeFileSync(note, 'This is a letter, not an image.');
@@ -127,7 +138,7 @@ await test('browser: a file that is not DICOM is refused with the reason', async
   await page.click('.upload button:has-text("Close")');
 });
 
-await test('browser: a dropped zip becomes a case, live', async () => {
+await clock('browser: a dropped zip becomes a case, live', async () => {
   const zip = join(mkdtempSync(join(tmpdir(), 'kerf-browser.')), 'head.zip');
   const entries = writeZip(zip, join(data, 'head_ct/dicom'), { 'readme.txt': Buffer.from('not an image') });
   await drop(page, [zip]);
@@ -143,7 +154,7 @@ await test('browser: a dropped zip becomes a case, live', async () => {
   await shot('06-work-list');
 });
 
-await test('browser: jobs run and the case becomes ready, live', async () => {
+await clock('browser: jobs run and the case becomes ready, live', async () => {
   await page.click(`tr[data-case="${caseId}"] a`);
   await page.waitForSelector('html[data-first-picture]', { timeout: 120000 });
   await page.waitForSelector('[data-triangles]', { timeout: 240000 });
@@ -151,21 +162,22 @@ await test('browser: jobs run and the case becomes ready, live', async () => {
   await page.waitForSelector('.case-bar .state-ready', { timeout: 120000 });
 });
 
-await test('browser: less than 2 MB compressed before the first picture', async () => {
+await clock('browser: less than 2 MB compressed before the first picture', async () => {
   const fresh = await context.newPage();
-  watch(fresh, complaints);
-  const meters = await meter(fresh);
-  const began = Date.now();
-  await fresh.goto(`/cases/${caseId}`);
-  await fresh.waitForSelector('html[data-first-picture]', { timeout: 60000 });
-  const [bytes, ms] = [meters.total(), Date.now() - began];
-  const heavy = meters.seen.filter((part) => part.bytes > 300000).map((part) => `${part.url} ${part.bytes}`).join(', ');
-  check(bytes > 100000 && bytes < budget, `${bytes} bytes; ${heavy}`);
+  const meters = await meter(fresh, origin);
+  recorder.own.add(meters.url);
+  const from = Date.now();
+  await fresh.goto(`${meters.url}/cases/${caseId}`);
+  await until('the first picture', 60000, () => meters.atPicture !== null);
+  const [bytes, ms] = [meters.atPicture, Date.now() - from];
   console.log(`  first picture after ${ms} ms and ${(bytes / 1024).toFixed(0)} KiB`);
+  const heavy = [...meters.byPath].filter(([, n]) => n > 100000).map((entry) => entry.join(' ')).join(', ');
+  check(bytes > 100000 && bytes < budget, `${bytes} bytes; ${heavy}`);
   await fresh.close();
+  meters.close();
 });
 
-await test('browser: two tabs share one event stream', async () => {
+await clock('browser: two tabs share one event stream', async () => {
   const before = recorder.streams;
   const second = await context.newPage();
   await second.goto('/');
@@ -174,7 +186,7 @@ await test('browser: two tabs share one event stream', async () => {
   await second.close();
 });
 
-await test('browser: the value under the crosshair is the voxel of the volume', async () => {
+await clock('browser: the value under the crosshair is the voxel of the volume', async () => {
   await page.waitForSelector('.panes[data-loaded="1.00"]', { timeout: 60000 });
   const list = await page.evaluate(async (id) => (await (await fetch(`/api/v1/cases/${id}/artefacts?kind=volume`)).json()).items, caseId);
   const bytes = await page.evaluate(async (url) => {
@@ -187,14 +199,14 @@ await test('browser: the value under the crosshair is the voxel of the volume', 
   const box = await pane('axial').boundingBox();
   for (const [fx, fy] of [[0.5, 0.5], [0.42, 0.4], [0.6, 0.35], [0.5, 0.7], [0.37, 0.55]]) {
     await page.mouse.click(box.x + box.width * fx, box.y + box.height * fy);
-    await page.waitForTimeout(120);
+    await drawn();
     const [i, j, k] = await indices();
     const shown = await hounsfield();
     check(shown === voxels.at(i, j, k), `shown ${shown}, voxel (${i}, ${j}, ${k}) is ${voxels.at(i, j, k)}`);
   }
 });
 
-await test('browser: the grey picture is the slice it says, not mirrored and not turned', async () => {
+await clock('browser: the grey picture is the slice it says, not mirrored and not turned', async () => {
   const box = await pane('axial').boundingBox();
   await page.keyboard.press('x');
   const n = 24;
@@ -202,7 +214,7 @@ await test('browser: the grey picture is the slice it says, not mirrored and not
   // Where two clicks land says how pixels map to voxels; from there on the picture must agree with the volume.
   const spot = async (fx, fy) => {
     await page.mouse.click(box.x + box.width * fx, box.y + box.height * fy);
-    await page.waitForTimeout(120);
+    await drawn();
     return indices();
   };
   const [a, b] = [await spot(0.35, 0.35), await spot(0.65, 0.65)];
@@ -220,27 +232,27 @@ await test('browser: the grey picture is the slice it says, not mirrored and not
   await page.keyboard.press('x');
 });
 
-await test('browser: wheel, keys and crosshair move linked slices', async () => {
+await clock('browser: wheel, keys and crosshair move linked slices', async () => {
   const box = await pane('coronal').boundingBox();
   await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
   const before = await indices();
   await page.mouse.wheel(0, 120);
-  await page.waitForTimeout(150);
+  await drawn();
   check((await indices())[1] === before[1] + 1, 'a notch of the wheel is one slice');
   await page.keyboard.press('PageUp');
-  await page.waitForTimeout(150);
+  await drawn();
   check((await indices())[1] === before[1] - 9, 'page up is ten slices back');
   await page.mouse.click(box.x + box.width * 0.6, box.y + box.height * 0.45);
-  await page.waitForTimeout(150);
+  await drawn();
   const after = await indices();
   check(after[0] !== before[0] && after[2] !== before[2], `${before} to ${after}`);
   await shot('07-case');
 });
 
-await test('browser: windows change the picture, presets and drag', async () => {
+await clock('browser: windows change the picture, presets and drag', async () => {
   const bone = mean(await picture('axial'));
   await page.selectOption('[data-testid=window-preset]', 'soft');
-  await page.waitForTimeout(300);
+  await drawn();
   const soft = mean(await picture('axial'));
   check(Math.abs(soft - bone) > 8, `bone ${bone.toFixed(1)}, soft tissue ${soft.toFixed(1)}`);
   await shot('08-soft-tissue');
@@ -253,7 +265,7 @@ await test('browser: windows change the picture, presets and drag', async () => 
   await page.keyboard.press('1');
 });
 
-await test('browser: structures can be hidden, coloured and made see-through', async () => {
+await clock('browser: structures can be hidden, coloured and made see-through', async () => {
   const scene = pane('scene').locator('canvas');
   const full = await scene.screenshot();
   await page.click('.structure button[aria-label^="Show"]');
@@ -268,7 +280,7 @@ await test('browser: structures can be hidden, coloured and made see-through', a
   await page.locator('.structure input[type=range]').fill('1');
 });
 
-await test('browser: a click on the surface moves the slices onto bone', async () => {
+await clock('browser: a click on the surface moves the slices onto bone', async () => {
   await pane('scene').locator('button[aria-label="Reset the 3D view"]').click();
   await page.waitForTimeout(600);
   const box = await pane('scene').locator('canvas').boundingBox();
@@ -282,7 +294,7 @@ await test('browser: a click on the surface moves the slices onto bone', async (
   await shot('10-picked');
 });
 
-await test('browser: panes enlarge, help opens, colours switch', async () => {
+await clock('browser: panes enlarge, help opens, colours switch', async () => {
   await pane('sagittal').locator('.pane-touch').dblclick();
   await page.waitForTimeout(500);
   check(await pane('axial').isHidden(), 'the other panes make room');
@@ -304,7 +316,7 @@ await test('browser: panes enlarge, help opens, colours switch', async () => {
   await page.keyboard.press('d');
 });
 
-await test('browser: search finds and does not find', async () => {
+await clock('browser: search finds and does not find', async () => {
   await page.keyboard.press('/');
   await page.keyboard.type('no such patient');
   await page.waitForSelector('.empty h2:has-text("No case matches")');
@@ -312,7 +324,7 @@ await test('browser: search finds and does not find', async () => {
   await page.waitForSelector('tr[data-case]');
 });
 
-await test('browser: administration makes an account and says how to reach us', async () => {
+await clock('browser: administration makes an account and says how to reach us', async () => {
   await page.goto('/admin/accounts');
   await page.click('button:has-text("New account")');
   await page.fill('input[name=login]', 'sam');
@@ -345,7 +357,7 @@ await test('browser: administration makes an account and says how to reach us', 
   await other.close();
 });
 
-await test('browser: on a phone one pane at a time, by touch', async () => {
+await clock('browser: on a phone one pane at a time, by touch', async () => {
   const phone = await browser.newContext({
     baseURL: origin, viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'dark',
     storageState: await context.storageState(),
@@ -380,7 +392,7 @@ await test('browser: on a phone one pane at a time, by touch', async () => {
   await phone.close();
 });
 
-await test('browser: signing out closes the door', async () => {
+await clock('browser: signing out closes the door', async () => {
   await page.goto('/');
   await page.click('.account');
   await page.click('button:has-text("Sign out")');
@@ -391,7 +403,7 @@ await test('browser: signing out closes the door', async () => {
   check(status === 401, `the API answers ${status}`);
 });
 
-await test('browser: nothing came from elsewhere and nothing was complained of', async () => {
+await clock('browser: nothing came from elsewhere and nothing was complained of', async () => {
   check(recorder.foreign.length === 0, recorder.foreign.join('\n'));
   check(complaints.length === 0, complaints.join('\n'));
 });

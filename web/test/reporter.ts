@@ -7,7 +7,7 @@ export default class LineReporter implements Reporter {
   onTestModuleEnd(module: TestModule): void {
     if (module.state() !== 'failed' || [...module.children.allTests()].length > 0) return;
     for (const error of module.errors()) console.log(`  ${(error.stack ?? error.message).replaceAll('\n', '\n  ')}`);
-    console.log(`FAIL web ${module.relativeModuleId}`);
+    console.log(`FAIL web ${module.moduleId}`);
   }
 
   onTestCaseResult(test: TestCase): void {

@@ -51,7 +51,7 @@ export class Display {
       state.window.value = firstWindow(shown.meta);
       state.open(volume, before !== undefined && before === shown.meta.frame_of_reference_uid);
       this.onProblem('');
-      void volume.load();
+      void volume.load(state.afterPicture());
     } catch (cause) {
       state.volume.value = null;
       this.onProblem(reason(cause));
@@ -71,7 +71,8 @@ export class Display {
     try {
       const volume = this.volumeOf(view);
       this.labels.set(view.sha256, volume);
-      void volume.load();
+      const gate = this.stage.state.afterPicture();
+      void gate.then(() => volume.load(gate));
       return volume;
     } catch (cause) {
       sayError(cause);

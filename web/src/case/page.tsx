@@ -133,6 +133,7 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
     display.onProblem = (text) => { problem.value = text; };
     display.onProgress = (fraction) => { loaded.value = fraction; };
     stage.onFirstPicture = () => {
+      state.pictured.value = true;
       performance.mark('kerf-first-picture');
       document.documentElement.dataset['firstPicture'] = '1';
     };

@@ -75,6 +75,7 @@ export function ScenePane({ store, state, large, onLarge, onScene }: ScenePanePr
     let gone = false;
     let disconnect = () => undefined as void;
     const begin = async () => {
+      await state.afterPicture();
       const { Scene3D } = await import('./scene');
       if (gone || !host.current) return;
       const made = new Scene3D(host.current);

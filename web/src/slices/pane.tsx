@@ -22,7 +22,6 @@ export function SlicePane({ stage, orientation, large, onLarge, onGestures }: Sl
   const host = useRef<HTMLDivElement>(null);
   const overlay = useRef<HTMLCanvasElement>(null);
   const texts = useRef<Record<string, HTMLElement | null>>({});
-  const gestures = useRef<Gestures | null>(null);
   const text = (name: string) => (element: HTMLElement | null) => { texts.current[name] = element; };
 
   useEffect(() => {
@@ -33,23 +32,15 @@ export function SlicePane({ stage, orientation, large, onLarge, onGestures }: Sl
       slice: t['slice'], place: t['place'], value: t['value'],
       edges: { left: t['left'], right: t['right'], top: t['top'], bottom: t['bottom'] },
     });
-    gestures.current = new Gestures(stage, orientation, box.current as HTMLDivElement);
-    onGestures(orientation, gestures.current);
+    onGestures(orientation, new Gestures(stage, orientation, box.current as HTMLDivElement));
   }, []);
-
-  const step = (event: KeyboardEvent) => {
-    const steps = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10 }[event.key];
-    if (steps === undefined) return;
-    event.preventDefault();
-    gestures.current?.scroll(steps);
-  };
 
   return (
     <section class={`pane pane-${orientation}`} data-pane={orientation} aria-label={`${paneNames[orientation]} slices`}>
       <div class="pane-picture" ref={host} />
       <canvas class="pane-overlay" ref={overlay} aria-hidden="true" />
       <div class="pane-touch" ref={box} tabIndex={0} role="img" aria-label={`${paneNames[orientation]} picture. Arrow keys go through the slices.`}
-        onDblClick={onLarge} onKeyDown={step} />
+        onDblClick={onLarge} />
       <div class="pane-head">
         <span class="pane-name"><i class="swatch" />{paneNames[orientation]}</span>
         <span class="pane-slice" ref={text('slice')} data-testid={`${orientation}-slice`} />

@@ -17,6 +17,8 @@ export interface LabelLayer {
   styles: ReadonlyMap<number, LabelStyle>;
 }
 
+const patienceMs = 6000;
+
 export class ViewState {
   readonly volume = signal<ViewVolume | null>(null);
   readonly cursor = signal<Vec3>([0, 0, 0]);
@@ -28,6 +30,8 @@ export class ViewState {
   readonly views = signal<Partial<Record<Orientation, PaneView>>>({});
   readonly units = signal<'HU' | '1'>('1');
   readonly span = signal(1000);
+  /** The first picture is on the screen: from now on the line is free for detail, labels and surfaces. */
+  readonly pictured = signal(false);
   /** Raised to make the panes fit the volume again. */
   readonly fits = signal(0);
 
@@ -44,6 +48,21 @@ export class ViewState {
     else this.cursor.value = centreLps(volume.grid);
     this.views.value = {};
     this.fits.value += 1;
+  }
+
+  /** Resolves with the first picture, or after a while without one, so that nothing waits for a broken display. */
+  afterPicture(): Promise<void> {
+    return new Promise((resolve) => {
+      const late = setTimeout(done, patienceMs);
+      const off = this.pictured.subscribe((now) => {
+        if (now) done();
+      });
+      function done(): void {
+        clearTimeout(late);
+        resolve();
+        queueMicrotask(() => off());
+      }
+    });
   }
 
   setView(orientation: Orientation, view: PaneView): void {

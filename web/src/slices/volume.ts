@@ -74,10 +74,13 @@ export class ViewVolume {
     this.stopped = true;
   }
 
-  /** Loads all; the promise ends when everything is exact. */
-  async load(): Promise<void> {
+  /** Loads all, the fine levels once `gate` opens; the promise ends when everything is exact. */
+  async load(gate: Promise<void>): Promise<void> {
     try {
-      if (this.levels.length > 1) await this.loadCoarse(this.levels[0]);
+      if (this.levels.length > 1) {
+        await this.loadCoarse(this.levels[0]);
+        await gate;
+      }
       await Promise.all(Array.from({ length: streams }, () => this.refine()));
     } catch (cause) {
       if (!this.stopped) this.onError(cause instanceof Error ? cause : new Error(String(cause)));
