@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # An authenticated database read beside Orthanc in the same run: one series by its id, with the same instances in both.
 # Ours checks a token and its role and reads under row-level security; Orthanc runs without authentication.
+# Two rows for us: as it comes, where an answer may be kept for a moment while the database tells of every change
+# (KERF_VIEW_CACHE_MS), and from a second server beside it that asks the database every time.
 #   read.sh [SECONDS_PER_RUN [ROUNDS]]     KERF_BIN: folder of our programs; KERF_TEST_DATA: sample data (else a phantom)
 # Rounds alternate; medians and ratios are printed. Exits 1 when a ratio is under its target. Leaves nothing running.
 set -uo pipefail
@@ -14,9 +16,10 @@ done
 
 work=$(mktemp -d)
 chmod 755 "$work"
-kerf_pid='' orthanc_pid=''
+kerf_pid='' orthanc_pid='' direct_pid=''
 cleanup() {
     [ -n "$orthanc_pid" ] && kill "$orthanc_pid" 2>/dev/null && wait "$orthanc_pid" 2>/dev/null
+    [ -n "$direct_pid" ] && kill "$direct_pid" 2>/dev/null && wait "$direct_pid" 2>/dev/null
     [ -n "$kerf_pid" ] && kill -INT "$kerf_pid" 2>/dev/null && wait "$kerf_pid" 2>/dev/null
     rm -rf "$work"
 }
@@ -51,6 +54,15 @@ for _ in $(seq 300); do # the workers must be done before anything is measured
 done
 series_id=$(curl -sf -H "$auth" "$base/api/v1/cases/$case_id" | field 'd["studies"][0]["series"][0]["id"]')
 
+# The same settings and database, without kept answers.
+server_pid=$(ps -o pid=,comm= --ppid "$kerf_pid" | awk '$2=="kerf-server"{print $1}')
+mapfile -d '' -t server_env <"/proc/$server_pid/environ"
+env -i "${server_env[@]}" KERF_HTTP_PORT=0 KERF_TLS_PORT=0 KERF_VIEW_CACHE_MS=0 "$bin/kerf-server" \
+    --ready "$work/direct.json" 2>"$work/direct.log" &
+direct_pid=$!
+for _ in $(seq 100); do [ -s "$work/direct.json" ] && break; sleep 0.1; done
+direct=http://127.0.0.1:$(field 'd["http"]' <"$work/direct.json")
+
 port=$(free_port)
 cat >"$work/orthanc.json" <<JSON
 { "Name": "bench", "StorageDirectory": "$work/orthanc", "IndexDirectory": "$work/orthanc", "HttpPort": $port,
@@ -73,6 +85,7 @@ ticks() {
 }
 ours() {
     local pid
+    echo "$direct_pid"
     for pid in $(ps -o pid= --ppid "$kerf_pid"); do
         case $(cat "/proc/$pid/comm" 2>/dev/null) in
             kerf-server) echo "$pid" ;;
@@ -83,12 +96,12 @@ ours() {
 median() { sort -n | awk '{v[NR]=$1} END{print v[int((NR+1)/2)]}'; }
 failed=0
 printf '%-34s %12s %12s %7s %7s   %s\n' case Orthanc kerf ratio target 'CPU us per request (Orthanc, kerf with PostgreSQL)'
-row() { # NAME CONNECTIONS ORTHANC_PATH KERF_PATH TARGET
+row() { # NAME CONNECTIONS ORTHANC_PATH KERF_URL TARGET
     local o='' k='' i r c0 osum=0 ksum=0 ocpu=0 kcpu=0
     for i in $(seq "$rounds"); do
         c0=$(ticks "$orthanc_pid"); r=$(rate "http://127.0.0.1:$port$3" "$2"); o+="$r"$'\n'
         ocpu=$((ocpu + $(ticks "$orthanc_pid") - c0)); osum=$(echo "$osum + $r" | bc)
-        c0=$(ticks $(ours)); r=$(rate "$base$4" "$2"); k+="$r"$'\n'
+        c0=$(ticks $(ours)); r=$(rate "$4" "$2"); k+="$r"$'\n'
         kcpu=$((kcpu + $(ticks $(ours)) - c0)); ksum=$(echo "$ksum + $r" | bc)
     done
     awk -v name="$1" -v o="$(printf %s "$o" | median)" -v k="$(printf %s "$k" | median)" -v t="$5" \
@@ -98,9 +111,11 @@ row() { # NAME CONNECTIONS ORTHANC_PATH KERF_PATH TARGET
                r<t ? "   UNDER TARGET" : ""; exit r<t}' || failed=1
 }
 for c in 1 8; do
-    row "one series by id, $c clients" $c "/series/$orthanc_series" "/api/v1/series/$series_id" 1.5
+    row "one series by id, $c clients" $c "/series/$orthanc_series" "$base/api/v1/series/$series_id" 1.5
+    row "  the database asked each time, $c" $c "/series/$orthanc_series" "$direct/api/v1/series/$series_id" 0
 done
-for c in 1 8; do
-    row "a case with its counts and tree, $c" $c "/studies?expand" "/api/v1/cases/$case_id" 0 # no like in Orthanc
+for c in 1 8; do # nothing in Orthanc is like it: for the record only
+    row "a case with its counts and tree, $c" $c "/studies?expand" "$base/api/v1/cases/$case_id" 0
+    row "  the database asked each time, $c" $c "/studies?expand" "$direct/api/v1/cases/$case_id" 0
 done
 exit "$failed"

@@ -39,6 +39,8 @@ async function outcome(kerf, expected) {
   await until('every instance', 60000, async () => (await kerf.get(`/api/v1/cases/${id}`)).counts.instances >= expected);
   await sleep(3000); // a series that has just grown is imported again after it has settled
   const settled = await kerf.settled(id, 180000);
+  const verified = await run(join(bin, 'kerf'), ['verify', '--data', kerf.dataFolder]);
+  check(verified.code === 0, `kerf verify: ${verified.output}`);
   return { id, settled, artefacts: await kerf.artefacts(id) };
 }
 
@@ -111,11 +113,27 @@ await test(`anything_may_die_and_the_bytes_are_the_same (seed ${seed})`, async (
     });
     const after = await outcome(kerf, reference.sent);
     check(after.settled.counts.instances === reference.sent, `${after.settled.counts.instances} instances of ${reference.sent}`);
+    // Bytes that differ are kept for whoever has to find out why.
+    for (const [name, hash] of Object.entries(after.artefacts))
+      if (hash !== reference.artefacts[name])
+        writeFileSync(join(process.env.KERF_TEST_ARTIFACTS ?? folder, `fault-${name.replaceAll('/', '-')}`), await kerf.get(`/api/v1/cases/${after.id}/blobs/${hash}`));
     check(JSON.stringify(after.artefacts) === JSON.stringify(reference.artefacts),
       `other bytes than undisturbed:\n${JSON.stringify(after.artefacts, null, 1)}\n${JSON.stringify(reference.artefacts, null, 1)}`);
   } catch (error) {
     writeFileSync(join(process.env.KERF_TEST_ARTIFACTS ?? folder, 'fault-kill.log'), kerf.log);
     throw error;
+  } finally {
+    await kerf.remove();
+  }
+});
+
+await test('a_commit_whose_answer_is_lost_keeps_its_bytes', async () => {
+  // Every process loses the connection after its 2nd to 4th commit was sent, before the answer.
+  const kerf = await Kerf.start({ folder: join(folder, 'd'), settings: { KERF_FAULT_COMMIT: '2,4', KERF_WORKER_LEASE_S: '5' } });
+  try {
+    await until('the study gets through', 60000, async () => (await send(kerf)).code === 0);
+    const after = await outcome(kerf, reference.sent);
+    check(JSON.stringify(after.artefacts) === JSON.stringify(reference.artefacts), 'other bytes after lost answers');
   } finally {
     await kerf.remove();
   }
