@@ -301,10 +301,10 @@ static void receive_alone(struct storing *s, struct pending *pending)
 {
     struct kf_error err = {0};
     enum kf_status status = receive_row(s, pending, &err);
-    if (status == KF_DB) {
-        s->container_used = 1; // its row may be there, and then a second try says duplicate
+    if (status != KF_OK)
+        s->container_used = 1; // its row may be there all the same, and then a second try says duplicate
+    if (status == KF_DB)
         status = receive_row(s, pending, &err);
-    }
     if (status == KF_OK)
         take_outcome(s, pending->found, pending->order, &pending->stored);
     else

@@ -1,10 +1,11 @@
 // DICOM over HTTP on a whole Kerf: forms, zips, STOW-RS; what is not DICOM is refused file by file; nothing is lost and
 // nothing is stored twice; what was stored comes out of the blob store byte for byte; and the case is really made.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Kerf, check, data, finish, sha256, skip, test, until } from '../lib/kerf.mjs';
+import { Kerf, bin, check, data, finish, sha256, skip, test, until } from '../lib/kerf.mjs';
 import { Client, firstSignIn, nonconformities, signInFirst } from './api_client.mjs';
 
 if (!data || !existsSync(join(data, 'head_ct', 'dicom'))) {
@@ -147,6 +148,37 @@ try {
       }
     });
   }
+
+  await test('a_commit_whose_answer_is_lost_loses_nothing', async () => {
+    const clean = await Kerf.start();
+    const server = clean.processes().find((p) => p.argv[0]?.endsWith('kerf-server'));
+    const env = Object.fromEntries(readFileSync(`/proc/${server.pid}/environ`, 'utf8').split('\0').filter(Boolean).map((l) => [l.slice(0, l.indexOf('=')), l.slice(l.indexOf('=') + 1)]));
+    const port = await new Promise((resolve) => {
+      const probe = createServer().listen(0, '127.0.0.1', () => {
+        const { port: free } = probe.address();
+        probe.close(() => resolve(free));
+      });
+    });
+    // A second replica on the same database, which hears nothing of its first two commits.
+    const replica = spawn(join(bin, 'kerf-server'), [], { env: { ...env, KERF_HTTP_PORT: String(port), KERF_TLS_PORT: '0', KERF_SETTLE_S: '3600', KERF_FAULT_COMMIT: '1,2' }, stdio: 'ignore' });
+    const gone = new Promise((resolve) => replica.on('exit', resolve));
+    try {
+      const client = new Client(`http://127.0.0.1:${port}`, { token: clean.token('technician') });
+      await until('the replica', 15000, async () => (await fetch(`${client.url}/healthz`)).ok);
+      const answer = await client.call('POST', '/dicom-web/studies', { ...related(slices.slice(10, 17).map((f) => readFileSync(f))), expect: 200 });
+      check(stored(answer) === 7, JSON.stringify(answer.json));
+      for (const file of slices.slice(10, 17)) {
+        const [kase] = await clean.all('/api/v1/cases');
+        const back = await client.get(`/api/v1/cases/${kase.id}/blobs/${sha256(readFileSync(file))}`, { expect: 200 });
+        check(back.bytes.equals(readFileSync(file)), 'byte for byte');
+      }
+      execFileSync(join(bin, 'kerf'), ['verify', '--data', clean.dataFolder], { stdio: 'pipe' });
+    } finally {
+      replica.kill('SIGKILL');
+      await gone;
+      await clean.remove();
+    }
+  });
 
   await test('uploads_conform', async () => check(nonconformities.length === 0, nonconformities.join('\n')));
 } finally {
