@@ -150,7 +150,8 @@ struct kf_response {
     size_t header_capacity;
 };
 
-// Adds a header; name and value are borrowed until sent. A value with a control character is dropped (and logged).
+// Adds a header; name and value are borrowed until sent. A value with a control character is dropped (and logged). ETag
+// and Cache-Control set the fields above.
 void kf_response_header(struct kf_request *request, struct kf_response *response, const char *name, const char *value);
 // Body from the request's arena or static memory.
 void kf_response_bytes(struct kf_response *response, const char *content_type, const void *bytes, size_t length);

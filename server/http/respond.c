@@ -51,7 +51,7 @@ const char *kf_http_reason(int status)
     return status < 400 ? "OK" : "Error";
 }
 
-void kf_response_header(struct kf_request *request, struct kf_response *response, const char *name, const char *value)
+static void add_header(struct kf_request *request, struct kf_response *response, const char *name, const char *value)
 {
     if (!name || !value || !kf_http_value_ok(value)) {
         kf_log(KF_LOG_WARN, "http.header_dropped", "header=%s id=%s", name ? name : "", request->id);
@@ -68,6 +68,17 @@ void kf_response_header(struct kf_request *request, struct kf_response *response
         response->header_capacity = capacity;
     }
     response->headers[response->header_count++] = (struct kf_field){name, value};
+}
+
+// What the dispatcher itself must know about goes to its field: it comes out as one header, and is acted upon.
+void kf_response_header(struct kf_request *request, struct kf_response *response, const char *name, const char *value)
+{
+    if (name && kf_http_token_equal(name, "ETag"))
+        response->etag = value;
+    else if (name && kf_http_token_equal(name, "Cache-Control"))
+        response->cache_control = value;
+    else
+        add_header(request, response, name, value);
 }
 
 void kf_respond_drop_body(struct kf_response *response)
@@ -269,9 +280,8 @@ static void add_entity_headers(struct kf_exchange *exchange)
     if (response->content_type && response->kind != KF_BODY_NONE)
         kf_response_header(request, response, "Content-Type", response->content_type);
     if (response->etag)
-        kf_response_header(request, response, "ETag", response->etag);
-    kf_response_header(request, response, "Cache-Control",
-                       response->cache_control ? response->cache_control : "no-store");
+        add_header(request, response, "ETag", response->etag);
+    add_header(request, response, "Cache-Control", response->cache_control ? response->cache_control : "no-store");
     if (response->last_modified_s > 0) {
         char *date = kf_arena_alloc(&request->arena, 32);
         if (date) {

@@ -37,6 +37,14 @@ static enum kf_status tagged(struct kf_request *request, struct kf_response *res
     return KF_OK;
 }
 
+static enum kf_status tagged_by_header(struct kf_request *request, struct kf_response *response, struct kf_error *err)
+{
+    (void)err;
+    kf_response_bytes(response, "application/json", "{}", 2);
+    kf_response_header(request, response, "ETag", kf_etag_revision(request, 3));
+    return KF_OK;
+}
+
 static enum kf_status patch(struct kf_request *request, struct kf_response *response, struct kf_error *err)
 {
     (void)response;
@@ -96,6 +104,7 @@ static const struct kf_route routes[] = {
     {.method = KF_DELETE, .pattern = "/people/{name}", .permission = 2, .handler = hello},
     {.method = KF_GET, .pattern = "/people/{name}/cars/{car}", .permission = 1, .handler = hello},
     {.method = KF_GET, .pattern = "/tagged", .flags = KF_ROUTE_NO_AUTH, .handler = tagged},
+    {.method = KF_GET, .pattern = "/revision", .flags = KF_ROUTE_NO_AUTH, .handler = tagged_by_header},
     {.method = KF_PATCH, .pattern = "/patch", .permission = 1, .max_body = 100, .handler = patch},
     {.method = KF_GET, .pattern = "/invalid", .flags = KF_ROUTE_NO_AUTH, .handler = invalid},
     {.method = KF_GET, .pattern = "/broken", .flags = KF_ROUTE_NO_AUTH, .handler = broken},
@@ -428,6 +437,18 @@ KF_TEST(conditional_requests)
     kf_exchange_free(x, 0, 1);
 }
 
+KF_TEST(an_entity_tag_set_as_a_header_counts)
+{
+    KF_CHECK_EQ(status_of("GET", "/revision", HEADERS("If-None-Match", "\"3\""), NULL), 304);
+    struct kf_exchange *x = ask("GET", "/revision", HEADERS("If-None-Match", "\"2\""), NULL);
+    int tags = 0;
+    for (size_t i = 0; i < x->response.header_count; i++)
+        tags += strcmp(x->response.headers[i].name, "ETag") == 0;
+    KF_CHECK_EQ(x->response.status, 200);
+    KF_CHECK_EQ(tags, 1);
+    kf_exchange_free(x, 0, 1);
+}
+
 KF_TEST(if_match_guards_changes)
 {
     const char *const base[] = {"Authorization", "Bearer kerf_machine", NULL};
@@ -630,6 +651,7 @@ int main(void)
     KF_RUN(sinks_see_the_body_and_are_released_once);
     KF_RUN(head_answers_like_get);
     KF_RUN(conditional_requests);
+    KF_RUN(an_entity_tag_set_as_a_header_counts);
     KF_RUN(if_match_guards_changes);
     KF_RUN(ranges);
     KF_RUN(problems_are_json_and_keep_secrets);
