@@ -40,6 +40,8 @@ export class Scene3D {
   private closed = false;
   private calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   private radius = 150;
+  /** The user turned or moved the camera: it is not ours to place any more. */
+  private handled = false;
   /** A point on a surface was clicked. */
   onPick: (lps: Vec3) => void = () => undefined;
 
@@ -54,6 +56,7 @@ export class Scene3D {
     this.controls = new OrbitControls(this.camera, this.renderer.domElement);
     this.controls.enableDamping = false;
     this.controls.zoomToCursor = true;
+    this.controls.addEventListener('start', () => { this.handled = true; });
     this.controls.addEventListener('change', () => this.redraw());
     this.light();
     this.buildCrosshair();
@@ -270,6 +273,7 @@ export class Scene3D {
   }
 
   reset(): void {
+    this.handled = false;
     this.lookFrom(home);
   }
 
@@ -332,6 +336,7 @@ export class Scene3D {
     this.camera.aspect = width / height;
     this.camera.updateProjectionMatrix();
     this.renderer.setSize(width, height);
+    if (!this.handled) this.lookFrom(home, false);
     this.draw();
   }
 

@@ -24,6 +24,8 @@ export class Gestures {
   private readonly pointers = new Map<number, [number, number]>();
   private drag: Drag | null = null;
   private wheelRest = 0;
+  /** Where the crosshair was before the last two presses: a double click is no wish to move it. */
+  private before: Vec3[] = [];
 
   constructor(private readonly stage: Stage, private readonly orientation: Orientation, private readonly element: HTMLElement) {
     const listen = <K extends keyof HTMLElementEventMap>(type: K, run: (event: HTMLElementEventMap[K]) => void) =>
@@ -34,6 +36,9 @@ export class Gestures {
     listen('pointercancel', (event) => this.up(event));
     listen('pointerleave', () => this.stage.hover(this.orientation, null));
     listen('wheel', (event) => this.wheel(event));
+    listen('dblclick', () => {
+      if (this.before.length === 2) this.stage.state.moveTo(this.before[1]);
+    });
     listen('contextmenu', (event) => event.preventDefault());
   }
 
@@ -65,6 +70,7 @@ export class Gestures {
     this.drag = {
       action: this.actionOf(event), from: px, last: px, window: this.stage.state.window.peek(), view, moved: false, rest: 0,
     };
+    this.before = [this.stage.state.cursor.peek(), ...this.before].slice(0, 2);
     if (this.drag.action === 'crosshair') this.pick(px);
   }
 
