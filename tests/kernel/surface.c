@@ -310,6 +310,14 @@ KF_TEST(the_level_of_a_threshold_is_found_again)
     KF_REQUIRE(!kf_surface_level(&work, &bits, &v, &level, &mistakes));
     KF_CHECK_NEAR(level, 1233.5, 1.5);
     KF_CHECK_NEAR(mistakes, 0, 0);
+    struct kf_volume real;
+    KF_REQUIRE(!kf_volume_alloc(&real, &grid, KF_VOXEL_FLOAT32, &err));
+    for (int64_t i = 0; i < 24000; i++)
+        ((float *)real.data)[i] = 0.25f * (float)((int16_t *)v.data)[i];
+    KF_REQUIRE(!kf_surface_level(&work, &bits, &real, &level, &mistakes));
+    KF_CHECK_NEAR(level, 0.25 * 1233.5, 0.3);
+    KF_CHECK_NEAR(mistakes, 0, 0.001);
+    kf_volume_release(&real);
     kf_bits_release(&work, &bits);
     kf_volume_release(&v);
 }

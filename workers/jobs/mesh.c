@@ -287,7 +287,7 @@ static enum kf_status extract(struct mesh_job *m, struct segment *s, const struc
         input.grey = &p->image;
         input.iso = iso;
         s->smoothing = "grey values at iso";
-    } else if (p->image.data && p->image.type == KF_VOXEL_INT16) {
+    } else if (p->image.data) {
         status = kf_work_status(kf_surface_level(&m->w.work, bits, &p->image, &s->level, &mistakes), err, "level");
         if (iso > AUTOMATIC)
             s->level = iso;
@@ -457,8 +457,8 @@ static enum kf_status write_lods(struct mesh_job *m, const struct segment *s, st
     return status;
 }
 
-// The smoothed surface of one segment.
-static enum kf_status make_surface(struct mesh_job *m, struct segment *s, struct kf_mesh *mesh, double *change,
+// The surface of one segment as it is, and the grid it was made on.
+static enum kf_status make_surface(struct mesh_job *m, struct segment *s, struct kf_mesh *mesh, struct kf_grid *grid,
                                    struct kf_error *err)
 {
     struct part p;
@@ -478,19 +478,33 @@ static enum kf_status make_surface(struct mesh_job *m, struct segment *s, struct
     kf_bits_release(&m->w.work, &bits);
     if (!status && mesh->triangles == 0)
         status = kf_error_set(err, KF_UNPROCESSABLE, "no_surface", "nothing lies at or above the grey value %g", low);
-    if (!status)
-        status = smooth(m, s, &source->grid, mesh, change, err);
+    *grid = source->grid;
     part_release(&p);
     return status;
+}
+
+// After the last surface the volumes have done their work: the rest needs their memory more.
+static void let_volumes_go(struct mesh_job *m)
+{
+    if (m->made + 1 < m->count)
+        return;
+    kf_volume_release(&m->labels);
+    kf_volume_release(&m->image);
+    kf_memory_trim();
 }
 
 static enum kf_status mesh_segment(struct mesh_job *m, struct segment *s, struct kf_error *err)
 {
     double from = 0.1 + 0.9 * (double)m->made / m->count, share = 0.9 / m->count, change = 0;
     struct kf_mesh mesh = {0};
+    struct kf_grid grid;
     struct kf_mesh_report r;
-    kf_job_work_stage(&m->w, "extracting the surface", from, from + 0.4 * share);
-    enum kf_status status = make_surface(m, s, &mesh, &change, err);
+    kf_job_work_stage(&m->w, "extracting the surface", from, from + 0.2 * share);
+    enum kf_status status = make_surface(m, s, &mesh, &grid, err);
+    let_volumes_go(m);
+    kf_job_work_stage(&m->w, "smoothing", from + 0.2 * share, from + 0.4 * share);
+    if (!status)
+        status = smooth(m, s, &grid, &mesh, &change, err);
     if (!status)
         status = kf_work_status(kf_mesh_drop_small(&m->w.work, &mesh, kf_job_double(m->w.job, "piece_mm3"), NULL), err,
                                 "dropping pieces");

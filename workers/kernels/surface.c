@@ -264,24 +264,33 @@ enum kf_kernel_status kf_surface(const struct kf_work *work, const struct kf_sur
 // ---- the level of a mask ----
 
 struct level_counts {
-    int64_t *in;  // boundary voxels of the mask by value
-    int64_t *out; // their neighbours outside by value
+    int64_t *in;  // boundary voxels of the mask by bin
+    int64_t *out; // their neighbours outside by bin
+    double low, bins; // value v belongs to bin (v - low) · bins
 };
 
+static inline int64_t bin_of(const struct level_counts *counts, const struct kf_volume *grey, int64_t at)
+{
+    if (grey->type == KF_VOXEL_INT16)
+        return ((const int16_t *)grey->data)[at] + 32768;
+    double bin = ((double)((const float *)grey->data)[at] - counts->low) * counts->bins;
+    return bin < 0 ? 0 : bin > 65535 ? 65535 : (int64_t)bin;
+}
+
 // Adds the pairs along one axis: rows a and b = the next row, or the same row moved by one voxel.
-static void count_pairs(uint64_t pairs, int64_t first, int64_t step, uint64_t inside, const int16_t *grey,
+static void count_pairs(uint64_t pairs, int64_t first, int64_t step, uint64_t inside, const struct kf_volume *grey,
                         const struct level_counts *counts)
 {
     for (; pairs; pairs &= pairs - 1) {
         int bit = __builtin_ctzll(pairs);
         int a_inside = (int)(inside >> bit & 1);
         int64_t a = first + bit, b = a + step;
-        counts->in[grey[a_inside ? a : b] + 32768]++;
-        counts->out[grey[a_inside ? b : a] + 32768]++;
+        counts->in[bin_of(counts, grey, a_inside ? a : b)]++;
+        counts->out[bin_of(counts, grey, a_inside ? b : a)]++;
     }
 }
 
-static void count_row(const struct kf_bits *m, const int16_t *grey, int64_t j, int64_t k,
+static void count_row(const struct kf_bits *m, const struct kf_volume *grey, int64_t j, int64_t k,
                       const struct level_counts *counts)
 {
     const int64_t *dim = m->dim;
@@ -301,44 +310,74 @@ static void count_row(const struct kf_bits *m, const int16_t *grey, int64_t j, i
     }
 }
 
+// The range of a float volume as bins; 0 when a value is not finite.
+static int float_bins(const struct kf_volume *grey, struct level_counts *counts)
+{
+    const float *v = grey->data;
+    float low = v[0], high = v[0];
+    for (int64_t i = 0, n = kf_grid_voxels(&grey->grid); i < n; i++) {
+        if (!(v[i] - v[i] == 0))
+            return 0;
+        low = v[i] < low ? v[i] : low;
+        high = v[i] > high ? v[i] : high;
+    }
+    counts->low = (double)low;
+    counts->bins = high > low ? 65535 / ((double)high - (double)low) : 1;
+    return 1;
+}
+
+// The threshold with the fewest mistakes, in bins: every one from *first to *last is as good. Returns the mistakes.
+static int64_t best_threshold(const struct level_counts *counts, int64_t *first, int64_t *last, int64_t *pairs)
+{
+    int64_t wrong = 0, best;
+    *first = *last = *pairs = 0;
+    for (int v = 0; v < 65536; v++) {
+        *pairs += counts->in[v];
+        wrong += counts->out[v]; // threshold at the bottom: all outside neighbours are at or above it
+    }
+    best = wrong;
+    for (int v = 0; v < 65536; v++) {
+        // Moves the threshold from v to v + 1.
+        wrong += counts->in[v] - counts->out[v];
+        if (wrong < best) {
+            best = wrong;
+            *first = *last = v + 1;
+        } else if (wrong == best && *last == v) {
+            *last = v + 1;
+        }
+    }
+    return best;
+}
+
 enum kf_kernel_status kf_surface_level(const struct kf_work *work, const struct kf_bits *inside,
                                        const struct kf_volume *grey, double *level, double *mistakes)
 {
     *level = 0;
     if (mistakes)
         *mistakes = 0;
-    if (grey->type != KF_VOXEL_INT16 || memcmp(inside->dim, grey->grid.dim, sizeof inside->dim) != 0)
+    struct level_counts both = {.low = -32768, .bins = 1};
+    int known = grey->type == KF_VOXEL_INT16 || grey->type == KF_VOXEL_FLOAT32;
+    if (!known || memcmp(inside->dim, grey->grid.dim, sizeof inside->dim) != 0 ||
+        (grey->type == KF_VOXEL_FLOAT32 && !float_bins(grey, &both)))
         return KF_KERNEL_INVALID;
     int64_t *counts = kf_work_take(work, 2 * 65536 * (int64_t)sizeof *counts);
     if (!counts)
         return KF_KERNEL_NOMEM;
     memset(counts, 0, 2 * 65536 * sizeof *counts);
-    const struct level_counts both = {counts, counts + 65536};
+    both.in = counts;
+    both.out = counts + 65536;
     for (int64_t k = 0; k < inside->dim[2]; k++)
         for (int64_t j = 0; j < inside->dim[1]; j++)
-            count_row(inside, grey->data, j, k, &both);
-    int64_t total = 0, wrong = 0, best, best_first = 0, best_last = 0;
-    for (int v = 0; v < 65536; v++) {
-        total += both.in[v];
-        wrong += both.out[v]; // level below every value: all outside neighbours are at or above it
-    }
-    best = wrong;
-    for (int v = 0; v < 65536; v++) {
-        // Moves the level from v to v + 1.
-        wrong += both.in[v] - both.out[v];
-        if (wrong < best) {
-            best = wrong;
-            best_first = best_last = v + 1;
-        } else if (wrong == best && best_last == v) {
-            best_last = v + 1;
-        }
-    }
+            count_row(inside, grey, j, k, &both);
+    int64_t first, last, pairs, best = best_threshold(&both, &first, &last, &pairs);
     kf_work_give(work, counts);
-    if (!total)
+    if (!pairs)
         return KF_KERNEL_INVALID;
-    // Every level from best_first to best_last parts them equally well; voxels at the level count as inside.
-    *level = 0.5 * (double)(best_first - 1 + best_last) - 32768;
+    // In the middle of the best; a voxel at a threshold counts as inside.
+    *level = 0.5 * (double)(first - 1 + last) / both.bins + both.low;
+    if (grey->type == KF_VOXEL_FLOAT32)
+        *level = 0.5 * (double)(first + last) / both.bins + both.low; // bins have a width
     if (mistakes)
-        *mistakes = (double)best / (double)(2 * total);
+        *mistakes = (double)best / (double)(2 * pairs);
     return KF_KERNEL_OK;
 }

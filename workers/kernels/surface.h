@@ -29,8 +29,9 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_surface(const struct kf_work *work, 
                                                     struct kf_mesh *mesh);
 
 // The grey value that parts the mask's boundary voxels from their outside neighbours with the fewest mistakes: for a
-// mask that began as a threshold, that threshold. int16 volumes only. *mistakes (may be NULL) gets the share of
-// neighbour voxels on the wrong side, 0…1. KF_KERNEL_INVALID when the mask has no boundary.
+// mask that began as a threshold, that threshold (float32: to a 65536th of the range of values). *mistakes (may be
+// NULL) gets the share of neighbour voxels on the wrong side, 0…1. KF_KERNEL_INVALID when the mask has no boundary, a
+// float is not finite, or the type is neither int16 nor float32.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_surface_level(const struct kf_work *work, const struct kf_bits *inside,
                                                           const struct kf_volume *grey, double *level,
                                                           double *mistakes);
