@@ -380,7 +380,7 @@ extern "C" void kf_dicom_write_uid(char to[65], const char *seed, const char *ro
         }
         digits[n] = static_cast<char>('0' + rest);
     }
-    std::strcpy(to, "2.25.");
+    std::memcpy(to, "2.25.", 6);
     for (int i = 0; i < n; i++)
         to[5 + i] = digits[n - 1 - i];
     to[5 + n] = '\0';

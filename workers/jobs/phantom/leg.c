@@ -1,6 +1,6 @@
-// The lower leg with knee and ankle. Canonical frame: LPS mm, origin in the middle of the tibial plafond, z up the leg,
-// built as a left leg (lateral is +x); side −1 mirrors it into a right one. Tibia 365 mm, fibula 380 mm (means of adult
-// series: 360 ± 25 and 370 ± 25); the fibula is behind and lateral of the tibia and nowhere touches it.
+// The lower leg with knee and ankle. Canonical frame: LPS mm, origin in the middle of the tibial plafond, z up the
+// leg. Built as a left leg (lateral is +x); side -1 mirrors it into a right one. Tibia 365 mm, fibula 380 mm (means of
+// adult series: 360 and 370, sd 25); the fibula is behind and lateral of the tibia and nowhere touches it.
 #include "workers/jobs/phantom/anatomy.h"
 
 static const struct kf_v3 none = {0, 0, 0};
@@ -96,7 +96,7 @@ static void tibia(struct kf_anatomy *a)
     kf_scene_group(s, KF_SUBTRACT, 3);
     kf_scene_cone(s, KF_UNION, 0, KF_V(28, 6, -10), KF_V(25.6, 8, 46), 12, 10);
     kf_scene_group(s, KF_SUBTRACT, 2); // facet of the fibular head
-    kf_scene_cone(s, KF_UNION, 0, KF_V(37.5, 18, 326), KF_V(38, 20, 356), 12.8, 12.8);
+    kf_scene_cone(s, KF_UNION, 0, KF_V(37.5, 18, 326), KF_V(37.6, 18.5, 370), 13.2, 13.2);
     kf_scene_group(s, KF_SUBTRACT, 2);
     kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(-20, 4, 372), KF_V(15, 20, 9.5), none);
     kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(20, 4, 372), KF_V(14.5, 18, 9), none);

@@ -1,4 +1,5 @@
 // The command line of `kerf phantom`.
+#include "server/base/str.h"
 #include "workers/jobs/phantom/phantom.h"
 #include "workers/jobs/phantom/vec.h"
 #include <errno.h>
@@ -75,9 +76,8 @@ static int number(const char *text, double *out)
 static int three(const char *text, double out[3])
 {
     char copy[96];
-    if (strlen(text) >= sizeof copy)
+    if (kf_str_copy(copy, sizeof copy, text) != 0)
         return 0;
-    strcpy(copy, text);
     int n = 0;
     char *rest = NULL;
     for (char *part = strtok_r(copy, "x,", &rest); part; part = strtok_r(NULL, "x,", &rest), n++)

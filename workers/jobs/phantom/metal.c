@@ -80,11 +80,15 @@ static void back_project(const struct coarse *c, struct scratch *s, const double
         }
 }
 
-static void add(const struct coarse *c, const struct kf_grid *grid, const float *image, int16_t *slice, int unit)
+// The metal itself stays saturated: its own error is far above the scale.
+static void add(const struct coarse *c, const struct kf_grid *grid, const float *image, const uint8_t *labels,
+                int metal, int16_t *slice, int unit)
 {
     int64_t nx = grid->dim[0], ny = grid->dim[1];
     for (int64_t y = 0; y < ny; y++)
         for (int64_t x = 0; x < nx; x++) {
+            if (labels[y * nx + x] == metal)
+                continue;
             double u = kf_clamp((double)x / (double)c->step, 0, (double)(c->nx - 1) - 1e-6);
             double v = kf_clamp((double)y / (double)c->step, 0, (double)(c->ny - 1) - 1e-6);
             int64_t i = (int64_t)u, j = (int64_t)v;
@@ -139,7 +143,7 @@ enum kf_status kf_metal_streaks(const struct kf_grid *grid, const uint8_t *label
             project(&c, grid, labels + z * plane, metal, cosine, sine, s.sinogram);
             filter(&c, &s, seed + (uint64_t)z);
             back_project(&c, &s, cosine, sine);
-            add(&c, grid, s.image, values + z * plane, unit);
+            add(&c, grid, s.image, labels + z * plane, metal, values + z * plane, unit);
         }
         free(s.sinogram);
         free(s.filtered);
