@@ -56,8 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct kf_str whole = {0}, cut = {0};
     enum kf_status a = parse(data + 1, size - 1, size, &whole), b = parse(data + 1, size - 1, 1 + data[0] % 7, &cut);
-    if (a != b || (a == KF_OK && (whole.length != cut.length ||
-                                  (whole.length && memcmp(whole.data, cut.data, whole.length) != 0))))
+    if (a != b || (a == KF_OK &&
+                   (whole.length != cut.length || (whole.length && memcmp(whole.data, cut.data, whole.length) != 0))))
         abort();
     kf_str_release(&whole);
     kf_str_release(&cut);

@@ -1,5 +1,5 @@
-// A whole request: the first line is method and target, then header lines, an empty line, the body. Runs the dispatcher with
-// routes that look at everything a handler can ask for.
+// A whole request: the first line is method and target, then header lines, an empty line, the body. Runs the dispatcher
+// with routes that look at everything a handler can ask for.
 #include "server/base/log.h"
 #include "server/http/http.h"
 #include "server/http/internal.h"
