@@ -1,8 +1,10 @@
 // import_make KIND DIR: writes a small series with P's writer for the import tests. KIND is a transfer syntax name, or
-// oblique, reversed, sagittal, enhanced, mr, enhanced-mr.
+// oblique, reversed, sagittal, enhanced, mr, enhanced-mr. "bench" writes 512 slices of 512 × 512, and bench-SYNTAX the
+// same in another transfer syntax.
 #include "workers/dicom/write_series.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,20 @@ static void fill(int16_t *values, int ct)
                 int v = (inside ? 700 : ct ? -990 : 20) + 3 * i + 5 * j + 11 * k + (int)(r >> 28);
                 values[(k * ROWS + j) * COLUMNS + i] = (int16_t)v;
             }
+}
+
+// A noisy cylinder of water, 512³.
+static int16_t *fill_large(void)
+{
+    int64_t n = 512;
+    int16_t *values = malloc((size_t)(n * n * n) * sizeof *values);
+    unsigned r = 1;
+    for (int64_t i = 0; values && i < n * n * n; i++) {
+        int64_t x = i % n - 256, y = i / n % n - 256;
+        r = r * 1664525u + 1013904223u;
+        values[i] = (int16_t)((x * x + y * y < 200 * 200 ? 40 : -1000) + (int)(r >> 27));
+    }
+    return values;
 }
 
 int main(int argc, char **argv)
@@ -68,6 +84,17 @@ int main(int argc, char **argv)
     if (strcmp(kind, "sagittal") == 0) {
         double step[3][3] = {{0, 0.8, 0}, {0, 0, -0.6}, {-1.5, 0, 0}};
         memcpy(s.geometry.step, step, sizeof step);
+    }
+    if (strncmp(kind, "bench", 5) == 0) {
+        struct kf_dicom_write_geometry large = {.dim = {512, 512, 512},
+                                                .origin_lps = {-120, -120, -120},
+                                                .step = {{0.469, 0, 0}, {0, 0.469, 0}, {0, 0, 0.469}}};
+        s.geometry = large;
+        s.values = fill_large(); // until the end
+        if (kind[5] == '-')
+            s.syntax = kf_dicom_write_syntax_find(kind + 6);
+        if (!s.values)
+            return 1;
     }
     fill(values, !mr);
     int files;

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MOST_VOXELS ((int64_t)1 << 31) // what every later step can hold (workers/io/memory.h)
+
 // ---- instances ----
 
 // Faults of the instance stay with it; faults of the machine are the caller's.
@@ -413,6 +415,8 @@ enum kf_status kf_stack_stream(const struct kf_instance *instances, const struct
                         .context = context};
     int whole = rescales_are_whole(slices, stack);
     enum kf_status status = kf_grid_check(&stack->in, &r.error);
+    if (status == KF_OK && kf_grid_voxels(&stack->in) > MOST_VOXELS)
+        status = kf_error_set(&r.error, KF_TOO_LARGE, "too_many_voxels", "the volume would have more than 2^31 voxels");
     if (status == KF_OK && whole)
         status = stream_as(&r, KF_VOXEL_INT16, writer);
     if (status == KF_OK && (!whole || r.inexact))

@@ -55,7 +55,8 @@ struct kf_slab_writer {
 };
 
 // As kf_stack_read, but hands the volume on a few slices at a time: memory is 2 MiB or one slice per thread, however
-// large the volume is. *type is what the last round was. `progress` is called by one thread at a time.
+// large the volume is; KF_TOO_LARGE "too_many_voxels" over 2^31. *type is what the last round was. `progress` is called
+// by one thread at a time.
 KF_MUST_USE enum kf_status kf_stack_stream(const struct kf_instance *instances, const struct kf_slice *slices,
                                            const struct kf_stack *stack, int threads, kf_assemble_progress *progress,
                                            void *context, const struct kf_slab_writer *writer, enum kf_voxel_type *type,
