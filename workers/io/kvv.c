@@ -11,7 +11,8 @@
 #define COARSE_MAX  96 // voxels on an axis of the coarsest level
 #define PART_SLICES 16
 #define LEVELS_MAX  6
-#define PACK_LEVEL  1  // of libdeflate: what the planes give up is there by then; level 6 takes three times as long for 2 % less
+// Of libdeflate: what the planes give up is there by level 1; level 6 takes three times as long for 2 % less.
+#define PACK_LEVEL  1
 #define BATCH       8  // parts compressed before they are written
 
 static const char *type_name(enum kf_voxel_type type)

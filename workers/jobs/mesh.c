@@ -335,11 +335,11 @@ static enum kf_status smooth(struct mesh_job *m, const struct segment *s, const 
 
 static const char *why_open(const struct segment *s, const struct kf_mesh_report *r, int capped)
 {
+    if (r->closed && s->touches_border && capped)
+        return "the structure reaches the border of the volume and is closed there by a flat cap";
     if (r->closed)
-        return s->touches_border && capped ? "the structure reaches the border of the volume and is closed there by a flat cap"
-                                           : "";
-    return s->touches_border ? "the structure reaches the border of the volume and is left open there"
-                             : "edges were lost in simplification";
+        return "";
+    return "the structure reaches the border of the volume and is left open there";
 }
 
 static json_t *mesh_meta(struct mesh_job *m, const struct segment *s, const struct kf_mesh *mesh,

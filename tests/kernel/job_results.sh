@@ -1,0 +1,67 @@
+#!/bin/sh
+# What the jobs find on real and on hopeless input: the head CT's bone and its meshes, and failures by name.
+# Usage: job_results.sh KERF_JOB
+set -u
+job=$1
+if [ -z "${KERF_TEST_DATA:-}" ]; then
+    echo "skip job_results: KERF_TEST_DATA is not set"
+    exit 77
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# expect NAME COMMAND…: the command must succeed
+expect() {
+    name=$1
+    shift
+    if "$@" >"$work/log" 2>&1; then
+        echo "pass $name"
+    else
+        echo "FAIL $name: $(tail -c 300 "$work/log")"
+        failed=1
+    fi
+}
+
+# between FILE KEY LOW HIGH: the number after "KEY": in a JSON file
+between() {
+    awk -v key="\"$2\":" -v low="$3" -v high="$4" '
+        $1 == key { sub(",", "", $2); value = $2; found = 1; exit }
+        END { print key, value; exit !(found && value + 0 >= low && value + 0 <= high) }' "$1"
+}
+
+# every FILE KEY VALUE COUNT: KEY has VALUE in COUNT places and no other value anywhere
+every() {
+    [ "$(grep -c "\"$2\": $3" "$1")" -eq "$4" ] && [ "$(grep -c "\"$2\":" "$1")" -eq "$4" ]
+}
+
+# fails CODE COMMAND…: the command must fail and name CODE
+fails() {
+    code=$1
+    shift
+    if "$@" 2>"$work/why"; then
+        echo "it succeeded"
+        return 1
+    fi
+    cat "$work/why"
+    grep -q "\[$code\]" "$work/why"
+}
+
+"$job" import --in "$KERF_TEST_DATA/head_ct/dicom" --out "$work/ct.nii" --quiet || exit 1
+expect bone_is_found "$job" segment.bone --image "$work/ct.nii" --out "$work/seg.nii.gz" --report "$work/seg.report" --quiet
+# Skull, mandible and four vertebrae hang together at 250 HU; the head is cut above the orbits.
+expect bone_has_a_plausible_volume between "$work/seg.report" bone_ml 480 620
+expect bone_is_one_piece between "$work/seg.report" pieces 1 1
+expect little_bone_lies_outside_of_the_body between "$work/seg.report" outside_body_ml 0 2
+expect meshes_are_made "$job" mesh --labels "$work/seg.nii.gz" --image "$work/ct.nii" --table "$work/seg.json" --out "$work/mesh" --report "$work/mesh.report" --quiet
+expect every_mesh_is_closed every "$work/mesh.report" closed true 5
+expect every_mesh_is_manifold every "$work/mesh.report" manifold true 5
+expect every_mesh_is_oriented every "$work/mesh.report" oriented true 5
+expect smoothing_keeps_the_volume between "$work/mesh.report" smoothing_volume_change -0.005 0.005
+expect the_surface_lies_at_the_threshold between "$work/mesh.report" level 249 250
+expect air_has_no_bone fails no_bone "$job" segment.bone --image "$work/ct.nii" --out "$work/x.nii.gz" --threshold_hu 3900 --seed_hu 4000 --quiet
+expect a_broken_volume_is_named fails nifti_header "$job" segment.bone --image "$work/seg.json" --out "$work/x.nii.gz" --quiet
+expect a_missing_iso_is_named fails iso_missing "$job" mesh --image "$work/ct.nii" --out "$work/x.stl" --quiet
+expect grids_must_agree fails grids_differ "$job" mesh --labels "$work/seg.nii.gz" --image "$KERF_TEST_DATA/spine_ct/thoracic_1mm.nii.gz" --out "$work/x" --quiet
+expect a_volume_at_iso_is_meshed "$job" mesh --image "$work/ct.nii" --iso 300 --out "$work/bone.stl" --quiet
+exit $failed
