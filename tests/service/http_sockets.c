@@ -559,6 +559,34 @@ KF_TEST(large_uploads_take_little_memory)
     KF_CHECK(resident_kib() - before < 32 * 1024);
 }
 
+KF_TEST(slow_readers_hold_bounded_memory)
+{
+    char command[512], text[64];
+    long before = resident_kib();
+    snprintf(command, sizeof command,
+             "for i in 1 2 3 4 5 6 7 8; do curl -sk --limit-rate 100k --max-time 2 -o /dev/null "
+             "https://127.0.0.1:%d/big & done; wait; echo done",
+             kf_front_port(front));
+    FILE *from = popen(command, "r");
+    KF_REQUIRE(from);
+    struct timespec nap = {1, 0};
+    nanosleep(&nap, NULL);
+    long during = resident_kib();
+    // 20 MB each would be 160 MB; a link keeps 64 KiB inward and 288 KiB outward.
+    KF_CHECK(during - before < 8 * 1024);
+    KF_CHECK(fgets(text, sizeof text, from) && strcmp(text, "done\n") == 0);
+    pclose(from);
+    struct kf_front_stats stats;
+    for (int i = 0; i < 100; i++) {
+        kf_front_stats(front, &stats);
+        if (!stats.connections)
+            break;
+        struct timespec moment = {0, 50000000};
+        nanosleep(&moment, NULL);
+    }
+    KF_CHECK_EQ(stats.connections, 0); // who went away is noticed
+}
+
 KF_TEST(streams_run_beside_other_requests)
 {
     int stream[8];
@@ -700,6 +728,7 @@ int main(void)
     KF_RUN(handshakes_have_a_deadline_and_garbage_ends);
     KF_RUN(large_uploads_take_little_memory);
     KF_RUN(a_reloaded_certificate_is_used);
+    KF_RUN(slow_readers_hold_bounded_memory);
     KF_RUN(streams_run_beside_other_requests);
     KF_RUN(slow_handlers_do_not_hold_up_the_others);
     KF_RUN(connections_are_limited);
