@@ -261,22 +261,26 @@ CREATE FUNCTION kerf.reap_jobs() RETURNS integer
     SET search_path TO 'kerf', 'pg_temp'
     AS $$
 DECLARE
-    v_job record;
+    v_case uuid;
+    v_changed integer;
     v_count integer := 0;
-    v_state text;
 BEGIN
-    FOR v_job IN SELECT id, case_id, attempts, max_attempts, cancel_requested FROM job
-            WHERE state = 'running' AND lease_until < clock_timestamp() ORDER BY case_id, id LIMIT 100
-            FOR NO KEY UPDATE SKIP LOCKED LOOP
-        v_state := CASE WHEN v_job.cancel_requested THEN 'cancelled'
-                        WHEN v_job.attempts >= v_job.max_attempts THEN 'dead' ELSE 'queued' END;
-        UPDATE job SET state = v_state, lease_until = NULL, cancel_requested = false, error_code = 'lease_expired',
-                error_detail = 'The worker that ran this job was not heard of any more.',
-                run_after = clock_timestamp() + backoff(v_job.attempts),
-                finished_at = CASE WHEN v_state = 'queued' THEN NULL ELSE clock_timestamp() END
-            WHERE id = v_job.id;
-        PERFORM derive_case(v_job.case_id);
-        v_count := v_count + 1;
+    FOR v_case IN SELECT DISTINCT case_id FROM job WHERE state = 'running' AND lease_until < clock_timestamp()
+            LIMIT 100 LOOP
+        -- The case first, as everywhere. Where somebody is at work on it just now, the next round will do.
+        PERFORM FROM cases WHERE id = v_case FOR NO KEY UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+        UPDATE job SET
+            state = CASE WHEN cancel_requested THEN 'cancelled' WHEN attempts >= max_attempts THEN 'dead'
+                         ELSE 'queued' END,
+            finished_at = CASE WHEN cancel_requested OR attempts >= max_attempts THEN clock_timestamp() END,
+            lease_until = NULL, cancel_requested = false, error_code = 'lease_expired',
+            error_detail = 'The worker that ran this job was not heard of any more.',
+            run_after = clock_timestamp() + backoff(attempts)
+            WHERE case_id = v_case AND state = 'running' AND lease_until < clock_timestamp();
+        GET DIAGNOSTICS v_changed = ROW_COUNT;
+        v_count := v_count + v_changed;
+        PERFORM derive_case(v_case);
     END LOOP;
     RETURN v_count;
 END $$;
@@ -353,6 +357,11 @@ BEGIN
         VALUES (r_instance, v_org, r_series, p_sop_uid, p_sop_class, p_transfer_syntax, p_content, p_blob, p_bytes,
                 p_instance_number, r_outcome = 'conflict', p_set_aside, p_dicom_json, p_frame_offsets, p_source,
                 p_peer_ae, p_peer_address, p_association);
+    -- The case before the series, as everywhere: two that lock them in different orders would wait for each other.
+    IF v_state IN ('ready', 'attention') AND (p_set_aside = '' OR r_patient_differs) THEN
+        UPDATE kerf.cases c SET state = 'receiving', updated_at = clock_timestamp(), revision = c.revision + 1
+            WHERE c.id = r_case AND c.state = v_state;
+    END IF;
     SELECT v_announce OR announced_at < now() - interval '1 second' INTO v_announce
         FROM kerf.series WHERE id = r_series;
     UPDATE kerf.series s
@@ -365,10 +374,6 @@ BEGIN
         INSERT INTO kerf.event (organisation_id, case_id, kind, body)
             VALUES (v_org, r_case, 'instance.received',
                     jsonb_build_object('case_id', r_case, 'series_id', r_series, 'count', v_count));
-    END IF;
-    IF v_state IN ('ready', 'attention') AND (p_set_aside = '' OR r_patient_differs) THEN
-        UPDATE kerf.cases c SET state = 'receiving', updated_at = clock_timestamp(), revision = c.revision + 1
-            WHERE c.id = r_case AND c.state = v_state;
     END IF;
     RETURN NEXT;
 END $$;

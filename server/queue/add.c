@@ -205,7 +205,9 @@ enum kf_status kf_queue_add(struct kf_store *store, const char *organisation, co
     status = kf_queue_begin(&scope, store, organisation, err);
     if (status)
         return status;
-    status = kf_queue_add_within(store, organisation, job, 0, out, err);
+    status = kf_store_case_lock(store, organisation, job->case_id, err);
+    if (!status)
+        status = kf_queue_add_within(store, organisation, job, 0, out, err);
     if (!status)
         status = kf_store_case_derive(store, organisation, job->case_id, err);
     return kf_queue_end(&scope, status, err);

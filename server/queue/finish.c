@@ -34,9 +34,12 @@ static enum kf_status go_on(struct kf_store *store, const struct kf_job_row *job
     enum kf_status status = kf_store_job_get(store, job->organisation_id, job->id, 0, &now, err);
     if (status)
         return status;
+    // Work that was overtaken while it ran gives old results, and nothing is made of them.
     int overtaken = 0;
     if (now.supersedes && *now.series_id)
         status = kf_store_artefacts_supersede(store, now.organisation_id, now.id, &overtaken, err);
+    else
+        status = kf_store_artefacts_outdated(store, now.organisation_id, now.id, &overtaken, err);
     if (!status && !overtaken)
         status = kf_follow_apply(store, &now, NULL, 0, err);
     kf_job_row_release(&now);
@@ -50,9 +53,11 @@ static enum kf_status finish_within(struct kf_store *store, const struct kf_job_
     char *text = json_or(report, "{}");
     if (!text)
         return kf_error_set(err, KF_NOMEM, NULL, "Not enough memory to finish a job.");
-    // First of all the fence: it locks the row, so that from here on nobody else can end this job.
-    enum kf_status status =
-        kf_store_job_end(store, job->organisation_id, job->id, job->fence, "done", "", "", text, err);
+    // The case first, so that the jobs of a case end one after the other and see what the one before has made; then the
+    // fence, which locks the job's row.
+    enum kf_status status = kf_store_case_lock(store, job->organisation_id, job->case_id, err);
+    if (!status)
+        status = kf_store_job_end(store, job->organisation_id, job->id, job->fence, "done", "", "", text, err);
     free(text);
     for (size_t i = 0; i < count && !status; i++)
         status = add_output(store, job, &outputs[i], err);
@@ -94,7 +99,9 @@ static enum kf_status end_job(struct kf_store *store, const struct kf_job_row *j
         return kf_error_set(err, KF_NOMEM, NULL, "Not enough memory to end a job.");
     enum kf_status status = kf_queue_begin(&scope, store, job->organisation_id, err);
     if (!status) {
-        status = kf_store_job_end(store, job->organisation_id, job->id, job->fence, state, code, detail, text, err);
+        status = kf_store_case_lock(store, job->organisation_id, job->case_id, err);
+        if (!status)
+            status = kf_store_job_end(store, job->organisation_id, job->id, job->fence, state, code, detail, text, err);
         if (!status)
             status = kf_store_case_derive(store, job->organisation_id, job->case_id, err);
         status = kf_queue_end(&scope, status, err);

@@ -48,7 +48,16 @@ enum kf_status kf_queue_progress(struct kf_store *store, const struct kf_job_row
 
 enum kf_status kf_queue_give_back(struct kf_store *store, const struct kf_job_row *job, struct kf_error *err)
 {
-    return kf_store_job_release(store, job->organisation_id, job->id, job->fence, err);
+    struct kf_queue_scope scope;
+    enum kf_status status = kf_queue_begin(&scope, store, job->organisation_id, err);
+    if (status)
+        return status;
+    status = kf_store_case_lock(store, job->organisation_id, job->case_id, err);
+    if (!status)
+        status = kf_store_job_release(store, job->organisation_id, job->id, job->fence, err);
+    if (!status)
+        status = kf_store_case_derive(store, job->organisation_id, job->case_id, err);
+    return kf_queue_end(&scope, status, err);
 }
 
 enum kf_status kf_queue_reap(struct kf_store *store, int *count, struct kf_error *err)
@@ -66,8 +75,16 @@ static enum kf_status with_job(struct kf_store *store, const char *organisation,
     enum kf_status status = kf_queue_begin(&scope, store, organisation, err);
     if (status)
         return status;
-    struct kf_job_row job;
-    status = kf_store_job_get(store, organisation, job_id, 1, &job, err);
+    struct kf_job_row job, locked = {0};
+    status = kf_store_job_get(store, organisation, job_id, 0, &job, err);
+    if (!status)
+        status = kf_store_case_lock(store, organisation, job.case_id, err);
+    if (!status)
+        status = kf_store_job_get(store, organisation, job_id, 1, &locked, err);
+    if (!status) {
+        kf_job_row_release(&job);
+        job = locked;
+    }
     if (!status)
         status = change(store, &job, err);
     if (!status)

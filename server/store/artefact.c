@@ -90,6 +90,44 @@ static enum kf_status revive_unchanged(struct kf_store *store, const char *organ
     return KF_OK;
 }
 
+// True of a job j that has an input which is an artefact of its case, but no current one.
+#define OUTDATED                                                                                                       \
+    "EXISTS (SELECT FROM jsonb_array_elements(j.inputs) i JOIN kerf.artefact a ON a.organisation_id = j.organisation_id " \
+    "AND a.case_id = j.case_id AND a.content_sha256 = decode(i->>'sha256', 'hex') "                                    \
+    "GROUP BY a.content_sha256 HAVING bool_and(a.superseded)) "
+
+static enum kf_status cancel_outdated(struct kf_store *store, const char *organisation, const char *job_id,
+                                      struct kf_error *err)
+{
+    static const struct kf_query query = {
+        "job_cancel_outdated",
+        "UPDATE kerf.job j SET cancel_requested = (j.state = 'running'), "
+        "finished_at = CASE j.state WHEN 'queued' THEN clock_timestamp() ELSE j.finished_at END, "
+        "state = CASE j.state WHEN 'queued' THEN 'cancelled' ELSE j.state END FROM kerf.job me WHERE me.id = $1 "
+        "AND j.case_id = me.case_id AND j.series_id = me.series_id AND j.state IN ('queued', 'running') "
+        "AND NOT j.supersedes AND " OUTDATED};
+    struct kf_args args = {0};
+    kf_args_text(&args, job_id);
+    return kf_run(store, organisation, &query, &args, KF_RUN_WRITE, NULL, err);
+}
+
+enum kf_status kf_store_artefacts_outdated(struct kf_store *store, const char *organisation, const char *job_id,
+                                           int *outdated, struct kf_error *err)
+{
+    static const struct kf_query query = {
+        "artefacts_outdated",
+        "WITH late AS (SELECT j.id, " OUTDATED " AS yes FROM kerf.job j WHERE j.id = $1), "
+        "gone AS (UPDATE kerf.artefact a SET superseded = true FROM late WHERE late.yes AND a.job_id = late.id) "
+        "SELECT yes FROM late"};
+    struct kf_args args = {0};
+    kf_args_text(&args, job_id);
+    struct kf_rows rows;
+    enum kf_status status = kf_run(store, organisation, &query, &args, KF_RUN_WRITE, &rows, err);
+    *outdated = !status && rows.count && kf_row_flag(&rows, 0, 0);
+    kf_rows_release(&rows);
+    return status;
+}
+
 enum kf_status kf_store_artefacts_supersede(struct kf_store *store, const char *organisation, const char *job_id,
                                             int *overtaken, struct kf_error *err)
 {
@@ -112,6 +150,8 @@ enum kf_status kf_store_artefacts_supersede(struct kf_store *store, const char *
     kf_rows_release(&rows);
     if (!status && !*overtaken)
         status = revive_unchanged(store, organisation, job_id, err);
+    if (!status && !*overtaken)
+        status = cancel_outdated(store, organisation, job_id, err);
     return status;
 }
 

@@ -326,6 +326,23 @@ enum kf_status kf_store_job_cancel_older(struct kf_store *store, const char *org
     return update_one(store, organisation, &query, job_id, NULL, NULL, err);
 }
 
+enum kf_status kf_store_case_lock(struct kf_store *store, const char *organisation, const char *case_id,
+                                  struct kf_error *err)
+{
+    static const struct kf_query query = {"case_lock", "SELECT FROM kerf.cases WHERE id = $1 FOR NO KEY UPDATE"};
+    enum kf_status status = kf_ids_check(err, case_id, NULL);
+    if (status)
+        return status;
+    struct kf_args args = {0};
+    kf_args_text(&args, case_id);
+    struct kf_rows rows;
+    status = kf_run(store, organisation, &query, &args, KF_RUN_WRITE, &rows, err);
+    if (!status && !rows.count)
+        status = kf_not_found(err, "case");
+    kf_rows_release(&rows);
+    return status;
+}
+
 enum kf_status kf_store_case_derive(struct kf_store *store, const char *organisation, const char *case_id,
                                     struct kf_error *err)
 {

@@ -108,10 +108,14 @@ KF_MUST_USE enum kf_status kf_store_artefacts_of_job(struct kf_store *store, con
 void kf_artefact_rows_release(struct kf_artefact_row *rows, size_t count);
 
 // The artefacts of this job are the current ones of its series: the others of the series are superseded, but for those
-// whose inputs are all current still. *overtaken: a later job of this sort was done first, so that this one's artefacts
+// whose inputs are all current still; jobs whose inputs are not are cancelled. *overtaken: a later job of this sort was done first, so that this one's artefacts
 // are the old ones.
 KF_MUST_USE enum kf_status kf_store_artefacts_supersede(struct kf_store *store, const char *organisation,
                                                         const char *job_id, int *overtaken, struct kf_error *err);
+// After a job that supersedes nothing: when one of its inputs is in the case only as a superseded artefact, its own are
+// superseded too, and *outdated is 1.
+KF_MUST_USE enum kf_status kf_store_artefacts_outdated(struct kf_store *store, const char *organisation,
+                                                       const char *job_id, int *outdated, struct kf_error *err);
 // The artefacts of this job are current again.
 KF_MUST_USE enum kf_status kf_store_artefacts_revive(struct kf_store *store, const char *organisation,
                                                      const char *job_id, struct kf_error *err);
@@ -121,6 +125,10 @@ KF_MUST_USE enum kf_status kf_store_job_inputs(struct kf_store *store, const cha
                                                struct kf_arena *arena, struct kf_blob_place **out, size_t *count,
                                                struct kf_error *err);
 
+// Locks the case: the first thing in every transaction that changes several rows below it, so that they come one after the
+// other and see each other. KF_NOT_FOUND.
+KF_MUST_USE enum kf_status kf_store_case_lock(struct kf_store *store, const char *organisation, const char *case_id,
+                                              struct kf_error *err);
 // Brings the case's state in line with its series and jobs; writes an event when it changes.
 KF_MUST_USE enum kf_status kf_store_case_derive(struct kf_store *store, const char *organisation, const char *case_id,
                                                 struct kf_error *err);

@@ -333,6 +333,38 @@ KF_TEST(a_newer_import_stops_the_older_ones)
     kf_claim_release(&claim);
 }
 
+KF_TEST(work_that_was_overtaken_while_it_ran_counts_for_nothing)
+{
+    static const char follow[] =
+        "[{\"kind\":\"v.seg\",\"version\":1,\"when\":{\"output_kind\":\"volume\"},"
+        "\"inputs\":[{\"name\":\"volume\",\"output\":\"$match\"}],"
+        "\"follow\":[{\"kind\":\"v.mesh\",\"version\":1,\"when\":{\"output_kind\":\"labels\"},"
+        "\"inputs\":[{\"name\":\"labels\",\"output\":\"$match\"}]}]},"
+        "{\"kind\":\"v.view\",\"version\":1,\"when\":{\"output_kind\":\"volume\"},"
+        "\"inputs\":[{\"name\":\"volume\",\"output\":\"$match\"}]}]";
+    struct kf_queued queued;
+    struct kf_claim late;
+    struct kf_error err = {0};
+    int cancel;
+    const char *c = new_case(org), *s = new_series(org, c);
+    KF_REQUIRE(add(c, s, "v.import", "partial", follow, 1, &queued) == KF_OK);
+    KF_CHECK_EQ(work("v.import", "volume.0", "volume", "partial volume", "{}"), KF_OK);
+    KF_REQUIRE(kf_queue_claim(store, "v.seg", "late", 30, &late, &err) == KF_OK);
+    KF_REQUIRE(add(c, s, "v.import", "whole", follow, 1, &queued) == KF_OK);
+    KF_CHECK_EQ(work("v.import", "volume.0", "volume", "whole volume", "{}"), KF_OK);
+    // The view of the partial volume waited: cancelled. Its segmentation runs: asked to stop, but it ends all the same.
+    KF_CHECK_STR(ask("SELECT string_agg(state, ' ' ORDER BY created_at) FROM kerf.job WHERE case_id = '%s' "
+                     "AND kind = 'v.view'", c), "cancelled queued");
+    KF_CHECK_EQ(kf_queue_heartbeat(store, &late.job, 30, &cancel, &err), KF_OK);
+    KF_CHECK_EQ(cancel, 1);
+    KF_CHECK_EQ(work("v.seg", "labels", "labels", "whole labels", "{}"), KF_OK);
+    KF_CHECK_EQ(finish(&late.job, "labels", "labels", "partial labels", "{}"), KF_OK);
+    KF_CHECK_STR(ask("SELECT string_agg((content_sha256 = sha256('whole labels'))::text, ' ') FROM kerf.artefact "
+                     "WHERE case_id = '%s' AND kind = 'labels' AND NOT superseded", c), "true");
+    KF_CHECK_STR(ask("SELECT count(*) FROM kerf.job WHERE case_id = '%s' AND kind = 'v.mesh'", c), "1");
+    kf_claim_release(&late);
+}
+
 KF_TEST(an_input_that_is_gone_fails_the_job_with_a_reason)
 {
     struct kf_queue_input input = {.name = "in", .media_type = ""};
@@ -374,5 +406,6 @@ KF_TEST_MAIN(prepare(); KF_RUN(keys_depend_on_everything_that_makes_a_result_and
              KF_RUN(a_stale_fence_writes_nothing); KF_RUN(failures_are_retried_then_dead_then_retried_by_hand);
              KF_RUN(cancelling_a_waiting_and_a_running_job);
              KF_RUN(a_grown_series_supersedes_and_what_did_not_change_stays);
+             KF_RUN(work_that_was_overtaken_while_it_ran_counts_for_nothing);
              KF_RUN(a_newer_import_stops_the_older_ones); KF_RUN(an_input_that_is_gone_fails_the_job_with_a_reason);
              KF_RUN(every_change_is_an_event_and_wakes_the_listeners); fixture_stop();)
