@@ -26,6 +26,20 @@ export async function launch() {
 // A body that a closed page never finished reading would be waited for without end.
 const soon = (promise, ms = 10000) => Promise.race([promise, new Promise((resolve) => { setTimeout(resolve, ms); })]);
 
+const secret = /^(password|current_password|new_password|csrf_token|one_time_password|token)$/;
+
+function hidden(text) {
+  if (text === null || text === undefined) return null;
+  try {
+    return JSON.stringify(JSON.parse(text), (key, value) => (secret.test(key) && typeof value === 'string' ? `kerf_${'x'.repeat(43)}` : value));
+  } catch {
+    return text;
+  }
+}
+
+const safe = (headers) => Object.fromEntries(Object.entries(headers)
+  .map(([name, value]) => [name, /^(cookie|set-cookie|x-csrf-token|authorization)$/.test(name) ? 'kerf_session=left-out' : value]));
+
 const jsonLike = (type) => /json|problem/.test(type ?? '');
 
 /** Everything the pages of a context say to the server and hear from it; bodies of JSON only. */
@@ -51,25 +65,26 @@ export class Recorder {
     });
   }
 
+  // The form that api/conformance.mjs reads.
   async note(response, url) {
     const request = response.request();
-    const headers = response.headers();
-    const sentType = request.headers()['content-type'] ?? '';
-    const exchange = {
-      method: request.method(), path: url.pathname, query: url.search, status: response.status(), request_type: sentType,
-      request_body: jsonLike(sentType) ? request.postDataJSON() : undefined, response_type: headers['content-type'] ?? '',
-      response_headers: headers,
-    };
-    if (jsonLike(headers['content-type'])) exchange.response_body = await soon(response.json().catch(() => undefined));
-    this.exchanges.push(exchange);
+    const [requestHeaders, responseHeaders] = [await soon(request.allHeaders(), 5000), await soon(response.allHeaders(), 5000)];
+    if (!requestHeaders || !responseHeaders) return;
+    const sent = jsonLike(requestHeaders['content-type']) ? request.postData() : null;
+    let heard = request.method() === 'HEAD' || response.status() === 204 ? null : '(bytes)';
+    if (jsonLike(responseHeaders['content-type'])) heard = await soon(response.text().catch(() => '(bytes)'));
+    this.exchanges.push({
+      method: request.method(), url: url.pathname + url.search, status: response.status(), requestHeaders: safe(requestHeaders),
+      requestBody: hidden(sent), responseHeaders: safe(responseHeaders), responseBody: hidden(heard),
+    });
   }
 
-  /** One JSON object per line; passwords and tokens are left out. */
+  /** Passwords, tokens and cookies are left out; what stays has the same form. Returns the file's path. */
   async save(name) {
     await soon(Promise.all(this.pending), 15000);
-    const hide = (key, value) => (/^(password|current_password|new_password|csrf_token|one_time_password|token)$/.test(key) &&
-      typeof value === 'string' ? `kerf_${'x'.repeat(43)}` : value);
-    writeFileSync(join(artifacts, name), this.exchanges.map((e) => `${JSON.stringify(e, hide)}\n`).join(''));
+    const path = join(artifacts, name);
+    writeFileSync(path, `[\n${this.exchanges.map((e) => JSON.stringify(e)).join(',\n')}\n]\n`);
+    return path;
   }
 }
 

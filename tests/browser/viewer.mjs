@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { check, data, finish, Kerf, skip, test, until } from '../lib/kerf.mjs';
+import { check, data, finish, Kerf, run, skip, test, until } from '../lib/kerf.mjs';
 import { artifacts, drop, haveBrowser, launch, meter, Recorder, watch } from './browser.mjs';
 import { niftiVoxels, writeZip } from './files.mjs';
 
@@ -408,7 +408,12 @@ await clock('browser: nothing came from elsewhere and nothing was complained of'
   check(complaints.length === 0, complaints.join('\n'));
 });
 
-await recorder.save('exchanges.jsonl');
+const recorded = await recorder.save('exchanges.json');
+await clock('browser: every exchange conforms to the interface', async () => {
+  const { code, output } = await run(process.execPath, ['tests/service/openapi_check.mjs', recorded]);
+  check(code === 0, output);
+  check(recorder.exchanges.length > 40, `only ${recorder.exchanges.length} exchanges were recorded`);
+});
 await browser.close();
 await at.end();
 finish();

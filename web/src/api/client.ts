@@ -140,8 +140,8 @@ export async function getAll<T>(path: string, signal?: AbortSignal): Promise<T[]
   let cursor: string | null = null;
   const glue = path.includes('?') ? '&' : '?';
   do {
-    const at: string = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`;
-    const page: { items: T[]; next: string | null } = await get(`${path}${glue}limit=200${at}`, signal ? { signal } : {});
+    const at: string = cursor === null ? '' : `${glue}cursor=${encodeURIComponent(cursor)}`;
+    const page: { items: T[]; next: string | null } = await get(`${path}${at}`, signal ? { signal } : {});
     items.push(...page.items);
     cursor = page.next;
   } while (cursor !== null);
