@@ -32,30 +32,9 @@ endif()
 set(CMAKE_C_FLAGS_RELEASE "-O2 -g")
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g")
 
-function(kerf_missing out) # while-building
-  set(missing) # while-building
-  foreach(f IN LISTS ARGN) # while-building
-    string(FIND ${f} ${CMAKE_BINARY_DIR} generated) # while-building
-    if(generated LESS 0 AND NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${f} AND NOT EXISTS ${f}) # while-building
-      list(APPEND missing ${f}) # while-building
-    endif() # while-building
-  endforeach() # while-building
-  if(missing) # while-building
-    message(STATUS "not there yet: ${missing}") # while-building
-  endif() # while-building
-  set(${out} ${missing} PARENT_SCOPE) # while-building
-endfunction() # while-building
-
 # kerf_library(NAME SOURCES a.c … [DEPENDS kf_base …] [PKG libpq …]): a static library of this folder.
 function(kerf_library name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPENDS;PKG" ${ARGN})
-  kerf_missing(missing ${A_SOURCES}) # while-building
-  if(missing) # while-building
-    list(REMOVE_ITEM A_SOURCES ${missing}) # while-building
-  endif() # while-building
-  if(NOT A_SOURCES) # while-building
-    return() # while-building
-  endif() # while-building
   add_library(${name} STATIC ${A_SOURCES})
   target_link_libraries(${name} PUBLIC kerf_options ${A_DEPENDS})
   foreach(pkg IN LISTS A_PKG)
@@ -70,10 +49,6 @@ endfunction()
 # kerf_program(NAME SOURCES … DEPENDS …): an executable in build/bin.
 function(kerf_program name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPENDS" ${ARGN})
-  kerf_missing(missing ${A_SOURCES}) # while-building
-  if(missing) # while-building
-    return() # while-building
-  endif() # while-building
   add_executable(${name} ${A_SOURCES})
   target_link_libraries(${name} PRIVATE kerf_options ${A_DEPENDS})
 endfunction()
@@ -84,10 +59,6 @@ function(kerf_test name)
     return()
   endif()
   cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;DEPENDS;LABELS;ARGS" ${ARGN})
-  kerf_missing(missing ${A_SOURCES}) # while-building
-  if(missing) # while-building
-    return() # while-building
-  endif() # while-building
   add_executable(${name} ${A_SOURCES})
   target_link_libraries(${name} PRIVATE kerf_options ${A_DEPENDS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
@@ -108,10 +79,6 @@ function(kerf_fuzz name)
     return()
   endif()
   cmake_parse_arguments(A "" "" "SOURCES;DEPENDS" ${ARGN})
-  kerf_missing(missing ${A_SOURCES}) # while-building
-  if(missing) # while-building
-    return() # while-building
-  endif() # while-building
   add_executable(${name} ${A_SOURCES})
   target_link_libraries(${name} PRIVATE kerf_options ${A_DEPENDS})
   target_compile_options(${name} PRIVATE -fsanitize=fuzzer)

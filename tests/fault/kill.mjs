@@ -128,8 +128,8 @@ await test(`anything_may_die_and_the_bytes_are_the_same (seed ${seed})`, async (
 });
 
 await test('a_commit_whose_answer_is_lost_keeps_its_bytes', async () => {
-  // Every process loses the connection after its 2nd to 4th commit was sent, before the answer.
-  const kerf = await Kerf.start({ folder: join(folder, 'd'), settings: { KERF_FAULT_COMMIT: '2,4', KERF_WORKER_LEASE_S: '5' } });
+  // Every process loses the connection after its 9th to 11th commit was sent, before the answer.
+  const kerf = await Kerf.start({ folder: join(folder, 'd'), settings: { KERF_FAULT_COMMIT: '9,11', KERF_WORKER_LEASE_S: '5' } });
   try {
     await until('the study gets through', 60000, async () => (await send(kerf)).code === 0);
     const after = await outcome(kerf, reference.sent);

@@ -108,6 +108,8 @@ export class Kerf {
   // name → content hash of every current artefact of a case.
   async artefacts(caseId) {
     const list = (await this.all(`/api/v1/cases/${caseId}/artefacts`)).filter((a) => !a.superseded);
+    const names = list.map((a) => `${a.kind}/${a.name}`);
+    check(new Set(names).size === names.length, `current artefacts share a name: ${names.sort().join(' ')}`);
     return Object.fromEntries(list.map((a) => [`${a.kind}/${a.name}`, a.sha256]).sort());
   }
 

@@ -10,22 +10,7 @@ extern const struct kf_job_kind kf_job_segment_bone;
 extern const struct kf_job_kind kf_job_mesh;
 
 const struct kf_job_kind *const kf_job_kinds[] = {
-#ifdef HAVE_index
-    &kf_job_index,
-#endif
-#ifdef HAVE_import
-    &kf_job_import,
-#endif
-#ifdef HAVE_view
-    &kf_job_view,
-#endif
-#ifdef HAVE_segment_bone
-    &kf_job_segment_bone,
-#endif
-#ifdef HAVE_mesh
-    &kf_job_mesh,
-#endif
-    NULL,
+    &kf_job_index, &kf_job_import, &kf_job_view, &kf_job_segment_bone, &kf_job_mesh, NULL,
 };
 
 const struct kf_job_kind *kf_job_kind_find(const char *name)
