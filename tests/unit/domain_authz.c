@@ -23,9 +23,9 @@ KF_TEST(names_round_trip)
 KF_TEST(unknown_roles_and_permissions_hold_nothing)
 {
     KF_CHECK(!kf_role_may(KF_ROLE_COUNT, KF_PERM_SELF));
-    KF_CHECK(!kf_role_may((enum kf_role)-1, KF_PERM_CASE_READ));
+    KF_CHECK(!kf_role_may((enum kf_role) - 1, KF_PERM_CASE_READ));
     KF_CHECK(!kf_role_may(KF_ROLE_ADMIN, KF_PERM_COUNT));
-    KF_CHECK(!kf_role_may(KF_ROLE_ADMIN, (enum kf_permission)-1));
+    KF_CHECK(!kf_role_may(KF_ROLE_ADMIN, (enum kf_permission) - 1));
     KF_CHECK(kf_role_may(KF_ROLE_COUNT, KF_PERM_PUBLIC));
 }
 

@@ -23,8 +23,10 @@ KF_TEST(a_line_has_no_control_characters)
     KF_CHECK(kf_text_line_check("", 1, 200, NULL) == KF_INVALID);
     KF_CHECK(kf_text_line_check("a\nb", 1, 200, NULL) == KF_INVALID);
     KF_CHECK(kf_text_line_check("a\x7F", 1, 200, NULL) == KF_INVALID);
-    KF_CHECK(kf_text_line_check("a\xC2\x85", 1, 200, NULL) == KF_INVALID);         // C1
-    KF_CHECK(kf_text_line_check("a\xE2\x80\xAE" "b", 1, 200, NULL) == KF_INVALID); // right-to-left override
+    KF_CHECK(kf_text_line_check("a\xC2\x85", 1, 200, NULL) == KF_INVALID); // C1
+    KF_CHECK(kf_text_line_check("a\xE2\x80\xAE"
+                                "b",
+                                1, 200, NULL) == KF_INVALID); // right-to-left override
     KF_CHECK(kf_text_line_check(" a", 1, 200, NULL) == KF_INVALID);
     KF_CHECK(kf_text_line_check("a ", 1, 200, NULL) == KF_INVALID);
     KF_CHECK(kf_text_line_check("abcd", 1, 3, NULL) == KF_INVALID);
