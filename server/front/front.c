@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #define UP_BYTES      ((size_t)64 << 10)
-#define DOWN_BYTES    ((size_t)256 << 10)
+#define DOWN_BYTES    ((size_t)64 << 10)
 #define RECORD        ((size_t)16 << 10)
-#define TURNS         4 // of one direction per event, so that a fast client does not starve the others
+#define TURNS         8 // of one direction per event, so that a fast client does not starve the others
 #define CLOSING_MS    10000
 #define LINGER_MS     2000
 #define TICK_MS       250
