@@ -372,7 +372,7 @@ enum kf_kernel_status kf_mesh_decimate(const struct kf_work *work, struct kf_mes
     d.spare = kf_work_take(work, n * (int64_t)sizeof *d.spare);
     enum kf_kernel_status status = d.q && d.onto && d.flags && d.list && d.spare ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     int64_t made = INT64_MAX;
-    for (int pass = 0; !status && mesh->triangles > how->target && made > mesh->triangles / 1000; pass++) {
+    for (int pass = 0; !status && mesh->triangles > how->target && made > mesh->triangles / 200; pass++) {
         status = run_pass(work, &d, how, pass == 0, &reached2, &made);
         double done = 1 - (double)mesh->triangles / (double)before;
         if (!status && kf_work_step(work, done))
