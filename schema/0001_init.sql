@@ -165,7 +165,6 @@ CREATE TABLE kerf.cases (
     UNIQUE (organisation_id, id)
 );
 CREATE INDEX cases_newest ON kerf.cases (organisation_id, updated_at DESC, id DESC);
-CREATE INDEX cases_receiving ON kerf.cases (updated_at) WHERE state = 'receiving';
 CREATE INDEX cases_patient ON kerf.cases (organisation_id, patient_id);
 
 CREATE TABLE kerf.study (
@@ -194,24 +193,22 @@ CREATE TABLE kerf.series (
     series_number    integer,
     description      text NOT NULL DEFAULT '',
     body_part        text NOT NULL DEFAULT '',
+    -- Of the instances that imports have taken; those that wait are counted in kerf.instance, so that receiving an
+    -- instance changes no row that another sender needs.
     instance_count   integer NOT NULL DEFAULT 0,
-    changed_at       timestamptz NOT NULL DEFAULT now(),    -- last time an instance came
-    announced_at     timestamptz NOT NULL DEFAULT now(),    -- last instance.received event: one a second is enough
-    change_count     integer NOT NULL DEFAULT 0,            -- raised with every new instance that is not set aside
-    imported_count   integer NOT NULL DEFAULT 0,            -- change_count when the last import was queued
+    changed_at       timestamptz NOT NULL DEFAULT now(),
     created_at       timestamptz NOT NULL DEFAULT now(),
     UNIQUE (organisation_id, study_id, series_uid),
     UNIQUE (organisation_id, id),
     FOREIGN KEY (organisation_id, case_id) REFERENCES kerf.cases (organisation_id, id),
     FOREIGN KEY (organisation_id, study_id) REFERENCES kerf.study (organisation_id, id)
 );
-CREATE INDEX series_unimported ON kerf.series (changed_at) WHERE imported_count < change_count;
 CREATE INDEX series_case ON kerf.series (case_id);
 
 -- One received object. Identity: SOP Instance UID and the hash of transfer syntax and dataset (file meta left out).
 CREATE TABLE kerf.instance (
     id               uuid PRIMARY KEY,
-    organisation_id  uuid NOT NULL REFERENCES kerf.organisation,
+    organisation_id  uuid NOT NULL,                         -- the series has the same, and refers to it
     series_id        uuid NOT NULL,
     sop_uid          text NOT NULL,
     sop_class        text NOT NULL,
@@ -222,6 +219,7 @@ CREATE TABLE kerf.instance (
     instance_number  integer,
     conflict         boolean NOT NULL DEFAULT false,        -- another instance has this UID and other bytes
     set_aside        text NOT NULL DEFAULT '',              -- reason it takes no part in volumes, or ''
+    queued           boolean NOT NULL DEFAULT false,        -- an import over it has been queued
     dicom_json       bytea NOT NULL,                        -- PS3.18 Annex F metadata, raw deflate
     frame_offsets    bytea NOT NULL DEFAULT '',             -- little-endian uint64 (offset, length) per frame
     source           text NOT NULL CHECK (source IN ('dimse', 'stow', 'upload')),
@@ -236,6 +234,7 @@ CREATE TABLE kerf.instance (
 CREATE INDEX instance_mismatch ON kerf.instance (series_id) WHERE set_aside = 'patient_mismatch';
 CREATE INDEX instance_blob ON kerf.instance (organisation_id, blob_sha256);
 CREATE INDEX instance_series ON kerf.instance (series_id);
+CREATE INDEX instance_waiting ON kerf.instance (series_id, received_at) WHERE NOT queued;
 
 -- ---------------------------------------------------------------------------------------------------- queue, artefacts
 CREATE TABLE kerf.job (
@@ -339,7 +338,7 @@ GRANT SELECT ON kerf.schema_migration, kerf.organisation TO kerf_app;
 GRANT SELECT, INSERT, UPDATE ON kerf.account, kerf.api_token, kerf.cases, kerf.series, kerf.job TO kerf_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON kerf.session, kerf.peer, kerf.idempotency TO kerf_app;
 GRANT SELECT, INSERT ON kerf.blob, kerf.study, kerf.instance, kerf.artefact, kerf.event TO kerf_app;
-GRANT UPDATE (conflict, set_aside) ON kerf.instance TO kerf_app;
+GRANT UPDATE (conflict, set_aside, queued) ON kerf.instance TO kerf_app;
 GRANT UPDATE (superseded) ON kerf.artefact TO kerf_app;
 
 -- ---------------------------------------------------------------------------------------------------- events
@@ -405,7 +404,8 @@ BEGIN
     END IF;
     v_new := CASE
         WHEN EXISTS (SELECT FROM kerf.job WHERE case_id = p_case AND state IN ('queued', 'running')) THEN 'processing'
-        WHEN EXISTS (SELECT FROM kerf.series WHERE case_id = p_case AND imported_count < change_count) THEN 'receiving'
+        WHEN EXISTS (SELECT FROM kerf.series s JOIN kerf.instance i ON i.series_id = s.id AND NOT i.queued
+                     WHERE s.case_id = p_case) THEN 'receiving'
         WHEN EXISTS (SELECT FROM kerf.job f WHERE f.case_id = p_case AND f.state IN ('failed', 'dead')
                      AND NOT EXISTS (SELECT FROM kerf.job n WHERE n.case_id = p_case AND n.created_at > f.created_at
                                      AND n.series_id IS NOT DISTINCT FROM f.series_id AND n.state <> 'cancelled'
@@ -453,15 +453,13 @@ CREATE FUNCTION kerf.receive_instance(
     p_sop_uid text, p_sop_class text, p_transfer_syntax text, p_set_aside text, p_instance_number integer,
     p_content bytea, p_dicom_json bytea, p_frame_offsets bytea,
     p_source text, p_peer_ae text, p_peer_address text, p_association uuid,
-    p_blob bytea, p_bytes bigint, p_container text, p_offset bigint)
+    p_blob bytea, p_bytes bigint, p_container text, p_offset bigint, p_announce boolean)
     RETURNS TABLE (r_outcome text, r_blob_used boolean, r_patient_differs boolean,
                    r_instance uuid, r_series uuid, r_study uuid, r_case uuid)
     LANGUAGE plpgsql AS $$
 DECLARE
     v_org uuid := kerf.organisation();
     v_state text;
-    v_announce boolean := false;
-    v_count integer;
 BEGIN
     IF v_org IS NULL THEN
         RAISE EXCEPTION 'no_organisation' USING ERRCODE = 'KF403';
@@ -485,7 +483,7 @@ BEGIN
           ON s.organisation_id = v_org AND s.study_id = t.id AND s.series_uid = p_series_uid
         WHERE t.organisation_id = v_org AND t.study_uid = p_study_uid;
     IF NOT FOUND THEN
-        v_announce := true;
+        p_announce := true;
         PERFORM pg_advisory_xact_lock(hashtextextended(v_org || '/' || p_study_uid, 3));
         SELECT t.id, t.case_id INTO r_study, r_case
             FROM kerf.study t WHERE t.organisation_id = v_org AND t.study_uid = p_study_uid;
@@ -516,6 +514,11 @@ BEGIN
     IF r_patient_differs AND p_set_aside = '' THEN
         p_set_aside := 'patient_mismatch';
     END IF;
+    -- The case before what lies below it, as everywhere: two that lock in different orders would wait for each other.
+    IF v_state IN ('ready', 'attention') THEN
+        UPDATE kerf.cases c SET state = 'receiving', updated_at = clock_timestamp(), revision = c.revision + 1
+            WHERE c.id = r_case AND c.state = v_state;
+    END IF;
 
     INSERT INTO kerf.blob (organisation_id, sha256, bytes, container, location_offset)
         VALUES (v_org, p_blob, p_bytes, p_container, p_offset) ON CONFLICT DO NOTHING;
@@ -531,23 +534,12 @@ BEGIN
                 p_instance_number, r_outcome = 'conflict', p_set_aside, p_dicom_json, p_frame_offsets, p_source,
                 p_peer_ae, p_peer_address, p_association);
 
-    -- The case before the series, as everywhere: two that lock them in different orders would wait for each other.
-    IF v_state IN ('ready', 'attention') AND (p_set_aside = '' OR r_patient_differs) THEN
-        UPDATE kerf.cases c SET state = 'receiving', updated_at = clock_timestamp(), revision = c.revision + 1
-            WHERE c.id = r_case AND c.state = v_state;
-    END IF;
-    SELECT v_announce OR announced_at < now() - interval '1 second' INTO v_announce
-        FROM kerf.series WHERE id = r_series;
-    UPDATE kerf.series s
-        SET instance_count = s.instance_count + 1,
-            change_count = s.change_count + CASE WHEN p_set_aside = '' THEN 1 ELSE 0 END,
-            changed_at = clock_timestamp(),
-            announced_at = CASE WHEN v_announce THEN clock_timestamp() ELSE s.announced_at END
-        WHERE s.id = r_series RETURNING s.instance_count INTO v_count;
-    IF v_announce THEN
+    IF p_announce THEN
         INSERT INTO kerf.event (organisation_id, case_id, kind, body)
-            VALUES (v_org, r_case, 'instance.received',
-                    jsonb_build_object('case_id', r_case, 'series_id', r_series, 'count', v_count));
+            SELECT v_org, r_case, 'instance.received', jsonb_build_object('case_id', r_case, 'series_id', r_series,
+                   'count', s.instance_count + (SELECT count(*) FROM kerf.instance i
+                                                WHERE i.series_id = r_series AND NOT i.queued))
+            FROM kerf.series s WHERE s.id = r_series;
     END IF;
     RETURN NEXT;
 END $$;
@@ -709,31 +701,13 @@ BEGIN
 END $$;
 
 CREATE FUNCTION kerf.settled_series(p_older_s double precision, p_limit integer)
-    RETURNS TABLE (r_organisation uuid, r_series uuid, r_case uuid, r_change_count integer)
+    RETURNS TABLE (r_organisation uuid, r_series uuid, r_case uuid)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kerf, pg_temp AS $$
-    SELECT organisation_id, id, case_id, change_count FROM series
-        WHERE imported_count < change_count AND changed_at <= clock_timestamp() - p_older_s * interval '1 second'
-        ORDER BY changed_at LIMIT p_limit $$;
-
--- Cases that received only what no import is for (reports, set-aside objects) would wait for ever.
-CREATE FUNCTION kerf.settle_cases(p_older_s double precision) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = kerf, pg_temp AS $$
-DECLARE
-    v_case uuid;
-    v_count integer := 0;
-    v_before timestamptz := clock_timestamp() - p_older_s * interval '1 second';
-BEGIN
-    FOR v_case IN SELECT c.id FROM cases c
-            WHERE c.state = 'receiving' AND c.updated_at < v_before
-              AND EXISTS (SELECT FROM series s WHERE s.case_id = c.id)
-              AND NOT EXISTS (SELECT FROM series s WHERE s.case_id = c.id
-                              AND (s.imported_count < s.change_count OR s.changed_at > v_before))
-            ORDER BY c.id LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED LOOP
-        PERFORM derive_case(v_case);
-        v_count := v_count + 1;
-    END LOOP;
-    RETURN v_count;
-END $$;
+    SELECT s.organisation_id, s.id, s.case_id
+        FROM (SELECT series_id, max(received_at) AS last FROM instance WHERE NOT queued GROUP BY series_id) w
+        JOIN series s ON s.id = w.series_id
+        WHERE w.last <= clock_timestamp() - p_older_s * interval '1 second'
+        ORDER BY w.last LIMIT p_limit $$;
 
 CREATE FUNCTION kerf.counts(OUT r_queued bigint, OUT r_running bigint, OUT r_dead bigint,
                             OUT r_oldest_s double precision, OUT r_unimported bigint, OUT r_instances bigint,
@@ -744,7 +718,7 @@ CREATE FUNCTION kerf.counts(OUT r_queued bigint, OUT r_running bigint, OUT r_dea
            (SELECT count(*) FROM job WHERE state = 'dead'),
            (SELECT greatest(0, coalesce(extract(epoch FROM clock_timestamp() - min(run_after)), 0))::double precision
                 FROM job WHERE state = 'queued'),
-           (SELECT count(*) FROM series WHERE imported_count < change_count),
+           (SELECT count(DISTINCT series_id) FROM instance WHERE NOT queued),
            (SELECT greatest(0, reltuples)::bigint FROM pg_class WHERE oid = 'kerf.instance'::regclass),
            (SELECT greatest(0, reltuples)::bigint FROM pg_class WHERE oid = 'kerf.blob'::regclass),
            (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) $$;

@@ -105,7 +105,7 @@ CREATE FUNCTION kerf.counts(OUT r_queued bigint, OUT r_running bigint, OUT r_dea
            (SELECT count(*) FROM job WHERE state = 'dead'),
            (SELECT greatest(0, coalesce(extract(epoch FROM clock_timestamp() - min(run_after)), 0))::double precision
                 FROM job WHERE state = 'queued'),
-           (SELECT count(*) FROM series WHERE imported_count < change_count),
+           (SELECT count(DISTINCT series_id) FROM instance WHERE NOT queued),
            (SELECT greatest(0, reltuples)::bigint FROM pg_class WHERE oid = 'kerf.instance'::regclass),
            (SELECT greatest(0, reltuples)::bigint FROM pg_class WHERE oid = 'kerf.blob'::regclass),
            (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) $$;
@@ -123,7 +123,8 @@ BEGIN
     END IF;
     v_new := CASE
         WHEN EXISTS (SELECT FROM kerf.job WHERE case_id = p_case AND state IN ('queued', 'running')) THEN 'processing'
-        WHEN EXISTS (SELECT FROM kerf.series WHERE case_id = p_case AND imported_count < change_count) THEN 'receiving'
+        WHEN EXISTS (SELECT FROM kerf.series s JOIN kerf.instance i ON i.series_id = s.id AND NOT i.queued
+                     WHERE s.case_id = p_case) THEN 'receiving'
         WHEN EXISTS (SELECT FROM kerf.job f WHERE f.case_id = p_case AND f.state IN ('failed', 'dead')
                      AND NOT EXISTS (SELECT FROM kerf.job n WHERE n.case_id = p_case AND n.created_at > f.created_at
                                      AND n.series_id IS NOT DISTINCT FROM f.series_id AND n.state <> 'cancelled'
@@ -284,15 +285,13 @@ BEGIN
     END LOOP;
     RETURN v_count;
 END $$;
--- Name: receive_instance(text, text, text, text, text, text, text, text, text, text, text, text, text, text, integer, text, text, text, text, integer, bytea, bytea, bytea, text, text, text, uuid, bytea, bigint, text, bigint); Type: FUNCTION; Schema: kerf; Owner: -
-CREATE FUNCTION kerf.receive_instance(p_patient_id text, p_patient_issuer text, p_patient_name text, p_birth_date text, p_sex text, p_study_uid text, p_study_date text, p_study_time text, p_study_description text, p_accession text, p_series_uid text, p_modality text, p_series_description text, p_body_part text, p_series_number integer, p_sop_uid text, p_sop_class text, p_transfer_syntax text, p_set_aside text, p_instance_number integer, p_content bytea, p_dicom_json bytea, p_frame_offsets bytea, p_source text, p_peer_ae text, p_peer_address text, p_association uuid, p_blob bytea, p_bytes bigint, p_container text, p_offset bigint) RETURNS TABLE(r_outcome text, r_blob_used boolean, r_patient_differs boolean, r_instance uuid, r_series uuid, r_study uuid, r_case uuid)
+-- Name: receive_instance(text, text, text, text, text, text, text, text, text, text, text, text, text, text, integer, text, text, text, text, integer, bytea, bytea, bytea, text, text, text, uuid, bytea, bigint, text, bigint, boolean); Type: FUNCTION; Schema: kerf; Owner: -
+CREATE FUNCTION kerf.receive_instance(p_patient_id text, p_patient_issuer text, p_patient_name text, p_birth_date text, p_sex text, p_study_uid text, p_study_date text, p_study_time text, p_study_description text, p_accession text, p_series_uid text, p_modality text, p_series_description text, p_body_part text, p_series_number integer, p_sop_uid text, p_sop_class text, p_transfer_syntax text, p_set_aside text, p_instance_number integer, p_content bytea, p_dicom_json bytea, p_frame_offsets bytea, p_source text, p_peer_ae text, p_peer_address text, p_association uuid, p_blob bytea, p_bytes bigint, p_container text, p_offset bigint, p_announce boolean) RETURNS TABLE(r_outcome text, r_blob_used boolean, r_patient_differs boolean, r_instance uuid, r_series uuid, r_study uuid, r_case uuid)
     LANGUAGE plpgsql
     AS $$
 DECLARE
     v_org uuid := kerf.organisation();
     v_state text;
-    v_announce boolean := false;
-    v_count integer;
 BEGIN
     IF v_org IS NULL THEN
         RAISE EXCEPTION 'no_organisation' USING ERRCODE = 'KF403';
@@ -315,7 +314,7 @@ BEGIN
           ON s.organisation_id = v_org AND s.study_id = t.id AND s.series_uid = p_series_uid
         WHERE t.organisation_id = v_org AND t.study_uid = p_study_uid;
     IF NOT FOUND THEN
-        v_announce := true;
+        p_announce := true;
         PERFORM pg_advisory_xact_lock(hashtextextended(v_org || '/' || p_study_uid, 3));
         SELECT t.id, t.case_id INTO r_study, r_case
             FROM kerf.study t WHERE t.organisation_id = v_org AND t.study_uid = p_study_uid;
@@ -345,6 +344,11 @@ BEGIN
     IF r_patient_differs AND p_set_aside = '' THEN
         p_set_aside := 'patient_mismatch';
     END IF;
+    -- The case before what lies below it, as everywhere: two that lock in different orders would wait for each other.
+    IF v_state IN ('ready', 'attention') THEN
+        UPDATE kerf.cases c SET state = 'receiving', updated_at = clock_timestamp(), revision = c.revision + 1
+            WHERE c.id = r_case AND c.state = v_state;
+    END IF;
     INSERT INTO kerf.blob (organisation_id, sha256, bytes, container, location_offset)
         VALUES (v_org, p_blob, p_bytes, p_container, p_offset) ON CONFLICT DO NOTHING;
     r_blob_used := FOUND;
@@ -357,23 +361,12 @@ BEGIN
         VALUES (r_instance, v_org, r_series, p_sop_uid, p_sop_class, p_transfer_syntax, p_content, p_blob, p_bytes,
                 p_instance_number, r_outcome = 'conflict', p_set_aside, p_dicom_json, p_frame_offsets, p_source,
                 p_peer_ae, p_peer_address, p_association);
-    -- The case before the series, as everywhere: two that lock them in different orders would wait for each other.
-    IF v_state IN ('ready', 'attention') AND (p_set_aside = '' OR r_patient_differs) THEN
-        UPDATE kerf.cases c SET state = 'receiving', updated_at = clock_timestamp(), revision = c.revision + 1
-            WHERE c.id = r_case AND c.state = v_state;
-    END IF;
-    SELECT v_announce OR announced_at < now() - interval '1 second' INTO v_announce
-        FROM kerf.series WHERE id = r_series;
-    UPDATE kerf.series s
-        SET instance_count = s.instance_count + 1,
-            change_count = s.change_count + CASE WHEN p_set_aside = '' THEN 1 ELSE 0 END,
-            changed_at = clock_timestamp(),
-            announced_at = CASE WHEN v_announce THEN clock_timestamp() ELSE s.announced_at END
-        WHERE s.id = r_series RETURNING s.instance_count INTO v_count;
-    IF v_announce THEN
+    IF p_announce THEN
         INSERT INTO kerf.event (organisation_id, case_id, kind, body)
-            VALUES (v_org, r_case, 'instance.received',
-                    jsonb_build_object('case_id', r_case, 'series_id', r_series, 'count', v_count));
+            SELECT v_org, r_case, 'instance.received', jsonb_build_object('case_id', r_case, 'series_id', r_series,
+                   'count', s.instance_count + (SELECT count(*) FROM kerf.instance i
+                                                WHERE i.series_id = r_series AND NOT i.queued))
+            FROM kerf.series s WHERE s.id = r_series;
     END IF;
     RETURN NEXT;
 END $$;
@@ -400,35 +393,16 @@ BEGIN
     END IF;
     RETURN NEXT;
 END $$;
--- Name: settle_cases(double precision); Type: FUNCTION; Schema: kerf; Owner: -
-CREATE FUNCTION kerf.settle_cases(p_older_s double precision) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'kerf', 'pg_temp'
-    AS $$
-DECLARE
-    v_case uuid;
-    v_count integer := 0;
-    v_before timestamptz := clock_timestamp() - p_older_s * interval '1 second';
-BEGIN
-    FOR v_case IN SELECT c.id FROM cases c
-            WHERE c.state = 'receiving' AND c.updated_at < v_before
-              AND EXISTS (SELECT FROM series s WHERE s.case_id = c.id)
-              AND NOT EXISTS (SELECT FROM series s WHERE s.case_id = c.id
-                              AND (s.imported_count < s.change_count OR s.changed_at > v_before))
-            ORDER BY c.id LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED LOOP
-        PERFORM derive_case(v_case);
-        v_count := v_count + 1;
-    END LOOP;
-    RETURN v_count;
-END $$;
 -- Name: settled_series(double precision, integer); Type: FUNCTION; Schema: kerf; Owner: -
-CREATE FUNCTION kerf.settled_series(p_older_s double precision, p_limit integer) RETURNS TABLE(r_organisation uuid, r_series uuid, r_case uuid, r_change_count integer)
+CREATE FUNCTION kerf.settled_series(p_older_s double precision, p_limit integer) RETURNS TABLE(r_organisation uuid, r_series uuid, r_case uuid)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'kerf', 'pg_temp'
     AS $$
-    SELECT organisation_id, id, case_id, change_count FROM series
-        WHERE imported_count < change_count AND changed_at <= clock_timestamp() - p_older_s * interval '1 second'
-        ORDER BY changed_at LIMIT p_limit $$;
+    SELECT s.organisation_id, s.id, s.case_id
+        FROM (SELECT series_id, max(received_at) AS last FROM instance WHERE NOT queued GROUP BY series_id) w
+        JOIN series s ON s.id = w.series_id
+        WHERE w.last <= clock_timestamp() - p_older_s * interval '1 second'
+        ORDER BY w.last LIMIT p_limit $$;
 -- Name: token_find(bytea); Type: FUNCTION; Schema: kerf; Owner: -
 CREATE FUNCTION kerf.token_find(p_token bytea) RETURNS TABLE(r_token uuid, r_organisation uuid, r_organisation_name text, r_name text, r_role text, r_expires timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -586,6 +560,7 @@ CREATE TABLE kerf.instance (
     instance_number integer,
     conflict boolean DEFAULT false NOT NULL,
     set_aside text DEFAULT ''::text NOT NULL,
+    queued boolean DEFAULT false NOT NULL,
     dicom_json bytea NOT NULL,
     frame_offsets bytea DEFAULT '\x'::bytea NOT NULL,
     source text NOT NULL,
@@ -640,9 +615,6 @@ CREATE TABLE kerf.series (
     body_part text DEFAULT ''::text NOT NULL,
     instance_count integer DEFAULT 0 NOT NULL,
     changed_at timestamp with time zone DEFAULT now() NOT NULL,
-    announced_at timestamp with time zone DEFAULT now() NOT NULL,
-    change_count integer DEFAULT 0 NOT NULL,
-    imported_count integer DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 -- Name: session; Type: TABLE; Schema: kerf; Owner: -
@@ -765,8 +737,6 @@ CREATE INDEX artefact_job ON kerf.artefact USING btree (job_id);
 CREATE INDEX cases_newest ON kerf.cases USING btree (organisation_id, updated_at DESC, id DESC);
 -- Name: cases_patient; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX cases_patient ON kerf.cases USING btree (organisation_id, patient_id);
--- Name: cases_receiving; Type: INDEX; Schema: kerf; Owner: -
-CREATE INDEX cases_receiving ON kerf.cases USING btree (updated_at) WHERE (state = 'receiving'::text);
 -- Name: event_created; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX event_created ON kerf.event USING btree (created_at);
 -- Name: event_organisation; Type: INDEX; Schema: kerf; Owner: -
@@ -779,6 +749,8 @@ CREATE INDEX instance_blob ON kerf.instance USING btree (organisation_id, blob_s
 CREATE INDEX instance_mismatch ON kerf.instance USING btree (series_id) WHERE (set_aside = 'patient_mismatch'::text);
 -- Name: instance_series; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX instance_series ON kerf.instance USING btree (series_id);
+-- Name: instance_waiting; Type: INDEX; Schema: kerf; Owner: -
+CREATE INDEX instance_waiting ON kerf.instance USING btree (series_id, received_at) WHERE (NOT queued);
 -- Name: job_case; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX job_case ON kerf.job USING btree (case_id, created_at);
 -- Name: job_dead; Type: INDEX; Schema: kerf; Owner: -
@@ -793,8 +765,6 @@ CREATE INDEX job_leases ON kerf.job USING btree (lease_until) WHERE (state = 'ru
 CREATE INDEX job_ready ON kerf.job USING btree (priority DESC, run_after) WHERE (state = 'queued'::text);
 -- Name: series_case; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX series_case ON kerf.series USING btree (case_id);
--- Name: series_unimported; Type: INDEX; Schema: kerf; Owner: -
-CREATE INDEX series_unimported ON kerf.series USING btree (changed_at) WHERE (imported_count < change_count);
 -- Name: session_account; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX session_account ON kerf.session USING btree (account_id);
 -- Name: session_expires; Type: INDEX; Schema: kerf; Owner: -
@@ -852,9 +822,6 @@ ALTER TABLE ONLY kerf.idempotency
 -- Name: instance instance_organisation_id_blob_sha256_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
 ALTER TABLE ONLY kerf.instance
     ADD CONSTRAINT instance_organisation_id_blob_sha256_fkey FOREIGN KEY (organisation_id, blob_sha256) REFERENCES kerf.blob(organisation_id, sha256);
--- Name: instance instance_organisation_id_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
-ALTER TABLE ONLY kerf.instance
-    ADD CONSTRAINT instance_organisation_id_fkey FOREIGN KEY (organisation_id) REFERENCES kerf.organisation(id);
 -- Name: instance instance_organisation_id_series_id_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
 ALTER TABLE ONLY kerf.instance
     ADD CONSTRAINT instance_organisation_id_series_id_fkey FOREIGN KEY (organisation_id, series_id) REFERENCES kerf.series(organisation_id, id);
@@ -1008,15 +975,12 @@ GRANT ALL ON FUNCTION kerf.prune(p_events_s double precision) TO kerf_app;
 -- Name: FUNCTION reap_jobs(); Type: ACL; Schema: kerf; Owner: -
 REVOKE ALL ON FUNCTION kerf.reap_jobs() FROM PUBLIC;
 GRANT ALL ON FUNCTION kerf.reap_jobs() TO kerf_app;
--- Name: FUNCTION receive_instance(p_patient_id text, p_patient_issuer text, p_patient_name text, p_birth_date text, p_sex text, p_study_uid text, p_study_date text, p_study_time text, p_study_description text, p_accession text, p_series_uid text, p_modality text, p_series_description text, p_body_part text, p_series_number integer, p_sop_uid text, p_sop_class text, p_transfer_syntax text, p_set_aside text, p_instance_number integer, p_content bytea, p_dicom_json bytea, p_frame_offsets bytea, p_source text, p_peer_ae text, p_peer_address text, p_association uuid, p_blob bytea, p_bytes bigint, p_container text, p_offset bigint); Type: ACL; Schema: kerf; Owner: -
-REVOKE ALL ON FUNCTION kerf.receive_instance(p_patient_id text, p_patient_issuer text, p_patient_name text, p_birth_date text, p_sex text, p_study_uid text, p_study_date text, p_study_time text, p_study_description text, p_accession text, p_series_uid text, p_modality text, p_series_description text, p_body_part text, p_series_number integer, p_sop_uid text, p_sop_class text, p_transfer_syntax text, p_set_aside text, p_instance_number integer, p_content bytea, p_dicom_json bytea, p_frame_offsets bytea, p_source text, p_peer_ae text, p_peer_address text, p_association uuid, p_blob bytea, p_bytes bigint, p_container text, p_offset bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION kerf.receive_instance(p_patient_id text, p_patient_issuer text, p_patient_name text, p_birth_date text, p_sex text, p_study_uid text, p_study_date text, p_study_time text, p_study_description text, p_accession text, p_series_uid text, p_modality text, p_series_description text, p_body_part text, p_series_number integer, p_sop_uid text, p_sop_class text, p_transfer_syntax text, p_set_aside text, p_instance_number integer, p_content bytea, p_dicom_json bytea, p_frame_offsets bytea, p_source text, p_peer_ae text, p_peer_address text, p_association uuid, p_blob bytea, p_bytes bigint, p_container text, p_offset bigint) TO kerf_app;
+-- Name: FUNCTION receive_instance(p_patient_id text, p_patient_issuer text, p_patient_name text, p_birth_date text, p_sex text, p_study_uid text, p_study_date text, p_study_time text, p_study_description text, p_accession text, p_series_uid text, p_modality text, p_series_description text, p_body_part text, p_series_number integer, p_sop_uid text, p_sop_class text, p_transfer_syntax text, p_set_aside text, p_instance_number integer, p_content bytea, p_dicom_json bytea, p_frame_offsets bytea, p_source text, p_peer_ae text, p_peer_address text, p_association uuid, p_blob bytea, p_bytes bigint, p_container text, p_offset bigint, p_announce boolean); Type: ACL; Schema: kerf; Owner: -
+REVOKE ALL ON FUNCTION kerf.receive_instance(p_patient_id text, p_patient_issuer text, p_patient_name text, p_birth_date text, p_sex text, p_study_uid text, p_study_date text, p_study_time text, p_study_description text, p_accession text, p_series_uid text, p_modality text, p_series_description text, p_body_part text, p_series_number integer, p_sop_uid text, p_sop_class text, p_transfer_syntax text, p_set_aside text, p_instance_number integer, p_content bytea, p_dicom_json bytea, p_frame_offsets bytea, p_source text, p_peer_ae text, p_peer_address text, p_association uuid, p_blob bytea, p_bytes bigint, p_container text, p_offset bigint, p_announce boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION kerf.receive_instance(p_patient_id text, p_patient_issuer text, p_patient_name text, p_birth_date text, p_sex text, p_study_uid text, p_study_date text, p_study_time text, p_study_description text, p_accession text, p_series_uid text, p_modality text, p_series_description text, p_body_part text, p_series_number integer, p_sop_uid text, p_sop_class text, p_transfer_syntax text, p_set_aside text, p_instance_number integer, p_content bytea, p_dicom_json bytea, p_frame_offsets bytea, p_source text, p_peer_ae text, p_peer_address text, p_association uuid, p_blob bytea, p_bytes bigint, p_container text, p_offset bigint, p_announce boolean) TO kerf_app;
 -- Name: FUNCTION session_find(p_token bytea, p_idle_s double precision); Type: ACL; Schema: kerf; Owner: -
 REVOKE ALL ON FUNCTION kerf.session_find(p_token bytea, p_idle_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION kerf.session_find(p_token bytea, p_idle_s double precision) TO kerf_app;
--- Name: FUNCTION settle_cases(p_older_s double precision); Type: ACL; Schema: kerf; Owner: -
-REVOKE ALL ON FUNCTION kerf.settle_cases(p_older_s double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION kerf.settle_cases(p_older_s double precision) TO kerf_app;
 -- Name: FUNCTION settled_series(p_older_s double precision, p_limit integer); Type: ACL; Schema: kerf; Owner: -
 REVOKE ALL ON FUNCTION kerf.settled_series(p_older_s double precision, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION kerf.settled_series(p_older_s double precision, p_limit integer) TO kerf_app;
@@ -1045,6 +1009,8 @@ GRANT SELECT,INSERT ON TABLE kerf.instance TO kerf_app;
 GRANT UPDATE(conflict) ON TABLE kerf.instance TO kerf_app;
 -- Name: COLUMN instance.set_aside; Type: ACL; Schema: kerf; Owner: -
 GRANT UPDATE(set_aside) ON TABLE kerf.instance TO kerf_app;
+-- Name: COLUMN instance.queued; Type: ACL; Schema: kerf; Owner: -
+GRANT UPDATE(queued) ON TABLE kerf.instance TO kerf_app;
 -- Name: TABLE organisation; Type: ACL; Schema: kerf; Owner: -
 GRANT SELECT ON TABLE kerf.organisation TO kerf_app;
 -- Name: TABLE peer; Type: ACL; Schema: kerf; Owner: -

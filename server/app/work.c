@@ -73,7 +73,9 @@ static enum kf_status import_series(struct kf_store *store, const struct kf_seri
     struct kf_series_instance *instances;
     size_t count;
     enum kf_status status =
-        kf_store_series_instances(store, due->organisation_id, due->series_id, arena, &instances, &count, err);
+        kf_store_case_lock(store, due->organisation_id, due->case_id, err);
+    if (status == KF_OK)
+        status = kf_store_series_take(store, due->organisation_id, due->series_id, arena, &instances, &count, err);
     if (status != KF_OK)
         return status;
     struct kf_queue_input *inputs = kf_arena_alloc(arena, (count + 1) * sizeof *inputs);
@@ -88,8 +90,6 @@ static enum kf_status import_series(struct kf_store *store, const struct kf_seri
     else if (count > 0)
         status = queue_import(store, due, inputs, count, err);
     json_decref(flagged);
-    if (status == KF_OK)
-        status = kf_store_series_imported(store, due->organisation_id, due->series_id, due->change_count, err);
     if (status == KF_OK)
         status = kf_store_case_derive(store, due->organisation_id, due->case_id, err);
     return status;
@@ -119,7 +119,7 @@ enum kf_status kf_app_series_received(struct kf_store *store, const char *organi
     if (status == KF_OK)
         status = import_due(store, &due, err);
     // Somebody else queued it at the same moment: that is as good.
-    return status == KF_CONFLICT ? KF_OK : status;
+    return status == KF_CONFLICT || status == KF_NOT_FOUND ? KF_OK : status;
 }
 
 // 1 for one caller of this process every interval.
@@ -130,12 +130,10 @@ static int is_due(_Atomic int64_t *last_ns, int interval_s)
            atomic_compare_exchange_strong(last_ns, &seen, now);
 }
 
-static enum kf_status reap(struct kf_store *store, double settle_s, struct kf_error *err)
+static enum kf_status reap(struct kf_store *store, struct kf_error *err)
 {
-    int count, settled;
-    enum kf_status status = kf_store_cases_settle(store, settle_s, &settled, err);
-    if (status == KF_OK)
-        status = kf_queue_reap(store, &count, err);
+    int count;
+    enum kf_status status = kf_queue_reap(store, &count, err);
     if (status == KF_OK && count > 0)
         kf_log(KF_LOG_WARN, "queue.reaped", "jobs=%d", count);
     if (status == KF_OK && is_due(&last_prune_ns, PRUNE_INTERVAL_S))
@@ -156,14 +154,14 @@ enum kf_status kf_app_sweep(struct kf_store *store, double settle_s, int *queued
             done++;
         else if (status != KF_DB && status != KF_NOMEM) {
             // One series that cannot be queued must not hold up the others: it is tried again at the next sweep.
-            if (status != KF_CONFLICT)
+            if (status != KF_CONFLICT && status != KF_NOT_FOUND) // taken by somebody else at the same moment
                 kf_log_error(KF_LOG_ERROR, "sweep.import_failed", err);
             status = KF_OK;
         }
     }
     kf_arena_release(&arena);
     if (status == KF_OK && is_due(&last_reap_ns, REAP_INTERVAL_S))
-        status = reap(store, settle_s, err);
+        status = reap(store, err);
     if (queued)
         *queued = done;
     return status;

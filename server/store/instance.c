@@ -10,7 +10,7 @@ static const struct kf_query receive = {
     "kerf.receive_instance("
     "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, "
     "$25, "
-    "$26, $27, $28, $29, $30, $31)"};
+    "$26, $27, $28, $29, $30, $31, $32)"};
 
 static void number_or_null(struct kf_args *args, int has, int value)
 {
@@ -52,12 +52,18 @@ enum kf_status kf_store_instance_receive(struct kf_store *store, const char *org
                                          struct kf_error *err)
 {
     *out = (struct kf_instance_stored){0};
+    // One event a second and connection is enough; the first instance of a series is always announced.
+    int64_t now = kf_time_monotonic_ns();
+    int announce = now - store->announced_ns >= 1000000000;
     struct kf_args args = {0};
     fill(&args, instance);
+    kf_args_flag(&args, announce);
     struct kf_rows rows;
     enum kf_status status = kf_run(store, organisation, &receive, &args, KF_RUN_WRITE, &rows, err);
     if (status)
         return status;
+    if (announce)
+        store->announced_ns = now;
     const char *outcome = kf_row_text(&rows, 0, 0);
     out->outcome = strcmp(outcome, "stored") == 0      ? KF_INSTANCE_STORED
                    : strcmp(outcome, "duplicate") == 0 ? KF_INSTANCE_DUPLICATE

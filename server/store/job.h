@@ -125,8 +125,8 @@ KF_MUST_USE enum kf_status kf_store_job_inputs(struct kf_store *store, const cha
                                                struct kf_arena *arena, struct kf_blob_place **out, size_t *count,
                                                struct kf_error *err);
 
-// Locks the case: the first thing in every transaction that changes several rows below it, so that they come one after the
-// other and see each other. KF_NOT_FOUND.
+// Locks the case: the first thing in every transaction that changes several rows below it, so that they come one after
+// the other and see each other. KF_NOT_FOUND.
 KF_MUST_USE enum kf_status kf_store_case_lock(struct kf_store *store, const char *organisation, const char *case_id,
                                               struct kf_error *err);
 // Brings the case's state in line with its series and jobs; writes an event when it changes.

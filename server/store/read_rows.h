@@ -14,9 +14,13 @@
     "st.id, st.case_id, st.study_uid, st.study_date, st.study_time, st.description, st.accession, " KF_MS(             \
         "st.created_at")
 #define KF_STUDY_COLUMN_COUNT 8
+// Instances of a series that no import has taken yet; the others are counted in its row.
+#define KF_WAITING(series) "(SELECT count(*) FROM kerf.instance w WHERE w.series_id = " series ".id AND NOT w.queued)"
 #define KF_SERIES_COLUMNS                                                                                              \
     "se.id, se.case_id, se.study_id, se.series_uid, se.modality, se.description, se.body_part, se.series_number, "     \
-    "se.instance_count, " KF_MS("se.changed_at")
+    "se.instance_count + " KF_WAITING("se") ", "                                                                       \
+    KF_MS("greatest(se.changed_at, (SELECT max(w.received_at) FROM kerf.instance w "                                   \
+          "WHERE w.series_id = se.id AND NOT w.queued))")
 #define KF_STUDY_ORDER "ORDER BY st.study_date, st.study_uid, st.id, se.series_number NULLS LAST, se.series_uid, se.id"
 
 struct kf_take {

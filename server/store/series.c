@@ -7,7 +7,6 @@ static void read_due(const struct kf_rows *rows, int row, struct kf_series_due *
     kf_row_copy(rows, row, 0, out->organisation_id, sizeof out->organisation_id);
     kf_row_copy(rows, row, 1, out->series_id, sizeof out->series_id);
     kf_row_copy(rows, row, 2, out->case_id, sizeof out->case_id);
-    out->change_count = (int)kf_row_integer(rows, row, 3);
 }
 
 enum kf_status kf_store_series_settled(struct kf_store *store, double settle_s, int limit, struct kf_arena *arena,
@@ -15,7 +14,7 @@ enum kf_status kf_store_series_settled(struct kf_store *store, double settle_s, 
 {
     static const struct kf_query query = {
         "series_settled",
-        "SELECT r_organisation, r_series, r_case, r_change_count FROM kerf.settled_series($1, $2)"};
+        "SELECT r_organisation, r_series, r_case FROM kerf.settled_series($1, $2)"};
     *out = NULL;
     *count = 0;
     struct kf_args args = {0};
@@ -37,24 +36,12 @@ enum kf_status kf_store_series_settled(struct kf_store *store, double settle_s, 
     return status;
 }
 
-enum kf_status kf_store_cases_settle(struct kf_store *store, double settle_s, int *count, struct kf_error *err)
-{
-    static const struct kf_query query = {"cases_settle", "SELECT kerf.settle_cases($1)"};
-    struct kf_args args = {0};
-    kf_args_number(&args, settle_s);
-    struct kf_rows rows;
-    enum kf_status status = kf_run(store, NULL, &query, &args, KF_RUN_WRITE, &rows, err);
-    *count = status ? 0 : (int)kf_row_integer(&rows, 0, 0);
-    kf_rows_release(&rows);
-    return status;
-}
-
 enum kf_status kf_store_series_due(struct kf_store *store, const char *organisation, const char *series_id,
                                    struct kf_series_due *out, struct kf_error *err)
 {
-    static const struct kf_query query = {"series_due",
-                                          "SELECT organisation_id, id, case_id, change_count FROM kerf.series "
-                                          "WHERE id = $1 AND imported_count < change_count"};
+    static const struct kf_query query = {
+        "series_due", "SELECT s.organisation_id, s.id, s.case_id FROM kerf.series s WHERE s.id = $1 "
+                      "AND EXISTS (SELECT FROM kerf.instance i WHERE i.series_id = s.id AND NOT i.queued)"};
     *out = (struct kf_series_due){0};
     enum kf_status status = kf_ids_check(err, series_id, NULL);
     if (status)
@@ -73,16 +60,41 @@ enum kf_status kf_store_series_due(struct kf_store *store, const char *organisat
     return status;
 }
 
-enum kf_status kf_store_series_instances(struct kf_store *store, const char *organisation, const char *series_id,
-                                         struct kf_arena *arena, struct kf_series_instance **out, size_t *count,
-                                         struct kf_error *err)
+static enum kf_status take_waiting(struct kf_store *store, const char *organisation, const char *series_id,
+                                   struct kf_error *err)
 {
     static const struct kf_query query = {
-        "series_instances", "SELECT id, blob_sha256, coalesce(instance_number, 0), conflict FROM kerf.instance "
-                            "WHERE series_id = $1 AND set_aside = '' ORDER BY sop_uid COLLATE \"C\", content_sha256"};
+        "series_take",
+        "WITH taken AS (UPDATE kerf.instance SET queued = true WHERE series_id = $1 AND NOT queued RETURNING id), "
+        "s AS (UPDATE kerf.series SET instance_count = instance_count + (SELECT count(*) FROM taken), "
+        "  changed_at = clock_timestamp() WHERE id = $1 AND EXISTS (SELECT FROM taken) "
+        "  RETURNING organisation_id, case_id, id, instance_count) "
+        "INSERT INTO kerf.event (organisation_id, case_id, kind, body) SELECT organisation_id, case_id, "
+        "'instance.received', jsonb_build_object('case_id', case_id, 'series_id', id, 'count', instance_count) FROM s"};
+    enum kf_status status = kf_ids_check(err, series_id, NULL);
+    if (status)
+        return status;
+    struct kf_args args = {0};
+    kf_args_text(&args, series_id);
+    struct kf_rows rows;
+    status = kf_run(store, organisation, &query, &args, KF_RUN_WRITE, &rows, err);
+    if (!status && !rows.changed)
+        status = kf_error_set(err, KF_NOT_FOUND, "nothing_to_import", "The series has nothing new to import.");
+    kf_rows_release(&rows);
+    return status;
+}
+
+enum kf_status kf_store_series_take(struct kf_store *store, const char *organisation, const char *series_id,
+                                    struct kf_arena *arena, struct kf_series_instance **out, size_t *count,
+                                    struct kf_error *err)
+{
+    static const struct kf_query query = {
+        "series_taken", "SELECT id, blob_sha256, coalesce(instance_number, 0), conflict FROM kerf.instance "
+                        "WHERE series_id = $1 AND queued AND set_aside = '' "
+                        "ORDER BY sop_uid COLLATE \"C\", content_sha256"};
     *out = NULL;
     *count = 0;
-    enum kf_status status = kf_ids_check(err, series_id, NULL);
+    enum kf_status status = take_waiting(store, organisation, series_id, err);
     if (status)
         return status;
     struct kf_args args = {0};
@@ -103,30 +115,6 @@ enum kf_status kf_store_series_instances(struct kf_store *store, const char *org
     }
     if (*out)
         *count = (size_t)rows.count;
-    kf_rows_release(&rows);
-    return status;
-}
-
-enum kf_status kf_store_series_imported(struct kf_store *store, const char *organisation, const char *series_id,
-                                        int change_count, struct kf_error *err)
-{
-    // The last instances of a series may have come within the second in which nothing was announced: say how many it is.
-    static const struct kf_query query = {
-        "series_imported",
-        "WITH s AS (UPDATE kerf.series SET imported_count = greatest(imported_count, $2) WHERE id = $1 "
-        "RETURNING organisation_id, case_id, id, instance_count) "
-        "INSERT INTO kerf.event (organisation_id, case_id, kind, body) SELECT organisation_id, case_id, "
-        "'instance.received', jsonb_build_object('case_id', case_id, 'series_id', id, 'count', instance_count) FROM s"};
-    enum kf_status status = kf_ids_check(err, series_id, NULL);
-    if (status)
-        return status;
-    struct kf_args args = {0};
-    kf_args_text(&args, series_id);
-    kf_args_integer(&args, change_count);
-    struct kf_rows rows;
-    status = kf_run(store, organisation, &query, &args, KF_RUN_WRITE, &rows, err);
-    if (!status && !rows.changed)
-        status = kf_not_found(err, "series");
     kf_rows_release(&rows);
     return status;
 }

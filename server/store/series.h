@@ -10,19 +10,13 @@ struct kf_series_due {
     char organisation_id[KF_ID_TEXT];
     char series_id[KF_ID_TEXT];
     char case_id[KF_ID_TEXT];
-    int change_count; // to be handed to kf_store_series_imported
 };
 
-// Series of all organisations that have grown since their last import and received nothing for settle_s seconds, oldest
-// first. The array is owned by the arena.
+// Series of all organisations with instances that no import has taken yet, and that received nothing for settle_s seconds,
+// oldest first. The array is owned by the arena.
 KF_MUST_USE enum kf_status kf_store_series_settled(struct kf_store *store, double settle_s, int limit,
                                                    struct kf_arena *arena, struct kf_series_due **out, size_t *count,
                                                    struct kf_error *err);
-
-// Cases of all organisations that received something for which there is no import, and nothing for settle_s seconds:
-// their state is derived. *count: how many.
-KF_MUST_USE enum kf_status kf_store_cases_settle(struct kf_store *store, double settle_s, int *count,
-                                                 struct kf_error *err);
 
 // What is due of one series, however young its last instance: KF_NOT_FOUND when there is nothing new to import.
 KF_MUST_USE enum kf_status kf_store_series_due(struct kf_store *store, const char *organisation, const char *series_id,
@@ -35,15 +29,12 @@ struct kf_series_instance {
     int conflict;
 };
 
-// The instances of a series that take part in volumes (not set aside), in a fixed order (SOP Instance UID, then content):
-// the order decides an import's key.
-KF_MUST_USE enum kf_status kf_store_series_instances(struct kf_store *store, const char *organisation,
-                                                     const char *series_id, struct kf_arena *arena,
-                                                     struct kf_series_instance **out, size_t *count,
-                                                     struct kf_error *err);
-
-// An import up to change_count has been queued. In the same transaction as the enqueueing.
-KF_MUST_USE enum kf_status kf_store_series_imported(struct kf_store *store, const char *organisation,
-                                                    const char *series_id, int change_count, struct kf_error *err);
+// Within a transaction: takes the instances that wait. *out are all that take part in volumes (not set aside), the new ones
+// and those taken before, in a fixed order (SOP Instance UID, then content) that decides an import's key; none when
+// everything was set aside. What is received meanwhile waits for the next time. KF_NOT_FOUND "nothing_to_import" when none
+// was waiting. Lock the case first (kf_store_case_lock).
+KF_MUST_USE enum kf_status kf_store_series_take(struct kf_store *store, const char *organisation,
+                                                const char *series_id, struct kf_arena *arena,
+                                                struct kf_series_instance **out, size_t *count, struct kf_error *err);
 
 #endif
