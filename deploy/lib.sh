@@ -94,7 +94,9 @@ build_web() {
     [ "$(cat "$stamp" 2>/dev/null)" = "$now" ] && return
     say "building the web app"
     log=$(mktemp)
-    if ! (cd "$web" && npm ci --no-audit --no-fund && npm run build) >"$log" 2>&1; then
+    # Not `npm ci`: from a lock file that names no registry, npm 11 cannot match packages of other platforms. This installs
+    # exactly what the lock file pins, too.
+    if ! (cd "$web" && npm install --no-save --no-audit --no-fund && npm run build) >"$log" 2>&1; then
         tail -n 30 "$log" >&2
         rm -f "$log"
         die "the web app could not be built; the lines above say why"
