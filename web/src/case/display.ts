@@ -13,11 +13,12 @@ export class Display {
   private readonly ends: (() => void)[];
   private open: { volume: ViewVolume; shown: ShownVolume } | null = null;
   private readonly labels = new Map<string, ViewVolume>();
-  /** Says why a volume cannot be shown; empty when it can. */
-  onProblem: (text: string) => void = () => undefined;
-  onProgress: (fraction: number) => void = () => undefined;
 
-  constructor(private readonly store: CaseStore, private readonly stage: Stage) {
+  /** `onProblem` says why a volume cannot be shown, or that it can (empty); `onProgress` how much of it is exact. */
+  constructor(
+    private readonly store: CaseStore, private readonly stage: Stage, private readonly onProblem: (text: string) => void,
+    private readonly onProgress: (fraction: number) => void,
+  ) {
     this.ends = [
       effect(() => {
         const shown = store.volume.value;
@@ -44,6 +45,7 @@ export class Display {
     try {
       const volume = this.volumeOf(shown.view);
       volume.onProgress = this.onProgress;
+      this.onProgress(0);
       this.open = { volume, shown };
       const [low, high] = shown.meta.value_range ?? [0, 1];
       state.units.value = shown.meta.units ?? '1';

@@ -129,14 +129,12 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
   const scene = useRef<Scene3D | null>(null);
 
   useEffect(() => {
-    const display = new Display(store, stage);
-    display.onProblem = (text) => { problem.value = text; };
-    display.onProgress = (fraction) => { loaded.value = fraction; };
     stage.onFirstPicture = () => {
       state.pictured.value = true;
       performance.mark('kerf-first-picture');
       document.documentElement.dataset['firstPicture'] = '1';
     };
+    const display = new Display(store, stage, (text) => { problem.value = text; }, (fraction) => { loaded.value = fraction; });
     stage.start().catch((cause: unknown) => {
       problem.value = `Slices cannot be shown here: ${cause instanceof Error ? cause.message : String(cause)}`;
     });

@@ -36,7 +36,7 @@ function VolumeRow({ volume, chosen, onChoose }: { volume: ShownVolume; chosen: 
       {thick && thick !== 'good' && <span class={`mark-${thick}`}><Icon name="warn" size={15} /><span class="visually-hidden">has a warning</span></span>}
       {grid && (
         <span class="volume-size">
-          {grid.dim.join(' × ')} · {grid.spacing_mm.map((s) => figure(s, 2)).join(' × ')} mm
+          {grid.dim.join('×')} · {grid.spacing_mm.map((s) => figure(s, 2)).join('×')} mm
         </span>
       )}
     </button>

@@ -234,17 +234,29 @@ export class Scene3D {
   lookFrom(direction: THREE.Vector3, smooth = true): void {
     if (!this.grid) return;
     const target = new THREE.Vector3(...centreLps(this.grid));
-    const narrow = Math.min(1, this.camera.aspect * 0.86);
-    const distance = (this.radius * 0.66) / Math.tan(THREE.MathUtils.degToRad(this.camera.fov / 2)) / narrow;
     // Straight up or down the turntable's axis there is no up; a hair beside it there is.
     const way = direction.clone().normalize();
     if (Math.abs(way.z) > 0.999) way.set(0, -0.0015, Math.sign(way.z)).normalize();
-    const place = target.clone().addScaledVector(way, distance);
+    const place = target.clone().addScaledVector(way, this.fitDistance(this.grid, target, way));
     if (!smooth || this.calm) {
       this.place(place, target);
       return;
     }
     this.fly(place, target);
+  }
+
+  /** How far away the whole volume is in sight. Anatomy leaves its corners empty: a little nearer than that. */
+  private fitDistance(grid: GridMeta, target: THREE.Vector3, way: THREE.Vector3): number {
+    const right = new THREE.Vector3(0, 0, 1).cross(way).normalize();
+    const up = way.clone().cross(right);
+    const tangent = Math.tan(THREE.MathUtils.degToRad(this.camera.fov / 2));
+    let distance = 0;
+    for (let corner = 0; corner < 8; corner++) {
+      const ijk = [0, 1, 2].map((axis) => ((corner >> axis) & 1) * (grid.dim[axis] - 1)) as Vec3;
+      const p = new THREE.Vector3(...ijkToLps(grid, ijk)).sub(target);
+      distance = Math.max(distance, Math.abs(p.dot(up)) / tangent, Math.abs(p.dot(right)) / tangent / this.camera.aspect);
+    }
+    return distance * 0.98;
   }
 
   private place(place: THREE.Vector3, target: THREE.Vector3): void {
