@@ -195,7 +195,11 @@ enum kf_status kf_spawn(const struct kf_spawn *spawn, pid_t *pid, struct kf_erro
     if (n == sizeof failure) {
         while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
             ;
-        enum kf_status why = failure == ENOENT ? KF_NOT_FOUND : failure == EACCES || failure == EPERM ? KF_FORBIDDEN : KF_IO;
+        enum kf_status why = KF_IO;
+        if (failure == ENOENT)
+            why = KF_NOT_FOUND;
+        else if (failure == EACCES || failure == EPERM)
+            why = KF_FORBIDDEN;
         char reason[128];
         return kf_error_set(err, why, NULL, "cannot execute %.200s: %s", path, strerror_r(failure, reason, sizeof reason));
     }

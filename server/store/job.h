@@ -108,8 +108,8 @@ KF_MUST_USE enum kf_status kf_store_artefacts_of_job(struct kf_store *store, con
 void kf_artefact_rows_release(struct kf_artefact_row *rows, size_t count);
 
 // The artefacts of this job are the current ones of its series: the others of the series are superseded, but for those
-// whose inputs are all current still; jobs whose inputs are not are cancelled. *overtaken: a later job of this sort was done first, so that this one's artefacts
-// are the old ones.
+// whose inputs are all current still; jobs whose inputs are not are cancelled. *overtaken: a later job of this sort was
+// done first, so that this one's artefacts are the old ones.
 KF_MUST_USE enum kf_status kf_store_artefacts_supersede(struct kf_store *store, const char *organisation,
                                                         const char *job_id, int *overtaken, struct kf_error *err);
 // After a job that supersedes nothing: when one of its inputs is in the case only as a superseded artefact, its own are

@@ -20,7 +20,7 @@
 #define CASE_COLUMN_COUNT 25
 #define CASE_COUNTS                                                                                                    \
     "CROSS JOIN LATERAL (SELECT count(DISTINCT x.study_id) AS studies, count(*) AS series, "                           \
-    " coalesce(sum(x.instance_count + " KF_WAITING("x") "), 0) AS instances, "                                                               \
+    " coalesce(sum(x.instance_count + " KF_WAITING("x") "), 0) AS instances, "                                         \
     " string_agg(DISTINCT x.modality, ',' ORDER BY x.modality) FILTER (WHERE x.modality <> '') AS modalities "         \
     " FROM kerf.series x WHERE x.case_id = c.id) s "                                                                   \
     "CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE x.kind = 'volume') AS volumes, "                                \
