@@ -26,7 +26,8 @@ KF_TEST(fields_become_members)
 {
     json_t *line;
     kf_log_init("test", KF_LOG_INFO);
-    CAPTURE(line, kf_log(KF_LOG_WARN, "peer.closed", "peer=%s n=%d r=%.2f zero=%s v=1.2.3", "A\"B\xff\n", 7, 1.5, "007"));
+    CAPTURE(line, kf_log(KF_LOG_WARN, "peer.closed", "peer=%s n=%d r=%.2f zero=%s "
+                                                     "v=1.2.3", "A\"B\xff\n", 7, 1.5, "007"));
     KF_REQUIRE(line);
     KF_CHECK_STR(kf_json_text(line, "level", ""), "warn");
     KF_CHECK_STR(kf_json_text(line, "event", ""), "peer.closed");
