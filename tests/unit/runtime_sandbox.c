@@ -97,6 +97,19 @@ static int probe_files(const struct kf_sandbox_state *state)
     return open(path, O_WRONLY | O_CREAT, 0600) >= 0 ? 5 : 0;
 }
 
+// Nor may it empty an input, or take away the right to read it.
+static int probe_inputs(const struct kf_sandbox_state *state)
+{
+    (void)state;
+    struct stat st;
+    if (open(input, O_RDONLY | O_TRUNC) >= 0 || stat(input, &st) || st.st_size != 5)
+        return 1;
+    int in = open(input, O_RDONLY);
+    if (in < 0 || fchmod(in, 0) == 0 || chmod(input, 0) == 0)
+        return 2;
+    return truncate(input, 0) == 0 || ftruncate(in, 0) == 0 ? 3 : 0;
+}
+
 static int probe_executable_memory(const struct kf_sandbox_state *state)
 {
     (void)state;
@@ -146,6 +159,11 @@ KF_TEST(a_job_reads_its_inputs_and_writes_its_scratch_only)
 {
     KF_CHECK_EQ(inside(KF_SANDBOX_PLAIN, probe_files), 0);
 }
+KF_TEST(a_job_leaves_its_inputs_whole)
+{
+    KF_CHECK_EQ(inside(KF_SANDBOX_PLAIN, probe_inputs), 0);
+    KF_CHECK_EQ(inside(KF_SANDBOX_MESA, probe_inputs), 0);
+}
 KF_TEST(only_code_generators_get_executable_memory)
 {
     KF_CHECK_EQ(inside(KF_SANDBOX_DCMTK, probe_executable_memory), 0);
@@ -173,5 +191,5 @@ static void clean(void)
 
 KF_TEST_MAIN(prepare(); KF_RUN(a_job_has_no_network); KF_RUN(a_job_starts_no_process_and_signals_none);
              KF_RUN(a_job_reads_its_inputs_and_writes_its_scratch_only);
-             KF_RUN(only_code_generators_get_executable_memory); KF_RUN(memory_and_file_size_are_limited);
+             KF_RUN(a_job_leaves_its_inputs_whole); KF_RUN(only_code_generators_get_executable_memory); KF_RUN(memory_and_file_size_are_limited);
              KF_RUN(threads_work_in_every_profile); clean();)

@@ -19,8 +19,8 @@
 static const int common_calls[] = {
     SCMP_SYS(read),           SCMP_SYS(write),        SCMP_SYS(readv),           SCMP_SYS(writev),
     SCMP_SYS(pread64),        SCMP_SYS(pwrite64),     SCMP_SYS(preadv),          SCMP_SYS(pwritev),
-    SCMP_SYS(open),           SCMP_SYS(openat),       SCMP_SYS(close),           SCMP_SYS(fstat),
-    SCMP_SYS(stat),           SCMP_SYS(lstat),        SCMP_SYS(newfstatat),      SCMP_SYS(statx),
+    SCMP_SYS(close),          SCMP_SYS(fstat),        SCMP_SYS(stat),            SCMP_SYS(lstat),
+    SCMP_SYS(newfstatat),     SCMP_SYS(statx),
     SCMP_SYS(lseek),          SCMP_SYS(munmap),       SCMP_SYS(mremap),          SCMP_SYS(madvise),
     SCMP_SYS(brk),            SCMP_SYS(futex),        SCMP_SYS(rt_sigaction),    SCMP_SYS(rt_sigprocmask),
     SCMP_SYS(rt_sigreturn),   SCMP_SYS(sigaltstack),  SCMP_SYS(exit),            SCMP_SYS(exit_group),
@@ -37,7 +37,6 @@ static const int common_calls[] = {
     SCMP_SYS(uname),          SCMP_SYS(sysinfo),      SCMP_SYS(umask),           SCMP_SYS(restart_syscall),
     SCMP_SYS(set_robust_list), SCMP_SYS(rseq),        SCMP_SYS(set_tid_address), SCMP_SYS(sched_getaffinity),
     SCMP_SYS(membarrier),     SCMP_SYS(copy_file_range), SCMP_SYS(flock),        SCMP_SYS(poll),
-    SCMP_SYS(chmod),          SCMP_SYS(fchmod),
 };
 
 static const int mesa_calls[] = {
@@ -51,6 +50,21 @@ static const int mesa_calls[] = {
         if (kf_rc < 0)                                                                                                 \
             return kf_rc;                                                                                              \
     } while (0)
+
+// A file is emptied only by who may write to it: O_RDONLY|O_TRUNC empties it as well, and Landlock before ABI 3 lets that
+// pass for an input that may only be read.
+static int add_opening(scmp_filter_ctx filter)
+{
+    const unsigned long cut = O_TRUNC, both = O_TRUNC | O_ACCMODE;
+    const unsigned long writing[] = {O_TRUNC | O_WRONLY, O_TRUNC | O_RDWR};
+    ALLOW(SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, cut, 0));
+    ALLOW(SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, cut, 0));
+    for (size_t i = 0; i < sizeof writing / sizeof *writing; i++) {
+        ALLOW(SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, both, writing[i]));
+        ALLOW(SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, both, writing[i]));
+    }
+    return 0;
+}
 
 // Calls whose arguments decide.
 static int add_conditional(scmp_filter_ctx filter, enum kf_sandbox_profile profile)
@@ -94,6 +108,8 @@ static int install_filter(enum kf_sandbox_profile profile)
     if (profile == KF_SANDBOX_MESA)
         for (size_t i = 0; !rc && i < sizeof mesa_calls / sizeof *mesa_calls; i++)
             rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, mesa_calls[i], 0);
+    if (!rc)
+        rc = add_opening(filter);
     if (!rc)
         rc = add_conditional(filter, profile);
     if (!rc)
