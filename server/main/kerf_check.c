@@ -156,7 +156,8 @@ int kf_command_check(int argc, char **argv)
     struct kf_error err = {0};
     if (take_arguments(&check, argc, argv)) {
         fputs("kerf check --ready-file FILE --data DIR STUDY\n"
-              "Pushes STUDY (a folder or a zip of DICOM) through the DICOM port of the running kerf up that wrote FILE.\n", stderr);
+              "Pushes STUDY (a folder or a zip of DICOM) through the DICOM port of the running kerf up that wrote FILE.\n",
+              stderr);
         return KF_EXIT_USAGE;
     }
     int64_t began = kf_time_monotonic_ns();

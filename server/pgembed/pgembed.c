@@ -119,8 +119,8 @@ static enum kf_status check_reachable(const struct kf_pgembed *pg, struct kf_err
         mode_t needed = st.st_uid == entry->pw_uid ? S_IXUSR : st.st_gid == entry->pw_gid ? S_IXGRP : S_IXOTH;
         if (rc == 0 && !(st.st_mode & needed))
             return kf_error_set(err, KF_INVALID, "data_unreachable",
-                                "user %.40s, who runs PostgreSQL, cannot enter %.200s: choose another data folder", pg->user,
-                                path);
+                                "user %.40s, who runs PostgreSQL, cannot enter %.200s: choose another data folder",
+                                pg->user, path);
         *slash = '/';
     }
     return KF_OK;

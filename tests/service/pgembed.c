@@ -34,8 +34,9 @@ KF_TEST(it_starts_from_nothing_and_is_durable)
     char answer[128];
     struct kf_pgembed *pg = start("a");
     KF_REQUIRE(pg);
-    KF_CHECK_EQ(ask(pg, "SELECT current_setting('fsync') || current_setting('synchronous_commit') || "
-                        "current_setting('listen_addresses') || current_setting('data_checksums')", answer, sizeof answer), KF_OK);
+    static const char settings[] = "SELECT current_setting('fsync') || current_setting('synchronous_commit') || "
+                                   "current_setting('listen_addresses') || current_setting('data_checksums')";
+    KF_CHECK_EQ(ask(pg, settings, answer, sizeof answer), KF_OK);
     KF_CHECK_STR(answer, "ononon\n");
     kf_pgembed_stop(pg);
 }

@@ -57,7 +57,8 @@ static enum kf_status spawn(const struct kf_child_spec *spec, const char *spec_p
     const char *const argv[] = {spec->program, spec->kind, "--spec", spec_path, NULL};
     // DCMDICTPATH and friends stay out: the child gets the environment that a reproducible result needs, no more.
     static const char *const env[] = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC", "OMP_DYNAMIC=false",
-                                      "MALLOC_ARENA_MAX=4", NULL};
+                                      // Threads that spin while they wait would take the other jobs' processors.
+                                      "OMP_WAIT_POLICY=passive", "MALLOC_ARENA_MAX=4", NULL};
     struct kf_spawn how = {
         .program = spec->program,
         .argv = argv,

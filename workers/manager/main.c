@@ -132,7 +132,9 @@ static void listen_and_reap(struct daemon *d)
     while (!stop_requested) {
         int64_t now = kf_time_monotonic_ns() / 1000000;
         int count = 0;
-        enum kf_status status = store ? KF_OK : kf_store_open(&store, d->worker.database_url, "kerf-workerd", KF_STORE_APP, &err);
+        enum kf_status status = KF_OK;
+        if (!store)
+            status = kf_store_open(&store, d->worker.database_url, "kerf-workerd", KF_STORE_APP, &err);
         if (!status && now >= reap_at) {
             reap_at = now + REAP_EVERY_MS;
             status = kf_queue_reap(store, &count, &err);
