@@ -2,8 +2,8 @@
 //
 // postgres is a child of the caller (PR_SET_PDEATHSIG, no pg_ctl, no daemon): it cannot outlive it. Started as root, the
 // child becomes `postgres` (or KERF_POSTGRES_USER) and owns the directory. The socket lies in DIR/../run/pg when that path
-// is short enough for a Unix address (107 bytes), else in a fresh directory under /run or /tmp; its mode is 0700 and lets in
-// the caller's user and the server's.
+// is short enough for a Unix address (107 bytes), else in a fresh directory under /run or /tmp; its mode is 0700 and lets
+// in the caller's user and the server's.
 #ifndef KERF_PGEMBED_PGEMBED_H
 #define KERF_PGEMBED_PGEMBED_H
 
