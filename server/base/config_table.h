@@ -24,7 +24,7 @@
     X("KERF_TLS_KEY", TEXT, "", 0, 0, "PEM file with the private key.")                                                 \
     X("KERF_TRUSTED_PROXY", TEXT, "", 0, 0, "Addresses (CIDR, comma separated) whose X-Forwarded-For and -Proto are believed.") \
     X("KERF_HTTP_THREADS", INTEGER, "8", 1, 256, "Threads that answer requests, each with a database connection.")      \
-    X("KERF_HTTP_SLOW_THREADS", INTEGER, "4", 1, 64, "Threads for requests that may take seconds (uploads, sign-in).")  \
+    X("KERF_HTTP_SLOW_THREADS", INTEGER, "4", 1, 64, "Threads for sign-in and the like, and as many for uploads.")       \
     X("KERF_HTTP_CONNECTIONS", INTEGER, "1000", 8, 100000, "Most connections at once.")                                 \
     X("KERF_HTTP_HEADER_S", NUMBER, "15", 1, 600, "Seconds in which a client must have sent its headers.")              \
     X("KERF_HTTP_IDLE_S", NUMBER, "60", 1, 3600, "Seconds that a connection may say nothing.")                          \

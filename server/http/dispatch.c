@@ -133,20 +133,12 @@ static int is_trusted_proxy(const struct kf_http *http, const char *address)
     return 0;
 }
 
-// Behind a trusted proxy the client is the last address in X-Forwarded-For that is no trusted proxy itself.
-static void find_client(struct kf_exchange *exchange)
+// One X-Forwarded-For field, from its end. 1 when every address in it is a trusted proxy's.
+static int take_forwarded(struct kf_exchange *exchange, const char *forwarded)
 {
     struct kf_request *request = &exchange->request;
-    const char *forwarded = kf_request_header(request, "x-forwarded-for");
-    request->loopback = kf_http_address_in(request->remote_address, "loopback") && !forwarded &&
-                        !kf_request_header(request, "forwarded") && !kf_request_header(request, "via") &&
-                        !kf_request_header(request, "x-real-ip");
-    if (!is_trusted_proxy(exchange->http, request->remote_address))
-        return;
-    const char *proto = kf_request_header(request, "x-forwarded-proto");
-    request->secure = proto && strcmp(proto, "https") == 0;
-    const char *end = forwarded ? forwarded + strlen(forwarded) : NULL;
-    while (forwarded && end > forwarded) {
+    const char *end = forwarded + strlen(forwarded);
+    while (end > forwarded) {
         const char *from = end;
         while (from > forwarded && from[-1] != ',')
             from--;
@@ -154,13 +146,38 @@ static void find_client(struct kf_exchange *exchange)
         size_t length = strcspn(first, ", \t");
         if (length == 0 || length >= sizeof request->remote_address ||
             strspn(first, "0123456789abcdefABCDEF:.") < length)
-            return;
+            return 0;
         memcpy(request->remote_address, first, length);
         request->remote_address[length] = 0;
         if (!is_trusted_proxy(exchange->http, request->remote_address))
-            return;
+            return 0;
         end = from > forwarded ? from - 1 : forwarded;
     }
+    return 1;
+}
+
+// Behind a trusted proxy the client is the last address in X-Forwarded-For that is no trusted proxy itself. Several
+// fields are one list (RFC 9110 section 5.3): a proxy may add its own behind the one that the client made up.
+static void find_client(struct kf_exchange *exchange)
+{
+    struct kf_request *request = &exchange->request;
+    request->loopback = kf_http_address_in(request->remote_address, "loopback") &&
+                        !kf_request_header(request, "x-forwarded-for") && !kf_request_header(request, "forwarded") &&
+                        !kf_request_header(request, "via") && !kf_request_header(request, "x-real-ip");
+    if (!is_trusted_proxy(exchange->http, request->remote_address))
+        return;
+    const char *proto = kf_request_header(request, "x-forwarded-proto");
+    request->secure = proto && strcmp(proto, "https") == 0;
+    for (size_t i = request->header_count; i-- > 0;)
+        if (strcmp(request->headers[i].name, "x-forwarded-for") == 0 &&
+            !take_forwarded(exchange, request->headers[i].value))
+            return;
+}
+
+static void fail_framing(struct kf_exchange *exchange, const char *detail)
+{
+    exchange->framing_lost = 1;
+    fail(exchange, KF_INVALID, "invalid_framing", detail);
 }
 
 // What makes two parsers disagree about where a request ends is refused (request smuggling, RFC 9112 section 11.2).
@@ -174,13 +191,13 @@ static void check_framing(struct kf_exchange *exchange)
         if (strcmp(name, "transfer-encoding") == 0) {
             codings++;
             if (!kf_http_token_equal(value, "chunked"))
-                fail(exchange, KF_INVALID, "invalid_framing", "Only chunked transfer coding is understood.");
+                fail_framing(exchange, "Only chunked transfer coding is understood.");
         }
         if (strcmp(name, "content-length") == 0) {
             lengths++;
             size_t digits = strspn(value, "0123456789");
             if (digits == 0 || digits > 18 || value[digits])
-                fail(exchange, KF_INVALID, "invalid_framing", "Content-Length is not a number.");
+                fail_framing(exchange, "Content-Length is not a number.");
             else
                 request->content_length = strtoll(value, NULL, 10);
         }
@@ -188,7 +205,7 @@ static void check_framing(struct kf_exchange *exchange)
             fail(exchange, KF_UNSUPPORTED, "content_encoding", "Encoded request bodies are not understood.");
     }
     if (hosts > 1 || lengths > 1 || codings > 1 || (lengths && codings))
-        fail(exchange, KF_INVALID, "invalid_framing", "The request's framing headers contradict each other.");
+        fail_framing(exchange, "The request's framing headers contradict each other.");
     exchange->has_body = codings || request->content_length > 0;
 }
 
@@ -353,6 +370,8 @@ static void close_sink(struct kf_exchange *exchange)
 static void respond_failure(struct kf_exchange *exchange)
 {
     kf_respond_problem(exchange, exchange->failure, &exchange->error);
+    if (exchange->framing_lost) // nothing after it may be taken for a request (RFC 9112 section 6.1)
+        kf_response_header(&exchange->request, &exchange->response, "Connection", "close");
     close_sink(exchange);
     kf_respond_finish(exchange);
 }

@@ -217,6 +217,7 @@ struct kf_exchange {
     enum kf_status failure; // what ended the exchange early, KF_OK else
     size_t slot;            // of the counters
     int has_body;           // one was announced
+    int framing_lost;       // where the request ends is not known
     int is_fallback;        // no route: the fallback handler answers
     int sink_open;
     int responded; // response is final

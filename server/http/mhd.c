@@ -55,7 +55,8 @@ struct kf_mhd {
     struct kf_mhd_config config;
     struct MHD_Daemon *daemon;
     struct kf_watch *watch;
-    struct kf_slow *slow;
+    struct kf_slow *slow;   // what costs a moment of computing: passwords
+    struct kf_slow *bodies; // what works on a body that a sink took: uploads. Neither holds up the other
     pthread_key_t thread_key;
     int thread_key_made;
     int port;
@@ -391,10 +392,11 @@ static enum MHD_Result finish(struct call *call)
 {
     struct kf_exchange *exchange = call->exchange;
     kf_watch_phase(&call->peer->watched, KF_WATCH_WORK, 0);
-    if (exchange->request.route && (exchange->request.route->flags & KF_ROUTE_SLOW)) {
+    const struct kf_route *route = exchange->request.route;
+    if (route && (route->flags & KF_ROUTE_SLOW)) {
         call->phase = WORKING;
         MHD_suspend_connection(call->connection);
-        if (kf_slow_add(call->mhd->slow, call) != KF_OK)
+        if (kf_slow_add(route->sink ? call->mhd->bodies : call->mhd->slow, call) != KF_OK)
             abandon_slow(call);
         return MHD_YES;
     }
@@ -499,6 +501,7 @@ static struct MHD_Daemon *start_daemon(struct kf_mhd *mhd)
 static void release(struct kf_mhd *mhd)
 {
     kf_slow_free(mhd->slow);
+    kf_slow_free(mhd->bodies);
     kf_watch_free(mhd->watch);
     if (mhd->thread_key_made)
         pthread_key_delete(mhd->thread_key);
@@ -524,6 +527,8 @@ enum kf_status kf_mhd_start(const struct kf_mhd_config *config, struct kf_mhd **
     enum kf_status status = kf_watch_new(&limits, &mhd->watch);
     if (status == KF_OK)
         status = kf_slow_new(mhd->config.slow_threads, SLOW_WAITING, run_slow, abandon_slow, &mhd->slow);
+    if (status == KF_OK)
+        status = kf_slow_new(mhd->config.slow_threads, SLOW_WAITING, run_slow, abandon_slow, &mhd->bodies);
     if (status == KF_OK && pthread_key_create(&mhd->thread_key, thread_gone) != 0)
         status = KF_NOMEM;
     mhd->thread_key_made = status == KF_OK;
@@ -587,7 +592,8 @@ void kf_mhd_stop(struct kf_mhd *mhd, int grace_s)
     wait_for_calls(mhd, grace_s);
     // MHD must not find a suspended connection: slow calls are finished or abandoned first, and both resume theirs.
     kf_slow_free(mhd->slow);
-    mhd->slow = NULL;
+    kf_slow_free(mhd->bodies);
+    mhd->slow = mhd->bodies = NULL;
     end_streams(mhd);
     MHD_stop_daemon(mhd->daemon);
     release(mhd);

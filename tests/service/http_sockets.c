@@ -188,6 +188,12 @@ static const struct kf_route routes[] = {
      .max_body = (int64_t)1 << 32,
      .handler = digest,
      .sink = &digest_sink},
+    {.method = KF_POST,
+     .pattern = "/upload",
+     .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_SLOW,
+     .max_body = 1000,
+     .handler = slow,
+     .sink = &digest_sink},
     {.method = KF_POST, .pattern = "/small", .flags = KF_ROUTE_NO_AUTH, .max_body = 1000, .handler = hello},
     {.method = KF_POST,
      .pattern = "/closed",
@@ -377,6 +383,22 @@ KF_TEST(broken_requests_are_answered_and_closed)
         say(fd, filler);
     KF_CHECK(strstr(hear(fd, NULL), "200 OK") == NULL);
     close(fd);
+}
+
+KF_TEST(nothing_is_smuggled_behind_broken_framing)
+{
+    static const char *const heads[] = {"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                                        "Content-Length: 3\r\nContent-Length: 38\r\n\r\nabc"};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        int fd = dial(kf_mhd_port(mhd));
+        char text[400];
+        snprintf(text, sizeof text, "POST /small HTTP/1.1\r\nHost: x\r\n%sGET /hello HTTP/1.1\r\nHost: x\r\n\r\n",
+                 heads[i]);
+        say(fd, text);
+        const char *answer = hear(fd, NULL); // to the end of the connection, which the server closes
+        KF_CHECK(strstr(answer, "200 OK") == NULL);
+        close(fd);
+    }
 }
 
 KF_TEST(a_client_that_trickles_its_headers_is_closed)
@@ -632,6 +654,26 @@ KF_TEST(slow_handlers_do_not_hold_up_the_others)
     close(fd);
 }
 
+KF_TEST(uploads_do_not_hold_up_sign_in)
+{
+    int waiting[6];
+    for (int i = 0; i < 6; i++) { // three for each of the two threads
+        waiting[i] = dial(kf_mhd_port(mhd));
+        say(waiting[i], "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx");
+    }
+    double from = now_s();
+    int fd = dial(kf_mhd_port(mhd));
+    say(fd, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+    KF_CHECK(strstr(hear(fd, "context=1"), "200 OK") != NULL);
+    double here = now_s() - from;
+    close(fd);
+    for (int i = 0; i < 6; i++) {
+        KF_CHECK(strstr(hear(waiting[i], "context=1"), "200 OK") != NULL);
+        close(waiting[i]);
+    }
+    KF_CHECK(here < (now_s() - from) / 2);
+}
+
 KF_TEST(connections_are_limited)
 {
     int fd[80], open = 0;
@@ -719,6 +761,7 @@ int main(void)
         return 1;
     KF_RUN(requests_follow_each_other_on_one_connection);
     KF_RUN(broken_requests_are_answered_and_closed);
+    KF_RUN(nothing_is_smuggled_behind_broken_framing);
     KF_RUN(a_client_that_trickles_its_headers_is_closed);
     KF_RUN(a_client_that_trickles_its_body_is_closed);
     KF_RUN(silent_connections_are_closed);
@@ -731,6 +774,7 @@ int main(void)
     KF_RUN(slow_readers_hold_bounded_memory);
     KF_RUN(streams_run_beside_other_requests);
     KF_RUN(slow_handlers_do_not_hold_up_the_others);
+    KF_RUN(uploads_do_not_hold_up_sign_in);
     KF_RUN(connections_are_limited);
     KF_RUN(stopping_ends_streams_and_lets_answers_out);
     kf_http_free(http);

@@ -307,6 +307,10 @@ KF_TEST(framing_that_contradicts_itself_is_refused)
     KF_CHECK_STR(problem_of("POST", "/echo", HEADERS("Transfer-Encoding", "gzip, chunked"), "abc"), "invalid_framing");
     KF_CHECK_STR(problem_of("GET", "/open", HEADERS("Host", "a", "Host", "b"), NULL), "invalid_framing");
     KF_CHECK_STR(problem_of("GET", "/open", HEADERS("X-Odd", "a\x01"), NULL), "invalid_header");
+    struct kf_exchange *x =
+        ask("POST", "/echo", HEADERS("X-Odd", "\x01", "Content-Length", "3", "Transfer-Encoding", "chunked"), "abc");
+    KF_CHECK_STR(kf_exchange_response_header(x, "Connection"), "close"); // what follows is nobody's request
+    kf_exchange_free(x, 0, 1);
 }
 
 KF_TEST(nobody_is_let_in_without_signing_in)
@@ -587,6 +591,13 @@ KF_TEST(a_trusted_proxy_names_the_client)
     KF_CHECK_STR(x->request.remote_address, "192.0.2.7"); // not what the client itself claimed in front
     KF_CHECK_EQ(x->request.secure, 1);
     KF_CHECK_EQ(x->request.loopback, 0);
+    kf_exchange_free(x, 0, 1);
+    // A proxy that adds a field of its own behind the client's: they are one list.
+    x = kf_http_dispatch(behind, NULL, "GET", "/open",
+                         HEADERS("X-Forwarded-For", "6.6.6.6", "X-Forwarded-For", "192.0.2.7, 10.0.0.9",
+                                 "X-Forwarded-For", "10.0.0.10"),
+                         NULL, 0);
+    KF_CHECK_STR(x->request.remote_address, "192.0.2.7");
     kf_exchange_free(x, 0, 1);
     kf_http_free(behind);
     x = ask("GET", "/open", HEADERS("X-Forwarded-For", "192.0.2.7", "X-Forwarded-Proto", "https"), NULL);
