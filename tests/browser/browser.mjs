@@ -104,12 +104,13 @@ export function watch(page, complaints) {
  * its first picture is there.
  */
 export async function meter(page, origin) {
-  const seen = { bytes: 0, atPicture: null, byPath: new Map() };
+  const parts = [];
+  const seen = { atPicture: null, byPath: new Map() };
   const proxy = createServer((request, response) => {
     const onward = httpRequest(new URL(request.url, origin), { method: request.method, headers: request.headers }, (answer) => {
       response.writeHead(answer.statusCode, answer.headers);
       answer.on('data', (chunk) => {
-        seen.bytes += chunk.length;
+        parts.push([Date.now(), chunk.length]);
         seen.byPath.set(request.url, (seen.byPath.get(request.url) ?? 0) + chunk.length);
       });
       answer.pipe(response);
@@ -119,10 +120,12 @@ export async function meter(page, origin) {
     request.pipe(onward);
   });
   await new Promise((resolve) => { proxy.listen(0, '127.0.0.1', resolve); });
-  await page.exposeFunction('kerfPictureShown', () => { seen.atPicture ??= seen.bytes; });
+  await page.exposeFunction('kerfPictureShown', (when) => {
+    seen.atPicture ??= parts.reduce((n, [time, bytes]) => n + (time <= when ? bytes : 0), 0);
+  });
   await page.addInitScript(() => {
     new MutationObserver(() => {
-      if (document.documentElement.dataset.firstPicture) window.kerfPictureShown();
+      if (document.documentElement.dataset.firstPicture) window.kerfPictureShown(Date.now());
     }).observe(document, { attributes: true, subtree: true });
   });
   seen.url = `http://127.0.0.1:${proxy.address().port}`;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Artefact, ArtefactMeta, GridMeta } from '../src/api/types';
-import { firstVolume, notesOf, structuresOf, volumesOf } from '../src/case/model';
+import { firstVolume, notesOf, sharesFrame, structuresOf, volumesOf } from '../src/case/model';
 import { correctionName } from '../src/ui/format';
 
 const grid = (k: number, mm = 1): GridMeta => ({ dim: [10, 10, k], spacing_mm: [mm, mm, mm], origin_lps: [0, 0, 0], direction: [1, 0, 0, 0, 1, 0, 0, 0, 1] });
@@ -66,6 +66,28 @@ describe('structures', () => {
   it('keep their key when they are made again', () => {
     expect(structuresOf([segmentation('a')])[0].key).toBe(structuresOf([segmentation('a')])[0].key);
     expect(structuresOf([segmentation('a')])[0].key).not.toBe(structuresOf([segmentation('b')])[0].key);
+  });
+});
+
+describe('two scans of one patient', () => {
+  const volumes = (ctFrame: string, mrFrame: string) => volumesOf([
+    artefact('volume.view', 'ct.kvv', 'ct', { grid: grid(9), frame_of_reference_uid: ctFrame }),
+    artefact('volume.view', 'mr.kvv', 'mr', { grid: grid(9), frame_of_reference_uid: mrFrame }),
+  ]);
+  const [bone] = structuresOf([artefact('segmentation', 'labels', 'ct', {
+    grid: grid(9), segments: [{ label: 1, name: 'Bone', colour: '#eeddcc' }],
+  })]);
+
+  it('are one anatomy only in one frame of reference', () => {
+    const [ct, mr] = volumes('1.2', '1.3');
+    expect(sharesFrame(bone, ct, [ct, mr])).toBe(true);
+    expect(sharesFrame(bone, mr, [ct, mr])).toBe(false);
+    const [, same] = volumes('1.2', '1.2');
+    expect(sharesFrame(bone, same, volumes('1.2', '1.2'))).toBe(true);
+  });
+  it('are not one anatomy when neither says its frame', () => {
+    const [ct, mr] = volumes('', '');
+    expect(sharesFrame(bone, mr, [ct, mr])).toBe(false);
   });
 });
 

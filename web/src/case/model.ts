@@ -13,6 +13,8 @@ export interface ShownVolume {
 export interface Structure {
   /** Stable across a rebuild, so that colour and visibility chosen by the user stay. */
   key: string;
+  /** The series it was drawn on. */
+  series: string | null;
   label: number;
   name: string;
   colour: string;
@@ -84,6 +86,7 @@ export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
       const files = surfaceFiles(artefacts, segmentation.series_id, segment.label);
       structures.push({
         key: `${segmentation.series_id ?? ''}/${stem(segmentation.name)}/${segment.label}`,
+        series: segmentation.series_id,
         label: segment.label,
         name: segment.name,
         colour: segment.colour,
@@ -96,6 +99,16 @@ export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
     }
   }
   return structures;
+}
+
+/**
+ * True when a structure may be shown with a scan as one anatomy: drawn on it, or both in one frame of reference. Anything else
+ * is another position of the patient until a registration says otherwise.
+ */
+export function sharesFrame(structure: Structure, shown: ShownVolume, volumes: readonly ShownVolume[]): boolean {
+  if (structure.series === shown.view.series_id) return true;
+  const own = volumes.find((volume) => volume.view.series_id === structure.series)?.meta.frame_of_reference_uid;
+  return !!own && own === shown.meta.frame_of_reference_uid;
 }
 
 /** Words for the quality gate and what import had to correct; `level` decides the sign before it. */

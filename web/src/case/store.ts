@@ -5,7 +5,7 @@ import { onEvent, type Heard } from '../api/events';
 import { reduceJobs } from '../api/reduce';
 import type { Artefact, CaseDetail, Job } from '../api/types';
 import { reason, sayError } from '../ui/toast';
-import { firstVolume, structuresOf, volumesOf } from './model';
+import { firstVolume, sharesFrame, structuresOf, volumesOf } from './model';
 
 /** How one structure is shown; what is not set comes from the structure itself. */
 export interface Look {
@@ -27,6 +27,11 @@ export class CaseStore {
   readonly structures = computed(() => structuresOf(this.artefacts.value));
   readonly volume = computed(() =>
     this.volumes.value.find((volume) => volume.view.id === this.chosen.value) ?? firstVolume(this.volumes.value) ?? null);
+  /** Surfaces of another scan that is not registered to the one in the slices: a point in one is none in the other. */
+  readonly apart = computed(() => {
+    const [shown, volumes] = [this.volume.value, this.volumes.value];
+    return shown !== null && this.structures.value.some((s) => s.surfaces.length > 0 && !sharesFrame(s, shown, volumes));
+  });
   private readonly off: () => void;
   private readonly ending = new AbortController();
   private timer: ReturnType<typeof setTimeout> | undefined;

@@ -7,7 +7,7 @@ import type { Structure } from '../case/model';
 import type { ViewState } from '../slices/state';
 import { count } from '../ui/format';
 import { Icon } from '../ui/icons';
-import { sayError } from '../ui/toast';
+import { say, sayError } from '../ui/toast';
 import type { Scene3D } from './scene';
 import './scene.css';
 
@@ -39,7 +39,7 @@ function connect(scene: Scene3D, store: CaseStore, state: ViewState, onLoaded: (
     }),
     effect(() => {
       void state.volume.value;
-      scene.setCursor(state.cursor.value, state.crosshair.value && state.volume.value !== null);
+      scene.setCursor(state.cursor.value, state.crosshair.value && state.volume.value !== null && !store.apart.value);
     }),
     effect(() => {
       const structures = store.structures.value.filter((structure) => structure.surfaces.length > 0);
@@ -61,7 +61,10 @@ function connect(scene: Scene3D, store: CaseStore, state: ViewState, onLoaded: (
       for (const structure of store.structures.value) scene.setLook(structure.key, lookOf(structure));
     }),
   ];
-  scene.onPick = (lps) => state.moveTo(lps);
+  scene.onPick = (lps) => {
+    if (store.apart.peek()) say('These surfaces come from another scan that is not registered to this one: the slices stay where they are.');
+    else state.moveTo(lps);
+  };
   return () => ends.forEach((end) => end());
 }
 
@@ -110,6 +113,7 @@ export function ScenePane({ store, state, large, onLarge, onScene }: ScenePanePr
       </div>
       {failed.value && <div class="pane-empty">3D cannot be shown here: {failed.value}</div>}
       {!failed.value && waiting && <div class="pane-empty">{working ? 'Surfaces are being made…' : 'No surfaces yet'}</div>}
+      {store.apart.value && <div class="scene-apart"><Icon name="warn" size={15} />From another scan, not registered to the slices</div>}
       <div class="scene-views" role="group" aria-label="Look from">
         {views.map(([letter, name, direction]) => (
           <button key={letter} type="button" aria-label={`Look from ${name}`} title={`Look from ${name}`}
