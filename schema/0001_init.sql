@@ -662,6 +662,16 @@ CREATE FUNCTION kerf.peer_find(p_calling text, p_called text, p_address inet)
           AND (address IS NULL OR p_address <<= address)
         ORDER BY ae_title <> '*' DESC, called_ae_title <> '*' DESC, masklen(address) DESC NULLS LAST, id LIMIT 1 $$;
 
+-- Whether some association would fit both this peer and one of another organisation. Whoever may name peers of his own
+-- organisation could otherwise name another's scanner more exactly than they do, and receive its patients.
+CREATE FUNCTION kerf.peer_is_foreign(p_ae text, p_called text, p_address cidr) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kerf, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM peer
+        WHERE organisation_id IS DISTINCT FROM organisation()
+          AND (ae_title = p_ae OR '*' IN (ae_title, p_ae))
+          AND (called_ae_title = p_called OR '*' IN (called_ae_title, p_called))
+          AND (address IS NULL OR p_address IS NULL OR address && p_address)) $$;
+
 CREATE FUNCTION kerf.claim_job(p_kinds text[], p_worker text, p_lease_s double precision)
     RETURNS SETOF kerf.job LANGUAGE sql SECURITY DEFINER SET search_path = kerf, pg_temp AS $$
     UPDATE job SET state = 'running', fence = fence + 1, attempts = attempts + 1, worker = p_worker, progress = 0,

@@ -242,6 +242,16 @@ CREATE FUNCTION kerf.peer_find(p_calling text, p_called text, p_address inet) RE
         WHERE ae_title IN (p_calling, '*') AND called_ae_title IN (p_called, '*')
           AND (address IS NULL OR p_address <<= address)
         ORDER BY ae_title <> '*' DESC, called_ae_title <> '*' DESC, masklen(address) DESC NULLS LAST, id LIMIT 1 $$;
+-- Name: peer_is_foreign(text, text, cidr); Type: FUNCTION; Schema: kerf; Owner: -
+CREATE FUNCTION kerf.peer_is_foreign(p_ae text, p_called text, p_address cidr) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'kerf', 'pg_temp'
+    AS $$
+    SELECT EXISTS (SELECT FROM peer
+        WHERE organisation_id IS DISTINCT FROM organisation()
+          AND (ae_title = p_ae OR '*' IN (ae_title, p_ae))
+          AND (called_ae_title = p_called OR '*' IN (called_ae_title, p_called))
+          AND (address IS NULL OR p_address IS NULL OR address && p_address)) $$;
 -- Name: prune(double precision); Type: FUNCTION; Schema: kerf; Owner: -
 CREATE FUNCTION kerf.prune(p_events_s double precision) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -969,6 +979,9 @@ GRANT ALL ON FUNCTION kerf.organisation() TO kerf_app;
 -- Name: FUNCTION peer_find(p_calling text, p_called text, p_address inet); Type: ACL; Schema: kerf; Owner: -
 REVOKE ALL ON FUNCTION kerf.peer_find(p_calling text, p_called text, p_address inet) FROM PUBLIC;
 GRANT ALL ON FUNCTION kerf.peer_find(p_calling text, p_called text, p_address inet) TO kerf_app;
+-- Name: FUNCTION peer_is_foreign(p_ae text, p_called text, p_address cidr); Type: ACL; Schema: kerf; Owner: -
+REVOKE ALL ON FUNCTION kerf.peer_is_foreign(p_ae text, p_called text, p_address cidr) FROM PUBLIC;
+GRANT ALL ON FUNCTION kerf.peer_is_foreign(p_ae text, p_called text, p_address cidr) TO kerf_app;
 -- Name: FUNCTION prune(p_events_s double precision); Type: ACL; Schema: kerf; Owner: -
 REVOKE ALL ON FUNCTION kerf.prune(p_events_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION kerf.prune(p_events_s double precision) TO kerf_app;

@@ -163,8 +163,10 @@ enum kf_status kf_app_peer_add(struct kf_app_thread *thread, const struct kf_act
                                const struct kf_peer_new *peer, char id[KF_ID_TEXT], struct kf_error *err)
 {
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_PEER_MANAGE, "peer_create", "", err);
+    struct kf_peer_new ours = *peer;
+    ours.only_ours = 1; // where organisations share a network, `kerf peer` divides it
     if (status == KF_OK)
-        status = kf_store_peer_add(thread->store, actor->organisation_id, peer, id, err);
+        status = kf_store_peer_add(thread->store, actor->organisation_id, &ours, id, err);
     return status;
 }
 

@@ -152,8 +152,10 @@ struct kf_peer_row {
 struct kf_peer_new {
     const char *name, *ae_title, *called_ae_title, *address; // called_ae_title NULL: '*'; address NULL or "": any
     int port, tls, may_store;
+    int only_ours; // refuse one that an association of another organisation's peer could fit as well
 };
-// KF_CONFLICT "peer_taken" (another row, perhaps of another organisation, has these titles and this address).
+// KF_CONFLICT "peer_taken" (another row, perhaps of another organisation, has these titles and this address; with
+// only_ours: another organisation has a peer that an association could be meant for as well).
 KF_MUST_USE enum kf_status kf_store_peer_add(struct kf_store *store, const char *organisation,
                                              const struct kf_peer_new *peer, char id[KF_ID_TEXT],
                                              struct kf_error *err);

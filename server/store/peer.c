@@ -39,7 +39,9 @@ enum kf_status kf_store_peer_add(struct kf_store *store, const char *organisatio
     static const struct kf_query query = {
         "peer_add", "INSERT INTO kerf.peer (id, organisation_id, name, ae_title, called_ae_title, address, port, tls, "
                     "may_store) "
-                    "VALUES ($1, kerf.organisation(), $2, $3, $4, nullif($5, '')::cidr, nullif($6, 0), $7, $8)"};
+                    "SELECT $1::uuid, kerf.organisation(), $2, $3::text, $4::text, nullif($5, '')::cidr, "
+                    "nullif($6::integer, 0), $7::boolean, $8::boolean "
+                    "WHERE NOT ($9::boolean AND kerf.peer_is_foreign($3, $4, nullif($5, '')::cidr))"};
     kf_id_new(id);
     struct kf_args args = {0};
     kf_args_text(&args, id);
@@ -50,7 +52,12 @@ enum kf_status kf_store_peer_add(struct kf_store *store, const char *organisatio
     kf_args_integer(&args, peer->port);
     kf_args_flag(&args, peer->tls);
     kf_args_flag(&args, peer->may_store);
-    enum kf_status status = kf_run(store, organisation, &query, &args, KF_RUN_WRITE, NULL, err);
+    kf_args_flag(&args, peer->only_ours);
+    struct kf_rows rows;
+    enum kf_status status = kf_run(store, organisation, &query, &args, KF_RUN_WRITE, &rows, err);
+    if (!status && !rows.changed)
+        status = KF_CONFLICT;
+    kf_rows_release(&rows);
     if (status)
         id[0] = 0;
     if (status == KF_CONFLICT)

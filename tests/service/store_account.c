@@ -252,6 +252,34 @@ KF_TEST(the_first_start_makes_one_organisation_and_its_administrator)
     KF_CHECK_STR(id, org);
 }
 
+KF_TEST(nobody_names_the_scanner_of_another_organisation)
+{
+    struct kf_error err;
+    struct kf_peer_match match;
+    char id[KF_ID_TEXT];
+    const char *other = fixture_organisation("Neighbour");
+    KF_CHECK_EQ(peer("MR7", NULL, "172.16.0.0/24", id), KF_OK);
+    // Each would take what MR7 sends away from its organisation, being more exact than its own entry or beside it.
+    static const struct kf_peer_new taking[] = {
+        {.name = "p", .ae_title = "MR7", .address = "172.16.0.9/32", .may_store = 1, .only_ours = 1},
+        {.name = "p", .ae_title = "MR7", .called_ae_title = "KERF", .may_store = 1, .only_ours = 1},
+        {.name = "p", .ae_title = "*", .address = "172.16.0.128/25", .may_store = 1, .only_ours = 1},
+        {.name = "p", .ae_title = "MR7", .address = "172.16.0.0/12", .may_store = 1, .only_ours = 1}};
+    for (size_t i = 0; i < sizeof taking / sizeof *taking; i++) {
+        KF_CHECK_EQ(kf_store_peer_add(store, other, &taking[i], id, &err), KF_CONFLICT);
+        KF_CHECK_STR(err.code, "peer_taken");
+    }
+    KF_CHECK_EQ(kf_store_peer_find(store, "MR7", "KERF", "172.16.0.9", &match, &err), KF_OK);
+    KF_CHECK_STR(match.organisation_id, org);
+    struct kf_peer_new beside = taking[0];
+    beside.ae_title = "MR8"; // another title, and of our own organisation anything
+    KF_CHECK_EQ(kf_store_peer_add(store, other, &beside, id, &err), KF_OK);
+    KF_CHECK_EQ(kf_store_peer_add(store, org, &taking[0], id, &err), KF_OK);
+    struct kf_peer_new divided = taking[2];
+    divided.only_ours = 0; // the operator may divide a network as he likes
+    KF_CHECK_EQ(kf_store_peer_add(store, other, &divided, id, &err), KF_OK);
+}
+
 static void prepare(void)
 {
     char id[KF_ID_TEXT];
@@ -275,4 +303,5 @@ KF_TEST_MAIN(prepare(); KF_RUN(wrong_passwords_lock_for_longer_and_longer);
              KF_RUN(accounts_change_under_a_revision_and_one_administrator_stays);
              KF_RUN(the_most_exact_peer_wins_and_strangers_are_not_found);
              KF_RUN(listeners_hear_of_events_and_can_read_them);
-             KF_RUN(the_first_start_makes_one_organisation_and_its_administrator); fixture_stop();)
+             KF_RUN(the_first_start_makes_one_organisation_and_its_administrator);
+             KF_RUN(nobody_names_the_scanner_of_another_organisation); fixture_stop();)
