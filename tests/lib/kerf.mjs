@@ -64,7 +64,8 @@ export class Kerf {
     const ready = join(folder, 'ready.json');
     rmSync(ready, { force: true });
     kerf.log = '';
-    kerf.process = spawn(join(bin, 'kerf'), ['up', '--data', kerf.dataFolder, '--http', '0', '--dicom', '0', '--ready-file',
+    // A test that is killed for taking too long takes its Kerf along.
+    kerf.process = spawn('setpriv', ['--pdeathsig', 'TERM', join(bin, 'kerf'), 'up', '--data', kerf.dataFolder, '--http', '0', '--dicom', '0', '--ready-file',
       ready, '--sign-in-file', join(folder, 'sign-in'), ...args], {
       env: { ...process.env, ...settings }, stdio: ['ignore', 'ignore', 'pipe'],
     });
