@@ -80,6 +80,8 @@ enum kf_status kf_app_new(const struct kf_app_config *config, struct kf_app **ou
     kf_random_bytes(app->throttle->seed, sizeof app->throttle->seed);
     status = make_folder(app->config.scratch, err);
     if (status == KF_OK)
+        kf_upload_sweep(app->config.scratch);
+    if (status == KF_OK)
         status = kf_blob_store_open(&app->blobs, app->config.blob_location, err);
     if (status == KF_OK)
         status = kf_index_pool_new(app, &app->index, err);

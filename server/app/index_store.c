@@ -37,6 +37,7 @@ struct storing {
     struct pending pending[SYNC_MOST];
     int pending_count;
     size_t order;                      // of the finding that is being looked at
+    unsigned char seen[KF_BATCH_FILES]; // files that something was said about
     char container[KF_BLOB_CONTAINER]; // of the last object
     int container_used;                // a row refers to it, or may
     unsigned char *buffer;
@@ -367,25 +368,54 @@ static void take_found(struct storing *s, json_t *found)
     json_decref(found);
 }
 
+// The next line without its end, at most LINE_MOST bytes of it: what a child writes must not fill our memory. *length is
+// that of the whole line. 0 at the end of the file.
+static int next_line(FILE *file, struct kf_str *line, size_t *length)
+{
+    int c = getc_unlocked(file), any = c != EOF;
+    kf_str_clear(line);
+    for (*length = 0; c != EOF && c != '\n'; c = getc_unlocked(file))
+        if ((*length)++ < LINE_MOST)
+            kf_str_add_char(line, (char)c);
+    return any;
+}
+
+// What the child did not say a word about is refused, not forgotten.
+static void refuse_unseen(struct storing *s)
+{
+    for (int i = 0; i < s->count; i++) {
+        struct kf_received item = {.file = s->files[i].name,
+                                   .status = KF_RECEIVED_REFUSED,
+                                   .reason = "nothing_found",
+                                   .detail = "There is nothing in this file.",
+                                   .order = s->order + 1};
+        if (!s->seen[i])
+            kf_batch_add(s->batch, &item);
+    }
+}
+
 static void read_findings(struct storing *s, FILE *file)
 {
-    char *line = NULL;
-    size_t capacity = 0;
-    ssize_t length;
+    struct kf_str line = {0};
+    size_t length;
     struct kf_error err = {0};
-    while ((length = getline(&line, &capacity, file)) > 0) {
+    while (next_line(file, &line, &length)) {
         json_t *found = NULL;
-        if ((size_t)length > LINE_MOST || kf_json_parse(line, (size_t)length, &found, &err) != KF_OK ||
+        if (length > LINE_MOST || line.failed || kf_json_parse(kf_str_text(&line), length, &found, &err) != KF_OK ||
             !json_is_object(found)) {
             json_decref(found);
             kf_batch_refuse(s->batch, "", "bad_index", "A part of the upload's index cannot be read.", 1);
             continue;
         }
+        json_int_t input = kf_json_integer(found, "input", -1);
+        if (input >= 0 && input < s->count)
+            s->seen[input] = 1;
         s->order++;
         take_found(s, found);
     }
-    free(line);
+    kf_str_release(&line);
     flush(s);
+    refuse_unseen(s);
 }
 
 // Refusals are known before the instances around them are stored; people read them in the order of arrival.

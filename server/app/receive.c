@@ -3,12 +3,14 @@
 #include "server/app/work.h"
 #include "server/base/log.h"
 #include "server/base/str.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,6 +32,54 @@ static int remove_entry(const char *path, const struct stat *info, int flag, str
 void kf_remove_folder(const char *path)
 {
     nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+// The lock on a folder, or -1 when somebody else holds it.
+static int lock_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+// The folder gets its name when it is locked: what is called upload-… and not locked belongs to nobody.
+static int make_locked(const struct kf_upload *upload, const char *scratch)
+{
+    char fresh[600];
+    snprintf(fresh, sizeof fresh, "%s/new-%s", scratch, upload->id);
+    if (mkdir(fresh, 0700) != 0)
+        return -1;
+    int fd = lock_folder(fresh);
+    if (fd >= 0 && rename(fresh, upload->folder) == 0)
+        return fd;
+    int failure = errno;
+    if (fd >= 0)
+        close(fd);
+    rmdir(fresh);
+    errno = failure;
+    return -1;
+}
+
+void kf_upload_sweep(const char *scratch)
+{
+    DIR *dir = opendir(scratch);
+    if (!dir)
+        return;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        char folder[1200];
+        if (strncmp(entry->d_name, "upload-", 7) != 0 || !kf_id_valid(entry->d_name + 7) ||
+            snprintf(folder, sizeof folder, "%s/%s", scratch, entry->d_name) >= (int)sizeof folder)
+            continue;
+        int fd = lock_folder(folder);
+        if (fd < 0)
+            continue;
+        kf_remove_folder(folder);
+        close(fd);
+    }
+    closedir(dir);
 }
 
 enum kf_status kf_upload_open(struct kf_app *app, const struct kf_actor *actor, const char *source,
@@ -55,7 +105,8 @@ enum kf_status kf_upload_open(struct kf_app *app, const struct kf_actor *actor, 
         free(upload);
         return kf_error_set(err, KF_INVALID, NULL, "The upload cannot be named.");
     }
-    if (mkdir(upload->folder, 0700) != 0) {
+    upload->lock_fd = make_locked(upload, app->config.scratch);
+    if (upload->lock_fd < 0) {
         enum kf_status status = kf_error_errno(err, errno, "cannot make a folder for an upload");
         free(upload);
         return status;
@@ -266,6 +317,7 @@ static void destroy(struct kf_upload *upload)
     if (upload->fd >= 0)
         close(upload->fd);
     kf_remove_folder(upload->folder);
+    close(upload->lock_fd);
     while (upload->first) {
         struct kf_batch *batch = upload->first;
         upload->first = batch->next;

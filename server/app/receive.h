@@ -55,6 +55,9 @@ size_t kf_upload_files(const struct kf_upload *upload); // begun so far
 // Removes what was staged, at once or when the batch that is being worked on is done. Does not wait.
 void kf_upload_free(struct kf_upload *upload);
 
+// Removes what uploads of processes that died have left in the scratch folder, which may be shared with living ones.
+void kf_upload_sweep(const char *scratch);
+
 KF_MUST_USE enum kf_status kf_index_pool_new(struct kf_app *app, struct kf_index_pool **out, struct kf_error *err);
 void kf_index_pool_free(struct kf_index_pool *pool); // no upload may be left
 

@@ -39,6 +39,7 @@ struct kf_upload {
     char source[8];
     char study_uid[68]; // "" for any
     char folder[512];
+    int lock_fd; // of the folder: whose is not locked is left over from a process that died
     struct kf_batch *first, *last; // the last is being filled while `filling`
     int filling;
     int batch_number;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define MAX_DEPTH 32
+#define LOAD_MOST ((size_t)64 << 20) // of a file; some are written by children that have read foreign bytes
 
 // Jansson's own limit is 2048 levels; a stranger gets 32. Returns the byte at which the text goes deeper, or -1.
 static long too_deep_at(const char *text, size_t length)
@@ -67,6 +68,8 @@ static enum kf_status read_all(int fd, struct kf_str *into, const char *path, st
             return kf_error_errno(err, errno, path);
         if (n == 0)
             return into->failed ? kf_error_set(err, KF_NOMEM, NULL, "Not enough memory to read %s.", path) : KF_OK;
+        if (into->length + (size_t)n > LOAD_MOST)
+            return kf_error_set(err, KF_TOO_LARGE, "json_too_large", "%s is larger than %zu MiB.", path, LOAD_MOST >> 20);
         kf_str_add(into, buffer, (size_t)n);
     }
 }

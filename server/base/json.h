@@ -9,6 +9,7 @@
 // Parses a text of `length` bytes that may come from a stranger: at most 32 levels deep, duplicate keys refused.
 // *out is owned (json_decref). The error names line and column, never the content.
 KF_MUST_USE enum kf_status kf_json_parse(const char *text, size_t length, json_t **out, struct kf_error *err);
+// The same of a file, of at most 64 MiB (KF_TOO_LARGE).
 KF_MUST_USE enum kf_status kf_json_load(const char *path, json_t **out, struct kf_error *err);
 
 // Canonical bytes (RFC 8785 restricted to what we use: sorted keys, no spaces, doubles as %.17g shortest form that

@@ -96,5 +96,18 @@ KF_TEST(save_replaces_whole_or_not_at_all)
     KF_CHECK_EQ(rmdir(folder), 0); // no temporary file stays
 }
 
-KF_TEST_MAIN(KF_RUN(canonical_sorts_and_shortens); KF_RUN(strangers_json_is_limited);
+KF_TEST(a_file_of_any_size_is_not_taken_into_memory)
+{
+    char path[] = "/tmp/kerf-json-XXXXXX";
+    json_t *back;
+    struct kf_error err;
+    int fd = mkstemp(path);
+    KF_REQUIRE(fd >= 0 && ftruncate(fd, (off_t)1 << 30) == 0);
+    KF_CHECK_EQ(kf_json_load(path, &back, &err), KF_TOO_LARGE);
+    KF_CHECK(back == NULL);
+    close(fd);
+    unlink(path);
+}
+
+KF_TEST_MAIN(KF_RUN(a_file_of_any_size_is_not_taken_into_memory); KF_RUN(canonical_sorts_and_shortens); KF_RUN(strangers_json_is_limited);
              KF_RUN(members_fall_back_by_type); KF_RUN(save_replaces_whole_or_not_at_all);)
