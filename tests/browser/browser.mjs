@@ -72,7 +72,11 @@ export class Recorder {
     if (!requestHeaders || !responseHeaders) return;
     const sent = jsonLike(requestHeaders['content-type']) ? request.postData() : null;
     let heard = request.method() === 'HEAD' || response.status() === 204 ? null : '(bytes)';
-    if (jsonLike(responseHeaders['content-type'])) heard = await soon(response.text().catch(() => '(bytes)'));
+    if (jsonLike(responseHeaders['content-type'])) {
+      // A page that is left before it read an answer takes the body with it: such an exchange says nothing.
+      heard = await soon(response.text().catch(() => undefined));
+      if (heard === undefined) return;
+    }
     this.exchanges.push({
       method: request.method(), url: url.pathname + url.search, status: response.status(), requestHeaders: safe(requestHeaders),
       requestBody: hidden(sent), responseHeaders: safe(responseHeaders), responseBody: hidden(heard),
