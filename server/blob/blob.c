@@ -68,6 +68,7 @@ struct kf_blob_segment {
     struct kf_sha256 *hash;         // of the object that is open
     int64_t length;                 // bytes in the container
     int64_t begun;                  // where the last object starts
+    int64_t synced;                 // so much is durable
     int dirty;                      // something was added since the last sync
     int broken;                     // a write or sync failed: nothing here may be called durable any more
 };
@@ -111,7 +112,7 @@ enum kf_status kf_blob_segment_begin(struct kf_blob_segment *segment, struct kf_
             close_container(segment);
     }
     if (!status && !segment->container) {
-        segment->length = 0;
+        segment->length = segment->synced = 0;
         status = segment->store->backend->create(segment->store, segment->organisation, segment->name,
                                                  &segment->container, err);
     }
@@ -153,12 +154,16 @@ void kf_blob_segment_undo(struct kf_blob_segment *segment)
 {
     if (!segment->container || segment->broken)
         return;
-    // Where a cut fails, what was written is garbage in the middle, and offsets would be wrong: start anew.
+    // Where a cut fails, what was written is garbage in the middle, and offsets would be wrong: start anew. Objects before
+    // it that wait for a sync can then no longer be made durable from here, and nobody may hear that they are.
     if (segment->store->backend->cut(segment->container, segment->begun, NULL)) {
+        segment->broken = segment->dirty && segment->begun > segment->synced;
         segment->store->backend->close(segment->container);
         segment->container = NULL;
     }
     segment->length = segment->begun;
+    if (segment->synced > segment->length)
+        segment->synced = segment->length;
 }
 
 enum kf_status kf_blob_segment_sync(struct kf_blob_segment *segment, struct kf_error *err)
@@ -170,6 +175,8 @@ enum kf_status kf_blob_segment_sync(struct kf_blob_segment *segment, struct kf_e
     enum kf_status status = segment->store->backend->sync(segment->container, err);
     segment->broken = status != KF_OK;
     segment->dirty = segment->broken;
+    if (!status)
+        segment->synced = segment->length;
     return status;
 }
 

@@ -2,6 +2,7 @@
 #include "server/base/hash.h"
 #include "server/base/test.h"
 #include "server/base/timeid.h"
+#include "server/blob/backend.h"
 #include "server/blob/blob.h"
 
 #include <ftw.h>
@@ -73,6 +74,41 @@ KF_TEST(an_undone_object_leaves_no_bytes_and_no_hash)
     KF_CHECK_EQ(w.offset, 0);
     KF_CHECK(reads_back(&w, "whole"));
     kf_blob_segment_close(segment);
+}
+
+static enum kf_status no_cut(struct kf_container *container, int64_t length, struct kf_error *err)
+{
+    (void)container;
+    (void)length;
+    return kf_error_set(err, KF_UNSUPPORTED, NULL, "not here");
+}
+
+KF_TEST(where_nothing_can_be_cut_nothing_unsynced_is_called_durable)
+{
+    struct kf_backend stiff = *store->backend;
+    const struct kf_backend *usual = store->backend;
+    struct kf_blob_segment *segment;
+    struct kf_blob_written a, b;
+    struct kf_error err;
+    stiff.cut = no_cut;
+    store->backend = &stiff;
+    KF_REQUIRE(kf_blob_segment_open(store, organisation, &segment, &err) == KF_OK);
+    KF_CHECK_EQ(kf_blob_segment_put(segment, "first", 5, &a, &err), KF_OK);
+    KF_REQUIRE(kf_blob_segment_begin(segment, &err) == KF_OK);
+    KF_CHECK_EQ(kf_blob_segment_add(segment, "gone", 4, &err), KF_OK);
+    kf_blob_segment_undo(segment); // all before it is durable: a new container, and on
+    KF_CHECK_EQ(kf_blob_segment_begin(segment, &err), KF_OK);
+    KF_CHECK_EQ(kf_blob_segment_add(segment, "waits", 5, &err), KF_OK);
+    KF_CHECK_EQ(kf_blob_segment_end(segment, &b, &err), KF_OK);
+    KF_CHECK(strcmp(a.container, b.container) != 0);
+    KF_CHECK_EQ(kf_blob_segment_begin(segment, &err), KF_OK);
+    KF_CHECK_EQ(kf_blob_segment_add(segment, "gone", 4, &err), KF_OK);
+    kf_blob_segment_undo(segment);
+    KF_CHECK_EQ(kf_blob_segment_begin(segment, &err), KF_IO);
+    KF_CHECK_EQ(kf_blob_segment_sync(segment, &err), KF_IO); // "waits" was in the container that is left
+    kf_blob_segment_close(segment);
+    store->backend = usual;
+    KF_CHECK(reads_back(&a, "first"));
 }
 
 KF_TEST(an_unused_segment_and_an_unsynced_writer_leave_no_file)
@@ -211,6 +247,7 @@ static void end(void)
 // The faulty children come first: the fault module reads its variables once in a process.
 KF_TEST_MAIN(start(); open_store(); KF_RUN(a_failed_sync_is_final); KF_RUN(a_full_disk_is_told_and_hurts_no_earlier_object);
              KF_RUN(objects_of_a_segment_come_back_by_their_places); KF_RUN(an_undone_object_leaves_no_bytes_and_no_hash);
+             KF_RUN(where_nothing_can_be_cut_nothing_unsynced_is_called_durable);
              KF_RUN(an_unused_segment_and_an_unsynced_writer_leave_no_file);
              KF_RUN(a_writer_refuses_bytes_with_another_hash); KF_RUN(an_empty_blob_is_a_blob);
              KF_RUN(a_name_from_a_row_is_no_path); end();)
