@@ -95,31 +95,37 @@ enum kf_status kf_app_artefact_read(struct kf_app_thread *thread, const struct k
     return status;
 }
 
+static void take_place(const struct kf_blob_place *from, struct kf_app_place *to)
+{
+    memcpy(to->container, from->container, sizeof to->container);
+    to->offset = from->offset;
+    to->bytes = from->bytes;
+}
+
 enum kf_status kf_app_blob_find(struct kf_app_thread *thread, const struct kf_actor *actor, const char *case_id,
                                 const char *sha256_hex, struct kf_app_blob *out, struct kf_error *err)
 {
     unsigned char sha256[KF_SHA256_BYTES];
-    struct kf_blob_place place;
+    struct kf_blob_place plain, gzip;
     memset(out, 0, sizeof *out);
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_CASE_READ, "blob_read", case_id, err);
     if (status != KF_OK)
         return status;
     if (kf_hex_decode(sha256, sizeof sha256, sha256_hex) != 0)
         return kf_error_set(err, KF_NOT_FOUND, NULL, "There is no such blob in this case.");
-    status = kf_store_blob_of_case(thread->store, actor->organisation_id, case_id, sha256, &place, err);
+    status = kf_store_blob_of_case(thread->store, actor->organisation_id, case_id, sha256, &plain, &gzip, err);
     if (status != KF_OK)
         return status;
-    memcpy(out->container, place.container, sizeof out->container);
-    memcpy(out->media_type, place.media_type, sizeof out->media_type);
-    out->offset = place.offset;
-    out->bytes = place.bytes;
+    take_place(&plain, &out->plain);
+    take_place(&gzip, &out->gzip);
+    memcpy(out->media_type, plain.media_type, sizeof out->media_type);
     return KF_OK;
 }
 
-enum kf_status kf_app_blob_open(struct kf_app_thread *thread, const struct kf_app_blob *blob, int *fd,
+enum kf_status kf_app_blob_open(struct kf_app_thread *thread, const struct kf_app_place *place, int *fd,
                                 struct kf_error *err)
 {
-    return kf_blob_open(kf_app_blobs(thread->app), blob->container, fd, err);
+    return kf_blob_open(kf_app_blobs(thread->app), place->container, fd, err);
 }
 
 enum kf_status kf_app_job_list(struct kf_app_thread *thread, const struct kf_actor *actor, const char *case_id,

@@ -38,15 +38,19 @@ KF_MUST_USE enum kf_status kf_app_artefact_read(struct kf_app_thread *thread, co
 
 // The place of the blob, if an artefact or instance of this case leads to it; open_blob then opens it (the descriptor
 // is owned). Two steps, so that what a caller has already need not be opened.
-struct kf_app_blob {
+struct kf_app_place {
     char container[KF_BLOB_CONTAINER];
-    char media_type[80];
     int64_t offset, bytes;
+};
+struct kf_app_blob {
+    struct kf_app_place plain;
+    struct kf_app_place gzip; // the same bytes gzipped; bytes 0: there is none that is smaller
+    char media_type[80];
 };
 KF_MUST_USE enum kf_status kf_app_blob_find(struct kf_app_thread *thread, const struct kf_actor *actor,
                                             const char *case_id, const char *sha256_hex, struct kf_app_blob *out,
                                             struct kf_error *err);
-KF_MUST_USE enum kf_status kf_app_blob_open(struct kf_app_thread *thread, const struct kf_app_blob *blob, int *fd,
+KF_MUST_USE enum kf_status kf_app_blob_open(struct kf_app_thread *thread, const struct kf_app_place *place, int *fd,
                                             struct kf_error *err);
 
 KF_MUST_USE enum kf_status kf_app_job_list(struct kf_app_thread *thread, const struct kf_actor *actor,

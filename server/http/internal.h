@@ -24,6 +24,9 @@ struct kf_range {
 // "bytes=…" against a body of `size` bytes: 1 one satisfiable range, 0 none to apply (absent, several, other unit,
 // malformed), -1 unsatisfiable.
 int kf_http_parse_range(const char *value, int64_t size, struct kf_range *range);
+// Accept-Encoding, for one coding (RFC 9110 section 12.5.3): 1 when it is listed and not with q=0. "*" is not taken for any
+// coding; header may be NULL.
+int kf_http_accepts_coding(const char *header, const char *coding);
 // If-None-Match and If-Match lists: 1 when one of the entity tags equals etag (weak comparison) or the value is "*".
 int kf_http_etag_listed(const char *value, const char *etag);
 // IMF-fixdate ("Sun, 06 Nov 1994 08:49:37 GMT") both ways; -1 when malformed.

@@ -357,3 +357,19 @@ int kf_http_value_ok(const char *value)
             return 0;
     return 1;
 }
+
+int kf_http_accepts_coding(const char *header, const char *coding)
+{
+    size_t wanted = strlen(coding);
+    for (const char *at = header; at && *at;) {
+        at += strspn(at, " \t,");
+        size_t length = strcspn(at, ",");
+        size_t name = strcspn(at, "; \t,");
+        if (name == wanted && strncasecmp(at, coding, wanted) == 0) {
+            const char *q = memchr(at, '=', length);
+            return !q || strtod(q + 1, NULL) > 0;
+        }
+        at += length;
+    }
+    return 0;
+}

@@ -15,7 +15,7 @@ kerf_test(api_routes SOURCES ${CMAKE_SOURCE_DIR}/tests/service/api_routes.c DEPE
 # Over a whole Kerf (`kerf up`), every exchange held against api/openapi.yaml.
 if(KERF_TESTS)
   find_program(KERF_NODE node REQUIRED)
-  foreach(name IN ITEMS openapi_check authz_matrix api_flows api_uploads)
+  foreach(name IN ITEMS openapi_check authz_matrix api_flows api_uploads blob_encodings)
     if(EXISTS ${CMAKE_SOURCE_DIR}/tests/service/${name}.mjs)
       add_test(NAME ${name} COMMAND ${KERF_NODE} ${CMAKE_SOURCE_DIR}/tests/service/${name}.mjs)
       set_tests_properties(${name} PROPERTIES LABELS api TIMEOUT 600 ENVIRONMENT "KERF_BIN=${CMAKE_BINARY_DIR}/bin")

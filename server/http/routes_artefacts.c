@@ -1,5 +1,6 @@
 // Artefacts and the bytes behind them.
 #include "server/base/hash.h"
+#include "server/http/internal.h"
 #include "server/http/routes_common.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -140,27 +141,49 @@ static size_t blob_key(const struct kf_request *request, const char *case_id, co
     return length > 0 ? (size_t)length : 0;
 }
 
-// An artefact has its media type; what is no artefact was received as an instance.
-static void blob_headers(struct kf_request *request, struct kf_response *response, const char *sha256,
-                         const char *media_type)
+// Which form goes out. A part of the bytes is always one of the plain ones. Who accepts gzip and has either form
+// already is told so.
+static int wants_gzip(const struct kf_request *request, const char *sha256, const char *gzip_etag)
 {
-    response->etag = kf_etag_text(request, sha256);
-    response->cache_control = BLOB_CACHING;
-    response->content_type = kf_arena_strdup(&request->arena, *media_type ? media_type : "application/dicom");
+    const char *have = kf_request_header(request, "if-none-match");
+    char plain_etag[80];
+    if (kf_request_header(request, "range") || !gzip_etag ||
+        !kf_http_accepts_coding(kf_request_header(request, "accept-encoding"), "gzip"))
+        return 0;
+    snprintf(plain_etag, sizeof plain_etag, "\"%s\"", sha256);
+    return !have || kf_http_etag_listed(have, gzip_etag) || !kf_http_etag_listed(have, plain_etag);
 }
 
-// Reads a small blob into a cache entry. Returns 0 when it could not be read whole.
-static int hold(struct kf_request *request, const char *key, size_t key_length, const struct kf_app_blob *blob, int fd)
+// The headers of the form that goes out; returns 1 when that is the gzipped one. An artefact has its media type; what
+// is no artefact was received as an instance.
+static int blob_headers(struct kf_request *request, struct kf_response *response, const char *sha256,
+                        const struct kf_app_blob *blob)
+{
+    const char *gzip_etag = blob->gzip.bytes > 0 ? kf_arena_printf(&request->arena, "\"%s-gzip\"", sha256) : NULL;
+    int gzip = wants_gzip(request, sha256, gzip_etag);
+    response->etag = gzip ? gzip_etag : kf_etag_text(request, sha256);
+    response->cache_control = BLOB_CACHING;
+    response->content_type =
+        kf_arena_strdup(&request->arena, *blob->media_type ? blob->media_type : "application/dicom");
+    if (blob->gzip.bytes > 0)
+        kf_response_header(request, response, "Vary", "Accept-Encoding");
+    if (gzip)
+        kf_response_header(request, response, "Content-Encoding", "gzip");
+    return gzip;
+}
+
+// Reads a small blob into a cache entry.
+static void hold(struct kf_request *request, const char *key, size_t key_length, const struct kf_app_blob *blob, int fd)
 {
     struct kf_call call = kf_call_of(request);
-    size_t length = (size_t)blob->bytes, have = 0;
+    size_t length = (size_t)blob->plain.bytes, have = 0;
     struct held_blob *held = malloc(sizeof *held + length);
     if (!held)
-        return 0;
+        return;
     held->blob = *blob;
     held->has_bytes = 1;
     while (have < length) {
-        ssize_t n = pread(fd, held->bytes + have, length - have, blob->offset + (int64_t)have);
+        ssize_t n = pread(fd, held->bytes + have, length - have, blob->plain.offset + (int64_t)have);
         if (n <= 0)
             break;
         have += (size_t)n;
@@ -168,21 +191,21 @@ static int hold(struct kf_request *request, const char *key, size_t key_length, 
     if (have == length)
         kf_cache_put(call.routes->blobs, key, key_length, "", held, sizeof *held + length, BLOB_TTL_MS);
     free(held);
-    return have == length;
 }
 
 static enum kf_status send_file(struct kf_request *request, struct kf_response *response, const char *key,
-                                size_t key_length, const struct kf_app_blob *blob, struct kf_error *err)
+                                size_t key_length, const struct kf_app_blob *blob, int gzip, struct kf_error *err)
 {
     struct kf_call call = kf_call_of(request);
+    const struct kf_app_place *place = gzip ? &blob->gzip : &blob->plain;
     int fd;
-    enum kf_status status = kf_app_blob_open(call.thread, blob, &fd, err);
+    enum kf_status status = kf_app_blob_open(call.thread, place, &fd, err);
     if (status != KF_OK)
         return status;
-    if (blob->bytes <= SMALL_BLOB)
+    if (!gzip && place->bytes <= SMALL_BLOB)
         hold(request, key, key_length, blob, fd);
-    kf_response_file(response, response->content_type, fd, blob->offset, blob->bytes);
-    response->accept_ranges = 1;
+    kf_response_file(response, response->content_type, fd, place->offset, place->bytes);
+    response->accept_ranges = !gzip;
     return KF_OK;
 }
 
@@ -191,18 +214,18 @@ static enum kf_status send_held(struct kf_request *request, struct kf_response *
                                 struct kf_error *err)
 {
     const struct held_blob *held = item->data;
-    blob_headers(request, response, sha256, held->blob.media_type);
-    if (!held->has_bytes) {
+    int gzip = blob_headers(request, response, sha256, &held->blob);
+    if (gzip || !held->has_bytes) {
         struct kf_app_blob blob = held->blob;
         kf_cache_unpin(item);
-        return send_file(request, response, key, key_length, &blob, err);
+        return send_file(request, response, key, key_length, &blob, gzip, err);
     }
     union {
         const struct kf_cache_item *item;
         void *arg;
     } pinned = {.item = item};
-    kf_response_pinned(response, response->content_type, held->bytes, (size_t)held->blob.bytes, kf_cache_unpin_arg,
-                       pinned.arg);
+    kf_response_pinned(response, response->content_type, held->bytes, (size_t)held->blob.plain.bytes,
+                       kf_cache_unpin_arg, pinned.arg);
     response->accept_ranges = 1;
     return KF_OK;
 }
@@ -231,8 +254,8 @@ enum kf_status kf_route_blob_read(struct kf_request *request, struct kf_response
     status = kf_app_blob_find(call.thread, &call.actor, case_id, sha256, &held.blob, err);
     if (status != KF_OK)
         return status;
-    if (held.blob.bytes > SMALL_BLOB)
+    int gzip = blob_headers(request, response, sha256, &held.blob);
+    if (gzip || held.blob.plain.bytes > SMALL_BLOB)
         kf_cache_put(call.routes->blobs, key, key_length, "", &held, sizeof held, BLOB_TTL_MS);
-    blob_headers(request, response, sha256, held.blob.media_type);
-    return send_file(request, response, key, key_length, &held.blob, err);
+    return send_file(request, response, key, key_length, &held.blob, gzip, err);
 }

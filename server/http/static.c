@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -254,28 +253,11 @@ size_t kf_static_count(const struct kf_static *files)
     return files->count;
 }
 
-// RFC 9110 section 12.5.3, for one coding: listed and not with q=0. "*" is not taken for any coding.
-static int accepts(const char *header, const char *coding)
-{
-    size_t wanted = strlen(coding);
-    for (const char *at = header; at && *at;) {
-        at += strspn(at, " \t,");
-        size_t length = strcspn(at, ",");
-        size_t name = strcspn(at, "; \t,");
-        if (name == wanted && strncasecmp(at, coding, wanted) == 0) {
-            const char *q = memchr(at, '=', length);
-            return !q || strtod(q + 1, NULL) > 0;
-        }
-        at += length;
-    }
-    return 0;
-}
-
 static enum encoding choose(const struct file *file, const char *accept)
 {
-    if (file->variants[BROTLI].bytes && accepts(accept, "br"))
+    if (file->variants[BROTLI].bytes && kf_http_accepts_coding(accept, "br"))
         return BROTLI;
-    if (file->variants[GZIP].bytes && accepts(accept, "gzip"))
+    if (file->variants[GZIP].bytes && kf_http_accepts_coding(accept, "gzip"))
         return GZIP;
     return PLAIN;
 }

@@ -201,7 +201,7 @@ static enum kf_status fetch_all(struct kf_net_client *client, const char *path, 
     do {
         json_t *page = NULL;
         kf_str_clear(&url);
-        kf_str_printf(&url, "%s?limit=100%s%s", path, *cursor ? "&cursor=" : "", cursor);
+        kf_str_printf(&url, "%s%climit=100%s%s", path, strchr(path, '?') ? '&' : '?', *cursor ? "&cursor=" : "", cursor);
         if (!status)
             status = kf_net_get_json(client, kf_str_text(&url), &page, err);
         if (!status && json_array_extend(*out, json_object_get(page, "items")))
@@ -234,17 +234,24 @@ enum kf_status kf_check_artefacts(struct kf_net_client *client, const char *case
                                   struct kf_error *err)
 {
     char path[160];
-    json_t *artefacts = NULL, *volumes = NULL, *artefact;
+    json_t *artefacts = NULL, *encodings = NULL, *volumes = NULL, *artefact;
     size_t i;
     snprintf(path, sizeof path, "/api/v1/cases/%s/artefacts", case_id);
     enum kf_status status = fetch_all(client, path, &artefacts, err);
+    snprintf(path, sizeof path, "/api/v1/cases/%s/artefacts?kind=encoding.gzip", case_id);
+    if (!status)
+        status = fetch_all(client, path, &encodings, err);
     snprintf(path, sizeof path, "/api/v1/cases/%s/volumes", case_id);
     if (!status)
         status = fetch_all(client, path, &volumes, err);
     json_array_foreach (artefacts, i, artefact)
         if (!status && !kf_json_flag(artefact, "superseded", 0))
             status = check_one(client, artefact, volumes, counts, err);
+    json_array_foreach (encodings, i, artefact)
+        if (!status && !kf_json_flag(artefact, "superseded", 0))
+            status = fetch_artefact(client, artefact, NULL, err);
     json_decref(artefacts);
+    json_decref(encodings);
     json_decref(volumes);
     if (status)
         return status;

@@ -3,28 +3,37 @@
 #include "server/store/job.h"
 #include "server/store/row.h"
 
-static void read_place(const struct kf_rows *rows, int row, struct kf_blob_place *out)
+static void read_place(const struct kf_rows *rows, int row, int column, struct kf_blob_place *out)
 {
-    kf_row_hash(rows, row, 0, out->sha256);
-    out->bytes = kf_row_integer(rows, row, 1);
-    kf_row_copy(rows, row, 2, out->container, sizeof out->container);
-    out->offset = kf_row_integer(rows, row, 3);
-    kf_row_copy(rows, row, 4, out->media_type, sizeof out->media_type);
+    kf_row_hash(rows, row, column, out->sha256);
+    out->bytes = kf_row_integer(rows, row, column + 1);
+    kf_row_copy(rows, row, column + 2, out->container, sizeof out->container);
+    out->offset = kf_row_integer(rows, row, column + 3);
+    kf_row_copy(rows, row, column + 4, out->media_type, sizeof out->media_type);
 }
 
 enum kf_status kf_store_blob_of_case(struct kf_store *store, const char *organisation, const char *case_id,
-                                     const unsigned char sha256[32], struct kf_blob_place *out, struct kf_error *err)
+                                     const unsigned char sha256[32], struct kf_blob_place *out,
+                                     struct kf_blob_place *gzip, struct kf_error *err)
 {
     static const struct kf_query query = {
         "blob_of_case",
-        "SELECT b.sha256, b.bytes, b.container, b.location_offset, coalesce(a.media_type, 'application/dicom') "
+        "SELECT b.sha256, b.bytes, b.container, b.location_offset, coalesce(a.media_type, 'application/dicom'), "
+        "coalesce(z.sha256, ''), coalesce(z.bytes, 0), coalesce(z.container, ''), coalesce(z.location_offset, 0), "
+        "coalesce(a.media_type, '') "
         "FROM kerf.blob b LEFT JOIN LATERAL (SELECT media_type FROM kerf.artefact a "
         "  WHERE a.organisation_id = b.organisation_id AND a.content_sha256 = b.sha256 AND a.case_id = $1 LIMIT 1) a "
         "ON true "
+        "LEFT JOIN LATERAL (SELECT p.sha256, p.bytes, p.container, p.location_offset FROM kerf.artefact o "
+        "  JOIN kerf.artefact e ON e.job_id = o.job_id AND e.kind = 'encoding.gzip' AND e.meta->>'of' = o.name "
+        "  JOIN kerf.blob p ON p.organisation_id = e.organisation_id AND p.sha256 = e.content_sha256 "
+        "  WHERE o.organisation_id = b.organisation_id AND o.content_sha256 = b.sha256 AND o.case_id = $1 "
+        "  AND p.bytes < b.bytes ORDER BY p.bytes, p.sha256 LIMIT 1) z ON true "
         "WHERE b.organisation_id = kerf.organisation() AND b.sha256 = $2 AND (a.media_type IS NOT NULL OR EXISTS ("
         "  SELECT FROM kerf.instance i JOIN kerf.series s ON s.id = i.series_id "
         "  WHERE i.organisation_id = b.organisation_id AND i.blob_sha256 = b.sha256 AND s.case_id = $1))"};
     *out = (struct kf_blob_place){0};
+    *gzip = (struct kf_blob_place){0};
     enum kf_status status = kf_ids_check(err, case_id, NULL);
     if (status)
         return status;
@@ -35,10 +44,12 @@ enum kf_status kf_store_blob_of_case(struct kf_store *store, const char *organis
     status = kf_run(store, organisation, &query, &args, KF_RUN_READ, &rows, err);
     if (status)
         return status;
-    if (rows.count)
-        read_place(&rows, 0, out);
-    else
+    if (rows.count) {
+        read_place(&rows, 0, 0, out);
+        read_place(&rows, 0, 5, gzip);
+    } else {
         status = kf_not_found(err, "blob in this case");
+    }
     kf_rows_release(&rows);
     return status;
 }
@@ -69,7 +80,7 @@ static enum kf_status read_places(struct kf_rows *rows, struct kf_arena *arena, 
         return kf_error_set(err, KF_NOMEM, NULL, "Not enough memory for a list of blobs.");
     *count = (size_t)rows->count;
     for (int i = 0; i < rows->count; i++)
-        read_place(rows, i, &(*out)[i]);
+        read_place(rows, i, 0, &(*out)[i]);
     return KF_OK;
 }
 

@@ -14,10 +14,11 @@ struct kf_blob_place {
     char media_type[80]; // of the artefact it was asked through; "" otherwise
 };
 
-// The blob with this hash, if an artefact or an instance of this case refers to it; else KF_NOT_FOUND.
+// The blob with this hash, if an artefact or an instance of this case refers to it; else KF_NOT_FOUND. gzip: the same
+// bytes gzipped, where the job that made the artefact made that too and it is smaller; else its bytes are 0.
 KF_MUST_USE enum kf_status kf_store_blob_of_case(struct kf_store *store, const char *organisation, const char *case_id,
                                                  const unsigned char sha256[32], struct kf_blob_place *out,
-                                                 struct kf_error *err);
+                                                 struct kf_blob_place *gzip, struct kf_error *err);
 
 // Registers bytes that are already durable. *used is 0 when the hash was known and the new bytes may go.
 KF_MUST_USE enum kf_status kf_store_blob_add(struct kf_store *store, const char *organisation,

@@ -100,7 +100,7 @@ struct kf_artefact_view {
     int superseded;
 };
 struct kf_artefact_filter {
-    const char *kind, *kind_or;   // NULL: any
+    const char *kind, *kind_or;   // NULL: any but the encodings of others ("encoding.gzip")
     int superseded;               // also those
     const struct kf_place *after; // at = created_us
     int limit;

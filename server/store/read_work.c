@@ -15,7 +15,8 @@
 static const struct kf_query list_artefacts = {
     "read_artefacts",
     "SELECT " ARTEFACT_COLUMNS "FROM kerf.cases c LEFT JOIN LATERAL (SELECT * FROM kerf.artefact x "
-    " WHERE x.case_id = c.id AND ($2::text IS NULL OR x.kind = $2 OR x.kind = $3) AND ($4 OR NOT x.superseded) "
+    " WHERE x.case_id = c.id AND (x.kind = $2 OR x.kind = $3 OR $2::text IS NULL AND x.kind NOT LIKE 'encoding.%') "
+    " AND ($4 OR NOT x.superseded) "
     " AND ($5::bigint IS NULL OR (x.created_at, x.id) > "
     "  (timestamptz 'epoch' + $5 * interval '1 microsecond', $6::uuid)) "
     " ORDER BY x.created_at, x.id LIMIT $7) a ON true WHERE c.id = $1 ORDER BY a.created_at, a.id"};

@@ -25,7 +25,7 @@ run() {
     )
     (cd "$out" && sha256sum -- * | sha256sum)
 }
-files_wanted=9
+files_wanted=11
 first=$(run 1 none "")
 if [ "$(ls "$work/run" | wc -l)" -ne "$files_wanted" ]; then
     echo "FAIL $name: expected $files_wanted files"

@@ -165,11 +165,11 @@ KF_TEST(functions_of_the_store_answer_not_found_across)
     kf_str_copy(foreign_case, sizeof foreign_case, fixture_sql(sql));
     snprintf(sql, sizeof sql, "SELECT id FROM kerf.job WHERE organisation_id = '%s'", orgs[1]);
     kf_str_copy(foreign_job, sizeof foreign_job, fixture_sql(sql));
-    struct kf_blob_place place;
+    struct kf_blob_place place, gzip;
     unsigned char hash[32];
     kf_sha256("user1", 5, hash); // populate(orgs[1], 1)
-    KF_CHECK_EQ(kf_store_blob_of_case(store, orgs[1], foreign_case, hash, &place, &err), KF_OK);
-    KF_CHECK_EQ(kf_store_blob_of_case(store, orgs[0], foreign_case, hash, &place, &err), KF_NOT_FOUND);
+    KF_CHECK_EQ(kf_store_blob_of_case(store, orgs[1], foreign_case, hash, &place, &gzip, &err), KF_OK);
+    KF_CHECK_EQ(kf_store_blob_of_case(store, orgs[0], foreign_case, hash, &place, &gzip, &err), KF_NOT_FOUND);
     KF_CHECK_EQ(kf_queue_cancel(store, orgs[0], foreign_job, &err), KF_NOT_FOUND);
     struct kf_account_row row;
     KF_CHECK_EQ(kf_store_account_by_login(store, orgs[0], "user1", &row, &err), KF_NOT_FOUND);

@@ -112,3 +112,38 @@ enum kf_status kf_gzip_write(int fd, const void *bytes, int64_t length, int leve
     }
     return status;
 }
+
+static enum kf_status pack_file(const char *from, const char *to, int level, struct kf_error *err)
+{
+    void *bytes = NULL, *packed = NULL;
+    int64_t length = -1, packed_length = 0;
+    int fd = -1;
+    enum kf_status status = kf_file_load(from, 0, &length, &bytes, err);
+    if (!status)
+        status = kf_gzip_pack(bytes, length, level, &packed, &packed_length, err);
+    kf_memory_release(bytes);
+    if (!status)
+        status = kf_file_create(to, &fd, err);
+    if (!status)
+        status = kf_file_close(fd, kf_file_write(fd, packed, packed_length, err), err);
+    kf_memory_release(packed);
+    return status;
+}
+
+enum kf_status kf_gzip_files(const char *const *from, const char *const *to, int count, int level, int threads,
+                             struct kf_error *err)
+{
+    enum kf_status status = KF_OK;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+    for (int i = 0; i < count; i++) {
+        struct kf_error own = {0};
+        enum kf_status file_status = pack_file(from[i], to[i], level, &own);
+#pragma omp critical(kf_gzip_files)
+        if (file_status && !status) {
+            status = file_status;
+            if (err)
+                *err = own;
+        }
+    }
+    return status;
+}

@@ -17,6 +17,11 @@ KF_MUST_USE enum kf_status kf_gzip_pack(const void *bytes, int64_t length, int l
 KF_MUST_USE enum kf_status kf_gzip_unpack(const void *bytes, int64_t length, void *to, int64_t want,
                                           struct kf_error *err);
 
+// Packs each file from[i] into a new file to[i], one member each: who decodes it as a Content-Encoding may stop behind
+// the first. The files are packed side by side by up to `threads`; their bytes do not depend on it.
+KF_MUST_USE enum kf_status kf_gzip_files(const char *const *from, const char *const *to, int count, int level,
+                                         int threads, struct kf_error *err);
+
 // Writes [bytes, bytes + length) to fd as members of 4 MiB each, compressed by `threads`.
 KF_MUST_USE enum kf_status kf_gzip_write(int fd, const void *bytes, int64_t length, int level, int threads,
                                          struct kf_error *err);

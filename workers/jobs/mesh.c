@@ -1,11 +1,12 @@
 // mesh: surfaces of label maps, or of a volume at a grey value. For each segment a master mesh (PLY, and STL for
-// printers) and three levels of detail for viewers (GLB).
+// printers) and three levels of detail for viewers (GLB). PLY and STL also come gzipped, for those who fetch them.
 //
 // The labels say what is inside; where the volume's grey values agree with them, they say where between two voxels the
 // surface lies, so that the mesh is smooth below a voxel instead of a staircase. Labels without grey values (drawn by
 // hand, or by a program) are blurred by less than a voxel for the same purpose. A structure that reaches the border
 // of the volume is closed by a flat cap, and the result says so.
 #include "workers/io/glb.h"
+#include "workers/io/gzip.h"
 #include "workers/io/memory.h"
 #include "workers/io/meshfile.h"
 #include "workers/jobs/shared.h"
@@ -27,6 +28,7 @@
 #define MISTAKES_MOST  0.25 // labels that part the grey values worse than this did not come from them
 #define PALETTE_LENGTH 8
 #define LEAST_TRIANGLES 2000 // that every level of detail keeps
+#define GZIP_LEVEL     1    // higher ones gain nothing on coordinates and take longer
 
 struct segment {
     int label;
@@ -381,6 +383,23 @@ static const char *output_path(struct mesh_job *m, const struct segment *s, cons
     return kf_job_output_path(m->w.job, file);
 }
 
+static int ends_with(const char *text, const char *tail)
+{
+    size_t n = strlen(text), k = strlen(tail);
+    return n > k && strcmp(text + n - k, tail) == 0;
+}
+
+// On the command line --out may name one file: the end of the name of the only output that is wanted, or NULL.
+static const char *single_suffix(const struct kf_job_context *job)
+{
+    const char *out = kf_job_option(job, "--out");
+    if (!out)
+        return NULL;
+    if (ends_with(out, ".glb"))
+        return ".lod0.glb";
+    return ends_with(out, ".stl") ? ".stl" : ends_with(out, ".ply") ? ".ply" : NULL;
+}
+
 static enum kf_status write_master(struct mesh_job *m, const struct segment *s, const struct kf_mesh *mesh,
                                    const struct kf_mesh_report *r, double change, struct kf_error *err)
 {
@@ -404,6 +423,31 @@ static enum kf_status write_master(struct mesh_job *m, const struct segment *s, 
             json_decref(meta);
         else
             status = declare(m, s, suffix, "mesh", stl ? "model/stl" : "model/ply", meta, err);
+    }
+    return status;
+}
+
+// The same bytes for those who take them gzipped: an encoding of the output that "of" names, not a mesh of its own. A
+// command line that asked for one format or file gets just that.
+static enum kf_status write_encodings(struct mesh_job *m, const struct segment *s, struct kf_error *err)
+{
+    static const char *const suffixes[2][2] = {{"ply", "ply.gz"}, {"stl", "stl.gz"}};
+    const char *from[2], *to[2];
+    if (m->only || single_suffix(m->w.job))
+        return KF_OK;
+    for (int i = 0; i < 2; i++) {
+        from[i] = output_path(m, s, suffixes[i][0]);
+        to[i] = output_path(m, s, suffixes[i][1]);
+        if (!from[i] || !to[i])
+            return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
+    }
+    enum kf_status status = kf_gzip_files(from, to, 2, GZIP_LEVEL, kf_job_threads(m->w.job), err);
+    for (int i = 0; i < 2 && !status; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s.%s", s->file, suffixes[i][1]);
+        json_t *meta = json_pack("{s:s%}", "of", name, strlen(name) - strlen(".gz"));
+        status = meta ? kf_job_output(m->w.job, name, "encoding.gzip", name, "application/gzip", meta)
+                      : kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
     }
     return status;
 }
@@ -515,6 +559,8 @@ static enum kf_status mesh_segment(struct mesh_job *m, struct segment *s, struct
         kf_job_warn(m->w.job, "segment_too_small", "%s has no piece of piece_mm3 or more: no mesh was made", s->name);
     } else if (!status) {
         status = write_master(m, s, &mesh, &r, change, err);
+        if (!status)
+            status = write_encodings(m, s, err);
         kf_job_work_stage(&m->w, "levels of detail", from + 0.5 * share, from + share);
         if (!status && wanted(m, "glb"))
             status = write_lods(m, s, &mesh, err);
@@ -573,21 +619,13 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 
 // ---- command line ----
 
-static int ends_with(const char *text, const char *tail)
-{
-    size_t n = strlen(text), k = strlen(tail);
-    return n > k && strcmp(text + n - k, tail) == 0;
-}
-
 // --out FILE.stl (one segment), or --out FOLDER for all files.
 static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
 {
     const char *out = kf_job_option(job, "--out");
     if (!out)
         return kf_error_set(err, KF_INVALID, "bad_usage", "--out is missing; see kerf-job mesh --help");
-    const char *single = ends_with(out, ".stl") ? ".stl" : ends_with(out, ".ply") ? ".ply" : NULL;
-    if (!single && ends_with(out, ".glb"))
-        single = ".lod0.glb";
+    const char *single = single_suffix(job);
     enum kf_status status = KF_OK;
     int placed = 0;
     if (!single && mkdir(out, 0777) && errno != EEXIST)
@@ -639,7 +677,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_mesh = {
     .name = "mesh",
-    .version = 1,
+    .version = 2,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 16LL << 30,
