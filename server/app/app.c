@@ -121,7 +121,8 @@ struct kf_app_thread *kf_app_thread_new(struct kf_app *app)
     if (!thread)
         return NULL;
     thread->app = app;
-    if (kf_store_open(&thread->store, app->config.database_url, "kerf-server", KF_STORE_APP, NULL) != KF_OK) {
+    // Threads are made once: one that begins while the database is away must work when it is back.
+    if (kf_store_new(&thread->store, app->config.database_url, "kerf-server", KF_STORE_APP, NULL) != KF_OK) {
         free(thread);
         return NULL;
     }

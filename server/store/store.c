@@ -115,26 +115,33 @@ void kf_connection_drop(struct kf_store *store)
         store->transaction = KF_TX_LOST;
 }
 
-enum kf_status kf_store_open(struct kf_store **out, const char *url, const char *application, enum kf_store_role role,
-                             struct kf_error *err)
+enum kf_status kf_store_new(struct kf_store **out, const char *url, const char *application, enum kf_store_role role,
+                            struct kf_error *err)
 {
-    *out = NULL;
-    struct kf_store *store = calloc(1, sizeof *store);
+    struct kf_store *store = *out = calloc(1, sizeof *store);
     if (store)
         store->url = strdup(url);
     if (!store || !store->url) {
         free(store);
+        *out = NULL;
         return kf_error_set(err, KF_NOMEM, NULL, "Not enough memory for a database connection.");
     }
     kf_str_copy(store->application, sizeof store->application, application);
     store->role = role;
-    enum kf_status status = kf_connection_need(store, err);
-    if (status) {
-        kf_store_close(store);
-        return status;
-    }
-    *out = store;
     return KF_OK;
+}
+
+enum kf_status kf_store_open(struct kf_store **out, const char *url, const char *application, enum kf_store_role role,
+                             struct kf_error *err)
+{
+    enum kf_status status = kf_store_new(out, url, application, role, err);
+    if (!status)
+        status = kf_connection_need(*out, err);
+    if (status) {
+        kf_store_close(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 void kf_store_close(struct kf_store *store)

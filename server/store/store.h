@@ -31,6 +31,9 @@ enum kf_store_role {
 // url: a libpq connection URI or keyword string. application: shown in pg_stat_activity.
 KF_MUST_USE enum kf_status kf_store_open(struct kf_store **out, const char *url, const char *application,
                                          enum kf_store_role role, struct kf_error *err); // owned: kf_store_close
+// The same without connecting: the first query does, and answers KF_DB while the database is away.
+KF_MUST_USE enum kf_status kf_store_new(struct kf_store **out, const char *url, const char *application,
+                                        enum kf_store_role role, struct kf_error *err);
 void kf_store_close(struct kf_store *store); // rolls back what is open; NULL is fine
 
 // A transaction under one organisation. begin itself sends nothing: it travels with the first query. organisation may be

@@ -1,10 +1,12 @@
-// Uploads whose reader (`kerf-job index`) has gone wrong, and what a server that died has left behind.
-#include "server/app/app.h"
+// Uploads whose reader (`kerf-job index`) has gone wrong, what a server that died has left behind, and threads that begin
+// while the database is away.
+#include "server/app/events.h"
 #include "server/app/receive.h"
 #include "server/base/config.h"
 #include "server/base/log.h"
 #include "server/base/test.h"
 #include "server/base/timeid.h"
+#include "server/store/store.h"
 #include "tests/service/fixture_pg.h"
 
 #include <stdio.h>
@@ -101,6 +103,19 @@ KF_TEST(what_a_dead_server_left_is_removed_and_what_a_living_one_needs_stays)
     kf_upload_free(upload);
 }
 
+KF_TEST(a_thread_that_begins_while_the_database_is_away_works_later)
+{
+    struct kf_error err = {0};
+    int64_t newest;
+    fixture_kill_postgres();
+    struct kf_app_thread *early = kf_app_thread_new(app);
+    KF_REQUIRE(early != NULL);
+    KF_CHECK_EQ(kf_app_events_newest(early, org, &newest, &err), KF_DB);
+    fixture_restart_postgres();
+    KF_CHECK_EQ(kf_app_events_newest(early, org, &newest, &err), KF_OK);
+    kf_app_thread_free(early);
+}
+
 static int start(void)
 {
     static char blobs[300];
@@ -134,6 +149,7 @@ int main(void)
     KF_RUN(a_reader_cannot_fill_the_servers_memory);
     KF_RUN(a_file_that_the_reader_forgot_is_refused);
     KF_RUN(what_a_dead_server_left_is_removed_and_what_a_living_one_needs_stays);
+    KF_RUN(a_thread_that_begins_while_the_database_is_away_works_later);
     kf_app_thread_free(thread);
     kf_app_free(app);
     fixture_stop();
