@@ -90,7 +90,8 @@ static enum kf_status open_session(struct kf_app_thread *thread, const struct kf
                                    struct kf_signed_in *out, struct kf_error *err)
 {
     struct kf_session_new session = {.account_id = login->account_id,
-                                     .lifetime_s = thread->app->config.session_lifetime_s};
+                                     .lifetime_s = thread->app->config.session_lifetime_s,
+                                     .password_hash = login->password_hash};
     unsigned char random[32];
     char csrf[48], id[KF_ID_TEXT];
     int64_t expires_ms;
@@ -99,6 +100,8 @@ static enum kf_status open_session(struct kf_app_thread *thread, const struct kf
     kf_token_new("", out->token, session.token_sha256);
     session.csrf_token = csrf;
     enum kf_status status = kf_store_session_add(thread->store, login->organisation_id, &session, id, &expires_ms, err);
+    if (status == KF_NOT_FOUND) // the password was changed while this one was being checked
+        return refuse(err);
     if (status == KF_OK)
         status = kf_store_session_find(thread->store, session.token_sha256, thread->app->config.session_idle_s,
                                        &out->row, err);

@@ -67,6 +67,7 @@ struct kf_session_new {
     unsigned char token_sha256[32];
     const char *csrf_token;
     double lifetime_s;
+    const char *password_hash; // that was checked: KF_NOT_FOUND when the account has another by now; NULL: any
 };
 KF_MUST_USE enum kf_status kf_store_session_add(struct kf_store *store, const char *organisation,
                                                 const struct kf_session_new *session, char id[KF_ID_TEXT],

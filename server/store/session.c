@@ -120,7 +120,8 @@ enum kf_status kf_store_session_add(struct kf_store *store, const char *organisa
     static const struct kf_query query = {
         "session_add", "INSERT INTO kerf.session (id, organisation_id, account_id, token_sha256, csrf_token, "
                        "expires_at) "
-                       "VALUES ($1, kerf.organisation(), $2, $3, $4, now() + $5 * interval '1 second') "
+                       "SELECT $1::uuid, kerf.organisation(), a.id, $3, $4, now() + $5 * interval '1 second' "
+                       "FROM kerf.account a WHERE a.id = $2 AND ($6::text IS NULL OR a.password_hash = $6) FOR SHARE "
                        "RETURNING " KF_MS("expires_at")};
     kf_id_new(id);
     struct kf_args args = {0};
@@ -129,8 +130,11 @@ enum kf_status kf_store_session_add(struct kf_store *store, const char *organisa
     kf_args_bytes(&args, session->token_sha256, sizeof session->token_sha256);
     kf_args_text(&args, session->csrf_token);
     kf_args_number(&args, session->lifetime_s);
+    kf_args_text(&args, session->password_hash);
     struct kf_rows rows;
     enum kf_status status = kf_run(store, organisation, &query, &args, KF_RUN_WRITE, &rows, err);
+    if (!status && !rows.count)
+        status = kf_not_found(err, "account");
     *expires_ms = status ? 0 : kf_row_integer(&rows, 0, 0);
     if (status)
         id[0] = 0;

@@ -101,6 +101,26 @@ KF_TEST(sessions_end_by_time_idleness_sign_out_and_disabling)
     KF_CHECK_EQ(kf_store_session_find(store, other, 600, &row, &err), KF_NOT_FOUND);
 }
 
+KF_TEST(no_session_begins_with_a_password_that_has_been_changed)
+{
+    char id[KF_ID_TEXT], session_id[KF_ID_TEXT];
+    struct kf_error err;
+    int64_t expires;
+    strcpy(id, account("racer", "planner"));
+    struct kf_session_new new = {.account_id = id, .csrf_token = "c", .lifetime_s = 1000, .password_hash = "h"};
+    kf_sha256("r1", 2, new.token_sha256);
+    KF_CHECK_EQ(kf_store_session_add(store, org, &new, session_id, &expires, &err), KF_OK);
+    // Checking takes argon2's time; meanwhile the password is changed and the account's sessions are ended.
+    struct kf_account_change change = {.password_hash = "h2", .disabled = -1, .must_change = -1};
+    struct kf_account_row changed;
+    KF_REQUIRE(kf_store_account_change(store, org, id, &change, &changed, &err) == KF_OK);
+    KF_CHECK_EQ(kf_store_sessions_end(store, org, id, NULL, &err), KF_OK);
+    kf_sha256("r2", 2, new.token_sha256);
+    KF_CHECK_EQ(kf_store_session_add(store, org, &new, session_id, &expires, &err), KF_NOT_FOUND);
+    KF_CHECK_STR(fixture_sql("SELECT count(*) FROM kerf.session s JOIN kerf.account a ON a.id = s.account_id "
+                             "WHERE a.login = 'racer'"), "0");
+}
+
 KF_TEST(tokens_work_until_revoked_or_over)
 {
     unsigned char hash[32], brief[32];
@@ -299,7 +319,8 @@ static void prepare(void)
 }
 
 KF_TEST_MAIN(prepare(); KF_RUN(wrong_passwords_lock_for_longer_and_longer);
-             KF_RUN(sessions_end_by_time_idleness_sign_out_and_disabling); KF_RUN(tokens_work_until_revoked_or_over);
+             KF_RUN(sessions_end_by_time_idleness_sign_out_and_disabling); KF_RUN(no_session_begins_with_a_password_that_has_been_changed);
+             KF_RUN(tokens_work_until_revoked_or_over);
              KF_RUN(accounts_change_under_a_revision_and_one_administrator_stays);
              KF_RUN(the_most_exact_peer_wins_and_strangers_are_not_found);
              KF_RUN(listeners_hear_of_events_and_can_read_them);
