@@ -8,7 +8,7 @@
     /* where things are */                                                                                             \
     X("KERF_DATA", TEXT, "", 0, 0, "Folder of everything that is kept: blobs, the private PostgreSQL, certificates.")   \
     X("KERF_DATABASE_URL", SECRET, "", 0, 0, "PostgreSQL 15 or newer for servers, intake and workers (libpq URI). Empty: kerf up runs a private one.") \
-    X("KERF_DATABASE_OWNER_URL", SECRET, "", 0, 0, "The same database as the role that owns the schema, for migrations. Empty: KERF_DATABASE_URL.") \
+    X("KERF_DATABASE_OWNER_URL", SECRET, "", 0, 0, "The same database as the role that owns the schema, for migrations and administration. Empty: KERF_DATABASE_URL, which kerf up then only uses.") \
     X("KERF_BLOBS", TEXT, "", 0, 0, "Where bytes are kept. Empty: KERF_DATA/blobs.")                                    \
     X("KERF_WEB_ROOT", TEXT, "", 0, 0, "Folder of the built web app. Empty: web/dist beside the programs.")             \
     X("KERF_ORGANISATION", TEXT, "Hospital", 0, 0, "Name of the organisation that the first start makes.")              \

@@ -179,7 +179,8 @@ static enum kf_status bootstrap(struct up *up, struct kf_store *store, struct kf
     return status;
 }
 
-static enum kf_status prepare_database(struct up *up, struct kf_error *err)
+// As the schema's owner: everything that may have to be made.
+static enum kf_status make_database(struct up *up, struct kf_error *err)
 {
     struct kf_store *store = NULL;
     struct kf_migrate_report report;
@@ -190,11 +191,39 @@ static enum kf_status prepare_database(struct up *up, struct kf_error *err)
         status = kf_store_check_protection(store, err);
     if (!status && up->pg)
         status = kf_pgembed_grant_server(up->pg, err);
+    if (!status && !up->pg)
+        status = kf_store_check_login(up->server_url, err); // now that the schema has its owner
+    if (!status && !up->pg)
+        status = kf_store_admit_login(store, up->server_url, err);
     if (!status)
         status = bootstrap(up, store, err);
+    kf_store_close(store);
+    return status;
+}
+
+// As the server's role, which may make nothing: somebody else has migrated the database and let the role in.
+static enum kf_status find_database(const struct up *up, struct kf_error *err)
+{
+    struct kf_store *store = NULL;
+    enum kf_status status = kf_store_open(&store, up->server_url, "kerf up", KF_STORE_APP, err);
+    if (!status)
+        status = kf_store_ping(store, err);
+    if (status && strcmp(err->code, "not_migrated") == 0)
+        status = kf_error_set(err, status, "not_migrated",
+                              "the database is not migrated: name the schema's owner in KERF_DATABASE_OWNER_URL");
+    kf_store_close(store);
+    return status;
+}
+
+static enum kf_status prepare_database(struct up *up, struct kf_error *err)
+{
+    int owner_unknown = !up->pg && !*kf_config_text("KERF_DATABASE_OWNER_URL");
+    // Before anything is done to a database that is not ours.
+    enum kf_status status = up->pg ? KF_OK : kf_store_check_login(up->server_url, err);
+    if (!status)
+        status = owner_unknown ? find_database(up, err) : make_database(up, err);
     if (!status)
         status = note_database(up, err);
-    kf_store_close(store);
     if (!status && setenv("KERF_DATABASE_URL", up->server_url, 1))
         status = kf_error_set(err, KF_NOMEM, NULL, "no memory for the settings");
     unsetenv("KERF_DATABASE_OWNER_URL"); // the daemons never see the owner

@@ -31,4 +31,12 @@ KF_MUST_USE enum kf_status kf_store_migrate(struct kf_store *store, const struct
 // open to PUBLIC. KF_INTERNAL "unprotected" names the first offender.
 KF_MUST_USE enum kf_status kf_store_check_protection(struct kf_store *store, struct kf_error *err);
 
+// The login of a server's URL: KF_FORBIDDEN "unsafe_role" when it could see past row-level security (a superuser,
+// BYPASSRLS, the owner of the schema or a member of it, or CREATEROLE, which can make itself one). Servers work as
+// kerf_app; this keeps their login from being more. Before the first migration nobody owns anything: ask again after.
+KF_MUST_USE enum kf_status kf_store_check_login(const char *server_url, struct kf_error *err);
+// Lets that login become kerf_app, unless it may already. store is the owner's, the schema is migrated. KF_FORBIDDEN
+// "not_granted" when the owner may not grant it.
+KF_MUST_USE enum kf_status kf_store_admit_login(struct kf_store *store, const char *server_url, struct kf_error *err);
+
 #endif

@@ -115,7 +115,8 @@ enum kf_status kf_connection_error(struct kf_store *store, const PGresult *resul
     if (!row) {
         // Class 42 and the like name things of ours (tables, columns), never values.
         int ours = strncmp(sqlstate, "42", 2) == 0;
-        return kf_error_set(err, KF_INTERNAL, "sql", "Database error %s%s%s.", sqlstate, ours && message ? ": " : "",
+        const char *code = strcmp(sqlstate, "42P01") == 0 ? "no_table" : "sql";
+        return kf_error_set(err, KF_INTERNAL, code, "Database error %s%s%s.", sqlstate, ours && message ? ": " : "",
                             ours && message ? message : "");
     }
     if (row->status == KF_DB || strncmp(sqlstate, "26", 2) == 0 || strncmp(sqlstate, "0A", 2) == 0)

@@ -215,7 +215,12 @@ enum kf_status kf_store_ping(struct kf_store *store, struct kf_error *err)
     static const struct kf_query ping = {"ping", "SELECT coalesce(max(version), 0) FROM kerf.schema_migration"};
     struct kf_args none = {0};
     struct kf_rows rows;
-    enum kf_status status = kf_run(store, NULL, &ping, &none, KF_RUN_READ, &rows, err);
+    struct kf_error own = {0};
+    struct kf_error *to = err ? err : &own;
+    enum kf_status status = kf_run(store, NULL, &ping, &none, KF_RUN_READ, &rows, to);
+    // The cluster may know kerf_app from another database while this one is empty.
+    if (status == KF_INTERNAL && strcmp(to->code, "no_table") == 0)
+        return kf_error_set(err, KF_UNAVAILABLE, "not_migrated", "The database has no schema yet: run `kerf migrate`.");
     if (status)
         return status;
     int64_t version = kf_row_integer(&rows, 0, 0);

@@ -27,7 +27,8 @@ KF_TEST(an_empty_database_is_migrated_once)
     KF_REQUIRE(store);
     struct kf_error err = {0};
     struct kf_migrate_report report;
-    KF_CHECK_EQ(kf_store_ping(store, &err), KF_INTERNAL); // no schema yet
+    KF_CHECK_EQ(kf_store_ping(store, &err), KF_UNAVAILABLE);
+    KF_CHECK_STR(err.code, "not_migrated");
     KF_CHECK_EQ(kf_store_migrate(store, NULL, &report, &err), KF_OK);
     KF_CHECK_EQ(report.applied, last_version());
     KF_CHECK_EQ(report.version, last_version());

@@ -206,6 +206,53 @@ KF_TEST(unsafe_roles_are_refused)
     kf_store_close(store);
 }
 
+static enum kf_status check_login(const char *role)
+{
+    char url[512];
+    struct kf_error err = {0};
+    snprintf(url, sizeof url, "%s user=%s", fixture_server_url(), role);
+    enum kf_status status = kf_store_check_login(url, &err);
+    KF_CHECK_STR(err.code, status ? "unsafe_role" : "");
+    return status;
+}
+
+KF_TEST(logins_that_could_see_more_are_told_from_others)
+{
+    struct kf_error err = {0};
+    struct kf_store *store = NULL;
+    char url[512];
+    fixture_sql("CREATE ROLE plain LOGIN");
+    fixture_sql("CREATE ROLE maker LOGIN CREATEROLE");
+    fixture_sql("CREATE ROLE child LOGIN NOINHERIT IN ROLE maker");
+    fixture_sql("CREATE ROLE passer LOGIN BYPASSRLS");
+    KF_CHECK_EQ(check_login("plain"), KF_OK);
+    KF_CHECK_EQ(check_login("maker"), KF_FORBIDDEN);
+    KF_CHECK_EQ(check_login("child"), KF_FORBIDDEN);
+    KF_CHECK_EQ(check_login("passer"), KF_FORBIDDEN);
+    KF_CHECK_EQ(check_login("kerf_owner"), KF_FORBIDDEN);
+    KF_CHECK_EQ(kf_store_check_login(fixture_server_url(), &err), KF_OK);
+    // A plain one becomes kerf_app when the owner lets it, and only then; twice is once.
+    snprintf(url, sizeof url, "%s user=plain", fixture_server_url());
+    KF_CHECK_EQ(kf_store_open(&store, url, "t", KF_STORE_APP, &err), KF_FORBIDDEN);
+    KF_CHECK_EQ(kf_store_admit_login(fixture_owner(), url, &err), KF_OK);
+    KF_CHECK_EQ(kf_store_admit_login(fixture_owner(), url, &err), KF_OK);
+    KF_REQUIRE(kf_store_open(&store, url, "t", KF_STORE_APP, &err) == KF_OK);
+    kf_store_close(store);
+    KF_CHECK_EQ(check_login("plain"), KF_OK);
+    fixture_sql("CREATE TABLE kerf.ours (id integer)");
+    fixture_sql("ALTER TABLE kerf.ours OWNER TO plain");
+    KF_CHECK_EQ(check_login("plain"), KF_FORBIDDEN);
+    fixture_sql("DROP TABLE kerf.ours");
+    // A role without rights over others cannot let anybody in.
+    struct kf_store *nobody = NULL;
+    fixture_sql("CREATE ROLE other LOGIN");
+    KF_REQUIRE(kf_store_open(&nobody, fixture_server_url(), "t", KF_STORE_OWNER, &err) == KF_OK);
+    snprintf(url, sizeof url, "%s user=other", fixture_server_url());
+    KF_CHECK_EQ(kf_store_admit_login(nobody, url, &err), KF_FORBIDDEN);
+    KF_CHECK_STR(err.code, "not_granted");
+    kf_store_close(nobody);
+}
+
 // Runs SQL as the owner on the fixture's connection, looks, and undoes it.
 static enum kf_status check_after(const char *sql, struct kf_error *err)
 {
@@ -250,4 +297,5 @@ static void prepare(void)
 KF_TEST_MAIN(prepare(); KF_RUN(no_table_shows_a_foreign_row_and_none_shows_any_without_an_organisation);
              KF_RUN(nothing_can_be_written_changed_or_linked_across);
              KF_RUN(functions_of_the_store_answer_not_found_across); KF_RUN(unsafe_roles_are_refused);
+             KF_RUN(logins_that_could_see_more_are_told_from_others);
              KF_RUN(a_table_without_a_policy_and_other_holes_are_noticed); fixture_stop();)
