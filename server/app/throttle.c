@@ -5,6 +5,7 @@
 
 #include "server/base/hash.h"
 #include "server/base/timeid.h"
+#include <arpa/inet.h>
 #include <string.h>
 
 #define MINUTE_NS ((int64_t)60 * 1000000000)
@@ -22,19 +23,18 @@ static uint64_t keyed_hash(const struct kf_throttle *throttle, const char *text,
     return key ? key : 1;
 }
 
-// IPv6: the /64, since one customer owns it.
-static size_t address_length(const char *address)
+// IPv6: the /64, since one customer owns it, whatever way it is written.
+static uint64_t address_key(const struct kf_throttle *throttle, const char *address)
 {
-    int colons = 0;
-    for (const char *at = address; *at; at++)
-        if (*at == ':' && ++colons == 4)
-            return (size_t)(at - address);
-    return strlen(address);
+    struct in6_addr bits;
+    if (inet_pton(AF_INET6, address, &bits) == 1 && !IN6_IS_ADDR_V4MAPPED(&bits))
+        return keyed_hash(throttle, (const char *)bits.s6_addr, 8);
+    return keyed_hash(throttle, address, strlen(address));
 }
 
 int kf_throttle_address(struct kf_throttle *throttle, const char *address, int per_minute)
 {
-    uint64_t key = keyed_hash(throttle, address, address_length(address));
+    uint64_t key = address_key(throttle, address);
     int64_t now = kf_time_monotonic_ns();
     pthread_mutex_lock(&throttle->lock);
     struct kf_throttle_slot *slot = &throttle->addresses[key % KF_THROTTLE_SLOTS];

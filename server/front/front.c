@@ -278,9 +278,11 @@ static unsigned address_slot(const struct kf_front *front, const struct sockaddr
 {
     const unsigned char *bytes = (const unsigned char *)&((const struct sockaddr_in *)peer)->sin_addr;
     size_t length = 4;
-    if (peer->ss_family == AF_INET6) { // a client owns a whole /64
-        bytes = (const unsigned char *)&((const struct sockaddr_in6 *)peer)->sin6_addr;
-        length = 8;
+    if (peer->ss_family == AF_INET6) { // a client owns a whole /64; an IPv4 client is at the end of ::ffff:0:0/96
+        const struct in6_addr *six = &((const struct sockaddr_in6 *)peer)->sin6_addr;
+        int mapped = IN6_IS_ADDR_V4MAPPED(six);
+        bytes = six->s6_addr + (mapped ? 12 : 0);
+        length = mapped ? 4 : 8;
     }
     uint64_t hash = front->seed;
     for (size_t i = 0; i < length; i++)

@@ -529,6 +529,28 @@ KF_TEST(tls_is_modern_and_keeps_the_address)
     KF_CHECK_EQ(system(command), 0);
 }
 
+KF_TEST(clients_on_an_ipv6_listener_are_told_apart)
+{
+    struct kf_front *both = NULL;
+    struct kf_front_config config = {
+        .address = "::", .tls = tls, .loops = 1, .most_per_address = 1, .hand_over = hand_over};
+    struct kf_error err;
+    if (kf_front_start(&config, &both, &err) != KF_OK) {
+        fprintf(stderr, "skipped: no IPv6 here\n");
+        return;
+    }
+    char command[200], text[200];
+    int fd = dial(kf_front_port(both)); // 127.0.0.1 has its one connection
+    snprintf(command, sizeof command, "https://127.0.0.1:%d/hello", kf_front_port(both));
+    KF_CHECK(curl(command, text, sizeof text) != 0);
+    snprintf(command, sizeof command, "--interface 127.0.0.2 https://127.0.0.1:%d/hello", kf_front_port(both));
+    KF_CHECK_EQ(curl(command, text, sizeof text), 0); // another client is not the same for being IPv4 too
+    KF_CHECK(strncmp(text, "hello 127.0.0.2 ", 16) == 0);
+    close(fd);
+    kf_front_quiesce(both);
+    kf_front_stop(both, 1000);
+}
+
 KF_TEST(handshakes_have_a_deadline_and_garbage_ends)
 {
     int fd = dial(kf_front_port(front));
@@ -768,6 +790,7 @@ int main(void)
     KF_RUN(a_refused_body_still_gets_its_answer);
     KF_RUN(files_arrive_whole_and_in_ranges);
     KF_RUN(tls_is_modern_and_keeps_the_address);
+    KF_RUN(clients_on_an_ipv6_listener_are_told_apart);
     KF_RUN(handshakes_have_a_deadline_and_garbage_ends);
     KF_RUN(large_uploads_take_little_memory);
     KF_RUN(a_reloaded_certificate_is_used);
