@@ -188,12 +188,8 @@ static const struct kf_route routes[] = {
      .max_body = (int64_t)1 << 32,
      .handler = digest,
      .sink = &digest_sink},
-    {.method = KF_POST,
-     .pattern = "/upload",
-     .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_SLOW,
-     .max_body = 1000,
-     .handler = slow,
-     .sink = &digest_sink},
+    {.method = KF_POST, .pattern = "/upload", .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_SLOW, .max_body = 1000,
+     .handler = slow, .sink = &digest_sink},
     {.method = KF_POST, .pattern = "/small", .flags = KF_ROUTE_NO_AUTH, .max_body = 1000, .handler = hello},
     {.method = KF_POST,
      .pattern = "/closed",
@@ -391,12 +387,10 @@ KF_TEST(nothing_is_smuggled_behind_broken_framing)
                                         "Content-Length: 3\r\nContent-Length: 38\r\n\r\nabc"};
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         int fd = dial(kf_mhd_port(mhd));
-        char text[400];
-        snprintf(text, sizeof text, "POST /small HTTP/1.1\r\nHost: x\r\n%sGET /hello HTTP/1.1\r\nHost: x\r\n\r\n",
-                 heads[i]);
-        say(fd, text);
-        const char *answer = hear(fd, NULL); // to the end of the connection, which the server closes
-        KF_CHECK(strstr(answer, "200 OK") == NULL);
+        say(fd, "POST /small HTTP/1.1\r\nHost: x\r\n");
+        say(fd, heads[i]);
+        say(fd, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        KF_CHECK(strstr(hear(fd, NULL), "200 OK") == NULL); // to the end of the connection, which the server closes
         close(fd);
     }
 }
@@ -532,14 +526,10 @@ KF_TEST(tls_is_modern_and_keeps_the_address)
 KF_TEST(clients_on_an_ipv6_listener_are_told_apart)
 {
     struct kf_front *both = NULL;
-    struct kf_front_config config = {
-        .address = "::", .tls = tls, .loops = 1, .most_per_address = 1, .hand_over = hand_over};
-    struct kf_error err;
-    if (kf_front_start(&config, &both, &err) != KF_OK) {
-        fprintf(stderr, "skipped: no IPv6 here\n");
-        return;
-    }
+    struct kf_front_config config = {.address = "::", .tls = tls, .most_per_address = 1, .hand_over = hand_over};
     char command[200], text[200];
+    if (kf_front_start(&config, &both, NULL) != KF_OK)
+        return; // no IPv6 here
     int fd = dial(kf_front_port(both)); // 127.0.0.1 has its one connection
     snprintf(command, sizeof command, "https://127.0.0.1:%d/hello", kf_front_port(both));
     KF_CHECK(curl(command, text, sizeof text) != 0);

@@ -319,7 +319,8 @@ static void prepare(void)
 }
 
 KF_TEST_MAIN(prepare(); KF_RUN(wrong_passwords_lock_for_longer_and_longer);
-             KF_RUN(sessions_end_by_time_idleness_sign_out_and_disabling); KF_RUN(no_session_begins_with_a_password_that_has_been_changed);
+             KF_RUN(sessions_end_by_time_idleness_sign_out_and_disabling);
+             KF_RUN(no_session_begins_with_a_password_that_has_been_changed);
              KF_RUN(tokens_work_until_revoked_or_over);
              KF_RUN(accounts_change_under_a_revision_and_one_administrator_stays);
              KF_RUN(the_most_exact_peer_wins_and_strangers_are_not_found);

@@ -109,5 +109,6 @@ KF_TEST(a_file_of_any_size_is_not_taken_into_memory)
     unlink(path);
 }
 
-KF_TEST_MAIN(KF_RUN(a_file_of_any_size_is_not_taken_into_memory); KF_RUN(canonical_sorts_and_shortens); KF_RUN(strangers_json_is_limited);
+KF_TEST_MAIN(KF_RUN(a_file_of_any_size_is_not_taken_into_memory);
+             KF_RUN(canonical_sorts_and_shortens); KF_RUN(strangers_json_is_limited);
              KF_RUN(members_fall_back_by_type); KF_RUN(save_replaces_whole_or_not_at_all);)

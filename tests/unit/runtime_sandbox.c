@@ -191,5 +191,6 @@ static void clean(void)
 
 KF_TEST_MAIN(prepare(); KF_RUN(a_job_has_no_network); KF_RUN(a_job_starts_no_process_and_signals_none);
              KF_RUN(a_job_reads_its_inputs_and_writes_its_scratch_only);
-             KF_RUN(a_job_leaves_its_inputs_whole); KF_RUN(only_code_generators_get_executable_memory); KF_RUN(memory_and_file_size_are_limited);
+             KF_RUN(a_job_leaves_its_inputs_whole);
+             KF_RUN(only_code_generators_get_executable_memory); KF_RUN(memory_and_file_size_are_limited);
              KF_RUN(threads_work_in_every_profile); clean();)
