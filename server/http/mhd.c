@@ -590,10 +590,10 @@ void kf_mhd_stop(struct kf_mhd *mhd, int grace_s)
     atomic_store(&mhd->stopping, 1);
     end_streams(mhd);
     wait_for_calls(mhd, grace_s);
-    // MHD must not find a suspended connection: slow calls are finished or abandoned first, and both resume theirs.
-    kf_slow_free(mhd->slow);
-    kf_slow_free(mhd->bodies);
-    mhd->slow = mhd->bodies = NULL;
+    // MHD must not find a suspended connection: slow calls are finished or abandoned first, and both resume theirs. The
+    // pools stay until MHD's workers are gone, who refuse what still comes.
+    kf_slow_stop(mhd->slow);
+    kf_slow_stop(mhd->bodies);
     end_streams(mhd);
     MHD_stop_daemon(mhd->daemon);
     release(mhd);

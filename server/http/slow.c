@@ -81,7 +81,7 @@ enum kf_status kf_slow_add(struct kf_slow *slow, void *job)
     return full ? KF_UNAVAILABLE : KF_OK;
 }
 
-void kf_slow_free(struct kf_slow *slow)
+void kf_slow_stop(struct kf_slow *slow)
 {
     if (!slow)
         return;
@@ -89,8 +89,15 @@ void kf_slow_free(struct kf_slow *slow)
     slow->stopping = 1;
     pthread_cond_broadcast(&slow->arrived);
     pthread_mutex_unlock(&slow->lock);
-    for (int i = 0; i < slow->thread_count; i++)
-        pthread_join(slow->threads[i], NULL);
+    while (slow->thread_count > 0)
+        pthread_join(slow->threads[--slow->thread_count], NULL);
+}
+
+void kf_slow_free(struct kf_slow *slow)
+{
+    if (!slow)
+        return;
+    kf_slow_stop(slow);
     pthread_cond_destroy(&slow->arrived);
     pthread_mutex_destroy(&slow->lock);
     free(slow->threads);

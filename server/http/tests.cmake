@@ -4,6 +4,7 @@ foreach(name IN ITEMS dispatch multipart cache static)
 endforeach()
 
 kerf_test(http_watch SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/http_watch.c DEPENDS kf_mhd)
+kerf_test(http_slow SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/http_slow.c DEPENDS kf_mhd)
 kerf_test(live_hub SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/live_hub.c DEPENDS kf_http kf_live)
 
 kerf_test(http_sockets SOURCES ${CMAKE_SOURCE_DIR}/tests/service/http_sockets.c
