@@ -7,6 +7,7 @@
 #include "server/base/str.h"
 #include "server/queue/queue.h"
 #include "workers/manager/slot.h"
+#include "workers/runtime/sandbox.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -166,7 +167,9 @@ int main(void)
     if (!status)
         status = start_slots(&d, &err);
     if (!status) {
-        kf_log(KF_LOG_INFO, "worker.ready", "slots=%d threads=%d", d.slot_count, d.worker.threads);
+        int landlock = kf_sandbox_landlock_abi();
+        kf_log(landlock ? KF_LOG_INFO : KF_LOG_WARN, "worker.ready", "slots=%d threads=%d landlock=%d", d.slot_count,
+               d.worker.threads, landlock);
         listen_and_reap(&d);
     } else {
         kf_log_error(KF_LOG_ERROR, "worker.start", &err);

@@ -132,11 +132,17 @@ static int allow_path(int ruleset, const char *path, __u64 rights)
     return rc;
 }
 
+int kf_sandbox_landlock_abi(void)
+{
+    int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    return abi > 0 ? abi : 0;
+}
+
 // Returns the ABI in force (0 without Landlock) or a negative errno.
 static int install_landlock(const struct kf_sandbox_rules *rules)
 {
-    int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (abi <= 0)
+    int abi = kf_sandbox_landlock_abi();
+    if (!abi)
         return 0;
     const __u64 all = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1; // the rights of ABI 1
     const __u64 reading = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;

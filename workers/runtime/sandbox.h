@@ -27,6 +27,9 @@ struct kf_sandbox_state {
     int seccomp;      // 1: the filter is on
 };
 
+// The Landlock ABI of this kernel; 0 when it has none, and jobs are then kept from other files by their rights alone.
+int kf_sandbox_landlock_abi(void);
+
 // On failure the process must not go on. `state` may be NULL.
 KF_MUST_USE enum kf_status kf_sandbox_enter(const struct kf_sandbox_rules *rules, struct kf_sandbox_state *state,
                                             struct kf_error *err);
