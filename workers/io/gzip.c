@@ -2,8 +2,11 @@
 #include "workers/io/file.h"
 #include "workers/io/memory.h"
 
+#include <errno.h>
 #include <libdeflate.h>
 #include <omp.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #define MEMBER_BYTES ((int64_t)4 << 20)
@@ -113,15 +116,36 @@ enum kf_status kf_gzip_write(int fd, const void *bytes, int64_t length, int leve
     return status;
 }
 
+// The file is our own and has just been written: its pages are there already, and mapped they are not copied.
+static enum kf_status map_file(const char *path, void **bytes, int64_t *length, struct kf_error *err)
+{
+    int fd;
+    *bytes = NULL;
+    *length = -1;
+    enum kf_status status = kf_file_open(path, 0, length, &fd, err);
+    if (status)
+        return status;
+    if (*length > 0)
+        *bytes = mmap(NULL, (size_t)*length, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (*bytes == MAP_FAILED) {
+        *bytes = NULL;
+        status = kf_error_errno(err, errno, "mapping an output");
+    }
+    close(fd);
+    return status;
+}
+
 static enum kf_status pack_file(const char *from, const char *to, int level, struct kf_error *err)
 {
-    void *bytes = NULL, *packed = NULL;
-    int64_t length = -1, packed_length = 0;
+    void *bytes, *packed = NULL;
+    int64_t length, packed_length = 0;
     int fd = -1;
-    enum kf_status status = kf_file_load(from, 0, &length, &bytes, err);
-    if (!status)
-        status = kf_gzip_pack(bytes, length, level, &packed, &packed_length, err);
-    kf_memory_release(bytes);
+    enum kf_status status = map_file(from, &bytes, &length, err);
+    if (status)
+        return status;
+    status = kf_gzip_pack(bytes ? bytes : "", length, level, &packed, &packed_length, err);
+    if (bytes)
+        munmap(bytes, (size_t)length);
     if (!status)
         status = kf_file_create(to, &fd, err);
     if (!status)
@@ -130,20 +154,29 @@ static enum kf_status pack_file(const char *from, const char *to, int level, str
     return status;
 }
 
-enum kf_status kf_gzip_files(const char *const *from, const char *const *to, int count, int level, int threads,
-                             struct kf_error *err)
+static void *pack_files(void *arg)
 {
-    enum kf_status status = KF_OK;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (int i = 0; i < count; i++) {
-        struct kf_error own = {0};
-        enum kf_status file_status = pack_file(from[i], to[i], level, &own);
-#pragma omp critical(kf_gzip_files)
-        if (file_status && !status) {
-            status = file_status;
-            if (err)
-                *err = own;
-        }
-    }
-    return status;
+    struct kf_gzip_files *files = arg;
+    for (int i = 0; i < files->count && !files->status; i++)
+        files->status = pack_file(files->from[i], files->to[i], files->level, &files->error);
+    return NULL;
+}
+
+void kf_gzip_files_start(struct kf_gzip_files *files, int aside)
+{
+    files->status = KF_OK;
+    files->error = (struct kf_error){0};
+    files->running = aside && pthread_create(&files->thread, NULL, pack_files, files) == 0;
+    if (!files->running)
+        pack_files(files);
+}
+
+enum kf_status kf_gzip_files_finish(struct kf_gzip_files *files, struct kf_error *err)
+{
+    if (files->running)
+        pthread_join(files->thread, NULL);
+    files->running = 0;
+    if (files->status && err)
+        *err = files->error;
+    return files->status;
 }

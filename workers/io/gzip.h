@@ -3,6 +3,7 @@
 #define KERF_IO_GZIP_H
 
 #include "server/base/error.h"
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,9 +19,18 @@ KF_MUST_USE enum kf_status kf_gzip_unpack(const void *bytes, int64_t length, voi
                                           struct kf_error *err);
 
 // Packs each file from[i] into a new file to[i], one member each: who decodes it as a Content-Encoding may stop behind
-// the first. The files are packed side by side by up to `threads`; their bytes do not depend on it.
-KF_MUST_USE enum kf_status kf_gzip_files(const char *const *from, const char *const *to, int count, int level,
-                                         int threads, struct kf_error *err);
+// the first. start returns at once when `aside` (the work is done on a thread of its own), else when all is packed; the
+// bytes do not depend on it. finish waits and tells the outcome; it must follow every start.
+struct kf_gzip_files {
+    const char *const *from, *const *to; // borrowed until finish
+    int count, level;
+    enum kf_status status; // the rest is start's and finish's own
+    struct kf_error error;
+    int running;
+    pthread_t thread;
+};
+void kf_gzip_files_start(struct kf_gzip_files *files, int aside);
+KF_MUST_USE enum kf_status kf_gzip_files_finish(struct kf_gzip_files *files, struct kf_error *err);
 
 // Writes [bytes, bytes + length) to fd as members of 4 MiB each, compressed by `threads`.
 KF_MUST_USE enum kf_status kf_gzip_write(int fd, const void *bytes, int64_t length, int level, int threads,

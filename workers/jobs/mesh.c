@@ -427,24 +427,42 @@ static enum kf_status write_master(struct mesh_job *m, const struct segment *s, 
     return status;
 }
 
-// The same bytes for those who take them gzipped: an encoding of the output that "of" names, not a mesh of its own. A
-// command line that asked for one format or file gets just that.
-static enum kf_status write_encodings(struct mesh_job *m, const struct segment *s, struct kf_error *err)
-{
-    static const char *const suffixes[2][2] = {{"ply", "ply.gz"}, {"stl", "stl.gz"}};
+// PLY and STL once more for those who take them gzipped: encodings of the outputs that "of" names, no meshes of their
+// own. They are packed while the levels of detail are made.
+struct encodings {
+    struct kf_gzip_files files; // count 0: none are wanted
     const char *from[2], *to[2];
+};
+
+static const char *const packed_suffixes[2][2] = {{"ply", "ply.gz"}, {"stl", "stl.gz"}};
+
+// A command line that asked for one format or file gets just that.
+static enum kf_status start_encodings(struct mesh_job *m, const struct segment *s, struct encodings *e,
+                                      struct kf_error *err)
+{
     if (m->only || single_suffix(m->w.job))
         return KF_OK;
     for (int i = 0; i < 2; i++) {
-        from[i] = output_path(m, s, suffixes[i][0]);
-        to[i] = output_path(m, s, suffixes[i][1]);
-        if (!from[i] || !to[i])
+        e->from[i] = output_path(m, s, packed_suffixes[i][0]);
+        e->to[i] = output_path(m, s, packed_suffixes[i][1]);
+        if (!e->from[i] || !e->to[i])
             return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
     }
-    enum kf_status status = kf_gzip_files(from, to, 2, GZIP_LEVEL, kf_job_threads(m->w.job), err);
-    for (int i = 0; i < 2 && !status; i++) {
+    e->files = (struct kf_gzip_files){.from = e->from, .to = e->to, .count = 2, .level = GZIP_LEVEL};
+    kf_gzip_files_start(&e->files, kf_job_threads(m->w.job) > 1);
+    return KF_OK;
+}
+
+// Always called, so that nothing goes on behind a job that has failed: `before` is its status.
+static enum kf_status finish_encodings(struct mesh_job *m, const struct segment *s, struct encodings *e,
+                                       enum kf_status before, struct kf_error *err)
+{
+    enum kf_status status = kf_gzip_files_finish(&e->files, before ? NULL : err);
+    if (before)
+        return before;
+    for (int i = 0; i < e->files.count && !status; i++) {
         char name[128];
-        snprintf(name, sizeof name, "%s.%s", s->file, suffixes[i][1]);
+        snprintf(name, sizeof name, "%s.%s", s->file, packed_suffixes[i][1]);
         json_t *meta = json_pack("{s:s%}", "of", name, strlen(name) - strlen(".gz"));
         status = meta ? kf_job_output(m->w.job, name, "encoding.gzip", name, "application/gzip", meta)
                       : kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
@@ -559,11 +577,13 @@ static enum kf_status mesh_segment(struct mesh_job *m, struct segment *s, struct
         kf_job_warn(m->w.job, "segment_too_small", "%s has no piece of piece_mm3 or more: no mesh was made", s->name);
     } else if (!status) {
         status = write_master(m, s, &mesh, &r, change, err);
+        struct encodings encodings = {0};
         if (!status)
-            status = write_encodings(m, s, err);
+            status = start_encodings(m, s, &encodings, err);
         kf_job_work_stage(&m->w, "levels of detail", from + 0.5 * share, from + share);
         if (!status && wanted(m, "glb"))
             status = write_lods(m, s, &mesh, err);
+        status = finish_encodings(m, s, &encodings, status, err);
     }
     kf_mesh_release(&m->w.work, &mesh);
     m->made++;
