@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -389,6 +390,9 @@ static int run_spec(const struct kf_job_kind *kind, const char *path)
     kf_job_context_init(&job, kind);
     kf_job_catch_cancel();
     enum kf_status status = kf_job_spec_load(&job, path, &err);
+    // Senders and browsers come first: a job takes what they leave of the processors.
+    if (setpriority(PRIO_PROCESS, 0, 10))
+        fprintf(stderr, "kerf-job: runs at the usual priority\n");
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     alarm((unsigned)kind->time_limit_s); // wall clock; the sandbox limits CPU time
