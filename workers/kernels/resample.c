@@ -1,0 +1,256 @@
+// Row by row of the output, in blocks of sixteen voxels. A block whose ends (and so all of it, the map being affine)
+// have their whole neighbourhood inside of the input goes to the row kernels; one that lies outside is filled; what
+// crosses the border goes voxel by voxel with clamped neighbours.
+#include "workers/kernels/resample.h"
+#include "workers/kernels/resample_block.h"
+
+#include <math.h>
+#include <string.h>
+
+#define SLICES 16      // between two questions whether to go on
+#define MARGIN 0x1p-10 // voxels; far more than the rounding of positions
+
+struct resample {
+    const struct kf_volume *in, *out;
+    double matrix[12]; // voxel indexes of out to those of in
+    enum kf_resample_method method;
+    double outside;
+    int near; // blocks are short enough for 32-bit offsets
+};
+
+// Columns of voxel steps in millimetres.
+static void grid_matrix(const struct kf_grid *g, double m[9])
+{
+    for (int r = 0; r < 3; r++)
+        for (int c = 0; c < 3; c++)
+            m[3 * r + c] = g->direction[3 * r + c] * g->spacing_mm[c];
+}
+
+static void compose(const struct kf_grid *in, const double to_in[12], const struct kf_grid *out, double matrix[12])
+{
+    double step[9], moved[12];
+    grid_matrix(out, step);
+    for (int r = 0; r < 3; r++)
+        for (int c = 0; c < 4; c++) {
+            double sum = c < 3 ? 0 : to_in[4 * r + 3] - in->origin_lps[r];
+            for (int a = 0; a < 3; a++)
+                sum += to_in[4 * r + a] * (c < 3 ? step[3 * a + c] : out->origin_lps[a]);
+            moved[4 * r + c] = sum;
+        }
+    for (int r = 0; r < 3; r++)
+        for (int c = 0; c < 4; c++) {
+            double sum = 0;
+            for (int a = 0; a < 3; a++)
+                sum += in->direction[3 * a + r] * moved[4 * a + c];
+            matrix[4 * r + c] = sum / in->spacing_mm[r];
+        }
+}
+
+static double voxel_at(const struct kf_volume *v, int64_t at)
+{
+    switch (v->type) {
+    case KF_VOXEL_UINT8:
+        return ((const uint8_t *)v->data)[at];
+    case KF_VOXEL_INT16:
+        return ((const int16_t *)v->data)[at];
+    case KF_VOXEL_UINT16:
+        return ((const uint16_t *)v->data)[at];
+    case KF_VOXEL_FLOAT32:
+        break;
+    }
+    return (double)((const float *)v->data)[at];
+}
+
+static void put_voxel(const struct kf_volume *v, int64_t at, double value)
+{
+    double low = v->type == KF_VOXEL_INT16 ? -32768 : 0;
+    double high = v->type == KF_VOXEL_INT16 ? 32767 : v->type == KF_VOXEL_UINT8 ? 255 : 65535;
+    if (v->type == KF_VOXEL_FLOAT32) {
+        ((float *)v->data)[at] = (float)value;
+        return;
+    }
+    value = value >= low ? value : low; // NaN becomes the least
+    int whole = (int)__builtin_rint(value <= high ? value : high);
+    if (v->type == KF_VOXEL_INT16)
+        ((int16_t *)v->data)[at] = (int16_t)whole;
+    else if (v->type == KF_VOXEL_UINT8)
+        ((uint8_t *)v->data)[at] = (uint8_t)whole;
+    else
+        ((uint16_t *)v->data)[at] = (uint16_t)whole;
+}
+
+static void axis_weights(enum kf_resample_method method, double t, double w[4])
+{
+    memset(w, 0, 4 * sizeof *w);
+    if (method == KF_RESAMPLE_LINEAR) {
+        w[1] = 1 - t;
+        w[2] = t;
+        return;
+    }
+    w[0] = -0.5 * t + t * t - 0.5 * t * t * t;
+    w[1] = 1 - 2.5 * t * t + 1.5 * t * t * t;
+    w[2] = 0.5 * t + 2 * t * t - 1.5 * t * t * t;
+    w[3] = -0.5 * t * t + 0.5 * t * t * t;
+}
+
+static int64_t within(int64_t at, int64_t n)
+{
+    return at < 0 ? 0 : at >= n ? n - 1 : at;
+}
+
+// One voxel anywhere.
+static double sample_anywhere(const struct resample *r, const double p_ijk[3])
+{
+    const int64_t *dim = r->in->grid.dim;
+    int64_t base[3];
+    double w[3][4];
+    for (int a = 0; a < 3; a++) {
+        double p = p_ijk[a];
+        if (!(p >= -0.5 && p <= (double)dim[a] - 0.5))
+            return r->outside;
+        p = p < 0 ? 0 : p > (double)(dim[a] - 1) ? (double)(dim[a] - 1) : p;
+        base[a] = r->method == KF_RESAMPLE_NEAREST ? within((int64_t)(p + 0.5), dim[a]) : (int64_t)p;
+        if (r->method != KF_RESAMPLE_NEAREST)
+            axis_weights(r->method, p - (double)base[a], w[a]);
+    }
+    if (r->method == KF_RESAMPLE_NEAREST)
+        return voxel_at(r->in, base[0] + dim[0] * (base[1] + dim[1] * base[2]));
+    double sum = 0;
+    for (int z = 0; z < 4; z++)
+        for (int y = 0; y < 4; y++) {
+            if (w[1][y] == 0 || w[2][z] == 0)
+                continue;
+            int64_t row = dim[0] * (within(base[1] + y - 1, dim[1]) + dim[1] * within(base[2] + z - 1, dim[2]));
+            double line = 0;
+            for (int x = 0; x < 4; x++)
+                line += w[0][x] * (w[0][x] == 0 ? 0 : voxel_at(r->in, row + within(base[0] + x - 1, dim[0])));
+            sum += w[2][z] * w[1][y] * line;
+        }
+    return sum;
+}
+
+enum place { PLACE_BORDER, PLACE_INSIDE, PLACE_OUTSIDE };
+
+static enum place place_block(const struct resample *r, const struct kf_resample_row *row, int64_t block, int64_t count)
+{
+    double reach = r->method == KF_RESAMPLE_CUBIC ? 1 : r->method == KF_RESAMPLE_LINEAR ? 0 : -0.5;
+    enum place place = PLACE_INSIDE;
+    for (int a = 0; a < 3; a++) {
+        double p = row->start[a] + (double)(16 * block) * row->step[a], q = p + (double)(count - 1) * row->step[a];
+        double low = p < q ? p : q, high = p < q ? q : p;
+        if (high < -0.5 - MARGIN || low > (double)row->dim[a] - 0.5 + MARGIN)
+            return PLACE_OUTSIDE;
+        if (!(low >= reach + MARGIN && high <= (double)(row->dim[a] - 1) - reach - MARGIN))
+            place = PLACE_BORDER;
+    }
+    return place;
+}
+
+#define NEAREST(type)                                                                                                  \
+    for (int64_t l = 0; l < count; l++) {                                                                              \
+        int64_t i = floor_of(b.frac[0] + (float)l * b.step[0] + 0.5f);                                                 \
+        int64_t j = floor_of(b.frac[1] + (float)l * b.step[1] + 0.5f);                                                 \
+        int64_t k = floor_of(b.frac[2] + (float)l * b.step[2] + 0.5f);                                                 \
+        ((type *)out->data)[at + l] = ((const type *)row->data)[base + i + j * row->dim[0] + k * plane];               \
+    }
+
+static void nearest_block(const struct kf_volume *out, const struct kf_resample_row *row, int64_t block, int64_t count,
+                          int64_t at)
+{
+    struct resample_block b = block_at(row, block);
+    int64_t plane = row->dim[0] * row->dim[1];
+    int64_t base = b.base[0] + b.base[1] * row->dim[0] + b.base[2] * plane;
+    if (out->type == KF_VOXEL_UINT8)
+        NEAREST(uint8_t)
+    else if (out->type == KF_VOXEL_FLOAT32)
+        NEAREST(float)
+    else
+        NEAREST(uint16_t) // int16 too: the bits move
+}
+
+static void inside_block(const struct resample *r, const struct kf_resample_row *row, int64_t block, int64_t count,
+                         int64_t at)
+{
+    const struct kf_filter_table *table = kf_filters();
+    int cubic = r->method == KF_RESAMPLE_CUBIC;
+    int16_t words[16];
+    float reals[16];
+    if (r->method == KF_RESAMPLE_NEAREST) {
+        nearest_block(r->out, row, block, count, at);
+    } else if (r->in->type == KF_VOXEL_INT16) {
+        int16_t *to = (int16_t *)r->out->data + at;
+        (cubic ? table->cubic_i16 : table->linear_i16)(row, block, count == 16 ? to : words);
+        if (count < 16)
+            memcpy(to, words, (size_t)count * sizeof *to);
+    } else {
+        float *to = (float *)r->out->data + at;
+        (cubic ? table->cubic_f32 : table->linear_f32)(row, block, count == 16 ? to : reals);
+        if (count < 16)
+            memcpy(to, reals, (size_t)count * sizeof *to);
+    }
+}
+
+static void border_block(const struct resample *r, const struct kf_resample_row *row, int64_t block, int64_t count,
+                         int64_t at, enum place place)
+{
+    for (int64_t l = 0; l < count; l++) {
+        double p[3];
+        for (int a = 0; a < 3; a++)
+            p[a] = row->start[a] + (double)(16 * block + l) * row->step[a];
+        put_voxel(r->out, at + l, place == PLACE_OUTSIDE ? r->outside : sample_anywhere(r, p));
+    }
+}
+
+static void resample_row(const struct resample *r, int64_t j, int64_t k)
+{
+    const int64_t *dim = r->out->grid.dim, *from = r->in->grid.dim;
+    struct kf_resample_row row = {.data = r->in->data, .dim = {from[0], from[1], from[2]}, .outside = r->outside};
+    for (int a = 0; a < 3; a++) {
+        row.step[a] = r->matrix[4 * a];
+        row.start[a] = r->matrix[4 * a + 3] + (double)j * r->matrix[4 * a + 1] + (double)k * r->matrix[4 * a + 2];
+    }
+    int64_t at = (j + k * dim[1]) * dim[0];
+    for (int64_t block = 0; 16 * block < dim[0]; block++) {
+        int64_t count = dim[0] - 16 * block < 16 ? dim[0] - 16 * block : 16;
+        // A kernel computes sixteen, so all sixteen have to be inside.
+        enum place place = place_block(r, &row, block, r->method == KF_RESAMPLE_NEAREST ? count : 16);
+        if (place == PLACE_INSIDE && r->near)
+            inside_block(r, &row, block, count, at + 16 * block);
+        else
+            border_block(r, &row, block, count, at + 16 * block,
+                         place == PLACE_OUTSIDE && count == 16 ? PLACE_OUTSIDE : PLACE_BORDER);
+    }
+}
+
+enum kf_kernel_status kf_resample(const struct kf_work *work, const struct kf_volume *in, const double to_in[12],
+                                  enum kf_resample_method method, double outside, const struct kf_volume *out)
+{
+    const int64_t *dim = out->grid.dim, *from = in->grid.dim;
+    int numbers = in->type == KF_VOXEL_INT16 || in->type == KF_VOXEL_FLOAT32;
+    if (in->type != out->type || from[0] < 1 || from[1] < 1 || from[2] < 1)
+        return KF_KERNEL_INVALID;
+    if (method != KF_RESAMPLE_NEAREST && !((method == KF_RESAMPLE_LINEAR || method == KF_RESAMPLE_CUBIC) && numbers))
+        return KF_KERNEL_INVALID;
+    struct resample r = {.in = in, .out = out, .method = method, .outside = outside, .near = 1};
+    compose(&in->grid, to_in, &out->grid, r.matrix);
+    double reach = 0;
+    for (int n = 0; n < 12; n++) {
+        double size = __builtin_fabs(r.matrix[n]);
+        if (!(size < 1e12))
+            return KF_KERNEL_INVALID;
+        if (n % 4 == 0)
+            reach += size * 16 * (double)(n == 0 ? 1 : n == 4 ? from[0] : from[0] * from[1]);
+    }
+    r.near = reach < 0x1p30;
+    int64_t group = SLICES * (int64_t)work->threads;
+    for (int64_t first = 0; first < dim[2]; first += group) {
+        int64_t end = first + group < dim[2] ? first + group : dim[2];
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 2)
+        for (int64_t k = first; k < end; k++)
+            for (int64_t j = 0; j < dim[1]; j++)
+                resample_row(&r, j, k);
+        if (kf_work_step(work, (double)end / (double)dim[2]))
+            return KF_KERNEL_CANCELLED;
+    }
+    return KF_KERNEL_OK;
+}
