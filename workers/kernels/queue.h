@@ -1,0 +1,189 @@
+// Inside of this folder: FIFO buckets of voxel numbers, and a calendar of them: a priority queue whose operations take
+// constant time. Entries lie in chunks of one pool, so that a bucket costs no more than it holds.
+// Based on: Dial, "Algorithm 360: shortest-path forest with topological ordering", CACM 12(11), 1969; Brown, "Calendar
+// queues", CACM 31(10), 1988.
+#ifndef KERF_KERNELS_QUEUE_H
+#define KERF_KERNELS_QUEUE_H
+
+#include "workers/kernels/work.h"
+
+#include <string.h>
+
+#define KF_QUEUE_CHUNK 31
+#define KF_QUEUE_NONE  UINT32_MAX
+
+struct kf_queue_chunk {
+    uint32_t next;
+    uint32_t entry[KF_QUEUE_CHUNK];
+};
+
+struct kf_queue_bucket {
+    uint32_t head, tail; // chunks, KF_QUEUE_NONE when empty
+    uint32_t from, to;   // entries: from in the head, to in the tail
+};
+
+// Owned: kf_queue_release. A push that finds no memory sets `failed` and drops its entry; look at it now and then.
+struct kf_queue {
+    const struct kf_work *work;
+    struct kf_queue_bucket *bucket;
+    struct kf_queue_chunk *chunk;
+    uint32_t capacity, used, spare; // chunks; spare is the head of the list of chunks to use again
+    int failed;
+};
+
+static inline int kf_queue_init(struct kf_queue *q, const struct kf_work *work, int64_t buckets)
+{
+    *q = (struct kf_queue){.work = work, .capacity = 1024, .spare = KF_QUEUE_NONE};
+    q->bucket = (struct kf_queue_bucket *)kf_work_take(work, buckets * (int64_t)sizeof *q->bucket);
+    q->chunk = (struct kf_queue_chunk *)kf_work_take(work, q->capacity * (int64_t)sizeof *q->chunk);
+    if (q->bucket)
+        memset(q->bucket, 0xff, (size_t)buckets * sizeof *q->bucket);
+    return q->bucket && q->chunk ? 0 : -1;
+}
+
+static inline void kf_queue_release(struct kf_queue *q)
+{
+    kf_work_give(q->work, q->bucket);
+    kf_work_give(q->work, q->chunk);
+    q->bucket = NULL;
+    q->chunk = NULL;
+}
+
+// A larger pool; numbers of chunks stay.
+static inline int kf_queue_enlarge(struct kf_queue *q)
+{
+    uint32_t more = q->capacity <= UINT32_MAX / 4 ? q->capacity * 2 : 0;
+    struct kf_queue_chunk *to = more ? (struct kf_queue_chunk *)kf_work_take(q->work, more * (int64_t)sizeof *to) : NULL;
+    if (!to) {
+        q->failed = 1;
+        return -1;
+    }
+    memcpy(to, q->chunk, q->used * sizeof *to);
+    kf_work_give(q->work, q->chunk);
+    q->chunk = to;
+    q->capacity = more;
+    return 0;
+}
+
+static inline uint32_t kf_queue_chunk(struct kf_queue *q)
+{
+    uint32_t c = q->spare;
+    if (c != KF_QUEUE_NONE) {
+        q->spare = q->chunk[c].next;
+        return c;
+    }
+    if (q->used == q->capacity && kf_queue_enlarge(q))
+        return KF_QUEUE_NONE;
+    return q->used++;
+}
+
+static inline void kf_queue_push(struct kf_queue *q, int64_t bucket, uint32_t value)
+{
+    struct kf_queue_bucket *b = &q->bucket[bucket];
+    if (b->tail == KF_QUEUE_NONE || b->to == KF_QUEUE_CHUNK) {
+        uint32_t c = kf_queue_chunk(q);
+        if (c == KF_QUEUE_NONE)
+            return;
+        if (b->tail == KF_QUEUE_NONE) {
+            b->head = c;
+            b->from = 0;
+        } else {
+            q->chunk[b->tail].next = c;
+        }
+        q->chunk[c].next = KF_QUEUE_NONE;
+        b->tail = c;
+        b->to = 0;
+    }
+    q->chunk[b->tail].entry[b->to++] = value;
+}
+
+// Takes the oldest entry; 0 when the bucket is empty.
+static inline int kf_queue_pop(struct kf_queue *q, int64_t bucket, uint32_t *value)
+{
+    struct kf_queue_bucket *b = &q->bucket[bucket];
+    if (b->head == KF_QUEUE_NONE)
+        return 0;
+    struct kf_queue_chunk *c = q->chunk + b->head;
+    *value = c->entry[b->from++];
+    if (b->from < (b->head == b->tail ? b->to : KF_QUEUE_CHUNK))
+        return 1;
+    uint32_t emptied = b->head;
+    b->head = c->next;
+    b->from = 0;
+    if (b->head == KF_QUEUE_NONE)
+        b->tail = KF_QUEUE_NONE;
+    c->next = q->spare;
+    q->spare = emptied;
+    return 1;
+}
+
+// Buckets for the keys [base, base + ring); what lies beyond waits in one more bucket until the window moves there.
+struct kf_calendar {
+    struct kf_queue queue;
+    int64_t ring, base, now; // keys: the window's first, and the one that is being emptied
+    int64_t near, far;       // entries in the window and beyond
+    // The present key of an entry that waited beyond the window, or -1 when it may be dropped.
+    int64_t (*key)(const void *of, uint32_t value);
+    const void *of;
+};
+
+static inline int kf_calendar_init(struct kf_calendar *c, const struct kf_work *work, int64_t ring,
+                                   int64_t (*key)(const void *of, uint32_t value), const void *of)
+{
+    *c = (struct kf_calendar){.ring = ring, .key = key, .of = of};
+    return kf_queue_init(&c->queue, work, ring + 1);
+}
+
+// Keys are at least 0; a key before `now` counts as now.
+static inline void kf_calendar_push(struct kf_calendar *c, int64_t key, uint32_t value)
+{
+    int64_t at = (key < c->now ? c->now : key) - c->base;
+    if (at < c->ring) {
+        c->near++;
+        kf_queue_push(&c->queue, at, value);
+    } else {
+        c->far++;
+        kf_queue_push(&c->queue, c->ring, value);
+    }
+}
+
+// The window goes to the least key that waits beyond it.
+static inline void kf_calendar_turn(struct kf_calendar *c)
+{
+    int64_t count = c->far, least = INT64_MAX;
+    uint32_t value = 0;
+    c->far = 0;
+    for (int64_t n = 0; n < count && kf_queue_pop(&c->queue, c->ring, &value); n++) {
+        int64_t key = c->key(c->of, value);
+        if (key < c->base + c->ring) // its turn came, through a better entry
+            continue;
+        least = key < least ? key : least;
+        c->far++;
+        kf_queue_push(&c->queue, c->ring, value);
+    }
+    count = c->far;
+    c->far = 0;
+    if (!count)
+        return;
+    c->base = c->now = least;
+    for (int64_t n = 0; n < count && kf_queue_pop(&c->queue, c->ring, &value); n++)
+        kf_calendar_push(c, c->key(c->of, value), value);
+}
+
+// The next entry in the order of keys (of entries with one key, the oldest first); 0 when there is none.
+static inline int kf_calendar_pop(struct kf_calendar *c, uint32_t *value)
+{
+    while (c->near == 0) {
+        if (c->far == 0 || c->queue.failed)
+            return 0;
+        kf_calendar_turn(c);
+    }
+    if (c->queue.failed)
+        return 0;
+    while (!kf_queue_pop(&c->queue, c->now - c->base, value))
+        c->now++;
+    c->near--;
+    return 1;
+}
+
+#endif
