@@ -21,6 +21,7 @@ kf_handler kf_route_peer_list;
 kf_handler kf_route_peer_create;
 kf_handler kf_route_peer_delete;
 kf_handler kf_route_case_list;
+kf_handler kf_route_case_search;
 kf_handler kf_route_case_read;
 kf_handler kf_route_case_change;
 kf_handler kf_route_case_studies;
@@ -89,6 +90,8 @@ const struct kf_route kf_route_table[] = {
      0, 0, kf_route_peer_delete, NULL},
     {KF_GET, "/api/v1/cases", KF_PERM_CASE_READ,
      0, 0, kf_route_case_list, NULL},
+    {KF_POST, "/api/v1/cases/search", KF_PERM_CASE_READ,
+     0, 8192, kf_route_case_search, NULL},
     {KF_GET, "/api/v1/cases/{case_id}", KF_PERM_CASE_READ,
      0, 0, kf_route_case_read, NULL},
     {KF_PATCH, "/api/v1/cases/{case_id}", KF_PERM_CASE_WRITE,

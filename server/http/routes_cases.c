@@ -4,7 +4,8 @@
 #include "server/http/routes_common.h"
 #include <string.h>
 
-#define SEARCH_WORDS 12
+#define SEARCH_WORDS      12
+#define SEARCH_CHARACTERS 200
 
 static void out_series(struct kf_out *out, const struct kf_series_view *series)
 {
@@ -100,48 +101,38 @@ static void out_case(struct kf_out *out, const struct kf_case_view *view)
 }
 
 // Splits q at white space into the arena. KF_INVALID when there are too many words or it is too long.
-static enum kf_status read_words(struct kf_request *request, const char **words, size_t *count, struct kf_error *err)
+static enum kf_status read_words(struct kf_request *request, const char *q, const char **words, size_t *count,
+                                 struct kf_error *err)
 {
-    const char *q = kf_request_query(request, "q");
-    *count = 0;
-    if (!q)
-        return KF_OK;
-    if (strlen(q) > 800 || kf_text_characters(q, strlen(q)) < 0)
-        return kf_error_set(err, KF_INVALID, "invalid_query", "The search is too long or not valid UTF-8.");
+    long characters = kf_text_characters(q, strlen(q));
+    if (characters < 0 || characters > SEARCH_CHARACTERS)
+        return kf_body_fault(request, "/q", "is too long", err);
     char *copy = kf_arena_strdup(&request->arena, q), *rest = NULL;
-    for (char *word = copy ? strtok_r(copy, " \t\r\n^", &rest) : NULL; word; word = strtok_r(NULL, " \t\r\n^", &rest)) {
+    if (!copy)
+        return kf_error_set(err, KF_NOMEM, NULL, "Not enough memory for a search.");
+    *count = 0;
+    for (char *word = strtok_r(copy, " \t\r\n^", &rest); word; word = strtok_r(NULL, " \t\r\n^", &rest)) {
         if (*count == SEARCH_WORDS)
-            return kf_error_set(err, KF_INVALID, "invalid_query", "A search has at most %d words.", SEARCH_WORDS);
+            return kf_body_fault(request, "/q", "has too many words", err);
         words[(*count)++] = word;
     }
-    return copy ? KF_OK : kf_error_set(err, KF_NOMEM, NULL, "Not enough memory for a search.");
+    return KF_OK;
 }
 
-enum kf_status kf_route_case_list(struct kf_request *request, struct kf_response *response, struct kf_error *err)
+static enum kf_status reply_cases(struct kf_request *request, struct kf_response *response,
+                                  struct kf_case_filter *filter, const struct kf_page *page, struct kf_error *err)
 {
     struct kf_call call = kf_call_of(request);
-    const char *words[SEARCH_WORDS];
-    struct kf_case_filter filter = {.words = words, .state = kf_request_query(request, "state")};
-    enum kf_case_state state;
-    struct kf_page page;
     struct kf_case_view *views;
     size_t count;
-    if (filter.state && !*filter.state)
-        filter.state = NULL;
-    enum kf_status status = kf_page_of(request, &page, err);
-    if (status == KF_OK)
-        status = read_words(request, words, &filter.word_count, err);
-    if (status == KF_OK && filter.state && kf_case_state_parse(filter.state, &state) != KF_OK)
-        status = kf_error_set(err, KF_INVALID, "invalid_query", "The query's state is not a state of a case.");
-    filter.after = page.after;
-    filter.limit = page.limit + 1;
-    if (status == KF_OK)
-        status = kf_app_case_list(call.thread, &call.actor, &filter, &request->arena, &views, &count, err);
+    filter->after = page->after;
+    filter->limit = page->limit + 1;
+    enum kf_status status = kf_app_case_list(call.thread, &call.actor, filter, &request->arena, &views, &count, err);
     if (status != KF_OK)
         return status;
     struct kf_out out = {0};
-    int more = count > (size_t)page.limit;
-    size_t shown = more ? (size_t)page.limit : count;
+    int more = count > (size_t)page->limit;
+    size_t shown = more ? (size_t)page->limit : count;
     kf_out_object(&out, NULL);
     kf_out_array(&out, "items");
     for (size_t i = 0; i < shown; i++) {
@@ -150,6 +141,47 @@ enum kf_status kf_route_case_list(struct kf_request *request, struct kf_response
     }
     kf_page_close(&out, more, more ? views[shown - 1].updated_us : 0, more ? views[shown - 1].id : NULL);
     return kf_reply(response, 200, &out, err);
+}
+
+enum kf_status kf_route_case_list(struct kf_request *request, struct kf_response *response, struct kf_error *err)
+{
+    struct kf_case_filter filter = {.state = kf_request_query(request, "state")};
+    enum kf_case_state state;
+    struct kf_page page;
+    // To overlook a search would answer more than was asked for, and whoever sends one should hear that it must stop.
+    if (kf_request_query(request, "q"))
+        return kf_error_set(err, KF_INVALID, "invalid_query",
+                            "Patient data does not belong in a URL: search with POST /api/v1/cases/search.");
+    if (filter.state && !*filter.state)
+        filter.state = NULL;
+    enum kf_status status = kf_page_of(request, &page, err);
+    if (status == KF_OK && filter.state && kf_case_state_parse(filter.state, &state) != KF_OK)
+        status = kf_error_set(err, KF_INVALID, "invalid_query", "The query's state is not a state of a case.");
+    return status == KF_OK ? reply_cases(request, response, &filter, &page, err) : status;
+}
+
+// Names and patient IDs are searched for in a body: URLs stay in histories and in the logs of what lies between.
+enum kf_status kf_route_case_search(struct kf_request *request, struct kf_response *response, struct kf_error *err)
+{
+    const char *q = NULL, *cursor = NULL, *words[SEARCH_WORDS];
+    int64_t limit = KF_PAGE_ITEMS;
+    struct kf_case_filter filter = {.words = words};
+    const struct kf_member members[] = {
+        {.name = "q", .type = KF_MEMBER_TEXT, .least = 0, .most = (int64_t)SEARCH_CHARACTERS * 4, .to = &q},
+        {.name = "state", .type = KF_MEMBER_TEXT, .least = 1, .most = 20, .to = &filter.state},
+        {.name = "limit", .type = KF_MEMBER_INT, .least = 1, .most = KF_PAGE_MOST, .to = &limit},
+        {.name = "cursor", .type = KF_MEMBER_TEXT, .least = 1, .most = 400, .to = &cursor},
+    };
+    enum kf_case_state state;
+    struct kf_page page;
+    enum kf_status status = kf_body_read(request, members, sizeof members / sizeof *members, NULL, err);
+    if (status == KF_OK)
+        status = kf_page_at(&page, (int)limit, cursor, err);
+    if (status == KF_OK && q)
+        status = read_words(request, q, words, &filter.word_count, err);
+    if (status == KF_OK && filter.state && kf_case_state_parse(filter.state, &state) != KF_OK)
+        status = kf_body_fault(request, "/state", "is not a state of a case", err);
+    return status == KF_OK ? reply_cases(request, response, &filter, &page, err) : status;
 }
 
 static enum kf_status reply_case(struct kf_request *request, struct kf_response *response, const char *id,

@@ -44,12 +44,14 @@ static int read_cursor(const char *text, struct kf_place *place)
 enum kf_status kf_page_of(struct kf_request *request, struct kf_page *page, struct kf_error *err)
 {
     int64_t limit;
+    enum kf_status status = kf_request_query_int(request, "limit", 1, KF_PAGE_MOST, KF_PAGE_ITEMS, &limit, err);
+    return status == KF_OK ? kf_page_at(page, (int)limit, kf_request_query(request, "cursor"), err) : status;
+}
+
+enum kf_status kf_page_at(struct kf_page *page, int limit, const char *cursor, struct kf_error *err)
+{
     memset(page, 0, sizeof *page);
-    enum kf_status status = kf_request_query_int(request, "limit", 1, 500, 100, &limit, err);
-    if (status != KF_OK)
-        return status;
-    page->limit = (int)limit;
-    const char *cursor = kf_request_query(request, "cursor");
+    page->limit = limit;
     if (cursor && *cursor) {
         if (!read_cursor(cursor, &page->place))
             return kf_error_set(err, KF_INVALID, "invalid_cursor", "The cursor is not one that we gave.");

@@ -35,6 +35,9 @@ struct kf_call kf_call_of(const struct kf_request *request);
 KF_MUST_USE enum kf_status kf_path_id(const struct kf_request *request, const char *name, const char **out,
                                       struct kf_error *err);
 
+#define KF_PAGE_ITEMS 100 // when nothing else is asked for
+#define KF_PAGE_MOST  500
+
 // limit and cursor of a list. after is NULL on the first page; it points to *place otherwise.
 struct kf_page {
     int limit;
@@ -42,6 +45,8 @@ struct kf_page {
     const struct kf_place *after;
 };
 KF_MUST_USE enum kf_status kf_page_of(struct kf_request *request, struct kf_page *page, struct kf_error *err);
+// The same of values that came another way; cursor may be NULL or empty. KF_INVALID "invalid_cursor".
+KF_MUST_USE enum kf_status kf_page_at(struct kf_page *page, int limit, const char *cursor, struct kf_error *err);
 // Ends {"items":[…]: closes the array, writes "next" when there are more, closes the object.
 void kf_page_close(struct kf_out *out, int more, int64_t at, const char *id);
 

@@ -317,8 +317,25 @@ await clock('browser: panes enlarge, help opens, colours switch', async () => {
 
 await clock('browser: search finds and does not find', async () => {
   await page.keyboard.press('/');
+  const urls = [];
+  const bodies = [];
+  const note = (request) => {
+    urls.push(decodeURIComponent(request.url().replaceAll('+', ' ')));
+    if (request.url().endsWith('/api/v1/cases/search')) bodies.push(request.postDataJSON());
+  };
+  const noteMove = (frame) => urls.push(decodeURIComponent(frame.url().replaceAll('+', ' ')));
+  page.on('request', note);
+  page.on('framenavigated', noteMove);
   await page.keyboard.type('no such patient');
   await page.waitForSelector('.empty h2:has-text("No case matches")');
+  await page.keyboard.press('Enter'); // a search box must not send itself as a form
+  await drawn();
+  check(bodies.at(-1)?.q === 'no such patient', `the search went as ${JSON.stringify(bodies)}`);
+  urls.push(decodeURIComponent(page.url().replaceAll('+', ' ')), await page.evaluate(() => JSON.stringify(history.state)));
+  // Patient data belongs in no URL: not of a request, not of the page.
+  check(urls.every((url) => !/patient|[?&]q=/.test(url ?? '')), `the search stands in ${urls}`);
+  page.off('request', note);
+  page.off('framenavigated', noteMove);
   await page.fill('input[type=search]', '');
   await page.waitForSelector('tr[data-case]');
 });

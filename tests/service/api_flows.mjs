@@ -28,6 +28,40 @@ try {
     check(!headers.get('server')?.includes('/'), 'no version in Server');
   });
 
+  await test('a_search_is_neither_kept_nor_logged', async () => {
+    const name = 'Geheimrat-Quax';
+    const found = await admin.call('POST', '/api/v1/cases/search', { json: { q: name, state: 'ready', limit: 1 }, expect: 200 });
+    check(found.headers.get('cache-control') === 'no-store', `patient data must not be kept: ${found.headers.get('cache-control')}`);
+    check(found.json.items.length === 0 && found.json.next === null, found.text);
+    const refused = await admin.get(`/api/v1/cases?q=${name}`, { expect: 400 });
+    check(refused.json.code === 'invalid_query' && !refused.text.includes(name), refused.text);
+    await admin.call('POST', '/api/v1/cases/search', { json: { q: name, limit: 0 }, expect: 400 });
+    check(!kerf.log.includes(name), 'the search stands in the log');
+  });
+
+  await test('searches_that_are_none_are_refused', async () => {
+    const search = (json, expect) => admin.call('POST', '/api/v1/cases/search', { json, expect });
+    const words = (count) => Array.from({ length: count }, (_, i) => `w${i}`).join(' ');
+    for (const good of [{}, { q: '' }, { q: words(12) }, { q: '骨'.repeat(200) }, { state: 'attention', limit: 500 }]) await search(good, 200);
+    const bad = {
+      '/q': [{ q: 5 }, { q: null }, { q: words(13) }, { q: 'x'.repeat(201) }, { q: '骨'.repeat(201) }, { q: '骨'.repeat(300) }],
+      '/state': [{ state: '' }, { state: null }, { state: 'lost' }],
+      '/limit': [{ limit: 0 }, { limit: 501 }, { limit: '5' }, { limit: 1.5 }],
+      '/cursor': [{ cursor: '' }, { cursor: null }, { cursor: '1'.repeat(401) }],
+      '/name': [{ name: 'miller' }],
+    };
+    for (const [pointer, bodies] of Object.entries(bad)) {
+      for (const body of bodies) {
+        const { json, text } = await search(body, 400);
+        check(json.code === 'invalid_body' && json.errors.map((e) => e.pointer).join() === pointer, `${JSON.stringify(body)}: ${text}`);
+      }
+    }
+    await search([], 400);
+    await search('', 400);
+    await search({ q: ' '.repeat(9000) }, 413);
+    await admin.call('POST', '/api/v1/cases/search', { body: 'q=miller', headers: { 'content-type': 'application/x-www-form-urlencoded' }, expect: 415 });
+  });
+
   await test('signing_out_ends_this_session_and_no_other', async () => {
     const here = new Client(kerf.url);
     const there = new Client(kerf.url);
@@ -132,6 +166,10 @@ try {
     await test('archiving_and_taking_back', async () => {
       await admin.call('PATCH', `/api/v1/cases/${caseId}`, { json: { state: 'archived' }, headers: { 'if-match': '*' }, expect: 200 });
       check((await admin.get('/api/v1/cases?state=archived', { expect: 200 })).json.items.some((c) => c.id === caseId), 'listed as archived');
+      const number = (await admin.get(`/api/v1/cases/${caseId}`, { expect: 200 })).json.number;
+      const search = async (state) => (await admin.call('POST', '/api/v1/cases/search', { json: { q: `#${number}`, state }, expect: 200 })).json.items;
+      check((await search('archived')).some((c) => c.id === caseId), 'found as archived');
+      check(!(await search('ready')).some((c) => c.id === caseId), 'not found as ready');
       await admin.call('PATCH', `/api/v1/cases/${caseId}`, { json: { state: 'ready' }, headers: { 'if-match': '*' }, expect: 200 });
     });
 

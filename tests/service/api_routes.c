@@ -382,6 +382,15 @@ static json_int_t found(const struct client *client, const char *target)
     return count;
 }
 
+static json_int_t searched(const struct client *client, const char *body)
+{
+    struct answer got = call(client, "POST", "/api/v1/cases/search", body);
+    KF_CHECK_EQ(got.status, 200);
+    json_int_t count = (json_int_t)json_array_size(json_object_get(got.body, "items"));
+    answer_free(&got);
+    return count;
+}
+
 KF_TEST(the_work_list_finds_and_pages)
 {
     struct client viewer;
@@ -393,21 +402,20 @@ KF_TEST(the_work_list_finds_and_pages)
         receive(ours, patient, uid, uid);
     }
     receive(ours, "\xC5\x81ukasz^\xE5\xB1\xB1%_'\\", "9.2.1", "special");
-    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=anna"), 7);
-    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=anna+PAGE3"), 1);
-    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=%25"), 1);       // a per cent sign is no wild card
-    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=%27%5C"), 1);    // '\.
-    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=%E5%B1%B1"), 1); // one character
-    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=';+DROP+TABLE+kerf.cases;--"), 0);
-    KF_CHECK_EQ(found(&viewer, "/api/v1/cases?q=anna&state=archived"), 0);
-    EXPECT(&viewer, "GET", "/api/v1/cases?q=%FF", NULL, 400, "");
-    EXPECT(&viewer, "GET", "/api/v1/cases?state=ready'", NULL, 400, "invalid_query");
-    EXPECT(&viewer, "GET", "/api/v1/cases?limit=0", NULL, 400, "");
-    EXPECT(&viewer, "GET", "/api/v1/cases?cursor=1_x", NULL, 400, "invalid_cursor");
-    char target[300] = "/api/v1/cases?q=anna&limit=3", seen[7][KF_ID_TEXT];
+    KF_CHECK_EQ(searched(&viewer, "{}"), found(&viewer, "/api/v1/cases"));
+    KF_CHECK_EQ(searched(&viewer, "{\"q\":\" \"}"), found(&viewer, "/api/v1/cases"));
+    KF_CHECK_EQ(searched(&viewer, "{\"q\":\"anna\"}"), 7);
+    KF_CHECK_EQ(searched(&viewer, "{\"q\":\"anna PAGE3\"}"), 1);
+    KF_CHECK_EQ(searched(&viewer, "{\"q\":\"%\"}"), 1);            // a per cent sign is no wild card
+    KF_CHECK_EQ(searched(&viewer, "{\"q\":\"'\\\\\"}"), 1);        // '\.
+    KF_CHECK_EQ(searched(&viewer, "{\"q\":\"\xE5\xB1\xB1\"}"), 1); // one character
+    KF_CHECK_EQ(searched(&viewer, "{\"q\":\"'; DROP TABLE kerf.cases;--\"}"), 0);
+    KF_CHECK_EQ(searched(&viewer, "{\"q\":\"anna\",\"state\":\"archived\"}"), 0);
+    KF_CHECK_EQ(searched(&viewer, "{\"q\":\"anna\",\"state\":\"receiving\"}"), 7);
+    char body[200] = "{\"q\":\"anna\",\"limit\":3}", seen[7][KF_ID_TEXT];
     int count = 0, pages = 0;
     for (;;) {
-        struct answer got = call(&viewer, "GET", target, NULL);
+        struct answer got = call(&viewer, "POST", "/api/v1/cases/search", body);
         json_t *items = json_object_get(got.body, "items"), *item;
         size_t i;
         json_array_foreach(items, i, item)
@@ -420,7 +428,7 @@ KF_TEST(the_work_list_finds_and_pages)
         }
         pages++;
         const char *next = kf_json_text(got.body, "next", "");
-        snprintf(target, sizeof target, "/api/v1/cases?q=anna&limit=3&cursor=%s", next);
+        snprintf(body, sizeof body, "{\"q\":\"anna\",\"limit\":3,\"cursor\":\"%s\"}", next);
         int last = !*next;
         answer_free(&got);
         if (last || pages > 5)
@@ -428,6 +436,32 @@ KF_TEST(the_work_list_finds_and_pages)
     }
     KF_CHECK_EQ(count, 7);
     KF_CHECK_EQ(pages, 3);
+    // The list without a search takes the same cursors.
+    struct answer first = call(&viewer, "GET", "/api/v1/cases?limit=3", NULL);
+    char target[120];
+    snprintf(target, sizeof target, "/api/v1/cases?limit=500&cursor=%s", kf_json_text(first.body, "next", ""));
+    KF_CHECK_EQ(found(&viewer, target), found(&viewer, "/api/v1/cases?limit=500") - 3);
+    answer_free(&first);
+}
+
+KF_TEST(what_is_searched_for_stands_in_no_url)
+{
+    struct client viewer, forged;
+    KF_CHECK_EQ(sign_in(&viewer, "viewer", PASSWORD), 200);
+    EXPECT(&viewer, "GET", "/api/v1/cases?q=anna", NULL, 400, "invalid_query");
+    EXPECT(&viewer, "GET", "/api/v1/cases?limit=3&q=", NULL, 400, "invalid_query");
+    EXPECT(&viewer, "GET", "/api/v1/cases/search", NULL, 404, "not_found");
+    EXPECT(&viewer, "DELETE", "/api/v1/cases/search", NULL, 405, "");
+    forged = viewer;
+    forged.csrf[0] = 0;
+    EXPECT(&forged, "POST", "/api/v1/cases/search", "{\"q\":\"anna\"}", 403, "csrf");
+    EXPECT(&viewer, "POST", "/api/v1/cases/search", "{\"q\":\"\xFF\"}", 400, "invalid_json");
+    EXPECT(&viewer, "POST", "/api/v1/cases/search", "{\"q\":\"a\\u0000b\"}", 400, "");
+    EXPECT(&viewer, "POST", "/api/v1/cases/search", "{\"state\":\"ready'\"}", 400, "invalid_body");
+    EXPECT(&viewer, "POST", "/api/v1/cases/search", "{\"cursor\":\"1_x\"}", 400, "invalid_cursor");
+    EXPECT(&viewer, "GET", "/api/v1/cases?state=ready'", NULL, 400, "invalid_query");
+    EXPECT(&viewer, "GET", "/api/v1/cases?limit=0", NULL, 400, "");
+    EXPECT(&viewer, "GET", "/api/v1/cases?cursor=1_x", NULL, 400, "invalid_cursor");
 }
 
 KF_TEST(a_case_shows_what_hangs_below_it)
@@ -742,6 +776,7 @@ int main(void)
     KF_RUN(an_administrator_keeps_his_own_role);
     KF_RUN(peers_are_checked_before_they_are_stored);
     KF_RUN(the_work_list_finds_and_pages);
+    KF_RUN(what_is_searched_for_stands_in_no_url);
     KF_RUN(a_case_shows_what_hangs_below_it);
     KF_RUN(a_case_changes_only_from_what_was_seen);
     KF_RUN(an_organisation_sees_nothing_of_another);

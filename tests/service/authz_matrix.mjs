@@ -44,6 +44,7 @@ const asks = {
   peer_create: { json: { name: 'x' }, open: [400] },
   peer_delete: { open: [404] },
   case_list: { open: [200] },
+  case_search: { json: { q: 'miller', limit: 5 }, open: [200] },
   case_read: { open: [404] },
   case_change: { json: { title: 'x' }, headers: { 'if-match': '*' }, open: [404] },
   case_studies: { open: [404] },

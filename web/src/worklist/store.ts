@@ -1,6 +1,6 @@
 // The cases on the screen: pages of the list, search and state on the server, sorting here, events folded in.
 import { signal } from '@preact/signals';
-import { get } from '../api/client';
+import { get, post } from '../api/client';
 import { onEvent, type Heard } from '../api/events';
 import { reduceCases } from '../api/reduce';
 import type { CaseItem, CaseState, Page } from '../api/types';
@@ -59,12 +59,13 @@ export class WorklistStore {
     this.generation++;
   }
 
-  private path(cursor: string | null): string {
-    const params = new URLSearchParams({ limit: String(pageSize) });
-    if (this.query) params.set('q', this.query);
-    if (this.state) params.set('state', this.state);
-    if (cursor) params.set('cursor', cursor);
-    return `/cases?${params}`;
+  /** What is searched for is a patient's: it goes in a body, never in a URL (histories and proxies keep those). */
+  private page(cursor: string | null): Promise<Page<CaseItem>> {
+    const asked: Record<string, string> = {};
+    if (this.state) asked['state'] = this.state;
+    if (cursor) asked['cursor'] = cursor;
+    if (this.query) return post('/cases/search', { q: this.query, limit: pageSize, ...asked });
+    return get(`/cases?${new URLSearchParams({ limit: String(pageSize), ...asked })}`);
   }
 
   /** Reads the first page for a search; an answer that was overtaken by another search is dropped. */
@@ -74,7 +75,7 @@ export class WorklistStore {
     const mine = ++this.generation;
     this.loading.value = true;
     try {
-      const page = await get<Page<CaseItem>>(this.path(null));
+      const page = await this.page(null);
       if (mine !== this.generation) return;
       this.items.value = page.items;
       this.next.value = page.next;
@@ -88,7 +89,7 @@ export class WorklistStore {
 
   async more(): Promise<void> {
     const mine = this.generation;
-    const page = await get<Page<CaseItem>>(this.path(this.next.value));
+    const page = await this.page(this.next.value);
     if (mine !== this.generation) return;
     const known = new Set(this.items.value.map((item) => item.id));
     this.items.value = [...this.items.value, ...page.items.filter((item) => !known.has(item.id))];

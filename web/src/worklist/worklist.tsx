@@ -144,6 +144,7 @@ function List(): JSX.Element {
           <Icon name="search" size={16} />
           <span class="visually-hidden">Search cases</span>
           <input ref={search} type="search" placeholder="Search name, patient ID, case…" value={query.value} spellcheck={false}
+            autocomplete="off" maxLength={200}
             onInput={(event) => { query.value = event.currentTarget.value; }} />
         </label>
         <select aria-label="State" value={state.value} onChange={(event) => { state.value = event.currentTarget.value; }}>

@@ -1,0 +1,62 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { setCsrfToken } from '../src/api/client';
+import { WorklistStore } from '../src/worklist/store';
+
+interface Asked {
+  url: string;
+  method: string;
+  body: Record<string, unknown> | null;
+  csrf: string | null;
+}
+
+let asked: Asked[] = [];
+let answers: unknown[] = [];
+
+beforeEach(() => {
+  asked = [];
+  answers = [];
+  setCsrfToken('token');
+  vi.stubGlobal('fetch', (url: string, init: RequestInit) => {
+    const body = typeof init.body === 'string' ? (JSON.parse(init.body) as Record<string, unknown>) : null;
+    asked.push({ url, method: init.method ?? 'GET', body, csrf: (init.headers as Headers).get('X-CSRF-Token') });
+    return Promise.resolve(new Response(JSON.stringify(answers.shift() ?? { items: [], next: null })));
+  });
+});
+afterEach(() => vi.unstubAllGlobals());
+
+describe('the work list', () => {
+  it('asks without a search by GET', async () => {
+    const store = new WorklistStore();
+    await store.load('', 'ready');
+    store.close();
+    expect(asked).toEqual([{ url: '/api/v1/cases?limit=100&state=ready', method: 'GET', body: null, csrf: null }]);
+  });
+
+  it('searches in a body and never in the URL, page after page', async () => {
+    answers = [{ items: [], next: '1_a' }, { items: [], next: null }];
+    const store = new WorklistStore();
+    await store.load('Müller 1961', 'ready');
+    await store.more();
+    store.close();
+    const search = { q: 'Müller 1961', limit: 100, state: 'ready' };
+    expect(asked.map((one) => one.body)).toEqual([search, { ...search, cursor: '1_a' }]);
+    for (const one of asked) {
+      expect(one).toMatchObject({ url: '/api/v1/cases/search', method: 'POST', csrf: 'token' });
+    }
+    expect(store.next.value).toBeNull();
+  });
+
+  it('drops the answer to a search that was overtaken', async () => {
+    let late: (answer: Response) => void = () => undefined;
+    const store = new WorklistStore();
+    const page = (next: string) => new Response(JSON.stringify({ items: [], next }));
+    vi.stubGlobal('fetch', () => new Promise<Response>((resolve) => { late = resolve; }));
+    const first = store.load('a', '');
+    vi.stubGlobal('fetch', () => Promise.resolve(page('second')));
+    await store.load('ab', '');
+    late(page('first'));
+    await first;
+    store.close();
+    expect(store.next.value).toBe('second');
+  });
+});
