@@ -1,0 +1,369 @@
+// register: where a point of the fixed image lies in the moving one, by a rigid or affine map. Gives the transform as
+// JSON, the moving image on the fixed grid, and points carried over.
+//
+// transform.json: {"model","frame":"LPS mm","from":"fixed","to":"moving","matrix":[[4],[4],[4],[4]],"inverse":[…],
+// "quality":{…}}; matrix · (x, y, z, 1) of the fixed image is the same place in the moving one.
+#include "workers/io/memory.h"
+#include "workers/jobs/shared.h"
+#include "workers/kernels/math.h"
+#include "workers/kernels/register.h"
+#include "workers/kernels/resample.h"
+#include "workers/runtime/cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POINTS_MOST  1000000
+#define LITTLE_SHARE 0.3  // of the fixed samples: below this the overlap is warned of
+#define LITTLE_NMI   1.03 // below this the images say next to nothing of each other
+#define UNSURE_MM    1.0  // two sets of samples should not disagree by more
+
+struct job {
+    struct kf_job_work w;
+    struct kf_volume fixed, moving, fixed_mask, moving_mask;
+    struct kf_affine transform, inverse;
+    struct kf_register_report report;
+};
+
+// ---- the transform ----
+
+static json_t *matrix_json(const struct kf_affine *t)
+{
+    json_t *rows = json_array();
+    for (int r = 0; r < 4; r++) {
+        json_t *row = json_array();
+        for (int c = 0; c < 4; c++)
+            json_array_append_new(row, json_real(r < 3 ? t->m[4 * r + c] : c == 3));
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static json_t *quality_json(const struct kf_register_report *q)
+{
+    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:o,s:f,s:f,s:I,s:b}", "start_mi", q->start_mi, "mi", q->mi, "nmi", q->nmi,
+                     "msd", q->msd, "overlap", q->overlap, "repeat_mm",
+                     q->repeat_mm < 0 ? json_null() : json_real(q->repeat_mm), "moved_mm", q->moved_mm, "rotation_deg",
+                     q->rotation_rad * 180 / KF_PI, "evaluations", (json_int_t)q->evaluations, "converged",
+                     q->converged);
+}
+
+static enum kf_status bad_transform(struct kf_error *err)
+{
+    return kf_error_set(err, KF_INVALID, "transform_format", "the start is no transform with a 4×4 matrix");
+}
+
+// The matrix of a transform.json, as written by this job.
+static enum kf_status read_transform(const char *path, struct kf_affine *out, struct kf_error *err)
+{
+    json_t *file;
+    enum kf_status status = kf_json_load(path, &file, err);
+    if (status)
+        return status;
+    const json_t *rows = json_object_get(file, "matrix");
+    for (size_t r = 0; r < 3 && !status; r++)
+        for (size_t c = 0; c < 4 && !status; c++) {
+            const json_t *value = json_array_get(json_array_get(rows, r), c);
+            out->m[4 * r + c] = json_number_value(value);
+            if (!json_is_number(value) || !(fabs(out->m[4 * r + c]) < 1e6))
+                status = bad_transform(err);
+        }
+    json_decref(file);
+    return status;
+}
+
+static enum kf_status write_transform(struct job *j, struct kf_error *err)
+{
+    struct kf_job_context *job = j->w.job;
+    const char *path = kf_job_output_path(job, "transform.json");
+    json_t *file =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o}", "model", kf_job_text(job, "model"), "metric",
+                  kf_job_text(job, "metric"), "frame", "LPS mm", "from", "fixed", "to", "moving", "matrix",
+                  matrix_json(&j->transform), "inverse", matrix_json(&j->inverse), "quality", quality_json(&j->report));
+    if (!file || !path) {
+        json_decref(file);
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for the transform");
+    }
+    enum kf_status status = kf_json_save(path, file, err);
+    if (status)
+        json_decref(file);
+    else
+        status = kf_job_output(job, "transform", "transform", "transform.json", "application/json", file);
+    return status;
+}
+
+static void report_quality(struct job *j)
+{
+    const struct kf_register_report *q = &j->report;
+    struct kf_job_context *job = j->w.job;
+    kf_job_report(job, "quality", quality_json(q));
+    if (q->overlap < LITTLE_SHARE)
+        kf_job_warn(job, "little_overlap", "only %.0f %% of the fixed image lies in the moving one", 100 * q->overlap);
+    if (q->nmi < LITTLE_NMI)
+        kf_job_warn(job, "little_in_common", "the images say next to nothing of each other; look at the fused view");
+    if (q->repeat_mm > UNSURE_MM)
+        kf_job_warn(job, "unsure", "two sets of samples disagree by %.1f mm", q->repeat_mm);
+    if (!q->converged)
+        kf_job_warn(job, "not_converged", "the last resolution used all its steps");
+}
+
+// ---- points ----
+
+// x,y,z of one line; 0 when it is not that. Blanks around numbers are fine, more columns are not looked at.
+static int parse_point(const char *line, double p[3])
+{
+    for (int i = 0; i < 3; i++) {
+        char *end;
+        p[i] = strtod(line, &end);
+        if (end == line || !(fabs(p[i]) < 1e6))
+            return 0;
+        while (*end == ' ' || *end == '\t')
+            end++;
+        if (i < 2 && *end++ != ',')
+            return 0;
+        line = end;
+    }
+    return *line == 0 || *line == '\n' || *line == '\r' || *line == ',';
+}
+
+static enum kf_status carry_lines(FILE *in, int64_t length, FILE *out, const struct kf_affine *t, struct kf_error *err)
+{
+    char line[512];
+    int64_t number = 0, read = 0;
+    while ((length < 0 || read < length) && fgets(line, sizeof line, in)) {
+        double p[3], q[3];
+        read += (int64_t)strlen(line);
+        number++;
+        if (number > POINTS_MOST)
+            return kf_error_set(err, KF_TOO_LARGE, "points_csv", "there are more than %d points", POINTS_MOST);
+        if (line[strspn(line, " \t\r\n")] == 0)
+            continue;
+        if (!parse_point(line, p)) {
+            if (number == 1 && strpbrk(line, "xX")) { // a heading
+                fputs("x,y,z\n", out);
+                continue;
+            }
+            return kf_error_set(err, KF_INVALID, "points_csv", "line %lld of the points is not x,y,z in mm",
+                                (long long)number);
+        }
+        kf_affine_apply(t, p, q);
+        fprintf(out, "%.6f,%.6f,%.6f\n", q[0], q[1], q[2]);
+    }
+    return ferror(in) ? kf_error_errno(err, EIO, "reading the points") : KF_OK;
+}
+
+static enum kf_status carry_points(struct job *j, const struct kf_job_input *input, struct kf_error *err)
+{
+    const char *path = kf_job_output_path(j->w.job, "points.csv");
+    FILE *in = path ? fopen(input->path, "rb") : NULL;
+    if (!path)
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for the points");
+    if (!in)
+        return kf_error_errno(err, errno, "opening the points");
+    FILE *out = fopen(path, "wb");
+    enum kf_status status = out ? KF_OK : kf_error_errno(err, errno, "writing the points");
+    if (!status && fseeko(in, (off_t)input->offset, SEEK_SET))
+        status = kf_error_errno(err, errno, "reading the points");
+    if (!status)
+        status = carry_lines(in, input->length, out, &j->transform, err);
+    fclose(in);
+    if (out && fclose(out) && !status)
+        status = kf_error_errno(err, errno, "writing the points");
+    if (!status)
+        status = kf_job_output(j->w.job, "points", "points", "points.csv", "text/csv",
+                               json_pack("{s:s,s:s}", "frame", "LPS mm", "of", "moving"));
+    return status;
+}
+
+// ---- the warped image ----
+
+static enum kf_status write_warped(struct job *j, struct kf_error *err)
+{
+    struct kf_volume warped;
+    const char *path = kf_job_output_path(j->w.job, "warped.nii.gz");
+    if (!path)
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
+    enum kf_status status = kf_volume_alloc(&warped, &j->fixed.grid, j->moving.type, err);
+    if (status)
+        return status;
+    status = kf_work_status(kf_resample(&j->w.work, &j->moving, j->transform.m, KF_RESAMPLE_LINEAR,
+                                        kf_job_double(j->w.job, "outside"), &warped),
+                            err, "resampling");
+    if (!status)
+        status = kf_nifti_write(path, &warped, kf_job_threads(j->w.job), err);
+    json_t *meta = status ? NULL : json_pack("{s:o,s:s}", "grid", kf_grid_json(&warped.grid), "of", "moving");
+    if (!status)
+        status = kf_job_output(j->w.job, "warped", "volume", "warped.nii.gz", "application/gzip", meta);
+    kf_volume_release(&warped);
+    return status;
+}
+
+// ---- the job ----
+
+static enum kf_status read_one(const struct job *j, const char *name, int required, enum kf_nifti_want want,
+                               struct kf_volume *out, struct kf_error *err)
+{
+    const struct kf_job_input *input = kf_job_input_named(j->w.job, name);
+    if (input)
+        return kf_job_read_volume(input, want, out, err);
+    return required ? kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named %s", name) : KF_OK;
+}
+
+static enum kf_status read_inputs(struct job *j, struct kf_error *err)
+{
+    enum kf_status status = read_one(j, "fixed", 1, KF_NIFTI_IMAGE, &j->fixed, err);
+    if (!status)
+        status = read_one(j, "moving", 1, KF_NIFTI_IMAGE, &j->moving, err);
+    if (!status)
+        status = read_one(j, "fixed_mask", 0, KF_NIFTI_LABELS, &j->fixed_mask, err);
+    if (!status)
+        status = read_one(j, "moving_mask", 0, KF_NIFTI_LABELS, &j->moving_mask, err);
+    return status;
+}
+
+static enum kf_status settings(const struct job *j, struct kf_register *how, struct kf_error *err)
+{
+    const struct kf_job_context *job = j->w.job;
+    const char *model = kf_job_text(job, "model"), *metric = kf_job_text(job, "metric");
+    *how = (struct kf_register){
+        .model = strcmp(model, "affine") == 0 ? KF_REGISTER_AFFINE : KF_REGISTER_RIGID,
+        .metric = strcmp(metric, "msd") == 0 ? KF_REGISTER_MSD : KF_REGISTER_MI,
+        .fixed_mask = j->fixed_mask.data ? &j->fixed_mask : NULL,
+        .moving_mask = j->moving_mask.data ? &j->moving_mask : NULL,
+        .finest_mm = kf_job_double(job, "finest_mm"),
+        .samples = kf_job_integer(job, "samples"),
+        .check = kf_job_boolean(job, "check"),
+    };
+    if (strcmp(model, "rigid") != 0 && strcmp(model, "affine") != 0)
+        return kf_error_set(err, KF_INVALID, "register_model", "the model is rigid or affine");
+    if (strcmp(metric, "mi") != 0 && strcmp(metric, "msd") != 0)
+        return kf_error_set(err, KF_INVALID, "register_metric", "the metric is mi or msd");
+    return KF_OK;
+}
+
+static enum kf_status align(struct job *j, struct kf_error *err)
+{
+    struct kf_register how;
+    struct kf_affine start;
+    enum kf_status status = settings(j, &how, err);
+    const struct kf_job_input *given = kf_job_input_named(j->w.job, "start");
+    if (!status && given) {
+        status = read_transform(given->path, &start, err);
+        how.start = &start;
+    }
+    if (status)
+        return status;
+    enum kf_kernel_status done = kf_register_images(&j->w.work, &j->fixed, &j->moving, &how, &j->transform, &j->report);
+    if (done == KF_KERNEL_INVALID)
+        return kf_error_set(err, KF_UNPROCESSABLE, "not_registered",
+                            "the images cannot be registered: too small, without contrast, a mask of another size or "
+                            "without voxels, or a start without overlap");
+    status = kf_work_status(done, err, "registering");
+    if (!status && kf_affine_invert(&j->transform, &j->inverse))
+        status = kf_error_set(err, KF_UNPROCESSABLE, "not_registered", "the transform found has no inverse");
+    return status;
+}
+
+static int wants_warped(const struct kf_job_context *job)
+{
+    return kf_job_option(job, "--out") ? kf_job_option(job, "--warped") != NULL : kf_job_boolean(job, "warp");
+}
+
+static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
+{
+    struct job j = {.report = {.mi = 0}};
+    kf_job_work_init(&j.w, job);
+    kf_job_work_stage(&j.w, "reading", 0, 0.2);
+    enum kf_status status = read_inputs(&j, err);
+    kf_job_work_stage(&j.w, "registering", 0.2, 0.7);
+    if (!status)
+        status = align(&j, err);
+    kf_job_work_stage(&j.w, "resampling", 0.7, 1);
+    if (!status)
+        status = write_transform(&j, err);
+    const struct kf_job_input *points = kf_job_input_named(job, "points");
+    if (!status && points)
+        status = carry_points(&j, points, err);
+    if (!status && wants_warped(job))
+        status = write_warped(&j, err);
+    if (!status)
+        report_quality(&j);
+    kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
+    kf_volume_release(&j.moving_mask);
+    kf_volume_release(&j.fixed_mask);
+    kf_volume_release(&j.moving);
+    kf_volume_release(&j.fixed);
+    return status;
+}
+
+// ---- command line ----
+
+static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
+{
+    static const char *const flag_of[][2] = {
+        {"transform", "--out"}, {"points", "--points-out"}, {"warped", "--warped"}};
+    enum kf_status status = KF_OK;
+    if (!kf_job_option(job, "--out"))
+        return kf_error_set(err, KF_INVALID, "bad_usage", "--out is missing; see kerf-job register --help");
+    for (int i = 0; i < kf_job_output_count(job) && !status; i++) {
+        struct kf_job_output_view view = kf_job_output_at(job, i);
+        for (size_t f = 0; f < sizeof flag_of / sizeof *flag_of && !status; f++) {
+            const char *to = kf_job_option(job, flag_of[f][1]);
+            if (to && strcmp(view.name, flag_of[f][0]) == 0)
+                status = kf_job_place_file(view.path, to, err);
+        }
+    }
+    return status;
+}
+
+static const struct kf_cli_flag flags[] = {
+    {"--fixed", KF_CLI_INPUT, "fixed", 1, "The image whose frame the points are given in (NIfTI)."},
+    {"--moving", KF_CLI_INPUT, "moving", 1, "The image that is brought to it (NIfTI)."},
+    {"--fixed-mask", KF_CLI_INPUT, "fixed_mask", 0, "Labels on the fixed grid: only where they are not 0 is compared."},
+    {"--moving-mask", KF_CLI_INPUT, "moving_mask", 0, "The same on the moving grid."},
+    {"--start", KF_CLI_INPUT, "start", 0, "A transform of this job to refine, in place of a search for the start."},
+    {"--points", KF_CLI_INPUT, "points", 0, "Lines x,y,z in LPS mm of the fixed frame, to be carried over."},
+    {"--points-out", KF_CLI_OPTION, NULL, 0, "Where those points go, in LPS mm of the moving frame."},
+    {"--warped", KF_CLI_OPTION, NULL, 0, "Where the moving image on the fixed grid goes (.nii.gz)."},
+    {0},
+};
+
+static const struct kf_job_cli cli = {
+    .flags = flags,
+    .place = place,
+    .examples =
+        "  kerf-job register --fixed ct.nii.gz --moving mr.nii.gz --model rigid --out t.json --warped mr_in_ct.nii.gz\n"
+        "  kerf-job register --fixed a.nii.gz --moving b.nii.gz --out t.json --points p.csv --points-out q.csv\n",
+};
+
+static const struct kf_job_param params[] = {
+    {"model", KF_PARAM_TEXT, 0, 0, 0, "rigid", "1", "What the map may do: rigid or affine."},
+    {"metric", KF_PARAM_TEXT, 0, 0, 0, "mi", "1",
+     "mi: mutual information, any two modalities; msd: mean squared difference, for one modality in the same units."},
+    {"finest_mm", KF_PARAM_DOUBLE, 0, 20, 0, NULL, "mm",
+     "Voxels are merged up to about this size at the last resolution; 0 chooses 1.5."},
+    {"samples", KF_PARAM_INTEGER, 0, 4000000, 0, NULL, "1", "Samples at the last resolution; 0 chooses 40000."},
+    {"check", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1",
+     "Registers the last resolution twice, on other samples, and reports how far both lie apart (repeat_mm)."},
+    {"warp", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1",
+     "Makes the moving image on the fixed grid; on the command line --warped says so."},
+    {"outside", KF_PARAM_DOUBLE, -32768, 32767, -1024, NULL, "1",
+     "Value of the warped image where there is no moving image (HU for CT; 0 suits MR)."},
+    {0},
+};
+
+const struct kf_job_kind kf_job_register = {
+    .name = "register",
+    .version = 1,
+    .bitwise = 1,
+    .profile = KF_SANDBOX_OPENMP,
+    .memory_limit_bytes = 12LL << 30,
+    .time_limit_s = 600,
+    .summary = "Registers two images, rigid or affine: a transform, points carried over, the image resampled.",
+    .params = params,
+    .run = run,
+    .cli = &cli,
+};
