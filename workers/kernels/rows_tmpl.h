@@ -3,6 +3,7 @@
 // order (no contraction), so that all tables give the same bytes.
 #include "workers/kernels/rows.h"
 #include "workers/kernels/surface_tmpl.h"
+#include "workers/kernels/surface_labels_tmpl.h"
 
 #include <string.h>
 
@@ -251,4 +252,6 @@ const struct kf_kernel_table KF_ROWS = {
     .add_i16 = add_i16,
     .surface_count = surface_count,
     .surface_fill = surface_fill,
+    .labels_count = labels_count,
+    .labels_fill = labels_fill,
 };

@@ -1,0 +1,356 @@
+#include "workers/kernels/bvh.h"
+
+#include <string.h>
+
+#define WIDTH      KF_BVH_WIDTH
+#define STACK      (KF_BVH_LEVELS * WIDTH)
+#define DIGIT_BITS 12
+
+struct entry {
+    uint64_t key;
+    uint32_t triangle;
+    uint32_t pad;
+};
+
+void kf_bvh_release(const struct kf_work *work, struct kf_bvh *bvh)
+{
+    kf_work_give(work, bvh->order);
+    for (int l = 0; l < KF_BVH_LEVELS; l++)
+        kf_work_give(work, bvh->node[l]);
+    *bvh = (struct kf_bvh){0};
+}
+
+// ---- making ----
+
+static enum kf_kernel_status find_bounds(const struct kf_mesh *mesh, double low[3], double high[3])
+{
+    for (int r = 0; r < 3; r++) {
+        low[r] = 1e300;
+        high[r] = -1e300;
+    }
+    for (int64_t c = 0; c < 3 * mesh->triangles; c++) {
+        if (mesh->index[c] >= (uint64_t)mesh->vertices)
+            return KF_KERNEL_INVALID;
+        const float *p = mesh->xyz + 3 * (int64_t)mesh->index[c];
+        for (int r = 0; r < 3; r++) {
+            double x = (double)p[r];
+            if (!(x - x == 0))
+                return KF_KERNEL_INVALID;
+            low[r] = x < low[r] ? x : low[r];
+            high[r] = x > high[r] ? x : high[r];
+        }
+    }
+    return KF_KERNEL_OK;
+}
+
+// Every third bit of the answer is a bit of the 16 of v.
+static uint64_t spread(uint64_t v)
+{
+    v = (v | v << 16) & 0x0000ff0000ffu;
+    v = (v | v << 8) & 0x00f00f00f00fu;
+    v = (v | v << 4) & 0x0c30c30c30c3u;
+    return (v | v << 2) & 0x249249249249u;
+}
+
+static uint64_t key_of(const struct kf_mesh *mesh, int64_t t, const double low[3], const double scale)
+{
+    uint64_t key = 0;
+    for (int r = 0; r < 3; r++) {
+        double sum = 0;
+        for (int c = 0; c < 3; c++)
+            sum += (double)mesh->xyz[3 * (int64_t)mesh->index[3 * t + c] + r];
+        double at = (sum / 3 - low[r]) * scale;
+        key |= spread(at > 0 ? at < 65535 ? (uint64_t)at : 65535 : 0) << r;
+    }
+    return key;
+}
+
+// Least significant digit first, stable.
+static void sort_entries(struct entry *list, struct entry *spare, int64_t count)
+{
+    for (int shift = 0; shift < 48; shift += DIGIT_BITS) {
+        int64_t start[(1 << DIGIT_BITS) + 1] = {0};
+        const uint64_t mask = (1 << DIGIT_BITS) - 1;
+        for (int64_t i = 0; i < count; i++)
+            start[(list[i].key >> shift & mask) + 1]++;
+        for (int i = 0; i < 1 << DIGIT_BITS; i++)
+            start[i + 1] += start[i];
+        for (int64_t i = 0; i < count; i++)
+            spare[start[list[i].key >> shift & mask]++] = list[i];
+        struct entry *swap = list;
+        list = spare;
+        spare = swap;
+    }
+}
+
+static void triangle_box(const struct kf_mesh *mesh, uint32_t t, struct kf_bvh_node *node, int child)
+{
+    for (int r = 0; r < 3; r++) {
+        float low = 0, high = 0;
+        for (int c = 0; c < 3; c++) {
+            float x = mesh->xyz[3 * (int64_t)mesh->index[3 * (int64_t)t + c] + r];
+            low = c == 0 || x < low ? x : low;
+            high = c == 0 || x > high ? x : high;
+        }
+        node->low[r][child] = low;
+        node->high[r][child] = high;
+    }
+}
+
+static void empty_box(struct kf_bvh_node *node, int child)
+{
+    for (int r = 0; r < 3; r++) {
+        node->low[r][child] = __builtin_inff();
+        node->high[r][child] = -__builtin_inff();
+    }
+}
+
+static void fill_level(const struct kf_work *work, struct kf_bvh *b, int level)
+{
+    int64_t children = level ? b->nodes[level - 1] : b->mesh->triangles;
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t n = 0; n < b->nodes[level]; n++) {
+        struct kf_bvh_node *node = &b->node[level][n];
+        for (int c = 0; c < WIDTH; c++) {
+            int64_t child = WIDTH * n + c;
+            empty_box(node, c);
+            if (child < children && !level)
+                triangle_box(b->mesh, b->order[child], node, c);
+            for (int g = 0; g < WIDTH && level && child < children; g++)
+                for (int r = 0; r < 3; r++) {
+                    const struct kf_bvh_node *below = &b->node[level - 1][child];
+                    float low = below->low[r][g], high = below->high[r][g];
+                    node->low[r][c] = low < node->low[r][c] ? low : node->low[r][c];
+                    node->high[r][c] = high > node->high[r][c] ? high : node->high[r][c];
+                }
+        }
+    }
+}
+
+static enum kf_kernel_status make_order(const struct kf_work *work, const struct kf_mesh *mesh, struct kf_bvh *out)
+{
+    double low[3], high[3];
+    enum kf_kernel_status status = find_bounds(mesh, low, high);
+    if (status)
+        return status;
+    double widest = 0;
+    for (int r = 0; r < 3; r++) {
+        widest = high[r] - low[r] > widest ? high[r] - low[r] : widest;
+        double far = high[r] > -low[r] ? high[r] : -low[r];
+        out->largest = far > out->largest ? far : out->largest;
+    }
+    double scale = widest > 0 ? 65535 / widest : 0;
+    int64_t n = mesh->triangles;
+    struct entry *list = kf_work_take(work, n * (int64_t)sizeof *list);
+    struct entry *spare = kf_work_take(work, n * (int64_t)sizeof *spare);
+    out->order = kf_work_take(work, n * (int64_t)sizeof *out->order);
+    status = list && spare && out->order ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    if (!status) {
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+        for (int64_t t = 0; t < n; t++)
+            list[t] = (struct entry){key_of(mesh, t, low, scale), (uint32_t)t, 0};
+        sort_entries(list, spare, n); // an even number of rounds: the result is in `list`
+        for (int64_t t = 0; t < n; t++)
+            out->order[t] = list[t].triangle;
+    }
+    kf_work_give(work, list);
+    kf_work_give(work, spare);
+    return status;
+}
+
+enum kf_kernel_status kf_bvh_make(const struct kf_work *work, const struct kf_mesh *mesh, struct kf_bvh *out)
+{
+    *out = (struct kf_bvh){.mesh = mesh};
+    if (mesh->triangles >= UINT32_MAX)
+        return KF_KERNEL_TOO_LARGE;
+    if (mesh->triangles == 0)
+        return KF_KERNEL_OK;
+    enum kf_kernel_status status = make_order(work, mesh, out);
+    for (int64_t count = mesh->triangles; !status; count = out->nodes[out->levels - 1]) {
+        if (out->levels && count == 1)
+            break;
+        int l = out->levels++;
+        out->nodes[l] = (count + WIDTH - 1) / WIDTH;
+        out->node[l] = kf_work_take(work, out->nodes[l] * (int64_t)sizeof *out->node[l]);
+        status = out->node[l] ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+        if (!status)
+            fill_level(work, out, l);
+    }
+    if (!status && kf_work_step(work, 1))
+        status = KF_KERNEL_CANCELLED;
+    if (status)
+        kf_bvh_release(work, out);
+    return status;
+}
+
+// ---- nearest point ----
+
+static double dot(const double a[3], const double b[3])
+{
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+}
+
+// a + u·s + w·t, and its square distance from p.
+static double put_point(const double a[3], const double s[3], double u, const double t[3], double w, const double p[3],
+                        double out[3])
+{
+    double sum = 0;
+    for (int r = 0; r < 3; r++) {
+        out[r] = a[r] + (u * s[r] + w * t[r]);
+        sum += (out[r] - p[r]) * (out[r] - p[r]);
+    }
+    return sum;
+}
+
+static double part(double a, double whole)
+{
+    return whole > 0 ? a / whole : 0;
+}
+
+double kf_triangle_distance2(const struct kf_mesh *mesh, uint32_t triangle, const double p[3], double nearest[3])
+{
+    double a[3], ab[3], ac[3], ap[3], bp[3], cp[3];
+    const uint32_t *i = mesh->index + 3 * (int64_t)triangle;
+    for (int r = 0; r < 3; r++) {
+        double b = (double)mesh->xyz[3 * (int64_t)i[1] + r], c = (double)mesh->xyz[3 * (int64_t)i[2] + r];
+        a[r] = (double)mesh->xyz[3 * (int64_t)i[0] + r];
+        ab[r] = b - a[r];
+        ac[r] = c - a[r];
+        ap[r] = p[r] - a[r];
+        bp[r] = p[r] - b;
+        cp[r] = p[r] - c;
+    }
+    double d1 = dot(ab, ap), d2 = dot(ac, ap), d3 = dot(ab, bp), d4 = dot(ac, bp), d5 = dot(ab, cp), d6 = dot(ac, cp);
+    if (d1 <= 0 && d2 <= 0)
+        return put_point(a, ab, 0, ac, 0, p, nearest);
+    if (d3 >= 0 && d4 <= d3)
+        return put_point(a, ab, 1, ac, 0, p, nearest);
+    if (d6 >= 0 && d5 <= d6)
+        return put_point(a, ab, 0, ac, 1, p, nearest);
+    double vc = d1 * d4 - d3 * d2, vb = d5 * d2 - d1 * d6, va = d3 * d6 - d5 * d4;
+    if (vc <= 0 && d1 >= 0 && d3 <= 0)
+        return put_point(a, ab, part(d1, d1 - d3), ac, 0, p, nearest);
+    if (vb <= 0 && d2 >= 0 && d6 <= 0)
+        return put_point(a, ab, 0, ac, part(d2, d2 - d6), p, nearest);
+    double along = d4 - d3, back = d5 - d6, all = va + vb + vc;
+    if ((va <= 0 && along >= 0 && back >= 0) || !(all > 0)) {
+        double w = part(along, along + back);
+        w = w < 0 ? 0 : w > 1 ? 1 : w;
+        return put_point(a, ab, 1 - w, ac, w, p, nearest);
+    }
+    return put_point(a, ab, vb / all, ac, vc / all, p, nearest);
+}
+
+struct item {
+    float low2;
+    uint32_t node;
+    int level;
+};
+
+// Lower bounds of the square distances from p to the eight boxes. `slack` covers that p was rounded to float and the
+// factor what the sums round, so that no bound is ever above the truth.
+static void box_distances2(const struct kf_bvh_node *node, const float p[3], float slack, float low2[WIDTH])
+{
+    for (int c = 0; c < WIDTH; c++)
+        low2[c] = 0;
+    for (int r = 0; r < 3; r++)
+        for (int c = 0; c < WIDTH; c++) {
+            float under = node->low[r][c] - p[r], over = p[r] - node->high[r][c];
+            float gap = (under > over ? under : over) - slack;
+            gap = gap > 0 ? gap : 0;
+            low2[c] += gap * gap;
+        }
+    for (int c = 0; c < WIDTH; c++)
+        low2[c] *= 0.99999f;
+}
+
+static void try_triangle(const struct kf_bvh *b, uint32_t t, const double p[3], struct kf_bvh_nearest *best)
+{
+    double q[3], d2 = kf_triangle_distance2(b->mesh, t, p, q);
+    if (d2 < best->distance2) {
+        best->distance2 = d2;
+        best->triangle = t;
+        memcpy(best->point, q, sizeof q);
+    }
+}
+
+// Pushes the children that may hold something nearer, the nearest last.
+static int push_children(const struct item *at, const float low2[WIDTH], double best2, struct item *stack, int top)
+{
+    int first = top;
+    for (int c = 0; c < WIDTH; c++) {
+        if (!((double)low2[c] < best2))
+            continue;
+        int place = top++;
+        for (; place > first && stack[place - 1].low2 < low2[c]; place--)
+            stack[place] = stack[place - 1];
+        stack[place] = (struct item){low2[c], WIDTH * at->node + (uint32_t)c, at->level - 1};
+    }
+    return top;
+}
+
+int kf_bvh_nearest(const struct kf_bvh *b, const double p[3], uint32_t hint, struct kf_bvh_nearest *out)
+{
+    *out = (struct kf_bvh_nearest){.distance2 = __builtin_inf(), .triangle = UINT32_MAX};
+    if (!b->levels)
+        return 0;
+    if (hint < b->mesh->triangles)
+        try_triangle(b, hint, p, out);
+    struct item stack[STACK];
+    int top = 0;
+    float at[3] = {(float)p[0], (float)p[1], (float)p[2]};
+    double far = b->largest;
+    for (int r = 0; r < 3; r++)
+        far = __builtin_fabs(p[r]) > far ? __builtin_fabs(p[r]) : far;
+    float slack = (float)(far * 2.5e-7);
+    stack[top++] = (struct item){0, 0, b->levels - 1};
+    while (top) {
+        struct item now = stack[--top];
+        if (!((double)now.low2 < out->distance2))
+            continue;
+        float low2[WIDTH];
+        box_distances2(&b->node[now.level][now.node], at, slack, low2);
+        if (now.level) {
+            top = push_children(&now, low2, out->distance2, stack, top);
+            continue;
+        }
+        for (int c = 0; c < WIDTH; c++)
+            if ((double)low2[c] < out->distance2)
+                try_triangle(b, b->order[WIDTH * (int64_t)now.node + c], p, out);
+    }
+    return 1;
+}
+
+// ---- overlaps ----
+
+void kf_bvh_overlaps(const struct kf_bvh *b, const float low[3], const float high[3], int64_t from,
+                     int (*found)(void *user, int64_t place), void *user)
+{
+    struct item stack[STACK];
+    int top = 0;
+    int64_t span[KF_BVH_LEVELS]; // triangles below a child of a node of each level
+    span[0] = 1;
+    for (int l = 1; l < b->levels; l++)
+        span[l] = WIDTH * span[l - 1];
+    if (b->levels)
+        stack[top++] = (struct item){0, 0, b->levels - 1};
+    while (top) {
+        struct item now = stack[--top];
+        const struct kf_bvh_node *node = &b->node[now.level][now.node];
+        int hit[WIDTH];
+        for (int c = 0; c < WIDTH; c++)
+            hit[c] = 1;
+        for (int r = 0; r < 3; r++)
+            for (int c = 0; c < WIDTH; c++)
+                hit[c] &= (node->low[r][c] <= high[r]) & (node->high[r][c] >= low[r]);
+        for (int c = 0; c < WIDTH; c++) {
+            int64_t child = WIDTH * (int64_t)now.node + c;
+            if (!hit[c] || (child + 1) * span[now.level] <= from)
+                continue;
+            if (now.level)
+                stack[top++] = (struct item){0, (uint32_t)child, now.level - 1};
+            else if (found(user, child))
+                return;
+        }
+    }
+}

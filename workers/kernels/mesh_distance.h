@@ -1,0 +1,51 @@
+// How far two surfaces are from each other: mean, root mean square, 95th percentile, and the greatest distance as an
+// interval that provably holds it. And decimation whose error is measured so.
+#ifndef KERF_KERNELS_MESH_DISTANCE_H
+#define KERF_KERNELS_MESH_DISTANCE_H
+
+#include "workers/kernels/mesh.h"
+
+struct kf_mesh_distance_how {
+    // The integrals are sums over samples, each the middle of its share of a triangle, whose sides are at most this
+    // long (mm) but no triangle has more than 4096 shares. 0: one sample per triangle.
+    double spacing_mm;
+    double tolerance_mm; // greatest width of the interval of the maximum; at least 1e-6
+};
+
+// Distances from the points of one surface to the nearest of another (exact, point to triangle).
+struct kf_mesh_one_way {
+    double mean_mm; // by area
+    double rms_mm;
+    double p95_mm; // 95 % of the area is at most so far
+    // The directed Hausdorff distance lies in [greatest_low, greatest_high]; the point where the low end was measured.
+    double greatest_low_mm, greatest_high_mm;
+    double greatest_at[3];
+    int64_t samples;
+};
+
+struct kf_mesh_distance {
+    struct kf_mesh_one_way way[2]; // from a to b, from b to a
+    double mean_mm, rms_mm;        // over the area of both
+    double hd95_mm;                // the greater of both ways
+    double hausdorff_low_mm, hausdorff_high_mm;
+};
+
+// The maximum is bounded by branch and bound: the distance to one triangle is convex, so over a triangle it is greatest
+// in a corner; what is too loose is cut in four (after Tang, Lee, Kim, "Interactive Hausdorff distance computation for
+// general polygonal models", SIGGRAPH 2009). KF_KERNEL_INVALID when a mesh is empty or not finite, or an argument is.
+// The same bytes for any number of threads. Memory: a kf_bvh of each mesh; 12 bytes per vertex, 8 per triangle and 16
+// per sample of the one that is measured from.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_distance(const struct kf_work *work, const struct kf_mesh *a,
+                                                          const struct kf_mesh *b,
+                                                          const struct kf_mesh_distance_how *how,
+                                                          struct kf_mesh_distance *out);
+
+// kf_mesh_decimate, then an upper bound of the Hausdorff distance between before and after. When it is not below
+// `hausdorff_mm`, decimates again with a smaller error, at most eight times; at last the mesh stays as it was.
+// *measured_mm (may be NULL) gets that bound. A closed, manifold, oriented mesh stays so. Memory: a copy of the mesh
+// and what kf_mesh_decimate and kf_mesh_distance take.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_decimate_within(const struct kf_work *work, struct kf_mesh *mesh,
+                                                                 const struct kf_mesh_decimate *how,
+                                                                 double hausdorff_mm, double *measured_mm);
+
+#endif
