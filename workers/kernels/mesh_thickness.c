@@ -1,0 +1,80 @@
+#include "workers/kernels/mesh_thickness.h"
+#include "workers/kernels/bvh.h"
+
+#include <string.h>
+
+#define BLOCK       512 // vertices that one thread takes in a row
+#define ROUNDS_MOST 60
+
+// The radius of the ball that touches p from inside (normal n, outward) and reaches to at most `most`.
+static double ball_at(const struct kf_bvh *bvh, const double p[3], const double n[3],
+                      const struct kf_mesh_thickness *how, uint32_t *hint)
+{
+    double radius = 0.5 * how->most_mm;
+    for (int round = 0; round < ROUNDS_MOST; round++) {
+        double centre[3];
+        for (int r = 0; r < 3; r++)
+            centre[r] = p[r] - radius * n[r];
+        struct kf_bvh_nearest found;
+        kf_bvh_nearest(bvh, centre, *hint, &found);
+        *hint = found.triangle;
+        double reach = __builtin_sqrt(found.distance2);
+        if (reach >= radius * (1 - 1e-6))
+            return radius;
+        // The ball through p and the point found that still has its centre below p: |p - q|² = 2 r n·(p - q).
+        double apart2 = 0, below = 0, turn = 0;
+        for (int r = 0; r < 3; r++) {
+            double d = p[r] - found.point[r];
+            apart2 += d * d;
+            below += d * n[r];
+        }
+        if (!(below > 0))
+            return radius;
+        double next = apart2 / (2 * below);
+        for (int r = 0; r < 3; r++)
+            turn += n[r] * (found.point[r] - (p[r] - next * n[r]));
+        // cos of the angle at the new centre between p and the point found.
+        if (next > 0 && turn > how->own_cosine * next)
+            return radius;
+        if (next >= radius * (1 - 1e-6))
+            return radius;
+        radius = next;
+    }
+    return radius;
+}
+
+enum kf_kernel_status kf_mesh_thickness(const struct kf_work *work, const struct kf_mesh *mesh,
+                                        const struct kf_mesh_thickness *how, float *thickness)
+{
+    if (!(how->most_mm >= 1e-3) || !(how->own_cosine < 1 && how->own_cosine > -1))
+        return KF_KERNEL_INVALID;
+    struct kf_bvh bvh;
+    enum kf_kernel_status status = kf_bvh_make(work, mesh, &bvh);
+    float *normals = status ? NULL : kf_work_take(work, mesh->vertices * 3 * (int64_t)sizeof *normals);
+    if (!status)
+        status = normals ? kf_mesh_normals(work, mesh, normals) : KF_KERNEL_NOMEM;
+    if (!status) {
+        int64_t blocks = (mesh->vertices + BLOCK - 1) / BLOCK;
+        memset(thickness, 0, (size_t)mesh->vertices * sizeof *thickness);
+        for (int64_t c = 0; c < 3 * mesh->triangles; c++)
+            thickness[mesh->index[c]] = 1; // is used
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
+        for (int64_t b = 0; b < blocks; b++) {
+            uint32_t hint = UINT32_MAX;
+            for (int64_t v = b * BLOCK; v < (b + 1) * BLOCK && v < mesh->vertices; v++) {
+                double p[3], n[3];
+                for (int r = 0; r < 3; r++) {
+                    p[r] = (double)mesh->xyz[3 * v + r];
+                    n[r] = (double)normals[3 * v + r];
+                }
+                if (thickness[v] > 0)
+                    thickness[v] = (float)(2 * ball_at(&bvh, p, n, how, &hint));
+            }
+        }
+        if (kf_work_step(work, 1))
+            status = KF_KERNEL_CANCELLED;
+    }
+    kf_work_give(work, normals);
+    kf_bvh_release(work, &bvh);
+    return status;
+}
