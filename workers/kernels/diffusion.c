@@ -196,7 +196,7 @@ enum kf_kernel_status kf_diffuse_curvature(const struct kf_work *work, const str
         d.to = even ? other : out;
         double mean = mean_gradient(work, &d, sums, scratch), k = -2 * mean * conductance * conductance;
         // Without any gradient, or conductance, nothing flows.
-        d.row.contrast = k < -1e-30 ? (float)(1 / k) : -1e30f;
+        d.row.contrast = k < -1e-30 ? (float)(1.44269504088896338700 / k) : -1e30f;
         step(work, &d, scratch);
         if (kf_work_step(work, (double)(n + 1) / (double)iterations))
             status = KF_KERNEL_CANCELLED;

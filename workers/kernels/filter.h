@@ -16,7 +16,6 @@ struct kf_resample_row {
     const void *data;
     int64_t dim[3];
     double start[3], step[3];
-    double outside;
 };
 
 // What a diffusion step of one row needs: value i of the row at (j + b - 1, k + c - 1) is at[c][b][i]. One value before
@@ -24,7 +23,7 @@ struct kf_resample_row {
 struct kf_diffuse_row {
     const float *at[3][3];
     float scale[3]; // 1 / spacing
-    float contrast; // factor of the squared gradient in the exponent, not positive
+    float contrast; // factor of the squared gradient in the exponent of two, not positive
     float time_step;
 };
 
@@ -46,11 +45,11 @@ struct kf_filter_table {
     void (*distance_lines)(float *at, int64_t stride, int64_t width, int64_t n, const float *square, int root,
                            float most, float *scratch);
 
-    // Voxels [16·block, 16·block + 16), all of whose neighbourhoods lie inside of the input.
-    void (*linear_i16)(const struct kf_resample_row *row, int64_t block, int16_t *out);
-    void (*linear_f32)(const struct kf_resample_row *row, int64_t block, float *out);
-    void (*cubic_i16)(const struct kf_resample_row *row, int64_t block, int16_t *out);
-    void (*cubic_f32)(const struct kf_resample_row *row, int64_t block, float *out);
+    // Voxels [first, first + 16), all of whose neighbourhoods lie inside of the input.
+    void (*linear_i16)(const struct kf_resample_row *row, int64_t first, int16_t *out);
+    void (*linear_f32)(const struct kf_resample_row *row, int64_t first, float *out);
+    void (*cubic_i16)(const struct kf_resample_row *row, int64_t first, int16_t *out);
+    void (*cubic_f32)(const struct kf_resample_row *row, int64_t first, float *out);
 
     // Length of the gradient of a row by differences of sixth order: rows_j[t] is the row at j + t - 3, rows_k[t] at
     // k + t - 3; `centre` the row itself with three valid values on both sides; scale[axis] is 1 / (60 · spacing).

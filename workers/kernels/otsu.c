@@ -20,24 +20,23 @@ static int64_t best_cut(const int64_t *counts, int64_t n, double *separation)
         sum += (double)b * (double)counts[b];
     }
     for (int64_t b = 0; b < n; b++) {
+        if (counts[b] == 0) {
+            if (first >= 0 && last == b - 1) // in a gap nothing changes: the cut may lie anywhere in it
+                last = b;
+            continue;
+        }
         below += (double)counts[b];
         sum_below += (double)b * (double)counts[b];
-        double above = total - below;
-        if (below == 0)
-            continue;
+        double above = total - below, moment = sum * below - sum_below * total;
         if (above == 0)
             break;
-        double apart = (sum - sum_below) / above - sum_below / below;
-        double variance = apart * apart * (below / total) * (above / total);
+        double variance = moment * moment / (below * above);
         if (variance > best) {
             best = variance;
-            first = b;
+            first = last = b;
             if (separation)
-                *separation = apart;
+                *separation = moment / (below * above);
         }
-        // In a gap nothing changes: the cut may lie anywhere in it.
-        if (first >= 0 && (b == first || (last == b - 1 && counts[b] == 0)))
-            last = b;
     }
     return first < 0 ? -1 : first + (last - first) / 2;
 }
@@ -232,7 +231,8 @@ static float cell_threshold(const struct local *l, int64_t cut)
 // From the window of 3×3×3 cells around a cell.
 static void window_threshold(const struct local *l, const int64_t c[3], double contrast, float otherwise)
 {
-    int64_t counts[LOCAL_BINS] = {0};
+    uint32_t sums[LOCAL_BINS] = {0};
+    int64_t counts[LOCAL_BINS];
     for (int64_t z = c[2] - 1; z <= c[2] + 1; z++)
         for (int64_t y = c[1] - 1; y <= c[1] + 1; y++)
             for (int64_t x = c[0] - 1; x <= c[0] + 1; x++) {
@@ -240,8 +240,10 @@ static void window_threshold(const struct local *l, const int64_t c[3], double c
                     continue;
                 const uint32_t *own = l->own + (x + l->count[0] * (y + l->count[1] * z)) * LOCAL_BINS;
                 for (int b = 0; b < LOCAL_BINS; b++)
-                    counts[b] += own[b];
+                    sums[b] += own[b];
             }
+    for (int b = 0; b < LOCAL_BINS; b++)
+        counts[b] = sums[b];
     double apart = 0;
     int64_t cut = best_cut(counts, LOCAL_BINS, &apart);
     l->threshold[c[0] + l->count[0] * (c[1] + l->count[1] * c[2])] =

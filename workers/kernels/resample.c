@@ -129,21 +129,32 @@ static double sample_anywhere(const struct resample *r, const double p_ijk[3])
     return sum;
 }
 
-enum place { PLACE_BORDER, PLACE_INSIDE, PLACE_OUTSIDE };
+struct span {
+    int64_t first, end;
+};
 
-static enum place place_block(const struct resample *r, const struct kf_resample_row *row, int64_t block, int64_t count)
+// Voxels i of a row of n with low[a] ≤ start[a] + i·step[a] ≤ high[a] on all axes (to rounding).
+static struct span span_of(const struct kf_resample_row *row, int64_t n, double margin)
 {
-    double reach = r->method == KF_RESAMPLE_CUBIC ? 1 : r->method == KF_RESAMPLE_LINEAR ? 0 : -0.5;
-    enum place place = PLACE_INSIDE;
+    double first = 0, end = (double)n;
     for (int a = 0; a < 3; a++) {
-        double p = row->start[a] + (double)(16 * block) * row->step[a], q = p + (double)(count - 1) * row->step[a];
-        double low = p < q ? p : q, high = p < q ? q : p;
-        if (high < -0.5 - MARGIN || low > (double)row->dim[a] - 0.5 + MARGIN)
-            return PLACE_OUTSIDE;
-        if (!(low >= reach + MARGIN && high <= (double)(row->dim[a] - 1) - reach - MARGIN))
-            place = PLACE_BORDER;
+        double low = margin - row->start[a], high = (double)(row->dim[a] - 1) - margin - row->start[a];
+        double step = row->step[a];
+        if (step < 0) {
+            double swap = -low;
+            low = -high;
+            high = swap;
+            step = -step;
+        }
+        if (!(low <= high) || (step < 1e-9 && (low > 0 || high < 0)))
+            return (struct span){0, 0};
+        if (step >= 1e-9) {
+            double from = __builtin_ceil(low / step), to = __builtin_floor(high / step) + 1;
+            first = from > first ? from : first;
+            end = to < end ? to : end;
+        }
     }
-    return place;
+    return end > first ? (struct span){(int64_t)first, (int64_t)end} : (struct span){0, 0};
 }
 
 #define NEAREST(type)                                                                                                  \
@@ -154,10 +165,11 @@ static enum place place_block(const struct resample *r, const struct kf_resample
         ((type *)out->data)[at + l] = ((const type *)row->data)[base + i + j * row->dim[0] + k * plane];               \
     }
 
-static void nearest_block(const struct kf_volume *out, const struct kf_resample_row *row, int64_t block, int64_t count,
+// Up to sixteen voxels.
+static void nearest_block(const struct kf_volume *out, const struct kf_resample_row *row, int64_t first, int64_t count,
                           int64_t at)
 {
-    struct resample_block b = block_at(row, block);
+    struct resample_block b = block_at(row, first);
     int64_t plane = row->dim[0] * row->dim[1];
     int64_t base = b.base[0] + b.base[1] * row->dim[0] + b.base[2] * plane;
     if (out->type == KF_VOXEL_UINT8)
@@ -168,58 +180,66 @@ static void nearest_block(const struct kf_volume *out, const struct kf_resample_
         NEAREST(uint16_t) // int16 too: the bits move
 }
 
-static void inside_block(const struct resample *r, const struct kf_resample_row *row, int64_t block, int64_t count,
-                         int64_t at)
+// Voxels whose neighbourhoods are inside; `at` is voxel 0 of the row. The last sixteen may overlap those before.
+static void inside_span(const struct resample *r, const struct kf_resample_row *row, struct span span, int64_t at)
 {
     const struct kf_filter_table *table = kf_filters();
-    int cubic = r->method == KF_RESAMPLE_CUBIC;
-    int16_t words[16];
-    float reals[16];
-    if (r->method == KF_RESAMPLE_NEAREST) {
-        nearest_block(r->out, row, block, count, at);
-    } else if (r->in->type == KF_VOXEL_INT16) {
-        int16_t *to = (int16_t *)r->out->data + at;
-        (cubic ? table->cubic_i16 : table->linear_i16)(row, block, count == 16 ? to : words);
-        if (count < 16)
-            memcpy(to, words, (size_t)count * sizeof *to);
-    } else {
-        float *to = (float *)r->out->data + at;
-        (cubic ? table->cubic_f32 : table->linear_f32)(row, block, count == 16 ? to : reals);
-        if (count < 16)
-            memcpy(to, reals, (size_t)count * sizeof *to);
+    int cubic = r->method == KF_RESAMPLE_CUBIC, words = r->in->type == KF_VOXEL_INT16;
+    for (int64_t i = span.first; i < span.end; i += 16) {
+        if (r->method == KF_RESAMPLE_NEAREST) {
+            nearest_block(r->out, row, i, span.end - i < 16 ? span.end - i : 16, at + i);
+            continue;
+        }
+        int64_t first = span.end - i < 16 ? span.end - 16 : i;
+        if (words)
+            (cubic ? table->cubic_i16 : table->linear_i16)(row, first, (int16_t *)r->out->data + at + first);
+        else
+            (cubic ? table->cubic_f32 : table->linear_f32)(row, first, (float *)r->out->data + at + first);
     }
 }
 
-static void border_block(const struct resample *r, const struct kf_resample_row *row, int64_t block, int64_t count,
-                         int64_t at, enum place place)
+static void border_span(const struct resample *r, const struct kf_resample_row *row, struct span span, int64_t at)
 {
-    for (int64_t l = 0; l < count; l++) {
+    for (int64_t i = span.first; i < span.end; i++) {
         double p[3];
         for (int a = 0; a < 3; a++)
-            p[a] = row->start[a] + (double)(16 * block + l) * row->step[a];
-        put_voxel(r->out, at + l, place == PLACE_OUTSIDE ? r->outside : sample_anywhere(r, p));
+            p[a] = row->start[a] + (double)i * row->step[a];
+        put_voxel(r->out, at + i, sample_anywhere(r, p));
+    }
+}
+
+static void fill_span(const struct resample *r, struct span span, int64_t at)
+{
+    if (span.first >= span.end)
+        return;
+    int64_t bytes = kf_voxel_bytes(r->out->type), size = bytes;
+    char *to = (char *)r->out->data + (at + span.first) * bytes;
+    put_voxel(r->out, at + span.first, r->outside);
+    for (int64_t total = (span.end - span.first) * bytes; size < total;) { // doubles what is there
+        int64_t more = total - size < size ? total - size : size;
+        memcpy(to + size, to, (size_t)more);
+        size += more;
     }
 }
 
 static void resample_row(const struct resample *r, int64_t j, int64_t k)
 {
     const int64_t *dim = r->out->grid.dim, *from = r->in->grid.dim;
-    struct kf_resample_row row = {.data = r->in->data, .dim = {from[0], from[1], from[2]}, .outside = r->outside};
+    struct kf_resample_row row = {.data = r->in->data, .dim = {from[0], from[1], from[2]}};
     for (int a = 0; a < 3; a++) {
         row.step[a] = r->matrix[4 * a];
         row.start[a] = r->matrix[4 * a + 3] + (double)j * r->matrix[4 * a + 1] + (double)k * r->matrix[4 * a + 2];
     }
+    double reach = r->method == KF_RESAMPLE_CUBIC ? 1 : r->method == KF_RESAMPLE_LINEAR ? 0 : -0.5;
     int64_t at = (j + k * dim[1]) * dim[0];
-    for (int64_t block = 0; 16 * block < dim[0]; block++) {
-        int64_t count = dim[0] - 16 * block < 16 ? dim[0] - 16 * block : 16;
-        // A kernel computes sixteen, so all sixteen have to be inside.
-        enum place place = place_block(r, &row, block, r->method == KF_RESAMPLE_NEAREST ? count : 16);
-        if (place == PLACE_INSIDE && r->near)
-            inside_block(r, &row, block, count, at + 16 * block);
-        else
-            border_block(r, &row, block, count, at + 16 * block,
-                         place == PLACE_OUTSIDE && count == 16 ? PLACE_OUTSIDE : PLACE_BORDER);
-    }
+    struct span any = span_of(&row, dim[0], -0.5 - MARGIN), inside = span_of(&row, dim[0], reach + MARGIN);
+    if (!r->near || inside.first >= inside.end || (r->method != KF_RESAMPLE_NEAREST && inside.end - inside.first < 16))
+        inside = (struct span){any.end, any.end};
+    fill_span(r, (struct span){0, any.first}, at);
+    border_span(r, &row, (struct span){any.first, inside.first}, at);
+    inside_span(r, &row, inside, at);
+    border_span(r, &row, (struct span){inside.end, any.end}, at);
+    fill_span(r, (struct span){any.end, dim[0]}, at);
 }
 
 enum kf_kernel_status kf_resample(const struct kf_work *work, const struct kf_volume *in, const double to_in[12],

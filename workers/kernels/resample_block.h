@@ -10,11 +10,11 @@ struct resample_block {
     float frac[3], step[3];
 };
 
-static inline struct resample_block block_at(const struct kf_resample_row *row, int64_t block)
+static inline struct resample_block block_at(const struct kf_resample_row *row, int64_t first)
 {
     struct resample_block b;
     for (int a = 0; a < 3; a++) {
-        double p = row->start[a] + (double)(16 * block) * row->step[a];
+        double p = row->start[a] + (double)first * row->step[a];
         b.base[a] = (int64_t)p - ((double)(int64_t)p > p);
         b.frac[a] = (float)(p - (double)b.base[a]);
         b.step[a] = (float)row->step[a];

@@ -15,9 +15,9 @@ static inline int16_t to_i16(float value)
 }
 
 #define LINEAR(name, type, convert)                                                                                    \
-    static void name(const struct kf_resample_row *row, int64_t block, type *out)                                      \
+    static void name(const struct kf_resample_row *row, int64_t first, type *out)                                      \
     {                                                                                                                  \
-        struct resample_block b = block_at(row, block);                                                                \
+        struct resample_block b = block_at(row, first);                                                                \
         int64_t line = row->dim[0], plane = row->dim[0] * row->dim[1];                                                 \
         const type *base = (const type *)row->data + b.base[0] + b.base[1] * line + b.base[2] * plane;                 \
         for (int l = 0; l < 16; l++) {                                                                                 \
@@ -75,9 +75,9 @@ static inline __m512 pair_f32(const float *base, __m512i index, __m512 t)
 }
 
 #define LINEAR_GATHER(name, type, pair, store)                                                                         \
-    static void name(const struct kf_resample_row *row, int64_t block, type *out)                                      \
+    static void name(const struct kf_resample_row *row, int64_t first, type *out)                                      \
     {                                                                                                                  \
-        struct resample_block b = block_at(row, block);                                                                \
+        struct resample_block b = block_at(row, first);                                                                \
         struct gather16 g = gather_of(&b, row->dim);                                                                   \
         int64_t line = row->dim[0], plane = row->dim[0] * row->dim[1];                                                 \
         const type *base = (const type *)row->data + b.base[0] + b.base[1] * line + b.base[2] * plane;                 \
@@ -109,10 +109,21 @@ static inline four cubic_weights(float t)
                   -0.5f * s + 0.5f * c};
 }
 
-#define CUBIC(name, type, convert)                                                                                     \
-    static void name(const struct kf_resample_row *row, int64_t block, type *out)                                      \
+static inline four four_i16(const int16_t *p)
+{
+    typedef int16_t four_words __attribute__((vector_size(8), aligned(2), may_alias));
+    return __builtin_convertvector(*(const four_words *)(const void *)p, four);
+}
+
+static inline four four_f32(const float *p)
+{
+    return *(const four *)(const void *)p;
+}
+
+#define CUBIC(name, type, load, convert)                                                                               \
+    static void name(const struct kf_resample_row *row, int64_t first, type *out)                                      \
     {                                                                                                                  \
-        struct resample_block b = block_at(row, block);                                                                \
+        struct resample_block b = block_at(row, first);                                                                \
         int64_t line = row->dim[0], plane = row->dim[0] * row->dim[1];                                                 \
         const type *base = (const type *)row->data + b.base[0] + b.base[1] * line + b.base[2] * plane;                 \
         for (int l = 0; l < 16; l++) {                                                                                 \
@@ -125,12 +136,12 @@ static inline four cubic_weights(float t)
             for (int c = 0; c < 4; c++)                                                                                \
                 for (int a = 0; a < 4; a++) {                                                                          \
                     const type *q = v + a * line + c * plane;                                                          \
-                    sum += (wz[c] * wy[a]) * (four){(float)q[0], (float)q[1], (float)q[2], (float)q[3]};               \
+                    sum += (wz[c] * wy[a]) * load(q);                                                                  \
                 }                                                                                                      \
             sum *= wx;                                                                                                 \
             out[l] = convert((sum[0] + sum[1]) + (sum[2] + sum[3]));                                                   \
         }                                                                                                              \
     }
 
-CUBIC(cubic_i16, int16_t, to_i16)
-CUBIC(cubic_f32, float, )
+CUBIC(cubic_i16, int16_t, four_i16, to_i16)
+CUBIC(cubic_f32, float, four_f32, )
