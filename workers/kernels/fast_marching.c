@@ -5,6 +5,7 @@
 #include <math.h>
 
 #define RING       1024
+#define AHEAD      8
 #define STEP_EVERY 0x3ffff // entries between two questions to the caller
 // A time is corrected only by more than this share of itself: rounding must not send a voxel round and round.
 #define LEAST_GAIN 1e-6f
@@ -35,13 +36,14 @@ struct axis {
     float least, spacing, weight; // of the two neighbours' times
 };
 
+// a before b, without a branch: which comes first is as good as chance.
 static inline void order(struct axis *a, struct axis *b)
 {
-    if (b->least < a->least) {
-        struct axis t = *a;
-        *a = *b;
-        *b = t;
-    }
+    int swap = b->least < a->least;
+    struct axis low = {swap ? b->least : a->least, swap ? b->spacing : a->spacing, swap ? b->weight : a->weight};
+    struct axis high = {swap ? a->least : b->least, swap ? a->spacing : b->spacing, swap ? a->weight : b->weight};
+    *a = low;
+    *b = high;
 }
 
 // Solves Σ weight·max(T - least, 0)² = slowness² for T; the sums run over axes with growing times while they matter.
@@ -91,6 +93,24 @@ static inline void relax(struct march *m, int64_t v, int64_t i, int64_t j, int64
     if (t < old - LEAST_GAIN * old || (t < old && old == INFINITY))
         if (t <= m->stop)
             put(m, v, t);
+}
+
+// The front is nowhere near itself in memory: asks for what the entry after some others will need.
+static inline void fetch_next(const struct march *m)
+{
+    uint32_t v;
+    if (!kf_queue_peek(&m->calendar.queue, m->calendar.now - m->calendar.base, AHEAD, &v))
+        return;
+    int64_t voxels = m->step[2] * m->dim[2];
+    for (int a = 1; a < 3; a++)
+        for (int64_t side = -2; side <= 2; side++) {
+            int64_t u = v + side * m->step[a];
+            if (u < 0 || u >= voxels || (a == 2 && side == 0))
+                continue;
+            __builtin_prefetch(m->time + u);
+            if (side > -2 && side < 2)
+                __builtin_prefetch(m->speed + u);
+        }
 }
 
 static void pass_on(struct march *m, int64_t v)
@@ -171,6 +191,7 @@ enum kf_kernel_status kf_fast_marching(const struct kf_work *work, const struct 
     uint32_t v;
     double most = (double)kf_grid_voxels(&speed->grid) * 1.3;
     for (int64_t n = 1; !status && kf_calendar_pop(&m.calendar, &v); n++) {
+        fetch_next(&m);
         if (signbit(time[v]))
             pass_on(&m, v);
         if ((n & STEP_EVERY) == 0 && kf_work_step(work, (double)n < most ? (double)n / most : 0.99))

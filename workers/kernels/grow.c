@@ -4,8 +4,9 @@
 #include "workers/kernels/grow.h"
 #include "workers/kernels/queue.h"
 
-#define RING       16384
-#define KEY_SHIFT  11 // 8 units of cost share a bucket
+#define RING       131072 // more than the costliest step
+#define KEY_SHIFT  8
+#define AHEAD      8
 #define STEP_EVERY 0x3ffff
 #define COST_ONE   0x100u
 
@@ -79,15 +80,43 @@ static inline void offer(struct grow *g, int64_t v, uint32_t state)
     kf_calendar_push(&g->calendar, (int64_t)(state >> KEY_SHIFT), (uint32_t)v);
 }
 
+// Voxels of one cost lie anywhere: without this nearly all time is spent waiting for them.
+static inline void fetch_next(const struct grow *g)
+{
+    uint32_t v;
+    if (!kf_queue_peek(&g->calendar.queue, g->calendar.now - g->calendar.base, AHEAD, &v))
+        return;
+    for (int k = -1; k <= 1; k++)
+        for (int j = -1; j <= 1; j++) {
+            if (g->neighbours == 6 && j && k)
+                continue;
+            int64_t u = v + g->dim[0] * (j + g->dim[1] * k);
+            if (u < 0 || u >= g->voxels)
+                continue;
+            __builtin_prefetch(g->state + u);
+            __builtin_prefetch(g->image + u);
+        }
+}
+
 static inline void pass_on(struct grow *g, int64_t v)
 {
     int64_t near[26];
-    uint32_t state = g->state[v];
+    uint32_t state = g->state[v], sum[26], better = 0;
     int count = neighbours_of(g, v, near);
-    for (int n = 0; n < count; n++)
-        // What is already better than this voxel cannot gain from it; most neighbours end here.
-        if (g->state[near[n]] > state)
-            offer(g, near[n], add_cost(state, step_cost(g, v, near[n])));
+    if (state >= KF_GROW_FAR - 2 * COST_ONE)
+        return;
+    // No branch while looking: which neighbours gain is as good as chance, and a wrong guess costs more than the sum.
+    for (int n = 0; n < count; n++) {
+        sum[n] = state + step_cost(g, v, near[n]);
+        better |= (uint32_t)((sum[n] < g->state[near[n]]) & (sum[n] > state)) << n;
+    }
+    for (; better; better &= better - 1) {
+        int n = __builtin_ctz(better);
+        if (sum[n] < (KF_GROW_FAR & ~0xffu)) {
+            g->state[near[n]] = sum[n];
+            kf_calendar_push(&g->calendar, (int64_t)(sum[n] >> KEY_SHIFT), (uint32_t)near[n]);
+        }
+    }
 }
 
 // ---- seeds that went away ----
@@ -157,6 +186,7 @@ static enum kf_kernel_status run(const struct kf_work *work, struct grow *g, con
             offer(g, v, seeds[v]);
     uint32_t v;
     for (int64_t n = 1; kf_calendar_pop(&g->calendar, &v); n++) {
+        fetch_next(g);
         // An entry of an older, worse state: the better one has been passed on already.
         if ((int64_t)(g->state[v] >> KEY_SHIFT) == g->calendar.now)
             pass_on(g, v);

@@ -117,6 +117,22 @@ static inline int kf_queue_pop(struct kf_queue *q, int64_t bucket, uint32_t *val
     return 1;
 }
 
+// The entry that is popped `ahead` pops later, where that is known without looking far; so that its memory can be asked
+// for in time. Anything else gives 0.
+static inline int kf_queue_peek(const struct kf_queue *q, int64_t bucket, uint32_t ahead, uint32_t *value)
+{
+    const struct kf_queue_bucket *b = &q->bucket[bucket];
+    uint32_t chunk = b->head, at = b->from + ahead;
+    if (chunk != KF_QUEUE_NONE && chunk != b->tail && at >= KF_QUEUE_CHUNK) {
+        chunk = q->chunk[chunk].next;
+        at -= KF_QUEUE_CHUNK;
+    }
+    if (chunk == KF_QUEUE_NONE || at >= (chunk == b->tail ? b->to : KF_QUEUE_CHUNK))
+        return 0;
+    *value = q->chunk[chunk].entry[at];
+    return 1;
+}
+
 // Buckets for the keys [base, base + ring); what lies beyond waits in one more bucket until the window moves there.
 struct kf_calendar {
     struct kf_queue queue;

@@ -6,6 +6,7 @@
 
 #define LEVELS     65536
 #define DONE       0x100u
+#define AHEAD      8
 #define STEP_EVERY 0x3ffff
 
 struct basin {
@@ -67,6 +68,18 @@ static inline void flood(struct basin *b, int64_t v, uint32_t level, uint32_t la
     kf_queue_push(&b->queue, state >> 16 > level ? state >> 16 : level, (uint32_t)v);
 }
 
+static inline void fetch_next(const struct basin *b, uint32_t level)
+{
+    uint32_t v;
+    if (!kf_queue_peek(&b->queue, level, AHEAD, &v))
+        return;
+    __builtin_prefetch(b->state + v);
+    for (int a = 1; a < 3; a++) {
+        __builtin_prefetch(b->state + (v >= b->step[a] ? v - b->step[a] : v));
+        __builtin_prefetch(b->state + (v + b->step[a] < b->voxels ? v + b->step[a] : v));
+    }
+}
+
 static inline void pass_on(struct basin *b, int64_t v, uint32_t level)
 {
     uint32_t label = b->state[v] & 0xff, row = (uint32_t)v / (uint32_t)b->dim[0];
@@ -91,6 +104,7 @@ static enum kf_kernel_status flood_all(const struct kf_work *work, struct basin 
     int64_t count = 0;
     for (uint32_t level = 0; level < LEVELS; level++)
         while (kf_queue_pop(&b->queue, level, &v)) {
+            fetch_next(b, level);
             pass_on(b, v, level);
             if ((++count & STEP_EVERY) == 0 && kf_work_step(work, (double)count / (double)b->voxels))
                 return KF_KERNEL_CANCELLED;
