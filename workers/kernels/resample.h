@@ -12,7 +12,7 @@ enum kf_resample_method {
 };
 
 // out(p) = in(to_in · p): each voxel of out->grid at p_lps takes the value of `in` at to_in (three rows of four: a
-// linear map, then millimetres to add), which may be any affine map. Rows past the border: up to half a voxel outside
+// linear map, then millimetres to add), which may be any affine map. Past the border: up to half a voxel outside
 // of the outermost centres the border is repeated, beyond that voxels get `outside`. int16 results round to the
 // nearest, halves to even, and are clamped. out->grid and out->data are the caller's; out->type = in->type. The
 // caller's `out` may not overlap `in`. KF_KERNEL_INVALID: type and method do not go together, or the map is not finite.
