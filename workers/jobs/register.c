@@ -19,7 +19,7 @@
 #define POINTS_MOST  1000000
 #define LITTLE_SHARE 0.3  // of the fixed samples: below this the overlap is warned of
 #define LITTLE_NMI   1.03 // below this the images say next to nothing of each other
-#define UNSURE_MM    1.0  // two sets of samples should not disagree by more
+#define UNSURE_MM    1.0  // both directions should not disagree by more
 
 struct job {
     struct kf_job_work w;
@@ -45,10 +45,10 @@ static json_t *matrix_json(const struct kf_affine *t)
 static json_t *quality_json(const struct kf_register_report *q)
 {
     return json_pack("{s:f,s:f,s:f,s:f,s:f,s:o,s:f,s:f,s:I,s:b}", "start_mi", q->start_mi, "mi", q->mi, "nmi", q->nmi,
-                     "msd", q->msd, "overlap", q->overlap, "repeat_mm",
-                     q->repeat_mm < 0 ? json_null() : json_real(q->repeat_mm), "moved_mm", q->moved_mm, "rotation_deg",
-                     q->rotation_rad * 180 / KF_PI, "evaluations", (json_int_t)q->evaluations, "converged",
-                     q->converged);
+                     "msd", q->msd, "overlap", q->overlap, "inverse_mm",
+                     q->inverse_mm < 0 ? json_null() : json_real(q->inverse_mm), "moved_mm", q->moved_mm,
+                     "rotation_deg", q->rotation_rad * 180 / KF_PI, "evaluations", (json_int_t)q->evaluations,
+                     "converged", q->converged);
 }
 
 static enum kf_status bad_transform(struct kf_error *err)
@@ -104,8 +104,8 @@ static void report_quality(struct job *j)
         kf_job_warn(job, "little_overlap", "only %.0f %% of the fixed image lies in the moving one", 100 * q->overlap);
     if (q->nmi < LITTLE_NMI)
         kf_job_warn(job, "little_in_common", "the images say next to nothing of each other; look at the fused view");
-    if (q->repeat_mm > UNSURE_MM)
-        kf_job_warn(job, "unsure", "two sets of samples disagree by %.1f mm", q->repeat_mm);
+    if (q->inverse_mm > UNSURE_MM)
+        kf_job_warn(job, "unsure", "both directions disagree by %.1f mm", q->inverse_mm);
     if (!q->converged)
         kf_job_warn(job, "not_converged", "the last resolution used all its steps");
 }
@@ -235,7 +235,7 @@ static enum kf_status settings(const struct job *j, struct kf_register *how, str
         .moving_mask = j->moving_mask.data ? &j->moving_mask : NULL,
         .finest_mm = kf_job_double(job, "finest_mm"),
         .samples = kf_job_integer(job, "samples"),
-        .check = kf_job_boolean(job, "check"),
+        .both_ways = kf_job_boolean(job, "both_ways"),
     };
     if (strcmp(model, "rigid") != 0 && strcmp(model, "affine") != 0)
         return kf_error_set(err, KF_INVALID, "register_model", "the model is rigid or affine");
@@ -344,10 +344,10 @@ static const struct kf_job_param params[] = {
     {"metric", KF_PARAM_TEXT, 0, 0, 0, "mi", "1",
      "mi: mutual information, any two modalities; msd: mean squared difference, for one modality in the same units."},
     {"finest_mm", KF_PARAM_DOUBLE, 0, 20, 0, NULL, "mm",
-     "Voxels are merged up to about this size at the last resolution; 0 chooses 1.5."},
-    {"samples", KF_PARAM_INTEGER, 0, 4000000, 0, NULL, "1", "Samples at the last resolution; 0 chooses 40000."},
-    {"check", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1",
-     "Registers the last resolution twice, on other samples, and reports how far both lie apart (repeat_mm)."},
+     "Voxels are merged up to about this size at the last resolution; 0 chooses 1."},
+    {"samples", KF_PARAM_INTEGER, 0, 4000000, 0, NULL, "1", "Samples at the last resolution; 0 chooses 80000."},
+    {"both_ways", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1",
+     "Runs the last resolution in both directions, takes the middle and reports how far both lie apart (inverse_mm)."},
     {"warp", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1",
      "Makes the moving image on the fixed grid; on the command line --warped says so."},
     {"outside", KF_PARAM_DOUBLE, -32768, 32767, -1024, NULL, "1",

@@ -53,9 +53,9 @@ struct kf_register {
     const struct kf_volume *fixed_mask; // uint8 on the grid of its image: where it is 0 nothing is compared; NULL: none
     const struct kf_volume *moving_mask;
     const struct kf_affine *start; // first guess, which is only refined; NULL: the start is searched for
-    double finest_mm;              // voxels are merged up to about this size at the last resolution; 0: 1.5
-    int64_t samples;               // at the last resolution; 0: 40000. More than the voxels there are is fine.
-    int check;                     // 1: the last resolution runs twice, on other samples, for repeat_mm
+    double finest_mm;              // voxels are merged up to about this size at the last resolution; 0: 1
+    int64_t samples;               // at the last resolution; 0: 80000. More than the voxels there are is fine.
+    int both_ways;                 // 1: the last resolution runs in both directions; the result is the middle
 };
 
 struct kf_register_report {
@@ -63,7 +63,7 @@ struct kf_register_report {
     double nmi;          // (H(fixed) + H(moving)) / H(both) at the end: 1 for images that know nothing of each other
     double msd;          // mean squared difference at the end, in the square of the images' unit
     double overlap;      // share of the fixed samples that meet the moving image (and mask)
-    double repeat_mm;    // `check`: most that two sets of samples disagree over the fixed image's corners; else -1
+    double inverse_mm;   // `both_ways`: most that both directions differ over the fixed image's corners; else -1
     double moved_mm;     // mean way of the samples through the transform
     double rotation_rad; // of the rigid part
     int64_t evaluations; // of the metric, all resolutions
@@ -72,12 +72,13 @@ struct kf_register_report {
 
 // Mutual information after Mattes et al., "PET-CT image registration in the chest using free-form deformations", IEEE
 // TMI 22(1), 2003 (cubic B-spline Parzen window over the moving values) or mean squares, with analytic gradients over
-// a fixed set of stratified sub-voxel samples, minimised by BFGS from coarse to fine. Without `start` the start is
-// the best of moments, principal axes, centres and the headers' own frames, each turned by up to 40° and moved by up
-// to 30 mm: made for rotations up to 30° and offsets up to 40 mm and more. Volumes are int16, uint8 or float32, 8
-// voxels or more on every axis. KF_KERNEL_INVALID: other types or sizes, a mask of another grid size, nothing in the
-// mask, values that are all the same, or a start without overlap. Memory: a quarter of both volumes' voxels in int16
-// (all of them when finest_mm is below 1.5 voxels), and 60 bytes per sample.
+// a fixed set of stratified samples, minimised by BFGS from coarse to fine. Without `start` the start is the best of
+// moments, principal axes, centres and the headers' own frames, each turned by up to 40° and moved by up to 30 mm:
+// made for rotations up to 30° and offsets up to 40 mm and more. Volumes are int16, uint8 or float32, 8 voxels or
+// more on every axis. KF_KERNEL_INVALID: other types or sizes, a mask of another grid size, nothing in the mask,
+// values that are all the same, or a start without overlap. Memory: both images once more in int16, merged to
+// finest_mm (nothing where int16 voxels are as large already), a seventh of that for the coarser ones, and 68 bytes
+// per sample.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_register_images(const struct kf_work *work, const struct kf_volume *fixed,
                                                             const struct kf_volume *moving,
                                                             const struct kf_register *how, struct kf_affine *out,

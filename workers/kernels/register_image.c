@@ -384,7 +384,7 @@ static enum kf_kernel_status take_images(struct registration *r, const struct kf
 
 static enum kf_kernel_status make_levels(struct registration *r)
 {
-    double size = r->how->finest_mm > 0 ? r->how->finest_mm : 1.5;
+    double size = r->how->finest_mm > 0 ? r->how->finest_mm : 1;
     enum kf_kernel_status status = KF_KERNEL_OK;
     do {
         for (int i = 0; i < 2 && !status; i++)
@@ -405,7 +405,7 @@ static enum kf_kernel_status prepare(struct registration *r, const struct kf_vol
     for (int i = 0; i < 2 && !status; i++)
         if (!kf_reg_range_find(r->work, &r->level[r->levels - 1][i], &r->range[i], &status) && !status)
             status = KF_KERNEL_INVALID;
-    r->wanted = r->how->samples > 0 ? r->how->samples : 40000;
+    r->wanted = r->how->samples > 0 ? r->how->samples : 80000;
     int64_t room = 2 * r->wanted + 4096;
     if (!status)
         status = kf_reg_samples_take(r->work, room, &r->samples);
@@ -435,13 +435,13 @@ static void set_model(struct fit *fit, enum kf_register_model model)
     fit->count = model == KF_REGISTER_AFFINE ? 12 : 6;
 }
 
-// Samples of level n, and the metric over them.
-static enum kf_kernel_status use_level(struct registration *r, int n, int64_t wanted, uint64_t seed)
+// Samples of level n of the image `from` (0: fixed), and the metric over them in the other one.
+static enum kf_kernel_status use_level(struct registration *r, int n, int64_t wanted, int from)
 {
-    kf_reg_samples_lay(&r->level[n][0], wanted, seed, &r->range[0], &r->samples);
+    kf_reg_samples_lay(&r->level[n][from], wanted, 1, &r->range[from], &r->samples);
     r->metric.samples = &r->samples;
-    r->metric.moving = &r->level[n][1];
-    r->metric.range = r->range[1];
+    r->metric.moving = &r->level[n][!from];
+    r->metric.range = r->range[!from];
     r->metric.kind = KF_REGISTER_MI;
     r->fit.radius = r->samples.radius;
     return r->samples.count < 64 ? KF_KERNEL_INVALID : KF_KERNEL_OK;
@@ -455,7 +455,7 @@ static enum kf_kernel_status find_start(struct registration *r, struct kf_regist
     kf_reg_moments_find(&r->level[n][1], &r->range[1], &m);
     memcpy(r->samples.centre, f.centre, sizeof f.centre);
     int64_t wanted = r->wanted / 8 < 2000 ? 2000 : r->wanted / 8;
-    enum kf_kernel_status status = use_level(r, n, wanted > r->wanted ? r->wanted : wanted, 1);
+    enum kf_kernel_status status = use_level(r, n, wanted > r->wanted ? r->wanted : wanted, 0);
     if (status)
         return status;
     set_model(&r->fit, KF_REGISTER_RIGID);
@@ -483,22 +483,49 @@ static enum kf_kernel_status find_start(struct registration *r, struct kf_regist
     return status;
 }
 
-static enum kf_kernel_status refine(struct registration *r, int n, uint64_t seed, enum kf_register_model model,
-                                    double *value, int *converged)
+static enum kf_kernel_status refine(struct registration *r, int n, int from, enum kf_register_model model,
+                                    int *converged)
 {
-    int64_t wanted = n ? r->wanted / 2 : r->wanted;
-    enum kf_kernel_status status = use_level(r, n, wanted, seed);
+    double value;
+    enum kf_kernel_status status = use_level(r, n, n ? r->wanted / 2 : r->wanted, from);
     if (status)
         return status;
     r->metric.kind = r->how->metric;
     set_model(&r->fit, model);
-    double from = 0.5 + 0.5 * (double)(r->levels - 1 - n) / r->levels;
+    double begin = 0.5 + 0.5 * (double)(r->levels - 1 - n) / r->levels;
     struct descent how = {.size_mm = r->size_mm[n],
                           .stop_mm = (n ? 0.02 : 0.001) * r->size_mm[n],
                           .steps = STEPS_MOST,
-                          .from = from,
-                          .to = from + 0.5 / r->levels};
-    return descend(&r->fit, &how, value, converged);
+                          .from = begin,
+                          .to = begin + 0.5 / r->levels};
+    return descend(&r->fit, &how, &value, converged);
+}
+
+// From fixed → moving about one centre to moving → fixed about where that lies, and the same back.
+static enum kf_kernel_status turn_round(struct registration *r)
+{
+    struct kf_affine t, back;
+    memcpy(t.m, r->fit.base, sizeof t.m);
+    for (int a = 0; a < 3; a++)
+        t.m[4 * a + 3] = 0;
+    if (kf_affine_invert(&t, &back))
+        return KF_KERNEL_INVALID;
+    for (int a = 0; a < 3; a++) {
+        back.m[4 * a + 3] = r->samples.centre[a];
+        r->samples.centre[a] = r->fit.base[4 * a + 3];
+    }
+    memcpy(r->fit.base, back.m, sizeof back.m);
+    return KF_KERNEL_OK;
+}
+
+// The same map about another centre.
+static void move_centre(struct registration *r, const double centre[3])
+{
+    double *m = r->fit.base;
+    for (int a = 0; a < 3; a++)
+        for (int c = 0; c < 3; c++)
+            m[4 * a + 3] += m[4 * a + c] * (centre[c] - r->samples.centre[c]);
+    memcpy(r->samples.centre, centre, sizeof r->samples.centre);
 }
 
 // Most that two poses differ over the corners of the box of samples.
@@ -518,6 +545,50 @@ static double corner_distance(const struct kf_reg_samples *s, const double a[12]
         worst = square > worst ? square : worst;
     }
     return sqrt(worst);
+}
+
+// The middle of two poses that lie close together, into `a`.
+static void middle_pose(enum kf_register_model model, double a[12], const double b[12])
+{
+    double turn[9] = {0}, half[9], mean[12];
+    for (int r = 0; r < 3; r++)
+        for (int c = 0; c < 3; c++)
+            for (int n = 0; n < 3; n++)
+                turn[3 * r + c] += b[4 * r + n] * a[4 * c + n];
+    const double w[3] = {(turn[7] - turn[5]) / 4, (turn[2] - turn[6]) / 4, (turn[3] - turn[1]) / 4};
+    kf_rotation_exp(w, half);
+    for (int i = 0; i < 12; i++) {
+        mean[i] = 0.5 * (a[i] + b[i]);
+        if (model == KF_REGISTER_RIGID && i % 4 < 3)
+            mean[i] =
+                half[i / 4 * 3] * a[i % 4] + half[i / 4 * 3 + 1] * a[4 + i % 4] + half[i / 4 * 3 + 2] * a[8 + i % 4];
+    }
+    memcpy(a, mean, sizeof mean);
+}
+
+// The last resolution once more with the images' parts exchanged: what interpolating only one of them does to the
+// result has the opposite sign, and the middle of both is free of it.
+static enum kf_kernel_status refine_back(struct registration *r, struct kf_register_report *report)
+{
+    double forth[12], centre[3];
+    int converged = 0;
+    memcpy(forth, r->fit.base, sizeof forth);
+    memcpy(centre, r->samples.centre, sizeof centre);
+    enum kf_kernel_status status = turn_round(r);
+    if (!status)
+        status = refine(r, 0, 1, r->how->model, &converged);
+    if (!status)
+        status = turn_round(r);
+    if (status)
+        return status;
+    move_centre(r, centre);
+    kf_reg_samples_lay(&r->level[0][0], r->wanted, 1, &r->range[0], &r->samples);
+    r->metric.moving = &r->level[0][1];
+    r->metric.range = r->range[1];
+    report->converged &= converged;
+    report->inverse_mm = corner_distance(&r->samples, forth, r->fit.base);
+    middle_pose(r->how->model, r->fit.base, forth);
+    return KF_KERNEL_OK;
 }
 
 static enum kf_kernel_status finish(struct registration *r, struct kf_affine *out, struct kf_register_report *report)
@@ -555,23 +626,16 @@ static enum kf_kernel_status finish(struct registration *r, struct kf_affine *ou
 
 static enum kf_kernel_status run(struct registration *r, struct kf_affine *out, struct kf_register_report *report)
 {
-    double value;
     enum kf_kernel_status status = find_start(r, report);
     int affine = r->how->model == KF_REGISTER_AFFINE;
     for (int n = r->levels - 1; n >= 0 && !status; n--) {
-        double first[12];
-        int last_rigid = n == r->levels - 1 || n == r->levels - 2;
-        if (!affine || last_rigid)
-            status = refine(r, n, 1, KF_REGISTER_RIGID, &value, &report->converged);
+        if (!affine || n >= r->levels - 2)
+            status = refine(r, n, 0, KF_REGISTER_RIGID, &report->converged);
         if (affine && !status && (n < r->levels - 1 || r->levels == 1))
-            status = refine(r, n, 1, KF_REGISTER_AFFINE, &value, &report->converged);
-        if (n || status || !r->how->check)
-            continue;
-        memcpy(first, r->fit.base, sizeof first);
-        status = refine(r, n, 2, r->how->model, &value, NULL);
-        report->repeat_mm = corner_distance(&r->samples, first, r->fit.base);
-        memcpy(r->fit.base, first, sizeof first);
+            status = refine(r, n, 0, KF_REGISTER_AFFINE, &report->converged);
     }
+    if (!status && r->how->both_ways)
+        status = refine_back(r, report);
     return status ? status : finish(r, out, report);
 }
 
@@ -581,7 +645,7 @@ enum kf_kernel_status kf_register_images(const struct kf_work *work, const struc
 {
     struct registration r = {.work = work, .how = how};
     kf_affine_identity(out);
-    *report = (struct kf_register_report){.repeat_mm = -1};
+    *report = (struct kf_register_report){.inverse_mm = -1};
     r.fit.metric = &r.metric;
     enum kf_kernel_status status = prepare(&r, fixed, moving);
     if (!status)
@@ -589,7 +653,7 @@ enum kf_kernel_status kf_register_images(const struct kf_work *work, const struc
     release(&r);
     if (status) {
         kf_affine_identity(out);
-        *report = (struct kf_register_report){.repeat_mm = -1};
+        *report = (struct kf_register_report){.inverse_mm = -1};
     }
     return status;
 }

@@ -74,10 +74,12 @@ enum kf_kernel_status kf_reg_image_take(const struct kf_work *work, const struct
 
 enum kf_kernel_status kf_reg_samples_take(const struct kf_work *work, int64_t room, struct kf_reg_samples *s);
 void kf_reg_samples_release(const struct kf_work *work, struct kf_reg_samples *s);
-// About `wanted` stratified sub-voxel positions; `seed` chooses the set. Fills bins with `range`.
+// About `wanted` stratified voxels (an interpolated value would be smoother than what it is compared with); `seed`
+// chooses the set. Fills bins with `range`.
 void kf_reg_samples_lay(const struct kf_reg_image *fixed, int64_t wanted, uint64_t seed,
                         const struct kf_reg_range *range, struct kf_reg_samples *s);
-// Range between the percentiles that leave out 0.2 % at both ends, over voxels in the mask. 0: all values are the same.
+// Range between the percentiles that leave out 0.02 % at both ends, over voxels in the mask. 0: all values are the
+// same.
 int kf_reg_range_find(const struct kf_work *work, const struct kf_reg_image *image, struct kf_reg_range *range,
                       enum kf_kernel_status *status);
 

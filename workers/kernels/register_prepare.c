@@ -188,40 +188,13 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-static double interpolate(const struct kf_volume *v, const double p[3])
+static int masked_out(const struct kf_reg_image *image, int64_t at)
 {
-    int64_t at[3];
-    double f[3];
-    for (int a = 0; a < 3; a++) {
-        at[a] = (int64_t)p[a];
-        at[a] = at[a] > v->grid.dim[a] - 2 ? v->grid.dim[a] - 2 : at[a];
-        f[a] = p[a] - (double)at[a];
-    }
-    const int64_t row = v->grid.dim[0], slice = row * v->grid.dim[1];
-    const int16_t *q = (const int16_t *)v->data + at[0] + at[1] * row + at[2] * slice;
-    double sum = 0;
-    for (int corner = 0; corner < 8; corner++) {
-        int x = corner & 1, y = corner >> 1 & 1, z = corner >> 2;
-        sum += (x ? f[0] : 1 - f[0]) * (y ? f[1] : 1 - f[1]) * (z ? f[2] : 1 - f[2]) * q[x + y * row + z * slice];
-    }
-    return sum;
-}
-
-static int masked_out(const struct kf_reg_image *image, const double p[3])
-{
-    if (!image->mask.data)
-        return 0;
-    const int64_t *dim = image->mask.grid.dim;
-    int64_t at[3];
-    for (int a = 0; a < 3; a++) {
-        at[a] = (int64_t)(p[a] + 0.5);
-        at[a] = at[a] > dim[a] - 1 ? dim[a] - 1 : at[a];
-    }
-    return !((const uint8_t *)image->mask.data)[at[0] + dim[0] * (at[1] + dim[1] * at[2])];
+    return image->mask.data && !((const uint8_t *)image->mask.data)[at];
 }
 
 static void add_sample(const struct kf_reg_image *fixed, const struct kf_reg_range *range, const double p[3],
-                       struct kf_reg_samples *s)
+                       int64_t at, struct kf_reg_samples *s)
 {
     double lps[3];
     int64_t n = s->count++;
@@ -229,7 +202,7 @@ static void add_sample(const struct kf_reg_image *fixed, const struct kf_reg_ran
     s->x[n] = (float)(lps[0] - s->centre[0]);
     s->y[n] = (float)(lps[1] - s->centre[1]);
     s->z[n] = (float)(lps[2] - s->centre[2]);
-    s->value[n] = (float)interpolate(&fixed->image, p);
+    s->value[n] = (float)((const int16_t *)fixed->image.data)[at];
     float t = (s->value[n] - range->low) * range->scale + 0.5f;
     s->bin[n] = (uint8_t)(t > 0 ? t < (float)KF_REG_BINS ? (int)t : KF_REG_BINS - 1 : 0);
     for (int a = 0; a < 3; a++) {
@@ -271,11 +244,12 @@ void kf_reg_samples_lay(const struct kf_reg_image *fixed, int64_t wanted, uint64
         double p[3];
         int inside = 1;
         for (int a = 0; a < 3; a++) {
-            p[a] = ((double)cell[a] + (double)(random >> (21 * a) & 0x1fffff) * 0x1p-21) * edge;
+            p[a] = floor(((double)cell[a] + (double)(random >> (21 * a) & 0x1fffff) * 0x1p-21) * edge);
             inside &= p[a] <= (double)(dim[a] - 1);
         }
-        if (inside && !masked_out(fixed, p))
-            add_sample(fixed, range, p, s);
+        int64_t at = (int64_t)p[0] + dim[0] * ((int64_t)p[1] + dim[1] * (int64_t)p[2]);
+        if (inside && !masked_out(fixed, at))
+            add_sample(fixed, range, p, at, s);
     }
     for (int64_t n = 0; n < s->count; n++)
         sum += (double)(s->x[n] * s->x[n] + s->y[n] * s->y[n] + s->z[n] * s->z[n]);
@@ -303,7 +277,7 @@ int kf_reg_range_find(const struct kf_work *work, const struct kf_reg_image *ima
             count[value[n] + 32768]++;
             total++;
         }
-    int64_t leave = total / 500, below = 0, above = 0;
+    int64_t leave = total / 5000, below = 0, above = 0;
     int low = 0, high = 65535;
     for (; low < 65535 && below + count[low] <= leave; low++)
         below += count[low];
