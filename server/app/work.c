@@ -36,7 +36,7 @@ json_t *kf_app_follow(const char *kind)
 {
     json_t *list = json_array();
     for (const struct kf_pipeline_step *step = kf_pipeline; step->kind && list; step++)
-        if (strcmp(step->after, kind) == 0 && json_array_append_new(list, follow_rule(step)) != 0) {
+        if (kf_pipeline_follows(step, kind) && json_array_append_new(list, follow_rule(step)) != 0) {
             json_decref(list);
             list = NULL;
         }
@@ -72,8 +72,7 @@ static enum kf_status import_series(struct kf_store *store, const struct kf_seri
 {
     struct kf_series_instance *instances;
     size_t count;
-    enum kf_status status =
-        kf_store_case_lock(store, due->organisation_id, due->case_id, err);
+    enum kf_status status = kf_store_case_lock(store, due->organisation_id, due->case_id, err);
     if (status == KF_OK)
         status = kf_store_series_take(store, due->organisation_id, due->series_id, arena, &instances, &count, err);
     if (status != KF_OK)
@@ -185,7 +184,7 @@ static enum kf_status load_inputs(struct kf_app_thread *thread, const struct kf_
     return KF_OK;
 }
 
-#define ASKED_INPUTS_MOST 2
+#define ASKED_INPUTS_MOST 8
 
 static enum kf_status asked_inputs(const struct kf_artefact_view *views, const char *const *names, size_t count,
                                    struct kf_queue_input *inputs, json_t **metas, struct kf_error *err)
@@ -202,8 +201,9 @@ static enum kf_status asked_inputs(const struct kf_artefact_view *views, const c
 }
 
 static enum kf_status queue_asked(struct kf_app_thread *thread, const struct kf_actor *actor,
-                                  const struct kf_app_job_request *request, const struct kf_artefact_view *views,
-                                  const char *const *names, struct kf_queued *out, struct kf_error *err)
+                                  const struct kf_app_job_request *request, const json_t *params,
+                                  const struct kf_artefact_view *views, const char *const *names, struct kf_queued *out,
+                                  struct kf_error *err)
 {
     struct kf_queue_input inputs[ASKED_INPUTS_MOST];
     json_t *metas[ASKED_INPUTS_MOST] = {NULL}, *follow = kf_app_follow(request->kind);
@@ -213,7 +213,7 @@ static enum kf_status queue_asked(struct kf_app_thread *thread, const struct kf_
                                .series_id = views[0].series_id[0] ? views[0].series_id : NULL,
                                .kind = request->kind,
                                .version = kf_job_kind_version(request->kind),
-                               .params = request->params,
+                               .params = params,
                                .inputs = inputs,
                                .input_count = request->artefact_count,
                                .follow = follow,
@@ -232,9 +232,13 @@ enum kf_status kf_app_job_ask(struct kf_app_thread *thread, const struct kf_acto
 {
     struct kf_arena arena = {0};
     const char *names[ASKED_INPUTS_MOST];
+    json_t *params = NULL;
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_JOB_RUN, "job_create", request->case_id, err);
     if (status == KF_OK)
         status = kf_store_case_exists(thread->store, actor->organisation_id, request->case_id, err);
+    if (status == KF_OK && request->artefact_count > ASKED_INPUTS_MOST)
+        status =
+            kf_error_set(err, KF_UNPROCESSABLE, "input_count", "No job takes more than %d inputs.", ASKED_INPUTS_MOST);
     if (status != KF_OK)
         return status;
     struct kf_artefact_view *views = kf_arena_alloc(&arena, (request->artefact_count + 1) * sizeof *views);
@@ -244,9 +248,12 @@ enum kf_status kf_app_job_ask(struct kf_app_thread *thread, const struct kf_acto
     if (status == KF_OK)
         status = load_inputs(thread, actor, request, &arena, views, kinds, err);
     if (status == KF_OK)
-        status = kf_job_request_check(request->kind, kinds, (int)request->artefact_count, names, err);
+        status = kf_job_request_check(request->kind, request->roles, kinds, (int)request->artefact_count, names, err);
     if (status == KF_OK)
-        status = queue_asked(thread, actor, request, views, names, out, err);
+        status = kf_job_params_check(request->kind, request->params, &params, err);
+    if (status == KF_OK)
+        status = queue_asked(thread, actor, request, params, views, names, out, err);
+    json_decref(params);
     kf_arena_release(&arena);
     return status;
 }

@@ -24,9 +24,10 @@ struct kf_app_job_request {
     const char *kind;
     const json_t *params;
     const char *const *artefact_ids;
+    const char *const *roles; // the name of each input for the job; NULL: in the kind's own order
     size_t artefact_count;
 };
-// KF_UNPROCESSABLE "unknown_kind", "wrong_input", "input_count" or "unknown_input".
+// KF_UNPROCESSABLE "unknown_kind", "wrong_input", "input_count", "unknown_input" or "bad_parameter".
 KF_MUST_USE enum kf_status kf_app_job_ask(struct kf_app_thread *thread, const struct kf_actor *actor,
                                           const struct kf_app_job_request *request, struct kf_queued *out,
                                           struct kf_error *err);

@@ -26,6 +26,7 @@ static void out_artefact(struct kf_out *out, const struct kf_artefact_view *view
     kf_out_int(out, "bytes", view->bytes);
     kf_out_text(out, "media_type", view->media_type);
     kf_out_raw(out, "meta", view->meta);
+    kf_out_raw(out, "made_from", view->made_from);
     kf_out_flag(out, "superseded", view->superseded);
     kf_out_time(out, "created_at", view->created_ms);
     kf_out_text(out, "url", url);

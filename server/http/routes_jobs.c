@@ -1,5 +1,6 @@
 // Jobs.
 #include "server/app/work.h"
+#include "server/domain/job_kinds.h"
 #include "server/domain/text.h"
 #include "server/http/routes_common.h"
 #include <string.h>
@@ -159,17 +160,46 @@ static enum kf_status read_inputs(struct kf_request *request, json_t *inputs, co
     return KF_OK;
 }
 
+static enum kf_status read_roles(struct kf_request *request, json_t *roles, size_t inputs, const char **names,
+                                 struct kf_error *err)
+{
+    size_t i;
+    json_t *role;
+    char pointer[32];
+    if (roles && json_array_size(roles) != inputs)
+        return kf_body_fault(request, "/roles", "must name every input", err);
+    json_array_foreach(roles, i, role)
+    {
+        snprintf(pointer, sizeof pointer, "/roles/%zu", i);
+        if (!json_is_string(role) || json_string_length(role) < 1 || json_string_length(role) > 64)
+            return kf_body_fault(request, pointer, "must be the name of an input", err);
+        names[i] = json_string_value(role);
+    }
+    return KF_OK;
+}
+
+enum kf_status kf_route_job_kinds(struct kf_request *request, struct kf_response *response, struct kf_error *err)
+{
+    const char *text = kf_job_kinds_text();
+    (void)request;
+    if (!text)
+        return kf_error_set(err, KF_NOMEM, NULL, "Not enough memory for the kinds of jobs.");
+    kf_response_bytes(response, "application/json", (const unsigned char *)text, strlen(text));
+    return KF_OK;
+}
+
 enum kf_status kf_route_job_create(struct kf_request *request, struct kf_response *response, struct kf_error *err)
 {
     struct kf_call call = kf_call_of(request);
-    json_t *params = NULL, *inputs = NULL, *root = NULL;
+    json_t *params = NULL, *inputs = NULL, *roles = NULL, *root = NULL;
     struct kf_app_job_request ask = {0};
     const struct kf_member members[] = {
         {.name = "kind", .type = KF_MEMBER_TEXT, .required = 1, .least = 1, .most = 64, .to = &ask.kind},
         {.name = "params", .type = KF_MEMBER_OBJECT, .to = &params},
         {.name = "inputs", .type = KF_MEMBER_ARRAY, .required = 1, .least = 1, .most = JOB_INPUTS, .to = &inputs},
+        {.name = "roles", .type = KF_MEMBER_ARRAY, .least = 1, .most = JOB_INPUTS, .to = &roles},
     };
-    const char *ids[JOB_INPUTS];
+    const char *ids[JOB_INPUTS], *names[JOB_INPUTS];
     struct kf_queued queued;
     enum kf_status status = kf_path_id(request, "case_id", &ask.case_id, err);
     if (status == KF_OK)
@@ -178,8 +208,11 @@ enum kf_status kf_route_job_create(struct kf_request *request, struct kf_respons
         status = check_params(request, params, err);
     if (status == KF_OK)
         status = read_inputs(request, inputs, ids, err);
+    if (status == KF_OK)
+        status = read_roles(request, roles, json_array_size(inputs), names, err);
     ask.params = params;
     ask.artefact_ids = ids;
+    ask.roles = roles ? names : NULL;
     ask.artefact_count = json_array_size(inputs);
     if (status == KF_OK)
         status = kf_app_job_ask(call.thread, &call.actor, &ask, &queued, err);

@@ -98,6 +98,7 @@ struct kf_artefact_view {
     const char *meta;                                                                  // JSON text
     int64_t bytes, created_ms, created_us;
     int superseded;
+    const char *made_from; // JSON text: names and hashes of the job's inputs, without the instances of an import
 };
 struct kf_artefact_filter {
     const char *kind, *kind_or;   // NULL: any but the encodings of others ("encoding.gzip")

@@ -5,7 +5,9 @@
 
 #define ARTEFACT_COLUMNS                                                                                               \
     "a.id, a.case_id, coalesce(a.series_id::text, ''), a.job_id, a.name, a.kind, encode(a.content_sha256, 'hex'), "    \
-    "a.media_type, a.meta, a.bytes, " KF_MS("a.created_at") ", " KF_US("a.created_at") ", a.superseded "
+    "a.media_type, a.meta, a.bytes, " KF_MS("a.created_at") ", " KF_US("a.created_at") ", a.superseded, "    \
+    "coalesce((SELECT jsonb_agg(jsonb_build_object('name', i->>'name', 'sha256', i->>'sha256')) FROM kerf.job m, jsonb_array_elements(m.inputs) i "                       \
+    " WHERE m.id = a.job_id AND i->>'name' <> 'instance'), '[]') "
 #define JOB_COLUMNS                                                                                                    \
     "j.id, j.case_id, j.kind, j.state, j.stage, j.error_code, j.error_detail, j.report, j.version, j.priority, "       \
     "j.attempts, j.max_attempts, j.cancel_requested, j.progress, " KF_MS("j.created_at") ", " KF_MS(                   \
@@ -51,6 +53,7 @@ static void take_artefact(struct kf_take *take, struct kf_artefact_view *view)
     view->created_ms = kf_take_integer(take);
     view->created_us = kf_take_integer(take);
     view->superseded = kf_take_flag(take);
+    view->made_from = kf_take_text(take);
 }
 
 enum kf_status kf_store_artefact_list(struct kf_store *store, const char *organisation, const char *case_id,

@@ -293,6 +293,58 @@ await clock('browser: a click on the surface moves the slices onto bone', async 
   await shot('10-picked');
 });
 
+await clock('browser: a preset is run from the case page and its result appears by itself', async () => {
+  await page.keyboard.press('j');
+  await page.waitForSelector('form.run');
+  await page.selectOption('[data-testid=run-choice]', 'preset:jaw');
+  check(/HU/.test(await text('form.run')) && (await page.inputValue('#param-threshold_hu')) === '300', 'the preset fills the form, with units');
+  await shot('21-run');
+  await page.fill('#param-threshold_hu', '9999');
+  check(await page.isDisabled('form.run button[type=submit]') && /-1000 to 4000 HU/.test(await text('.param.wrong p')), 'limits are said and kept');
+  await page.fill('#param-threshold_hu', '320');
+  await page.click('form.run button[type=submit]');
+  await page.waitForSelector('form.run', { state: 'detached' });
+  await page.waitForSelector('.structure[data-structure="Bone 2"]', { timeout: 120000 });
+  await page.waitForSelector('.case-bar .state-ready', { timeout: 120000 });
+  await shot('22-result');
+});
+
+await clock('browser: two scans are aligned and seen in one picture', async () => {
+  await page.keyboard.press('j');
+  await page.waitForSelector('form.run');
+  await page.selectOption('[data-testid=run-choice]', 'kind:register');
+  check(await page.isDisabled('form.run button[type=submit]'), 'one scan is not enough');
+  const scan = await page.locator('[data-testid=run-input-fixed] option').first().getAttribute('value');
+  await page.selectOption('[data-testid=run-input-moving]', scan).catch(() => undefined);
+  await page.selectOption('[data-testid=run-input-moving]', scan);
+  await page.fill('#param-finest_mm', '4');
+  await page.fill('#param-samples', '4000');
+  await page.click('form.run button[type=submit]');
+  await page.waitForSelector('[data-testid=second-scan] option:has-text("aligned")', { state: 'attached', timeout: 120000 });
+  const before = await pane('axial').locator('.pane-overlay').screenshot();
+  await page.selectOption('[data-testid=second-scan]', { index: 1 });
+  await page.waitForTimeout(2500);
+  check(/2nd/.test(await text('[data-testid=axial-value]')), 'both values are shown');
+  const [first, second] = (await text('[data-testid=axial-value]')).replaceAll('−', '-').match(/-?[\d.]+(?= HU)/g).map(Number);
+  check(Math.abs(first - second) < 120, `the same scan, aligned, reads ${first} and ${second}`);
+  check(Buffer.compare(before, await pane('axial').locator('.pane-overlay').screenshot()) !== 0, 'the second scan is drawn');
+  await shot('23-fused-blend');
+  await page.click('.fusion-modes button:has-text("Checkerboard")');
+  await drawn();
+  await shot('24-fused-checker');
+  await page.click('.fusion-modes button:has-text("Split")');
+  await page.keyboard.press('f');
+  await drawn();
+  check(/first/.test(await text('.fusion button[title=F]')), 'F shows the second scan alone');
+  await page.keyboard.press('b');
+  await page.keyboard.press('g');
+  await page.waitForTimeout(1500);
+  check(/aligned/.test(await text('.volume-row[aria-checked=true]')), 'G swaps both');
+  await shot('25-fused-split');
+  await page.keyboard.press('g');
+  await page.selectOption('[data-testid=second-scan]', '');
+});
+
 await clock('browser: panes enlarge, help opens, colours switch', async () => {
   await pane('sagittal').locator('.pane-touch').dblclick();
   await page.waitForTimeout(500);

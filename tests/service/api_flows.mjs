@@ -191,7 +191,7 @@ try {
 
     await test('a_job_that_fails_says_why_and_can_be_retried', async () => {
       const volume = (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items.find((a) => a.kind === 'volume');
-      const ask = { kind: 'segment.bone', params: { no_such_parameter: 1 }, inputs: [volume.id] };
+      const ask = { kind: 'segment.bone', params: { least_ml: 1000, threshold_hu: 900 }, inputs: [volume.id] };
       const headers = { 'idempotency-key': 'flow-1' };
       const one = await admin.call('POST', `/api/v1/cases/${caseId}/jobs`, { json: ask, headers, expect: 202 });
       const two = await admin.call('POST', `/api/v1/cases/${caseId}/jobs`, { json: ask, headers, expect: 202 });
@@ -204,6 +204,40 @@ try {
       check((await admin.get(`/api/v1/jobs?state=${ended.state}`, { expect: 200 })).json.items.some((j) => j.id === ended.id), 'listed');
       await admin.call('POST', `/api/v1/jobs/${ended.id}/cancel`, { expect: 409 });
       await admin.call('POST', `/api/v1/jobs/${ended.id}/retry`, { expect: 202 });
+    });
+
+    await test('a_job_is_asked_for_by_its_own_table', async () => {
+      const { kinds, presets } = (await admin.get('/api/v1/job-kinds', { expect: 200 })).json;
+      const bone = kinds.find((k) => k.name === 'segment.bone');
+      check(bone.inputs[0].artefact === 'volume' && bone.params.some((p) => p.name === 'threshold_hu' && p.unit === 'HU' && p.maximum > p.minimum), JSON.stringify(bone));
+      check(!kinds.some((k) => k.name === 'import') && presets.some((p) => p.id === 'jaw'), 'what people may ask for');
+      const volume = (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items.find((a) => a.kind === 'volume');
+      const ask = (json, expect) => admin.call('POST', `/api/v1/cases/${caseId}/jobs`, { json, expect });
+      const bad = [
+        [{ kind: 'segment.bone', params: { threshold_hu: 9999 }, inputs: [volume.id] }, 'bad_parameter'],
+        [{ kind: 'segment.bone', params: { no_such: 1 }, inputs: [volume.id] }, 'bad_parameter'],
+        [{ kind: 'register', inputs: [volume.id] }, 'input_count'],
+        [{ kind: 'register', inputs: [volume.id, volume.id], roles: ['fixed', 'sideways'] }, 'wrong_input'],
+        [{ kind: 'mesh', inputs: [volume.id] }, 'wrong_input'],
+        [{ kind: 'import', inputs: [volume.id] }, 'unknown_kind'],
+      ];
+      for (const [json, code] of bad) check((await ask(json, 422)).json.code === code, `${JSON.stringify(json)} is not ${code}`);
+      await ask({ kind: 'register', inputs: [volume.id, volume.id], roles: ['fixed'] }, 400);
+    });
+
+    await test('two_scans_are_aligned_and_the_result_can_be_looked_at', async () => {
+      const volume = (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items.find((a) => a.kind === 'volume');
+      const json = { kind: 'register', params: { finest_mm: 4, samples: 4000 }, inputs: [volume.id, volume.id], roles: ['fixed', 'moving'] };
+      const job = (await admin.call('POST', `/api/v1/cases/${caseId}/jobs`, { json, expect: 202 })).json;
+      const warped = await until('the warped scan', 90000, async () => {
+        const state = (await admin.get(`/api/v1/jobs/${job.id}`, { expect: 200 })).json;
+        check(!['failed', 'dead'].includes(state.state), JSON.stringify(state.error));
+        return (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items.find((a) => a.kind === 'volume' && a.job_id === job.id);
+      });
+      check(warped.made_from.length === 2 && warped.made_from.every((m, i) => m.sha256 === volume.sha256 && m.name === ['fixed', 'moving'][i]) && warped.meta.of === 'moving', JSON.stringify(warped));
+      check(warped.meta.modality === 'CT' && warped.meta.frame_of_reference_uid === volume.meta.frame_of_reference_uid, 'it lies in the fixed frame');
+      await until('its view', 60000, async () => (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items
+        .some((a) => a.kind === 'volume.view' && a.made_from.some((m) => m.sha256 === warped.sha256)));
     });
 
     await test('asking_again_for_what_is_done_gives_what_is_done', async () => {

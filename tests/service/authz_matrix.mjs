@@ -61,6 +61,7 @@ const asks = {
   blob_read: { open: [404] },
   case_jobs: { open: [404] },
   job_create: { json: { kind: 'mesh', inputs: [none] }, open: [404] },
+  job_kinds: { open: [200] },
   job_list: { open: [200] },
   job_read: { open: [404] },
   job_cancel: { open: [404] },

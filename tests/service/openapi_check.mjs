@@ -21,7 +21,19 @@ function step(name, args) {
 }
 
 const files = process.argv.slice(2);
+// The kinds that the server checks requests by are those of the program that runs them.
+function kindsMatch() {
+  const program = join(process.env.KERF_BIN ?? join(api, '..', 'build', 'release', 'bin'), 'kerf-job');
+  const told = execFileSync(program, ['--describe'], { encoding: 'utf8' });
+  if (told === readFileSync(join(api, 'job_kinds.json'), 'utf8')) console.log('pass job_kinds_match_the_jobs');
+  else {
+    failed = true;
+    console.log('  api/job_kinds.json is not what `kerf-job --describe` says: write it again\nFAIL job_kinds_match_the_jobs');
+  }
+}
+
 if (files.length === 0) {
+  kindsMatch();
   step('route_table_matches_the_interface', ['generate.mjs', '--check']);
   step('fixtures_match_the_interface', ['fixtures.mjs']);
 }

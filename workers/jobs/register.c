@@ -180,6 +180,15 @@ static enum kf_status carry_points(struct job *j, const struct kf_job_input *inp
 
 // ---- the warped image ----
 
+// Grey values are those of the moving image; they lie in the frame of the fixed one.
+static void say_what_it_shows(const struct kf_job_context *job, json_t *meta)
+{
+    static const char *const of_moving[] = {"modality", "units", "value_range", "window", "series_description", NULL};
+    static const char *const of_fixed[] = {"frame_of_reference_uid", NULL};
+    kf_meta_copy(meta, kf_job_input_named(job, "moving")->meta, of_moving);
+    kf_meta_copy(meta, kf_job_input_named(job, "fixed")->meta, of_fixed);
+}
+
 static enum kf_status write_warped(struct job *j, struct kf_error *err)
 {
     struct kf_volume warped;
@@ -195,6 +204,8 @@ static enum kf_status write_warped(struct job *j, struct kf_error *err)
     if (!status)
         status = kf_nifti_write(path, &warped, kf_job_threads(j->w.job), err);
     json_t *meta = status ? NULL : json_pack("{s:o,s:s}", "grid", kf_grid_json(&warped.grid), "of", "moving");
+    if (meta)
+        say_what_it_shows(j->w.job, meta);
     if (!status)
         status = kf_job_output(j->w.job, "warped", "volume", "warped.nii.gz", "application/gzip", meta);
     kf_volume_release(&warped);
@@ -357,7 +368,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_register = {
     .name = "register",
-    .version = 1,
+    .version = 2,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 12LL << 30,

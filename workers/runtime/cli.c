@@ -60,9 +60,55 @@ static void print_kind_help(const struct kf_job_kind *kind)
 
 static void print_help(const struct kf_job_kind *const *kinds)
 {
-    printf("kerf-job KIND [options]: one job on files. `kerf-job KIND --help` explains each parameter.\n\nKinds:\n");
+    printf("kerf-job KIND [options]: one job on files. `kerf-job KIND --help` explains each parameter.\n"
+           "kerf-job --describe: all kinds with their inputs and parameters, as JSON.\n\nKinds:\n");
     for (; *kinds; kinds++)
         printf("  %-20s %s\n", (*kinds)->name, (*kinds)->summary);
+}
+
+// ---------------------------------------------------------------------------------------------- --describe
+static json_t *describe_param(const struct kf_job_param *p)
+{
+    static const char *const types[] = {"", "number", "integer", "boolean", "text"};
+    json_t *given = p->type == KF_PARAM_TEXT      ? json_string(p->text ? p->text : "")
+                    : p->type == KF_PARAM_BOOLEAN ? json_boolean(p->number != 0)
+                    : p->type == KF_PARAM_INTEGER ? json_integer((json_int_t)p->number)
+                                                  : json_real(p->number);
+    json_t *out = json_pack("{s:s, s:s, s:o, s:s, s:s}", "name", p->name, "type", types[p->type], "default", given,
+                            "unit", p->unit ? p->unit : "1", "help", p->help ? p->help : "");
+    if (out && p->minimum < p->maximum) {
+        json_object_set_new(out, "minimum", json_real(p->minimum));
+        json_object_set_new(out, "maximum", json_real(p->maximum));
+    }
+    return out;
+}
+
+static json_t *describe_kind(const struct kf_job_kind *kind)
+{
+    json_t *params = json_array(), *inputs = json_array();
+    for (const struct kf_job_param *p = kind->params; p && p->name; p++)
+        json_array_append_new(params, describe_param(p));
+    for (const struct kf_cli_flag *f = kind->cli ? kind->cli->flags : NULL; f && f->flag; f++)
+        if (f->role == KF_CLI_INPUT)
+            json_array_append_new(inputs, json_pack("{s:s, s:b, s:s}", "name", f->input, "required", f->required,
+                                                    "help", f->help ? f->help : ""));
+    return json_pack("{s:s, s:i, s:s, s:o, s:o}", "name", kind->name, "version", kind->version, "summary",
+                     kind->summary ? kind->summary : "", "inputs", inputs, "params", params);
+}
+
+// Every kind with its inputs and parameters: api/job_kinds.json, by which the server checks what people ask for.
+static int describe(const struct kf_job_kind *const *kinds)
+{
+    json_t *list = json_array();
+    for (; *kinds; kinds++)
+        json_array_append_new(list, describe_kind(*kinds));
+    json_t *all = json_pack("{s:o}", "kinds", list);
+    char *text = all ? json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    if (text)
+        puts(text);
+    free(text);
+    json_decref(all);
+    return text ? EXIT_DONE : EXIT_TRY_AGAIN;
 }
 
 // ---------------------------------------------------------------------------------------------- inputs from files
@@ -418,6 +464,8 @@ int kf_job_main(int argc, char **argv, const struct kf_job_kind *const *kinds)
         print_help(kinds);
         return argc < 2 ? EXIT_USAGE : EXIT_DONE;
     }
+    if (strcmp(argv[1], "--describe") == 0)
+        return describe(kinds);
     const struct kf_job_kind *kind = NULL;
     for (const struct kf_job_kind *const *k = kinds; *k && !kind; k++)
         if (strcmp((*k)->name, argv[1]) == 0)

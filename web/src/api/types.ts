@@ -130,6 +130,11 @@ export interface Segment {
   voxels?: number;
   volume_ml?: number;
   components?: number;
+  /** 0 to 1, where the job says how sure it is. */
+  confidence?: number;
+  /** The job left this one for a person to look at. */
+  state?: string;
+  review?: boolean | string;
 }
 
 /** The union of what artefacts carry; which members are there depends on the kind. */
@@ -160,6 +165,11 @@ export interface ArtefactMeta {
   boundary_reason?: string;
   surface_mm2?: number;
   volume_ml?: number;
+  /** Of a transform: LPS mm of the fixed scan → the moving one, four rows of four, and back. */
+  matrix?: number[][];
+  inverse?: number[][];
+  /** "moving" for a scan that was resampled onto another one. */
+  of?: string;
 }
 
 export interface Artefact {
@@ -173,6 +183,8 @@ export interface Artefact {
   bytes: number;
   media_type: string;
   meta: ArtefactMeta;
+  /** What its job read, by the names it had there. */
+  made_from?: { name: string; sha256: string }[];
   superseded: boolean;
   created_at: string;
   url: string;
@@ -195,6 +207,42 @@ export interface Job {
   created_at: string;
   started_at: string | null;
   finished_at: string | null;
+}
+
+export interface JobParam {
+  name: string;
+  type: 'number' | 'integer' | 'boolean' | 'text';
+  default: number | boolean | string;
+  minimum?: number;
+  maximum?: number;
+  unit: string;
+  help: string;
+  choices?: string[];
+}
+
+export interface JobKind {
+  name: string;
+  title: string;
+  version: number;
+  summary: string;
+  inputs: { name: string; required: boolean; artefact: string; help: string }[];
+  params: JobParam[];
+}
+
+export interface JobPreset {
+  id: string;
+  title: string;
+  detail: string;
+  modality: string;
+  kind: string;
+  /** The kind made for this is not installed; this one stands in. */
+  fallback: boolean;
+  params: Record<string, number | boolean | string>;
+}
+
+export interface JobKinds {
+  kinds: JobKind[];
+  presets: JobPreset[];
 }
 
 export interface Token {

@@ -12,6 +12,7 @@ import type { CaseStore } from './store';
 export class Display {
   private readonly ends: (() => void)[];
   private open: { volume: ViewVolume; shown: ShownVolume } | null = null;
+  private partner: { id: string; volume: ViewVolume } | null = null;
   private readonly labels = new Map<string, ViewVolume>();
 
   /** `onProblem` says why a volume cannot be shown, or that it can (empty); `onProgress` how much of it is exact. */
@@ -23,6 +24,11 @@ export class Display {
       effect(() => {
         const shown = store.volume.value;
         untracked(() => this.show(shown));
+      }),
+      effect(() => {
+        const second = store.second.value;
+        const partner = store.partners.value.find((p) => p.volume.view.id === second) ?? null;
+        untracked(() => this.fuse(partner));
       }),
       effect(() => {
         const [structures, shown] = [store.structures.value, store.volume.value];
@@ -57,6 +63,38 @@ export class Display {
     } catch (cause) {
       state.volume.value = null;
       this.onProblem(reason(cause));
+    }
+  }
+
+  private fuse(partner: { volume: ShownVolume; tie: number[][] } | null): void {
+    const { state } = this.stage;
+    const before = state.fusion.peek();
+    if (!partner) {
+      this.partner?.volume.stop();
+      this.partner = null;
+      state.fusion.value = null;
+      return;
+    }
+    const { meta, view, name } = partner.volume;
+    if (this.partner?.id === view.id && before) {
+      state.fuse({ tie: partner.tie });
+      return;
+    }
+    try {
+      this.partner?.volume.stop();
+      const volume = this.volumeOf(view);
+      this.partner = { id: view.id, volume };
+      const [low, high] = meta.value_range ?? [0, 1];
+      state.fusion.value = {
+        mode: 'blend', colours: 'amber', blend: 0.5, tileMm: 20, ...before, only: null, volume, name, tie: partner.tie, window: firstWindow(meta),
+        units: meta.units ?? '1', span: meta.units === 'HU' ? 2000 : Math.max(high - low, 1e-6),
+      };
+      const gate = state.afterPicture();
+      void volume.load(gate);
+    } catch (cause) {
+      this.partner = null;
+      state.fusion.value = null;
+      sayError(cause);
     }
   }
 
@@ -105,6 +143,7 @@ export class Display {
   close(): void {
     for (const end of this.ends) end();
     this.open?.volume.stop();
+    this.partner?.volume.stop();
     for (const volume of this.labels.values()) volume.stop();
   }
 }

@@ -1,6 +1,6 @@
 // What a case holds, as the viewer needs it: volumes that can be shown and structures with their labels and surfaces.
 // Pure functions over the artefact list; the list is a graph's nodes, and names and series tie them together.
-import type { Artefact, ArtefactMeta, GridMeta } from '../api/types';
+import type { Artefact, ArtefactMeta, GridMeta, Segment } from '../api/types';
 
 export interface ShownVolume {
   id: string;
@@ -8,6 +8,8 @@ export interface ShownVolume {
   /** The volume's own meta under the view's: modality, window, quality, corrections. */
   meta: ArtefactMeta;
   name: string;
+  /** What the view was made from; jobs read this one. */
+  source: Artefact | null;
 }
 
 export interface Structure {
@@ -27,6 +29,10 @@ export interface Structure {
   master: Artefact | null;
   /** Other files of the surface, to take away. */
   files: Artefact[];
+  /** How sure the job was, 0 to 1; null when it does not say. */
+  confidence: number | null;
+  /** Left for a person to check. */
+  review: boolean;
 }
 
 const stem = (name: string): string => name.replace(/\.(nii\.gz|nii|kvv|ply|stl|glb)$/i, '');
@@ -44,8 +50,12 @@ function current(artefacts: readonly Artefact[], kind: string): Artefact[] {
     .sort((a, b) => a.created_at.localeCompare(b.created_at) || a.name.localeCompare(b.name));
 }
 
-/** The source a view was made from: same series and grid, the same stem of the name before any other. */
+const from = (made: Artefact, source: Artefact): boolean => (made.made_from ?? []).some((m) => m.sha256 === source.sha256);
+
+/** The source a view was made from, as its job says; without that: same series and grid, the same stem of the name before any other. */
 function sourceOf(view: Artefact, sources: readonly Artefact[]): Artefact | undefined {
+  const said = sources.filter((s) => from(view, s));
+  if (said.length > 0) return said.find((s) => s.series_id === view.series_id) ?? said[0];
   const near = sources.filter((s) => s.series_id === view.series_id && sameGrid(s.meta.grid, view.meta.grid));
   return near.find((s) => stem(s.name) === stem(view.name)) ?? near[0];
 }
@@ -55,8 +65,9 @@ export function volumesOf(artefacts: readonly Artefact[]): ShownVolume[] {
   return current(artefacts, 'volume.view').map((view) => {
     const source = sourceOf(view, sources);
     const meta = { ...source?.meta, ...view.meta };
-    const name = meta.series_description?.trim() || `${meta.modality ?? 'Volume'} ${stem(view.name)}`;
-    return { id: source?.id ?? view.id, view, meta, name };
+    const own = meta.series_description?.trim() || `${meta.modality ?? 'Volume'} ${stem(view.name)}`;
+    const name = source?.meta.of === 'moving' ? `${own}, aligned` : own;
+    return { id: source?.id ?? view.id, view, meta, name, source: source ?? null };
   });
 }
 
@@ -68,27 +79,41 @@ export function firstVolume(volumes: readonly ShownVolume[]): ShownVolume | unde
   return ranked[0];
 }
 
-const surfaceFiles = (artefacts: readonly Artefact[], series: string | null, label: number) =>
-  current(artefacts, 'mesh').filter((m) => m.series_id === series && (m.meta.segment ?? 1) === label);
+/** Surfaces of one label of a segmentation: what was made from it; of older servers, what has its series. */
+function surfacesOf(all: readonly Artefact[], segmentation: Artefact, label: number): Artefact[] {
+  return all.filter((m) => m.series_id === segmentation.series_id && (m.meta.segment ?? 1) === label
+    && ((m.made_from ?? []).length === 0 || from(m, segmentation)));
+}
+
+function needsReview(segment: Segment): boolean {
+  return segment.review === true || typeof segment.review === 'string' || /review|unsure|unconfirmed/.test(segment.state ?? '');
+}
 
 export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
   const views = current(artefacts, 'segmentation.view');
   const meshes = current(artefacts, 'mesh.view');
   const structures: Structure[] = [];
   const used = new Set<string>();
+  const times = new Map<string, number>();
   for (const segmentation of current(artefacts, 'segmentation')) {
     const labels = views.find((view) => sourceOf(view, [segmentation]) === segmentation) ?? null;
     for (const segment of segmentation.meta.segments ?? []) {
-      const surfaces = meshes
-        .filter((m) => m.series_id === segmentation.series_id && (m.meta.segment ?? 1) === segment.label && !used.has(m.id))
+      const surfaces = surfacesOf(meshes, segmentation, segment.label)
+        .filter((m) => !used.has(m.id))
         .sort((a, b) => (b.meta.lod ?? 0) - (a.meta.lod ?? 0));
       for (const surface of surfaces) used.add(surface.id);
-      const files = surfaceFiles(artefacts, segmentation.series_id, segment.label);
+      const files = surfacesOf(current(artefacts, 'mesh'), segmentation, segment.label);
+      // The same job with other parameters gives the same name again: later ones are numbered.
+      const key = `${segmentation.series_id ?? ''}/${stem(segmentation.name)}/${segment.label}/${segment.name}`;
+      const time = (times.get(key) ?? 0) + 1;
+      times.set(key, time);
       structures.push({
-        key: `${segmentation.series_id ?? ''}/${stem(segmentation.name)}/${segment.label}`,
+        key: time === 1 ? key : `${key}#${time}`,
         series: segmentation.series_id,
         label: segment.label,
-        name: segment.name,
+        name: time === 1 ? segment.name : `${segment.name} ${time}`,
+        confidence: segment.confidence ?? null,
+        review: needsReview(segment),
         colour: segment.colour,
         volumeMl: segment.volume_ml ?? null,
         labels,
@@ -109,6 +134,20 @@ export function sharesFrame(structure: Structure, shown: ShownVolume, volumes: r
   if (structure.series === shown.view.series_id) return true;
   const own = volumes.find((volume) => volume.view.series_id === structure.series)?.meta.frame_of_reference_uid;
   return !!own && own === shown.meta.frame_of_reference_uid;
+}
+
+/** How points of the shown scan go to another one (LPS mm, rows of 4×4), null when nothing ties the two together. */
+export function tieOf(shown: ShownVolume, other: ShownVolume, artefacts: readonly Artefact[]): number[][] | null {
+  const [a, b] = [shown.source?.sha256, other.source?.sha256];
+  const role = (t: Artefact, name: string) => t.made_from?.find((m) => m.name === name)?.sha256;
+  for (const t of current(artefacts, 'transform').reverse()) {
+    if (!a || !b || !t.meta.matrix || !t.meta.inverse) continue;
+    if (role(t, 'fixed') === a && role(t, 'moving') === b) return t.meta.matrix;
+    if (role(t, 'fixed') === b && role(t, 'moving') === a) return t.meta.inverse;
+  }
+  const frame = shown.meta.frame_of_reference_uid;
+  const same = (frame && frame === other.meta.frame_of_reference_uid) || shown.view.series_id === other.view.series_id;
+  return same ? [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]] : null;
 }
 
 /** Words for the quality gate and what import had to correct; `level` decides the sign before it. */

@@ -2,6 +2,7 @@
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { mayDo } from '../app/session';
 import { Shell } from '../app/shell';
 import { useShortcuts, type Shortcut } from '../app/shortcuts';
 import { ScenePane } from '../scene/pane';
@@ -17,6 +18,8 @@ import { Icon } from '../ui/icons';
 import { State } from '../ui/state';
 import './case.css';
 import { Display } from './display';
+import { flick, swapScans } from './fusion';
+import { RunDialog } from './run';
 import { Sidebar } from './sidebar';
 import { CaseStore } from './store';
 import { Toolbar, tools } from './toolbar';
@@ -102,6 +105,9 @@ function viewerShortcuts({ store, state }: Parts, reset: () => void): Shortcut[]
     { keys: ['['], does: 'Overlay fainter', group: 'View', run: () => step(-0.1) },
     { keys: [']'], does: 'Overlay stronger', group: 'View', run: () => step(0.1) },
     { keys: ['v'], does: 'Next volume', group: 'View', run: () => nextVolume(store) },
+    { keys: ['f'], does: 'Fused view: flick between both scans', group: 'View', run: () => flick(state) },
+    { keys: ['g'], does: 'Fused view: swap both scans', group: 'View', run: () => swapScans(store) },
+    { keys: ['b'], does: 'Fused view: both scans again', group: 'View', run: () => state.fuse({ only: null }) },
     { keys: ['r'], does: 'Reset all views', group: 'View', run: reset },
   ];
 }
@@ -122,6 +128,7 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
   const { store, state, stage } = parts;
   const layout = useSignal<Layout>(phone.matches ? 'axial' : 'grid');
   const sidebar = useSignal(true);
+  const running = useSignal(false);
   const problem = useSignal('');
   const loaded = useSignal(0);
   const active = useRef<PaneId>('axial');
@@ -172,6 +179,7 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
     { keys: ['m'], does: 'Enlarge the pane in use, or show all', group: 'View', run: () => enlarge(active.current) },
     { keys: ['Escape'], does: 'Show all panes', group: 'View', run: () => { if (!phone.matches) layout.value = 'grid'; } },
     { keys: ['s'], does: 'Show or hide the side panel', group: 'View', run: () => { sidebar.value = !sidebar.value; } },
+    { keys: ['j'], does: 'Run a job', group: 'View', run: () => { if (mayDo('admin', 'technician', 'planner')) running.value = true; } },
     ...viewerShortcuts(parts, reset),
   ]);
 
@@ -182,7 +190,7 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
   return (
     <Shell fixed bar={<CaseBar store={store} />}>
       <div class={`case layout-${layout.value}${sidebar.value ? '' : ' no-side'}`}>
-        <Sidebar store={store} />
+        <Sidebar store={store} state={state} onRun={() => { running.value = true; }} />
         <main class="viewer" onPointerMove={follow} onFocusIn={follow}>
           <Toolbar state={state} meta={store.volume.value?.meta ?? null} sidebar={sidebar.value}
             onSidebar={() => { sidebar.value = !sidebar.value; }} onReset={reset} />
@@ -199,6 +207,7 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
             )}
           </div>
         </main>
+        {running.value && <RunDialog store={store} onClose={() => { running.value = false; }} />}
         <Tabs layout={layout.value} onLayout={(next) => { layout.value = next; }} />
       </div>
     </Shell>

@@ -3,10 +3,12 @@ import { useSignal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
 import type { Artefact, CaseDetail, Job } from '../api/types';
 import { mayDo } from '../app/session';
-import { bytes, correctionName, count, dateTime, dicomDate, figure, jobFailure, jobName } from '../ui/format';
+import { bytes, correctionName, count, dateTime, dicomDate, figure, jobFailure, jobName, percent } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Progress } from '../ui/progress';
 import { State } from '../ui/state';
+import type { ViewState } from '../slices/state';
+import { FusionPanel } from './fusion';
 import { notesOf, type Note, type ShownVolume, type Structure } from './model';
 import type { CaseStore } from './store';
 
@@ -93,6 +95,12 @@ function StructureRow({ structure, store }: { structure: Structure; store: CaseS
           onInput={(event) => store.setLook(structure.key, { opacity: Number(event.currentTarget.value) })} />
         <output>{Math.round(look.opacity * 100)} %</output>
       </label>
+      {(structure.review || structure.confidence !== null) && (
+        <p class={structure.review ? 'structure-review' : 'structure-sure'}>
+          {structure.review && <><Icon name="warn" size={14} />Needs review</>}
+          {structure.confidence !== null && <span>Confidence {percent(structure.confidence)}</span>}
+        </p>
+      )}
       {more.value && (
         <div class="structure-more">
           {structure.master && <p>{surfaceReport(structure.master)}</p>}
@@ -158,13 +166,16 @@ function JobRow({ job, store }: { job: Job; store: CaseStore }): JSX.Element {
   );
 }
 
-function Jobs({ store }: { store: CaseStore }): JSX.Element {
+function Jobs({ store, onRun }: { store: CaseStore; onRun: () => void }): JSX.Element {
   const jobs = [...store.jobs.value].sort((a, b) => b.created_at.localeCompare(a.created_at));
   const open = jobs.filter((job) => job.state === 'queued' || job.state === 'running').length;
   const broken = jobs.filter((job) => job.state === 'failed' || job.state === 'dead').length;
   const aside = [open && `${open} open`, broken && `${broken} failed`].filter(Boolean).join(', ');
   return (
-    <Section title="Jobs" aside={aside} open={open + broken > 0}>
+    <Section title="Jobs" aside={aside}>
+      {mayDo('admin', 'technician', 'planner') && (
+        <button type="button" class="small" onClick={onRun}><Icon name="plus" size={14} />Run a job</button>
+      )}
       {jobs.length === 0 && <p class="side-empty">None yet.</p>}
       {jobs.map((job) => <JobRow key={job.id} job={job} store={store} />)}
     </Section>
@@ -212,13 +223,14 @@ function CaseForm({ store }: { store: CaseStore }): JSX.Element | null {
   );
 }
 
-export function Sidebar({ store }: { store: CaseStore }): JSX.Element {
+export function Sidebar({ store, state, onRun }: { store: CaseStore; state: ViewState; onRun: () => void }): JSX.Element {
   return (
     <aside class="sidebar" aria-label="Case">
       <Volumes store={store} />
+      <Section title="Fused view" open={store.partners.value.length > 0}><FusionPanel store={store} state={state} /></Section>
       <Structures store={store} />
       <Quality volume={store.volume.value} />
-      <Jobs store={store} />
+      <Jobs store={store} onRun={onRun} />
       <Received detail={store.detail.value} />
       <CaseForm store={store} />
     </aside>

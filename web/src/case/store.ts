@@ -1,11 +1,11 @@
 // One open case: what the server knows of it, kept current by events, and how the user wants to see it.
 import { computed, signal } from '@preact/signals';
-import { command, get, getAll, patch } from '../api/client';
+import { command, get, getAll, patch, post } from '../api/client';
 import { onEvent, type Heard } from '../api/events';
 import { reduceJobs } from '../api/reduce';
 import type { Artefact, CaseDetail, Job } from '../api/types';
 import { reason, sayError } from '../ui/toast';
-import { firstVolume, sharesFrame, structuresOf, volumesOf } from './model';
+import { firstVolume, sharesFrame, structuresOf, tieOf, volumesOf } from './model';
 
 /** How one structure is shown; what is not set comes from the structure itself. */
 export interface Look {
@@ -22,11 +22,23 @@ export class CaseStore {
   readonly jobs = signal<Job[]>([]);
   readonly error = signal('');
   readonly chosen = signal<string | null>(null);
+  /** The second volume of the fused view, by its view's id. */
+  readonly second = signal<string | null>(null);
   readonly looks = signal<ReadonlyMap<string, Look>>(new Map());
   readonly volumes = computed(() => volumesOf(this.artefacts.value));
   readonly structures = computed(() => structuresOf(this.artefacts.value));
   readonly volume = computed(() =>
     this.volumes.value.find((volume) => volume.view.id === this.chosen.value) ?? firstVolume(this.volumes.value) ?? null);
+  /** Volumes that can lie over the shown one, with the way there. */
+  readonly partners = computed(() => {
+    const shown = this.volume.value;
+    if (!shown) return [];
+    return this.volumes.value.filter((v) => v.view.id !== shown.view.id)
+      .flatMap((volume) => {
+        const tie = tieOf(shown, volume, this.artefacts.value);
+        return tie ? [{ volume, tie }] : [];
+      });
+  });
   /** Surfaces of another scan that is not registered to the one in the slices: a point in one is none in the other. */
   readonly apart = computed(() => {
     const [shown, volumes] = [this.volume.value, this.volumes.value];
@@ -115,6 +127,14 @@ export class CaseStore {
     } catch (cause) {
       sayError(cause);
     }
+  }
+
+  /** Starts a job; throws what the server says against it. The queue answers the same press twice with the same job. */
+  async run(kind: string, params: Record<string, unknown>, inputs: { role: string; id: string }[], key: string): Promise<Job> {
+    const body = { kind, params, inputs: inputs.map((i) => i.id), roles: inputs.map((i) => i.role) };
+    const job = await post<Job>(`/cases/${this.id}/jobs`, body, { idempotencyKey: key });
+    this.jobs.value = [job, ...this.jobs.value.filter((other) => other.id !== job.id)];
+    return job;
   }
 
   async command(job: Job, what: 'cancel' | 'retry'): Promise<void> {

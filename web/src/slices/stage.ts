@@ -2,6 +2,7 @@
 // is drawn at most once per frame, and only the panes that changed.
 import { effect } from '@preact/signals';
 import { figure } from '../ui/format';
+import { carry, drawFusion } from './fusion';
 import {
   fitView, letters, opposite, orientations, planeOf, sliceAt, snapped, toPatient, type Orientation, type PaneView, type Plane,
   type Size, type Vec3,
@@ -37,6 +38,7 @@ export class Stage {
   private shown: ViewVolume | null = null;
   private ready = false;
   private uploading: ViewVolume | null = null;
+  private readonly scratch = document.createElement('canvas');
   private frame = 0;
   private closed = false;
   private readonly ends: (() => void)[] = [];
@@ -82,7 +84,7 @@ export class Stage {
         this.redraw();
       }),
       effect(() => {
-        void [state.views.value, state.crosshair.value, state.overlayOpacity.value, state.layers.value];
+        void [state.views.value, state.crosshair.value, state.overlayOpacity.value, state.layers.value, state.fusion.value];
         this.redraw();
       }),
       effect(() => {
@@ -238,6 +240,8 @@ export class Stage {
     context.clearRect(0, 0, width, height);
     context.scale(scale, scale);
     const { state } = this;
+    const fusion = state.fusion.peek();
+    if (fusion) drawFusion(context, fusion, plane, view, pane.size, focus, this.scratch);
     pane.painter.draw(context, state.layers.peek(), plane, view, pane.size, focus, state.overlayOpacity.peek());
     if (state.crosshair.peek()) drawCrosshair(context, this.planes(), plane, view, pane.size, state.cursor.peek());
     drawScaleBar(context, view, pane.size);
@@ -256,12 +260,15 @@ export class Stage {
     elements.edges.top.textContent = letters(opposite(plane.down));
     const at = pane.hover ? toPatient(plane, view, pane.size, pane.hover, focus) : this.state.cursor.peek();
     const found = volume.valueAt(at);
-    elements.value.textContent = found === null ? '' : this.valueText(found.value, found.exact);
+    const own = found === null ? '' : this.valueText(found.value, found.exact, this.state.units.peek());
+    const fusion = this.state.fusion.peek();
+    const other = fusion?.volume.valueAt(carry(fusion.tie, at)) ?? null;
+    elements.value.textContent = fusion && other ? `${own} · 2nd ${this.valueText(other.value, other.exact, fusion.units)}` : own;
   }
 
-  private valueText(value: number, exact: boolean): string {
+  private valueText(value: number, exact: boolean, units: 'HU' | '1'): string {
     const number = Number.isInteger(value) ? figure(value, 0) : figure(value, 2);
-    return `${exact ? '' : '≈ '}${number}${this.state.units.peek() === 'HU' ? ' HU' : ''}`;
+    return `${exact ? '' : '≈ '}${number}${units === 'HU' ? ' HU' : ''}`;
   }
 
   hover(orientation: Orientation, px: [number, number] | null): void {

@@ -1,6 +1,7 @@
 // What the panes show, shared by all of them and by the 3D scene.
 import { signal } from '@preact/signals';
 import { centreLps, clampIjk, ijkToLps, lpsToIjk, type Orientation, type PaneView, type Vec3 } from './geometry';
+import type { Fusion } from './fusion';
 import type { Window } from './presets';
 import type { ViewVolume } from './volume';
 
@@ -28,6 +29,8 @@ export class ViewState {
   readonly overlayOpacity = signal(0.3);
   readonly layers = signal<readonly LabelLayer[]>([]);
   readonly views = signal<Partial<Record<Orientation, PaneView>>>({});
+  /** The second scan, null outside of the fused view. */
+  readonly fusion = signal<Fusion | null>(null);
   readonly units = signal<'HU' | '1'>('1');
   readonly span = signal(1000);
   /** The first picture is on the screen: from now on the line is free for detail, labels and surfaces. */
@@ -63,6 +66,10 @@ export class ViewState {
         queueMicrotask(() => off());
       }
     });
+  }
+
+  fuse(change: Partial<Fusion>): void {
+    if (this.fusion.value) this.fusion.value = { ...this.fusion.value, ...change };
   }
 
   setView(orientation: Orientation, view: PaneView): void {

@@ -52,6 +52,11 @@ const jobNames: Record<string, string> = {
   view: 'Prepare the slices',
   'segment.bone': 'Find bone',
   mesh: 'Build surfaces',
+  register: 'Align two scans',
+  compare: 'Compare two segmentations',
+  'segment.head': 'Find skull, jaws and teeth',
+  'segment.spine': 'Find vertebrae, discs and canal',
+  'segment.leg': 'Find tibia and fibula',
 };
 
 export const jobName = (kind: string): string => jobNames[kind] ?? kind;

@@ -1,0 +1,85 @@
+// The fused view: which scan lies over the shown one, and how both are seen.
+import type { JSX } from 'preact';
+import { fusionColours, type FusionColours, type FusionMode } from '../slices/fusion';
+import type { ViewState } from '../slices/state';
+import { figure } from '../ui/format';
+import type { CaseStore } from './store';
+
+const modes: [FusionMode, string][] = [['blend', 'Blend'], ['checker', 'Checkerboard'], ['split', 'Split']];
+
+/** Shows the scan that lies on top alone, or lets the two change places; the cursor stays at its point of the patient. */
+export function flick(state: ViewState): void {
+  const only = state.fusion.value?.only;
+  state.fuse({ only: only === 'second' ? 'first' : 'second' });
+}
+
+export function swapScans(store: CaseStore): void {
+  const [shown, second] = [store.volume.value?.view.id ?? null, store.second.value];
+  if (!shown || !second) return;
+  store.chosen.value = second;
+  store.second.value = shown;
+}
+
+function Slider({ name, value, low, high, step, shown, onValue }: {
+  name: string; value: number; low: number; high: number; step: number; shown: string; onValue: (value: number) => void;
+}): JSX.Element {
+  return (
+    <label class="fusion-line"><span>{name}</span>
+      <input type="range" min={low} max={high} step={step} value={value} aria-valuetext={shown} onInput={(event) => onValue(Number(event.currentTarget.value))} />
+      <output>{shown}</output>
+    </label>
+  );
+}
+
+function Controls({ store, state }: { store: CaseStore; state: ViewState }): JSX.Element | null {
+  const fusion = state.fusion.value;
+  if (!fusion) return null;
+  const { window, span } = fusion;
+  const digits = span > 20 ? 0 : 2;
+  return (
+    <div class="fusion">
+      <div class="fusion-modes" role="radiogroup" aria-label="How both are shown">
+        {modes.map(([id, name]) => (
+          <button key={id} type="button" class="small" role="radio" aria-checked={fusion.mode === id} onClick={() => state.fuse({ mode: id, only: null })}>{name}</button>
+        ))}
+      </div>
+      {fusion.mode === 'blend' && (
+        <Slider name="Share" value={fusion.blend} low={0} high={1} step={0.05} shown={`${Math.round(fusion.blend * 100)} %`}
+          onValue={(blend) => state.fuse({ blend, only: null })} />
+      )}
+      {fusion.mode === 'checker' && (
+        <Slider name="Tile" value={fusion.tileMm} low={5} high={60} step={5} shown={`${fusion.tileMm} mm`} onValue={(tileMm) => state.fuse({ tileMm, only: null })} />
+      )}
+      <Slider name="Centre" value={window.centre} low={window.centre - span / 2} high={window.centre + span / 2} step={span / 200}
+        shown={figure(window.centre, digits)} onValue={(centre) => state.fuse({ window: { ...window, centre } })} />
+      <Slider name="Width" value={window.width} low={span / 100} high={span * 2} step={span / 100} shown={figure(window.width, digits)}
+        onValue={(width) => state.fuse({ window: { ...window, width } })} />
+      <label class="fusion-line"><span>Colours</span>
+        <select value={fusion.colours} onChange={(event) => state.fuse({ colours: event.currentTarget.value as FusionColours })}>
+          {Object.entries(fusionColours).map(([id, name]) => <option key={id} value={id}>{name}</option>)}
+        </select>
+      </label>
+      <div class="fusion-modes">
+        <button type="button" class="small" title="F" onClick={() => flick(state)}>Flick to {fusion.only === 'second' ? 'first' : 'second'}</button>
+        {fusion.only && <button type="button" class="small" onClick={() => state.fuse({ only: null })}>Both</button>}
+        <button type="button" class="small" title="G" onClick={() => swapScans(store)}>Swap</button>
+      </div>
+    </div>
+  );
+}
+
+export function FusionPanel({ store, state }: { store: CaseStore; state: ViewState }): JSX.Element {
+  const partners = store.partners.value;
+  if (partners.length === 0) return <p class="side-empty">No other scan lies in this one's frame. Align two scans with “Run a job”.</p>;
+  const chosen = partners.some((p) => p.volume.view.id === store.second.value) ? store.second.value ?? '' : '';
+  return (
+    <>
+      <select class="fusion-choice" aria-label="Second scan" value={chosen} data-testid="second-scan"
+        onChange={(event) => { store.second.value = event.currentTarget.value || null; }}>
+        <option value="">One scan only</option>
+        {partners.map(({ volume }) => <option key={volume.view.id} value={volume.view.id}>{volume.meta.modality ?? '?'} · {volume.name}</option>)}
+      </select>
+      <Controls store={store} state={state} />
+    </>
+  );
+}

@@ -1,0 +1,145 @@
+// Running a job by hand: a preset or a kind, its inputs, its parameters as the server describes them.
+import { useSignal } from '@preact/signals';
+import type { JSX } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { get } from '../api/client';
+import type { Artefact, JobKind, JobKinds, JobParam } from '../api/types';
+import { Dialog } from '../ui/dialog';
+import { reason } from '../ui/toast';
+import type { CaseStore } from './store';
+
+type Value = number | boolean | string;
+
+/** threshold_hu as “Threshold”: the unit is shown beside the field. */
+export function paramName(name: string): string {
+  const words = name.replace(/_(hu|mm|mm3|ml|deg|s)$/, '').replace(/_/g, ' ');
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** What the field says against a value, empty when nothing. */
+export function paramFault(param: JobParam, value: Value): string {
+  if (param.type !== 'number' && param.type !== 'integer') return '';
+  if (typeof value !== 'number' || !Number.isFinite(value)) return 'A number is needed.';
+  if (param.type === 'integer' && !Number.isInteger(value)) return 'A whole number is needed.';
+  const unit = param.unit === '1' ? '' : ` ${param.unit}`;
+  const out = (param.minimum !== undefined && value < param.minimum) || (param.maximum !== undefined && value > param.maximum);
+  return out ? `From ${param.minimum} to ${param.maximum}${unit}.` : '';
+}
+
+/** Artefacts that fit an input, with the names that people know them by. */
+function candidates(store: CaseStore, artefact: string): { id: string; name: string; modality: string }[] {
+  if (artefact === 'volume') {
+    return store.volumes.value.filter((v) => v.source).map((v) => ({ id: v.id, name: `${v.meta.modality ?? '?'} · ${v.name}`, modality: v.meta.modality ?? '' }));
+  }
+  return store.artefacts.value.filter((a: Artefact) => a.kind === artefact && !a.superseded).map((a, i) => ({
+    id: a.id, modality: '', name: `${(a.meta.segments ?? []).slice(0, 3).map((s) => s.name).join(', ') || a.name} (${i + 1})`,
+  }));
+}
+
+function ParamField({ param, value, onValue }: { param: JobParam; value: Value; onValue: (value: Value) => void }): JSX.Element {
+  const fault = paramFault(param, value);
+  const unit = param.unit === '1' ? '' : param.unit;
+  const id = `param-${param.name}`;
+  const range = param.minimum === undefined ? '' : ` ${param.minimum} to ${param.maximum}${unit && ` ${unit}`}.`;
+  return (
+    <div class={`param${fault ? ' wrong' : ''}`}>
+      <label for={id}>{paramName(param.name)}{unit && <span> {unit}</span>}</label>
+      {param.type === 'boolean' && <input id={id} type="checkbox" checked={value === true} onChange={(event) => onValue(event.currentTarget.checked)} />}
+      {param.type === 'text' && param.choices && (
+        <select id={id} value={String(value)} onChange={(event) => onValue(event.currentTarget.value)}>
+          {param.choices.map((choice) => <option key={choice} value={choice}>{choice}</option>)}
+        </select>
+      )}
+      {param.type === 'text' && !param.choices && <input id={id} value={String(value)} onInput={(event) => onValue(event.currentTarget.value)} />}
+      {(param.type === 'number' || param.type === 'integer') && (
+        <input id={id} type="number" step="any" min={param.minimum} max={param.maximum} value={Number.isNaN(value) ? '' : String(value)}
+          aria-invalid={fault !== ''} aria-describedby={`${id}-help`} onInput={(event) => onValue(event.currentTarget.valueAsNumber)} />
+      )}
+      <p id={`${id}-help`}>{fault || `${param.help}${range} Usually ${String(param.default)}.`}</p>
+    </div>
+  );
+}
+
+function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClose: () => void }): JSX.Element {
+  const choice = useSignal(all.presets[0] ? `preset:${all.presets[0].id}` : `kind:${all.kinds[0]?.name ?? ''}`);
+  const given = useSignal<Record<string, Value>>({});
+  const inputs = useSignal<Record<string, string>>({});
+  const fault = useSignal('');
+  const busy = useSignal(false);
+  const [sort, id] = choice.value.split(':');
+  const preset = sort === 'preset' ? all.presets.find((p) => p.id === id) : undefined;
+  const kind: JobKind | undefined = all.kinds.find((k) => k.name === (preset?.kind ?? id));
+  if (!kind) return <p>There is no job to run.</p>;
+  const values: Record<string, Value> = { ...Object.fromEntries(kind.params.map((p) => [p.name, p.default])), ...preset?.params, ...given.value };
+  const chosen = new Map<string, string>();
+  kind.inputs.forEach((input, at) => {
+    const fits = candidates(store, input.artefact);
+    const free = fits.filter((f) => ![...chosen.values()].includes(f.id));
+    const like = at === 0 && preset ? free.find((f) => f.modality === preset.modality) : undefined;
+    chosen.set(input.name, inputs.value[input.name] ?? (input.required || at === 0 ? (like ?? free[0])?.id ?? '' : ''));
+  });
+  const lacking = kind.inputs.filter((input) => input.required && !chosen.get(input.name));
+  const wrong = kind.params.some((p) => paramFault(p, values[p.name]) !== '');
+  const start = async () => {
+    busy.value = true;
+    fault.value = '';
+    try {
+      const list = kind.inputs.flatMap((input) => (chosen.get(input.name) ? [{ role: input.name, id: chosen.get(input.name) ?? '' }] : []));
+      await store.run(kind.name, values, list, crypto.randomUUID());
+      onClose();
+    } catch (cause) {
+      fault.value = reason(cause);
+    }
+    busy.value = false;
+  };
+  return (
+    <form class="run" onSubmit={(event) => { event.preventDefault(); void start(); }}>
+      <label class="run-line"><span>Job</span>
+        <select value={choice.value} data-testid="run-choice" onChange={(event) => {
+          choice.value = event.currentTarget.value;
+          given.value = {};
+          inputs.value = {};
+        }}>
+          <optgroup label="Presets">{all.presets.map((p) => <option key={p.id} value={`preset:${p.id}`}>{p.title}</option>)}</optgroup>
+          <optgroup label="All jobs">{all.kinds.map((k) => <option key={k.name} value={`kind:${k.name}`}>{k.title}</option>)}</optgroup>
+        </select>
+      </label>
+      <p class="run-about">{preset ? `${preset.detail} ` : ''}{kind.summary}
+        {preset?.fallback && <strong> The job made for this is not installed: “{kind.title}” stands in, and does not tell structures apart.</strong>}</p>
+      {kind.inputs.map((input) => (
+        <label class="run-line" key={input.name}><span>{paramName(input.name)}</span>
+          <select value={chosen.get(input.name)} data-testid={`run-input-${input.name}`}
+            onChange={(event) => { inputs.value = { ...inputs.value, [input.name]: event.currentTarget.value }; }}>
+            {(!input.required || !chosen.get(input.name)) && <option value="">{input.required ? 'Nothing fits in this case' : 'None'}</option>}
+            {candidates(store, input.artefact).map((f) => <option key={f.id} value={f.id}>{f.name}</option>)}
+          </select>
+          <small>{input.help}</small>
+        </label>
+      ))}
+      {kind.params.length > 0 && (
+        <details class="run-params" open><summary>Parameters</summary>
+          {kind.params.map((p) => <ParamField key={p.name} param={p} value={values[p.name]} onValue={(value) => { given.value = { ...given.value, [p.name]: value }; }} />)}
+        </details>
+      )}
+      {fault.value && <p class="run-fault" role="alert">{fault.value}</p>}
+      <div class="run-foot">
+        <button type="button" onClick={onClose}>Cancel</button>
+        <button type="submit" class="primary" disabled={busy.value || wrong || lacking.length > 0}>Start</button>
+      </div>
+    </form>
+  );
+}
+
+export function RunDialog({ store, onClose }: { store: CaseStore; onClose: () => void }): JSX.Element {
+  const all = useSignal<JobKinds | null>(null);
+  const fault = useSignal('');
+  useEffect(() => {
+    get<JobKinds>('/job-kinds').then((kinds) => { all.value = kinds; }, (cause: unknown) => { fault.value = reason(cause); });
+  }, []);
+  return (
+    <Dialog title="Run a job" onClose={onClose}>
+      {fault.value && <p class="run-fault" role="alert">{fault.value}</p>}
+      {all.value && <Form store={store} all={all.value} onClose={onClose} />}
+    </Dialog>
+  );
+}
