@@ -6,7 +6,8 @@
 #define ARTEFACT_COLUMNS                                                                                               \
     "a.id, a.case_id, coalesce(a.series_id::text, ''), a.job_id, a.name, a.kind, encode(a.content_sha256, 'hex'), "    \
     "a.media_type, a.meta, a.bytes, " KF_MS("a.created_at") ", " KF_US("a.created_at") ", a.superseded, "    \
-    "coalesce((SELECT jsonb_agg(jsonb_build_object('name', i->>'name', 'sha256', i->>'sha256')) FROM kerf.job m, jsonb_array_elements(m.inputs) i "                       \
+    "coalesce((SELECT jsonb_agg(jsonb_build_object('name', i->>'name', 'sha256', i->>'sha256')) "                      \
+    " FROM kerf.job m, jsonb_array_elements(m.inputs) i "                                                              \
     " WHERE m.id = a.job_id AND i->>'name' <> 'instance'), '[]') "
 #define JOB_COLUMNS                                                                                                    \
     "j.id, j.case_id, j.kind, j.state, j.stage, j.error_code, j.error_detail, j.report, j.version, j.priority, "       \
