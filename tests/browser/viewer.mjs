@@ -340,6 +340,8 @@ await clock('browser: two scans are aligned and seen in one picture', async () =
   await page.keyboard.press('g');
   await page.waitForTimeout(1500);
   check(/aligned/.test(await text('.volume-row[aria-checked=true]')), 'G swaps both');
+  check((await page.getAttribute('.fusion-modes button:has-text("Split")', 'aria-checked')) === 'true', 'and how both are shown stays');
+  check((await page.locator('.side-good').count()) === 0, 'a resampled scan is not called fit for planning');
   await shot('25-fused-split');
   await page.keyboard.press('g');
   await page.selectOption('[data-testid=second-scan]', '');

@@ -183,7 +183,8 @@ static enum kf_status carry_points(struct job *j, const struct kf_job_input *inp
 // Grey values are those of the moving image; they lie in the frame of the fixed one.
 static void say_what_it_shows(const struct kf_job_context *job, json_t *meta)
 {
-    static const char *const of_moving[] = {"modality", "units", "value_range", "window", "series_description", NULL};
+    static const char *const of_moving[] = {"modality", "units", "value_range", "window", "series_description", "quality",
+                                            "corrections", NULL};
     static const char *const of_fixed[] = {"frame_of_reference_uid", NULL};
     kf_meta_copy(meta, kf_job_input_named(job, "moving")->meta, of_moving);
     kf_meta_copy(meta, kf_job_input_named(job, "fixed")->meta, of_fixed);

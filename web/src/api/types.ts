@@ -168,6 +168,8 @@ export interface ArtefactMeta {
   /** Of a transform: LPS mm of the fixed scan → the moving one, four rows of four, and back. */
   matrix?: number[][];
   inverse?: number[][];
+  /** A deformable transform is more than its matrix. */
+  model?: string;
   /** "moving" for a scan that was resampled onto another one. */
   of?: string;
 }

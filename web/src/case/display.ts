@@ -87,7 +87,7 @@ export class Display {
       const [low, high] = meta.value_range ?? [0, 1];
       state.fusion.value = {
         mode: 'blend', colours: 'amber', blend: 0.5, tileMm: 20, ...before, only: null, volume, name, tie: partner.tie, window: firstWindow(meta),
-        units: meta.units ?? '1', span: meta.units === 'HU' ? 2000 : Math.max(high - low, 1e-6),
+        units: meta.units ?? '1', range: meta.units === 'HU' ? [-1000, 3000] : [low, Math.max(high, low + 1e-6)],
       };
       const gate = state.afterPicture();
       void volume.load(gate);

@@ -1,4 +1,5 @@
 // The fused view: which scan lies over the shown one, and how both are seen.
+import { batch } from '@preact/signals';
 import type { JSX } from 'preact';
 import { fusionColours, type FusionColours, type FusionMode } from '../slices/fusion';
 import type { ViewState } from '../slices/state';
@@ -16,8 +17,10 @@ export function flick(state: ViewState): void {
 export function swapScans(store: CaseStore): void {
   const [shown, second] = [store.volume.value?.view.id ?? null, store.second.value];
   if (!shown || !second) return;
-  store.chosen.value = second;
-  store.second.value = shown;
+  batch(() => {
+    store.chosen.value = second;
+    store.second.value = shown;
+  });
 }
 
 function Slider({ name, value, low, high, step, shown, onValue }: {
@@ -34,7 +37,8 @@ function Slider({ name, value, low, high, step, shown, onValue }: {
 function Controls({ store, state }: { store: CaseStore; state: ViewState }): JSX.Element | null {
   const fusion = state.fusion.value;
   if (!fusion) return null;
-  const { window, span } = fusion;
+  const { window, range } = fusion;
+  const span = range[1] - range[0];
   const digits = span > 20 ? 0 : 2;
   return (
     <div class="fusion">
@@ -50,9 +54,9 @@ function Controls({ store, state }: { store: CaseStore; state: ViewState }): JSX
       {fusion.mode === 'checker' && (
         <Slider name="Tile" value={fusion.tileMm} low={5} high={60} step={5} shown={`${fusion.tileMm} mm`} onValue={(tileMm) => state.fuse({ tileMm, only: null })} />
       )}
-      <Slider name="Centre" value={window.centre} low={window.centre - span / 2} high={window.centre + span / 2} step={span / 200}
+      <Slider name="Centre" value={window.centre} low={range[0]} high={range[1]} step={span / 400}
         shown={figure(window.centre, digits)} onValue={(centre) => state.fuse({ window: { ...window, centre } })} />
-      <Slider name="Width" value={window.width} low={span / 100} high={span * 2} step={span / 100} shown={figure(window.width, digits)}
+      <Slider name="Width" value={window.width} low={span / 400} high={span} step={span / 400} shown={figure(window.width, digits)}
         onValue={(width) => state.fuse({ window: { ...window, width } })} />
       <label class="fusion-line"><span>Colours</span>
         <select value={fusion.colours} onChange={(event) => state.fuse({ colours: event.currentTarget.value as FusionColours })}>

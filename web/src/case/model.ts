@@ -141,7 +141,7 @@ export function tieOf(shown: ShownVolume, other: ShownVolume, artefacts: readonl
   const [a, b] = [shown.source?.sha256, other.source?.sha256];
   const role = (t: Artefact, name: string) => t.made_from?.find((m) => m.name === name)?.sha256;
   for (const t of current(artefacts, 'transform').reverse()) {
-    if (!a || !b || !t.meta.matrix || !t.meta.inverse) continue;
+    if (!a || !b || !t.meta.matrix || !t.meta.inverse || t.meta.model === 'deformable') continue;
     if (role(t, 'fixed') === a && role(t, 'moving') === b) return t.meta.matrix;
     if (role(t, 'fixed') === b && role(t, 'moving') === a) return t.meta.inverse;
   }
@@ -171,6 +171,9 @@ export function notesOf(meta: ArtefactMeta, correctionName: (code: string) => st
       level: 'warn', title: 'Coarse for planning',
       detail: `${measured}Above 1.0 mm the signer is warned; 0.65 mm is advised.`,
     });
+  }
+  if (meta.of === 'moving') {
+    notes.push({ level: 'warn', title: 'Resampled onto another scan', detail: 'For comparing in the fused view: measure and plan on the scan as it came.' });
   }
   for (const correction of meta.corrections ?? []) {
     notes.push({ level: 'info', title: correctionName(correction.code), detail: correction.detail });

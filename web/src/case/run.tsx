@@ -36,6 +36,8 @@ function candidates(store: CaseStore, artefact: string): { id: string; name: str
   }));
 }
 
+const usual = (value: Value): string => (typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value).replace('-', '−'));
+
 function ParamField({ param, value, onValue }: { param: JobParam; value: Value; onValue: (value: Value) => void }): JSX.Element {
   const fault = paramFault(param, value);
   const unit = param.unit === '1' ? '' : param.unit;
@@ -55,7 +57,7 @@ function ParamField({ param, value, onValue }: { param: JobParam; value: Value; 
         <input id={id} type="number" step="any" min={param.minimum} max={param.maximum} value={Number.isNaN(value) ? '' : String(value)}
           aria-invalid={fault !== ''} aria-describedby={`${id}-help`} onInput={(event) => onValue(event.currentTarget.valueAsNumber)} />
       )}
-      <p id={`${id}-help`}>{fault || `${param.help}${range} Usually ${String(param.default)}.`}</p>
+      <p id={`${id}-help`}>{fault || `${param.help}${range} Usually ${usual(param.default)}.`}</p>
     </div>
   );
 }

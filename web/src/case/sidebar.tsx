@@ -3,7 +3,7 @@ import { useSignal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
 import type { Artefact, CaseDetail, Job } from '../api/types';
 import { mayDo } from '../app/session';
-import { bytes, correctionName, count, dateTime, dicomDate, figure, jobFailure, jobName, percent } from '../ui/format';
+import { bytes, correctionName, count, dateTime, dicomDate, figure, jobFailure, jobName, jobWarnings, percent } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Progress } from '../ui/progress';
 import { State } from '../ui/state';
@@ -155,6 +155,7 @@ function JobRow({ job, store }: { job: Job; store: CaseStore }): JSX.Element {
       {job.state === 'running' && <Progress value={job.progress} label={jobName(job.kind)} />}
       {(job.state === 'running' && job.stage) && <p class="job-stage">{job.stage.replace(/_/g, ' ')}</p>}
       {broken && <p class="job-error">{jobFailure(job)}</p>}
+      {job.state === 'done' && jobWarnings(job).map((words) => <p key={words} class="job-warning"><Icon name="warn" size={14} />{words}</p>)}
       {job.attempts > 1 && <p class="job-stage">Attempt {job.attempts} of {job.max_attempts}</p>}
       {open && mayDo('admin', 'technician', 'planner') && (
         <button type="button" class="small" onClick={() => void store.command(job, 'cancel')}>Cancel</button>

@@ -15,7 +15,8 @@ export interface Fusion {
   /** LPS mm of the shown scan → the second one, rows of 4×4. */
   tie: number[][];
   window: Window;
-  span: number;
+  /** Values that occur, for the sliders. */
+  range: [number, number];
   mode: FusionMode;
   colours: FusionColours;
   /** Share of the second scan, 0 to 1. */

@@ -81,6 +81,13 @@ export function jobFailure(job: Job): string {
   return job.error.detail && job.error.detail !== known ? `${known} ${job.error.detail}` : known;
 }
 
+/** What a job that is done wants people to know. */
+export function jobWarnings(job: Job): string[] {
+  const warnings = (job.report as { warnings?: unknown } | undefined)?.warnings;
+  if (!Array.isArray(warnings)) return [];
+  return warnings.map((w: { code?: unknown; detail?: unknown }) => String(w.detail ?? w.code ?? '')).filter(Boolean);
+}
+
 const corrections: Record<string, string> = {
   gantry_tilt_sheared: 'Gantry tilt corrected',
   resampled_spacing: 'Uneven slice spacing resampled',

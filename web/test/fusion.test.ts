@@ -1,0 +1,89 @@
+import { describe, expect, it } from 'vitest';
+import type { Artefact, ArtefactMeta, GridMeta, JobParam } from '../src/api/types';
+import { structuresOf, tieOf, volumesOf } from '../src/case/model';
+import { paramFault, paramName } from '../src/case/run';
+import { carry, pixelWalk, sample, tint } from '../src/slices/fusion';
+import { ijkToLps, lpsToIjk, planeOf, toPatient, type Vec3 } from '../src/slices/geometry';
+
+const grid: GridMeta = { dim: [8, 9, 7], spacing_mm: [1, 1, 2], origin_lps: [-4, -5, -6], direction: [1, 0, 0, 0, 1, 0, 0, 0, 1] };
+const oblique: GridMeta = { ...grid, spacing_mm: [0.7, 1.1, 1.5], origin_lps: [3, -2, 1], direction: [0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1] };
+const turn = [[0, -1, 0, 4], [1, 0, 0, -3], [0, 0, 1, 2], [0, 0, 0, 1]];
+const back = [[0, 1, 0, 3], [-1, 0, 0, 4], [0, 0, 1, -2], [0, 0, 0, 1]];
+
+describe('the fused view', () => {
+  it('reads each pixel where its point lies in the second scan, through the transform', () => {
+    const plane = planeOf(grid, 'coronal');
+    const view = { centre: [0.5, 1, 2] as Vec3, mmPerPx: 0.4 };
+    const [size, focus]: [{ width: number; height: number }, Vec3] = [{ width: 200, height: 120 }, [0, 1, 0]];
+    const walk = pixelWalk({ tie: turn, volume: { grid: oblique } }, plane, view, size, focus);
+    for (const [x, y] of [[0, 0], [150, 20], [33, 117]]) {
+      const expected = lpsToIjk(oblique, carry(turn, toPatient(plane, view, size, [x + 0.5, y + 0.5], focus)));
+      const got = [0, 1, 2].map((c) => walk.start[c] + x * walk.across[c] + y * walk.down[c]);
+      got.forEach((value, c) => expect(value).toBeCloseTo(expected[c], 9));
+    }
+  });
+
+  it('interpolates a linear field exactly and is nothing outside', () => {
+    const voxels = Float32Array.from({ length: 8 * 9 * 7 }, (_, n) => 3 * (n % 8) - 2 * (Math.floor(n / 8) % 9) + 5 * Math.floor(n / 72));
+    expect(sample(voxels, grid.dim, 2.25, 3.5, 4.75)).toBeCloseTo(3 * 2.25 - 2 * 3.5 + 5 * 4.75, 5);
+    expect(sample(voxels, grid.dim, 7, 8, 6)).toBe(3 * 7 - 2 * 8 + 5 * 6);
+    for (const p of [[-0.6, 0, 0], [0, 8.6, 0], [0, 0, 6.6], [NaN, 0, 0]]) expect(sample(voxels, grid.dim, p[0], p[1], p[2])).toBeNaN();
+  });
+
+  it('has colour maps that only grow lighter', () => {
+    const light = ([r, g, b]: number[]) => 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    for (const map of ['grey', 'amber', 'blue'] as const) {
+      for (let g = 1; g < 256; g++) expect(light(tint(map, g))).toBeGreaterThanOrEqual(light(tint(map, g - 1)));
+    }
+  });
+});
+
+let serial = 0;
+const artefact = (kind: string, name: string, meta: ArtefactMeta, madeFrom: [string, Artefact][] = [], series = 's'): Artefact => ({
+  id: `id${++serial}`, case_id: 'c', series_id: series, job_id: 'j', name, kind, sha256: `${serial}`.padStart(64, '0'), bytes: 1,
+  media_type: '', meta, superseded: false, created_at: `2026-01-01T00:00:${String(serial % 60).padStart(2, '0')}Z`, url: `/b/${serial}`,
+  made_from: madeFrom.map(([role, source]) => ({ name: role, sha256: source.sha256 })),
+});
+
+describe('what was made from what', () => {
+  const [ct, mr] = [artefact('volume', 'ct', { grid, modality: 'CT' }, [], 'a'), artefact('volume', 'mr', { grid: oblique, modality: 'MR' }, [], 'b')];
+  const views = [artefact('volume.view', 'view', { grid }, [['volume', ct]], 'a'), artefact('volume.view', 'view', { grid: oblique }, [['volume', mr]], 'b')];
+  const transform = (model: string) => artefact('transform', 'transform', { matrix: turn, inverse: back, model }, [['fixed', ct], ['moving', mr]], 'a');
+
+  it('ties two scans by a registration, both ways, and by nothing else', () => {
+    const [shown, other] = volumesOf([ct, mr, ...views]);
+    expect(tieOf(shown, other, [])).toBeNull();
+    expect(tieOf(shown, other, [transform('rigid')])).toEqual(turn);
+    expect(tieOf(other, shown, [transform('rigid')])).toEqual(back);
+    expect(tieOf(shown, other, [transform('deformable')])).toBeNull();
+    const there = carry(turn, ijkToLps(grid, [1, 2, 3]));
+    carry(back, there).forEach((c, i) => expect(c).toBeCloseTo(ijkToLps(grid, [1, 2, 3])[i], 9));
+  });
+
+  it('tells the resampled scan on the same grid from the scan itself', () => {
+    const warped = artefact('volume', 'warped', { grid, modality: 'MR', of: 'moving', series_description: 'T2' }, [['fixed', ct], ['moving', mr]], 'a');
+    const view = artefact('volume.view', 'view', { grid }, [['volume', warped]], 'a');
+    expect(volumesOf([ct, warped, views[0], view]).map((v) => [v.source?.name, v.name])).toEqual([['ct', 'CT view'], ['warped', 'T2, aligned']]);
+  });
+
+  it('gives each of two segmentations of one scan its own surfaces, confidence and review flag', () => {
+    const segments = (confidence: number, state?: string) => [{ label: 1, name: 'L4', colour: '#fff', confidence, ...(state ? { state } : {}) }];
+    const [one, two] = [artefact('segmentation', 'labels', { grid, segments: segments(0.9) }), artefact('segmentation', 'labels', { grid, segments: segments(0.4, 'needs_review') })];
+    const mesh = (of: Artefact) => artefact('mesh.view', 'm.glb', { segment: 1, lod: 0 }, [['labels', of]]);
+    const [a, b] = [mesh(two), mesh(one)];
+    const found = structuresOf([one, two, a, b]);
+    expect(found.map((s) => [s.name, s.surfaces[0].id, s.confidence, s.review])).toEqual([['L4', b.id, 0.9, false], ['L4 2', a.id, 0.4, true]]);
+    expect(new Set(found.map((s) => s.key)).size).toBe(2);
+  });
+});
+
+describe('a parameter', () => {
+  const param: JobParam = { name: 'threshold_hu', type: 'integer', default: 1, minimum: 0, maximum: 9, unit: 'HU', help: '' };
+  it('says its limits', () => {
+    expect(paramFault(param, 10)).toBe('From 0 to 9 HU.');
+    expect(paramFault(param, NaN)).not.toBe('');
+    expect(paramFault(param, 1.5)).not.toBe('');
+    expect(paramFault(param, 9)).toBe('');
+    expect(paramName('threshold_hu')).toBe('Threshold');
+  });
+});
