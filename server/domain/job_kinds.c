@@ -30,6 +30,18 @@ static int listed(const json_t *list, const char *text)
     return 0;
 }
 
+// Those of the known choices that the kind's own help names: a build without one does not offer it.
+static void offer_choices(json_t *param, const json_t *values)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < json_array_size(values); i++)
+        if (strstr(kf_json_text(param, "help", ""), json_string_value(json_array_get(values, i))))
+            json_array_append(list, json_array_get(values, i));
+    if (json_array_size(list))
+        json_object_set(param, "choices", list);
+    json_decref(list);
+}
+
 // A kind as people are shown it: only inputs that an artefact fits. NULL when a required one has none.
 static json_t *offer(const json_t *kind, const json_t *rules)
 {
@@ -53,9 +65,7 @@ static json_t *offer(const json_t *kind, const json_t *rules)
     json_object_set_new(out, "title", json_string(kf_json_text(json_object_get(rules, "titles"), name, name)));
     for (size_t i = 0; i < json_array_size(json_object_get(out, "params")); i++) {
         json_t *param = json_array_get(json_object_get(out, "params"), i);
-        json_t *values = json_object_get(choices, kf_json_text(param, "name", ""));
-        if (values)
-            json_object_set(param, "choices", values);
+        offer_choices(param, json_object_get(choices, kf_json_text(param, "name", "")));
     }
     if (usable)
         return out;

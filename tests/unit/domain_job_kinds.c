@@ -69,6 +69,18 @@ KF_TEST(parameters_are_held_against_the_table)
     }
 }
 
+KF_TEST(a_text_is_one_of_the_choices_that_the_kind_names)
+{
+    struct kf_error err;
+    json_t *out, *given = json_pack("{s:s}", "model", "affine");
+    KF_CHECK(kf_job_params_check("register", given, &out, &err) == KF_OK);
+    json_decref(out);
+    json_object_set_new(given, "model", json_string("elastic band"));
+    KF_CHECK(kf_job_params_check("register", given, &out, &err) == KF_UNPROCESSABLE);
+    KF_CHECK_STR(err.code, "bad_parameter");
+    json_decref(given);
+}
+
 KF_TEST(every_preset_fits_its_kind)
 {
     json_t *all, *out;
@@ -87,4 +99,5 @@ KF_TEST(every_preset_fits_its_kind)
 }
 
 KF_TEST_MAIN(KF_RUN(inputs_in_the_kinds_own_order); KF_RUN(inputs_by_role);
-             KF_RUN(parameters_are_held_against_the_table); KF_RUN(every_preset_fits_its_kind);)
+             KF_RUN(parameters_are_held_against_the_table);
+             KF_RUN(a_text_is_one_of_the_choices_that_the_kind_names); KF_RUN(every_preset_fits_its_kind);)
