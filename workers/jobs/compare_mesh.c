@@ -84,7 +84,8 @@ static const struct kf_job_cli cli = {
 };
 
 static const struct kf_job_param params[] = {
-    {"spacing_mm", KF_PARAM_DOUBLE, 0, 100, 0.5, NULL, "mm", "Longest side of the area that one sample stands for; 0: one per triangle."},
+    {"spacing_mm", KF_PARAM_DOUBLE, 0, 100, 0.5, NULL, "mm",
+     "Longest side of the area that one sample stands for; 0: one per triangle."},
     {"tolerance_mm", KF_PARAM_DOUBLE, 1e-6, 100, 0.01, NULL, "mm", "Widest interval around the greatest distance."},
     {0},
 };
