@@ -64,4 +64,9 @@ expect a_broken_volume_is_named fails nifti_header "$job" segment.bone --image "
 expect a_missing_iso_is_named fails iso_missing "$job" mesh --image "$work/ct.nii" --out "$work/x.stl" --quiet
 expect grids_must_agree fails grids_differ "$job" mesh --labels "$work/seg.nii.gz" --image "$KERF_TEST_DATA/spine_ct/thoracic_1mm.nii.gz" --out "$work/x" --quiet
 expect a_volume_at_iso_is_meshed "$job" mesh --image "$work/ct.nii" --iso 300 --out "$work/bone.stl" --quiet
+expect a_mesh_is_certified "$job" repair --mesh "$work/bone.stl" --out "$work/sound.ply" --certificate "$work/sound.json" --quiet
+expect the_certificate_says_sound every "$work/sound.json" sound true 1
+expect meshes_are_compared "$job" compare.mesh --a "$work/bone.stl" --b "$work/sound.ply" --out "$work/distance.json" --quiet
+expect repair_moves_nothing_far between "$work/distance.json" hd95_mm 0 0.01
+expect a_broken_mesh_is_named fails stl_format "$job" repair --mesh "$work/seg.json" --out "$work/x.stl" --quiet
 exit $failed

@@ -1,7 +1,11 @@
 #include "workers/jobs/shared.h"
+#include "workers/io/file.h"
+#include "workers/io/glb.h"
 #include "workers/io/memory.h"
+#include "workers/io/meshfile.h"
 
 #include <stddef.h>
+#include <string.h>
 
 static void on_progress(void *user, double fraction)
 {
@@ -50,6 +54,24 @@ enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nift
                                   struct kf_error *err)
 {
     return kf_nifti_read(input->path, input->offset, input->length, want, out, err);
+}
+
+enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_input *input, struct kf_mesh *mesh,
+                                struct kf_error *err)
+{
+    int64_t length = input->length;
+    void *bytes = NULL;
+    struct kf_glb_summary summary;
+    *mesh = (struct kf_mesh){0};
+    enum kf_status status = kf_file_load(input->path, input->offset, &length, &bytes, err);
+    if (!status && length >= 4 && memcmp(bytes, "glTF", 4) == 0)
+        status = kf_glb_parse(work, bytes, length, &summary, mesh, err);
+    else if (!status && length >= 3 && memcmp(bytes, "ply", 3) == 0)
+        status = kf_ply_parse(work, bytes, length, mesh, err);
+    else if (!status)
+        status = kf_stl_parse(work, bytes, length, mesh, err);
+    kf_memory_release(bytes);
+    return status;
 }
 
 static json_t *numbers(const double *values, int count)

@@ -3,7 +3,7 @@
 #define KERF_JOBS_SHARED_H
 
 #include "workers/io/nifti.h"
-#include "workers/kernels/work.h"
+#include "workers/kernels/mesh.h"
 #include "workers/runtime/job.h"
 
 // Kernel work whose progress is a share of the job's: 0…1 of a kernel is from…from + span of the job.
@@ -21,6 +21,10 @@ void kf_job_work_stage(struct kf_job_work *w, const char *stage, double from, do
 // Reads an input (never NULL). KF_NIFTI_EITHER as in nifti.h. *out is owned: kf_volume_release.
 KF_MUST_USE enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want,
                                               struct kf_volume *out, struct kf_error *err);
+
+// Reads a mesh, PLY, GLB or STL as its first bytes say; positions in LPS mm. *mesh is owned: kf_mesh_release with `work`.
+KF_MUST_USE enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_input *input,
+                                            struct kf_mesh *mesh, struct kf_error *err);
 
 // {"dim","spacing_mm","origin_lps","direction"}; a new reference, NULL without memory.
 json_t *kf_grid_json(const struct kf_grid *grid);

@@ -269,11 +269,31 @@ static int turns_over(const struct decimator *d, uint32_t v, uint32_t u)
     return 0;
 }
 
+// Proposals come in order of error, which is anywhere in memory: what the next ones will look at is asked for early.
+static void look_ahead(const struct decimator *d, int64_t i)
+{
+    if (i + 16 < d->count) {
+        __builtin_prefetch(&d->at.first[d->list[i + 16].vertex]);
+        __builtin_prefetch(&d->at.first[d->list[i + 16].onto]);
+    }
+    if (i + 8 < d->count) {
+        __builtin_prefetch(&d->at.corner[d->at.first[d->list[i + 8].vertex]]);
+        __builtin_prefetch(&d->at.corner[d->at.first[d->list[i + 8].onto]]);
+    }
+    if (i + 4 >= d->count)
+        return;
+    const uint32_t end[2] = {d->list[i + 4].vertex, d->list[i + 4].onto};
+    for (int n = 0; n < 2; n++)
+        for (uint32_t c = d->at.first[end[n]]; c < d->at.first[end[n] + 1]; c++)
+            __builtin_prefetch(&d->mesh->index[d->at.corner[c]]);
+}
+
 static int64_t take_proposals(struct decimator *d, float goal2, int64_t most, float *reached2)
 {
     int64_t made = 0;
     for (int64_t i = 0; i < d->count && made < most && d->list[i].error2 <= goal2; i++) {
         uint32_t v = d->list[i].vertex, u = d->list[i].onto;
+        look_ahead(d, i);
         if (d->flags[v] & (REMOVED | TARGET) || d->flags[u] & (REMOVED | TARGET))
             continue;
         if (!link_holds(d, v, u) || turns_over(d, v, u))
