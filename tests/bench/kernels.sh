@@ -5,7 +5,7 @@
 #   bench NAME SIZE THREADS PEER PEER_MS OUR_MS RATIO TARGET NOTE
 # and the end of the run makes a table of them. To add a kernel, add a line to `rows`; to add a program of its own, add it
 # to `others`: it is run as PROGRAM HEAD256.nii HEAD512.nii THREADS and prints such lines.
-# KERF_BENCH_S: seconds after which no further pair is started (600). KERF_BENCH_DATA: where the volumes are kept.
+# KERF_BENCH_S: seconds after which no further pair is started (600); 90 s later what still runs is stopped. KERF_BENCH_DATA: where the volumes are kept.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 bin=build/release/bin
@@ -53,6 +53,9 @@ build() {
 
 line() { printf 'bench\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$@"; }
 
+# Runs a program with what is left of the time.
+in_time() { timeout $((SECONDS < limit + 85 ? limit + 90 - SECONDS : 5)) "$@"; }
+
 least() { sort -g | head -n 1; }
 
 # Peer, ours, peer, ours: the least of each. On head512, and where the peer knows only one thread, the peer runs once.
@@ -66,9 +69,9 @@ pair() {
     case " $serial " in *" $name "*) his=${known[$name $size]:-} ;; esac
     for round in 1 2; do
         if [ -x "$bin/$peer" ] && { [ -z "$his" ] || { [ $round = 2 ] && [ "$size" = 256 ] && [ "$ours" = bench_image ]; }; }; then
-            got=$("$bin/$peer" "$volume" "$ask" "$threads" 1 "$edge" 2>/dev/null) && his+="${got%% *}"$'\n'
+            got=$(in_time "$bin/$peer" "$volume" "$ask" "$threads" 1 "$edge" 2>/dev/null) && his+="${got%% *}"$'\n'
         fi
-        got=$("$bin/$ours" "$volume" "$ask" "$threads" $([ "$ours" = bench_image ] && echo 3 || echo 1) "$edge") || {
+        got=$(in_time "$bin/$ours" "$volume" "$ask" "$threads" $([ "$ours" = bench_image ] && echo 3 || echo 1) "$edge") || {
             line "$name" "$label" "$threads" "$who" - - - "$target" failed
             return
         }
@@ -83,7 +86,7 @@ pair() {
     line "$name" "$label" "$threads" "$who" "${his:--}" "$our" \
         "$(awk -v p="${his:-0}" -v o="$our" 'BEGIN { if (p > 0) printf "%.2f", p / o; else printf "-" }')" "$target" \
         "$(awk -v b="$bytes" -v i="$input" -v r="$peer" 'BEGIN {
-            printf "%.1fx input, %.0f MB%s", b / i, b / 1e6, r == "recorded" ? ", peer recorded" : "" }')"
+            printf "%.1fx input, %.0f MB%s", b / i, b / 1e6, r == "recorded" ? ", peer recorded" : "" }')$([ -n "$his" ] || echo ", no peer")"
 }
 
 run_rows() {
@@ -104,7 +107,7 @@ run_others() {
     [ "$wanted" = "  " ] || return 0
     for program in "${others[@]}"; do
         [ -x "$bin/$program" ] || continue
-        timeout 240 "$bin/$program" "$data/head256.nii" "$data/head512.nii" "$1" | grep -P '^bench\t' ||
+        in_time "$bin/$program" "$data/head256.nii" "$data/head512.nii" "$1" | grep -P '^bench\t' ||
             line "$program" - "$1" - - - - - failed
     done
 }

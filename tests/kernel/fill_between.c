@@ -213,7 +213,8 @@ KF_TEST(an_oblique_rod_stays_whole_and_a_label_vanishes_half_way)
     }
     KF_REQUIRE(!kf_fill_between(&work, dim, even, 2, cubes));
     for (int64_t s = 1; s < 10; s++) {
-        int64_t rod = count_of(cubes, s * S * S, (s + 1) * S * S, 1), square = count_of(cubes, s * S * S, (s + 1) * S * S, 2);
+        int64_t rod = count_of(cubes, s * S * S, (s + 1) * S * S, 1);
+        int64_t square = count_of(cubes, s * S * S, (s + 1) * S * S, 2);
         KF_CHECK(rod >= 25 && rod <= 33); // 29 in both ends
         KF_CHECK((square > 0) == (s < 5));
         KF_CHECK(s < 4 ? square <= 81 : square <= 9); // from 9×9, evenly
