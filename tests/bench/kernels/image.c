@@ -1,6 +1,7 @@
-// Image kernels on a phantom head beside ITK: `image VOLUME.nii [REPEATS [PEER [NAME,NAME…]]]`. PEER is the program
-// bench_peer_image; without it the peer's columns stay empty. One line per kernel:
-// kernel | ours 1T ms | ours 2T ms | peer ms | ratio          (peer and ratio with one thread)
+// Image kernels on a volume: `bench_image VOLUME.nii NAME THREADS REPEATS` prints the median in milliseconds, the most
+// bytes in use (input, output and what the kernel took), and the bytes of its input, which for kernels on masks is one
+// bit per voxel. The peer is peer_image.cxx; kernels.sh runs both.
+#include "tests/bench/kernels/counted.h"
 #include "tests/bench/kernels/timing.h"
 #include "workers/io/memory.h"
 #include "workers/io/nifti.h"
@@ -15,6 +16,8 @@
 
 #include <math.h>
 #include <string.h>
+
+#define STEPS 2 // of the diffusion, as in peer_image.cxx
 
 struct bench {
     struct kf_volume in, out; // out: float or int16 or bytes of the same size
@@ -89,7 +92,7 @@ static enum kf_kernel_status gradient(const struct kf_work *work, struct bench *
 
 static enum kf_kernel_status diffusion(const struct kf_work *work, struct bench *b)
 {
-    return kf_diffuse_curvature(work, &b->in, 5, 0.03, 3, b->field);
+    return kf_diffuse_curvature(work, &b->in, STEPS, 0.03, 3, b->field);
 }
 
 static enum kf_kernel_status linear(const struct kf_work *work, struct bench *b)
@@ -107,56 +110,20 @@ static enum kf_kernel_status cubic(const struct kf_work *work, struct bench *b)
     return kf_resample(work, &b->in, b->map, KF_RESAMPLE_CUBIC, -1000, &b->out);
 }
 
+enum what { BITS = 1, SHORTS = 16, FLOATS = 32, NOTHING = 0 }; // bits per voxel
+
 static const struct {
-    const char *name, *peer; // peer: what bench_peer_image calls it
+    const char *name;
     bench_run run;
-} list[] = {{"threshold", "threshold", threshold},
-            {"otsu", "otsu", otsu},
-            {"otsu local", NULL, otsu_local},
-            {"components", "components", components},
-            {"fill holes", "fill", fill_holes},
-            {"closing r=2", "closing", closing},
-            {"distance", "distance", distance},
-            {"distance 5 mm", "distance", distance_band},
-            {"median", "median", median},
-            {"gaussian 1 mm", "gaussian", gaussian},
-            {"gradient 1 mm", "gradient", gradient},
-            {"diffusion 5 steps", "diffusion", diffusion},
-            {"resample linear", "linear", linear},
-            {"resample nearest", "nearest", nearest},
-            {"resample cubic", "cubic", cubic}};
-
-static double time_ours(bench_run run, struct bench *b, int threads, int repeats)
-{
-    struct kf_work work;
-    double ms[32];
-    kf_work_init(&work, threads);
-    for (int r = -1; r < repeats; r++) { // the first one warms up
-        double start = timing_now_ms();
-        if (run(&work, b))
-            return NAN;
-        if (r >= 0)
-            ms[r] = timing_now_ms() - start;
-    }
-    return timing_median(ms, repeats);
-}
-
-// The peer's time, NaN when there is none: the last number that it prints.
-static double time_peer(const char *peer, const char *volume, const char *name)
-{
-    char command[1024];
-    double ms = NAN;
-    if (!peer || !name ||
-        snprintf(command, sizeof command, "'%s' '%s' %s 1", peer, volume, name) >= (int)sizeof command)
-        return NAN;
-    FILE *pipe = popen(command, "r");
-    if (pipe) {
-        if (fscanf(pipe, "%lf", &ms) != 1)
-            ms = NAN;
-        pclose(pipe);
-    }
-    return ms;
-}
+    enum what in, out;
+} list[] = {{"threshold", threshold, SHORTS, BITS},    {"otsu", otsu, SHORTS, NOTHING},
+            {"otsu-local", otsu_local, SHORTS, BITS},  {"components", components, BITS, NOTHING},
+            {"fill", fill_holes, BITS, BITS},          {"closing", closing, BITS, BITS},
+            {"distance", distance, BITS, FLOATS},      {"distance-band", distance_band, BITS, FLOATS},
+            {"median", median, SHORTS, SHORTS},        {"gaussian", gaussian, SHORTS, FLOATS},
+            {"gradient", gradient, SHORTS, FLOATS},    {"diffusion", diffusion, SHORTS, FLOATS},
+            {"linear", linear, SHORTS, SHORTS},        {"nearest", nearest, SHORTS, SHORTS},
+            {"cubic", cubic, SHORTS, SHORTS}};
 
 // The map of the peer: 0.12 rad about an oblique axis through the origin of the volume.
 static void make_map(double map[12], const double origin[3])
@@ -175,37 +142,46 @@ static void make_map(double map[12], const double origin[3])
     }
 }
 
-int main(int argc, char **argv)
+static int prepare(struct bench *b, const char *path)
 {
     struct kf_error err;
-    struct bench b = {0};
-    int repeats = argc > 2 ? atoi(argv[2]) : 5;
-    if (argc < 2 || repeats < 1 || repeats > 32 || kf_nifti_read(argv[1], 0, -1, KF_NIFTI_IMAGE, &b.in, &err) ||
-        b.in.type != KF_VOXEL_INT16) {
-        fprintf(stderr, "usage: image VOLUME.nii [REPEATS 1-32 [PEER [NAMES]]], an int16 volume\n");
-        return 2;
-    }
     struct kf_work work;
     kf_work_init(&work, 2);
-    if (kf_bits_alloc(&work, b.in.grid.dim, &b.bone) || kf_bits_alloc(&work, b.in.grid.dim, &b.spare) ||
-        kf_volume_alloc(&b.out, &b.in.grid, KF_VOXEL_INT16, &err) ||
-        kf_bits_threshold(&work, &b.in, 300, 32767, &b.bone))
-        return 1;
-    b.field = kf_memory_take(kf_grid_voxels(&b.in.grid) * 4);
-    if (!b.field)
-        return 1;
-    make_map(b.map, b.in.grid.origin_lps);
-    printf("%-18s | %9s | %9s | %9s | %s\n", "kernel", "ours 1T", "ours 2T", "peer 1T", "ratio (ms)");
-    for (size_t n = 0; n < sizeof list / sizeof list[0]; n++) {
-        if (argc > 4 && !strstr(argv[4], list[n].name))
-            continue;
-        double one = time_ours(list[n].run, &b, 1, repeats), two = time_ours(list[n].run, &b, 2, repeats);
-        double peer = time_peer(argc > 3 && argv[3][0] ? argv[3] : NULL, argv[1], list[n].peer);
-        if (isnan(peer))
-            printf("%-18s | %9.2f | %9.2f | %9s | -\n", list[n].name, one, two, "-");
-        else
-            printf("%-18s | %9.2f | %9.2f | %9.1f | %.1f\n", list[n].name, one, two, peer, peer / one);
-        fflush(stdout);
+    if (kf_nifti_read(path, 0, -1, KF_NIFTI_IMAGE, &b->in, &err) || b->in.type != KF_VOXEL_INT16 ||
+        kf_bits_alloc(&work, b->in.grid.dim, &b->bone) || kf_bits_alloc(&work, b->in.grid.dim, &b->spare) ||
+        kf_volume_alloc(&b->out, &b->in.grid, KF_VOXEL_INT16, &err) ||
+        kf_bits_threshold(&work, &b->in, 300, 32767, &b->bone))
+        return -1;
+    b->field = kf_memory_take(kf_grid_voxels(&b->in.grid) * 4);
+    make_map(b->map, b->in.grid.origin_lps);
+    return b->field ? 0 : -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct bench b = {0};
+    struct counted counted;
+    int threads = argc > 3 ? atoi(argv[3]) : 0, repeats = argc > 4 ? atoi(argv[4]) : 0;
+    if (threads < 1 || repeats < 1 || repeats > 32 || prepare(&b, argv[1])) {
+        fprintf(stderr, "usage: bench_image VOLUME.nii NAME THREADS REPEATS, an int16 volume\n");
+        return 2;
     }
-    return 0;
+    struct kf_work work = counted_work(&counted, threads);
+    for (size_t n = 0; n < sizeof list / sizeof list[0]; n++) {
+        if (strcmp(argv[2], list[n].name) != 0)
+            continue;
+        double ms[32], voxels = (double)kf_grid_voxels(&b.in.grid);
+        for (int r = -1; r < repeats; r++) { // the first one warms up
+            double start = timing_now_ms();
+            if (list[n].run(&work, &b))
+                return 1;
+            if (r >= 0)
+                ms[r] = timing_now_ms() - start;
+        }
+        double in = voxels * list[n].in / 8, out = voxels * list[n].out / 8;
+        printf("%.3f %.0f %.0f\n", timing_median(ms, repeats), in + out + (double)counted.peak, in);
+        return 0;
+    }
+    fprintf(stderr, "no kernel %s\n", argv[2]);
+    return 2;
 }

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <queue>
+#include <string>
 #include <vector>
 
 template <class Image> static typename Image::Pointer image_of(const bench_input &in, const void *data)
@@ -43,7 +44,7 @@ static void march(const bench_input &in)
     double spent = bench_ms() - start, sum = 0;
     for (int64_t n = 0; n < in.voxels; n++)
         sum += filter->GetOutput()->GetBufferPointer()[n];
-    printf("fast marching| %f %.9g\n", spent, sum / (double)in.voxels);
+    printf("%f %.9g\n", spent, sum / (double)in.voxels);
     free(speed);
 }
 
@@ -63,12 +64,12 @@ static void watershed(const bench_input &in)
     int64_t count = 0;
     for (int64_t n = 0; n < in.voxels; n++)
         count += filter->GetOutput()->GetBufferPointer()[n] == 1;
-    printf("watershed| %f %.9g\n", spent, (double)count);
+    printf("%f %.9g\n", spent, (double)count);
     free(relief);
     free(seeds);
 }
 
-static void grow(const bench_input &in, bool faces, const char *name)
+static void grow(const bench_input &in, bool faces)
 {
     struct entry {
         uint32_t cost, voxel;
@@ -110,19 +111,24 @@ static void grow(const bench_input &in, bool faces, const char *name)
     int64_t count = 0;
     for (int64_t n = 0; n < in.voxels; n++)
         count += label[n] == 1;
-    printf("%s| %f %.9g\n", name, spent, (double)count);
+    printf("%f %.9g\n", spent, (double)count);
     free(label);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 9)
+    int threads, repeats;
+    bench_input in = bench_arguments(argc, argv, &threads, &repeats);
+    itk::MultiThreaderBase::SetGlobalMaximumNumberOfThreads((itk::ThreadIdType)threads);
+    itk::MultiThreaderBase::SetGlobalDefaultNumberOfThreads((itk::ThreadIdType)threads);
+    std::string name = argv[2];
+    if (name == "march")
+        march(in);
+    else if (name == "watershed")
+        watershed(in);
+    else if (name == "grow6" || name == "grow26")
+        grow(in, name == "grow6");
+    else
         return 2;
-    bench_input in = bench_read(argv);
-    itk::MultiThreaderBase::SetGlobalDefaultNumberOfThreads(1);
-    march(in);
-    watershed(in);
-    grow(in, true, "grow from seeds 6");
-    grow(in, false, "grow from seeds 26");
     return 0;
 }

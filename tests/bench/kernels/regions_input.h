@@ -35,21 +35,22 @@ static inline void *bench_take(int64_t bytes)
     return block;
 }
 
-static inline struct bench_input bench_read(char **argv)
+// An int16 NIfTI-2 file as kf_nifti_write makes it, little-endian.
+static inline struct bench_input bench_read(const char *path)
 {
     struct bench_input in;
-    in.voxels = 1;
-    for (int a = 0; a < 3; a++) {
-        in.dim[a] = atoi(argv[2 + a]);
-        in.spacing[a] = atof(argv[5 + a]);
-        in.voxels *= in.dim[a];
-    }
-    in.value = (int16_t *)bench_take(in.voxels * 2);
-    FILE *file = fopen(argv[1], "rb");
-    if (!file || fread(in.value, 2, (size_t)in.voxels, file) != (size_t)in.voxels) {
-        fprintf(stderr, "%s cannot be read\n", argv[1]);
+    unsigned char header[544];
+    FILE *file = fopen(path, "rb");
+    if (!file || fread(header, 1, sizeof header, file) != sizeof header || memcmp(header + 4, "n+2", 3) != 0) {
+        fprintf(stderr, "%s is no NIfTI-2 file\n", path);
         exit(1);
     }
+    memcpy(in.dim, header + 24, sizeof in.dim);
+    memcpy(in.spacing, header + 112, sizeof in.spacing);
+    in.voxels = in.dim[0] * in.dim[1] * in.dim[2];
+    in.value = (int16_t *)bench_take(in.voxels * 2);
+    if (fread(in.value, 2, (size_t)in.voxels, file) != (size_t)in.voxels)
+        exit(1);
     fclose(file);
     return in;
 }
@@ -100,6 +101,23 @@ static inline float *bench_speed(const struct bench_input *in)
         speed[v] = 1.0f / (1.0f + 0.02f * (float)relief[v]);
     free(relief);
     return speed;
+}
+
+// The first arguments of all programs: VOLUME.nii NAME THREADS REPEATS EDGE; EDGE 0 takes the whole volume.
+static inline struct bench_input bench_arguments(int argc, char **argv, int *threads, int *repeats)
+{
+    *threads = argc > 3 ? atoi(argv[3]) : 0;
+    *repeats = argc > 4 ? atoi(argv[4]) : 0;
+    if (*threads < 1 || *repeats < 1 || *repeats > 32) {
+        fprintf(stderr, "usage: %s VOLUME.nii NAME THREADS REPEATS [EDGE]\n", argv[0]);
+        exit(2);
+    }
+    struct bench_input in = bench_read(argv[1]);
+    if (argc < 6 || atoi(argv[5]) < 1)
+        return in;
+    struct bench_input cube = bench_cube(&in, atoi(argv[5]));
+    free(in.value);
+    return cube;
 }
 
 static inline int64_t bench_middle(const struct bench_input *in)

@@ -1,0 +1,44 @@
+// A kf_work that counts: the most bytes that a kernel holds at once. Single calls from one thread, as kernels call.
+#ifndef KERF_TESTS_BENCH_KERNELS_COUNTED_H
+#define KERF_TESTS_BENCH_KERNELS_COUNTED_H
+
+#include "workers/io/memory.h"
+
+#include <string.h>
+
+#define COUNTED_HEAD 64 // keeps the alignment; the size is kept here
+
+struct counted {
+    int64_t now, peak;
+};
+
+static inline void *counted_take(void *user, int64_t bytes)
+{
+    struct counted *c = user;
+    char *block = kf_memory_take(bytes + COUNTED_HEAD);
+    if (!block)
+        return NULL;
+    memcpy(block, &bytes, sizeof bytes);
+    c->now += bytes;
+    c->peak = c->now > c->peak ? c->now : c->peak;
+    return block + COUNTED_HEAD;
+}
+
+static inline void counted_give(void *user, void *block)
+{
+    struct counted *c = user;
+    int64_t bytes;
+    if (!block)
+        return;
+    memcpy(&bytes, (char *)block - COUNTED_HEAD, sizeof bytes);
+    c->now -= bytes;
+    kf_memory_release((char *)block - COUNTED_HEAD);
+}
+
+static inline struct kf_work counted_work(struct counted *c, int threads)
+{
+    *c = (struct counted){0};
+    return (struct kf_work){.threads = threads, .allocate = counted_take, .release = counted_give, .user = c};
+}
+
+#endif
