@@ -118,8 +118,8 @@ static void judge(struct findings *f)
     if (c->pieces > 1)
         jaw = fmin(jaw, 0.6);
     f->confidence[KF_HEAD_MANDIBLE] = jaw;
-    f->confidence[KF_HEAD_SKULL] = c->mandible_found ? fmin(0.9, jaw + (c->spine_apart ? 0 : -0.3)) : 0.3;
-    f->confidence[KF_HEAD_SPINE] = c->mandible_found && c->spine_apart ? 0.8 : 0.3;
+    f->confidence[KF_HEAD_SKULL] = c->mandible_found ? fmin(0.9, jaw + (c->atlas_apart ? 0 : -0.3)) : 0.3;
+    f->confidence[KF_HEAD_SPINE] = c->mandible_found && c->atlas_apart ? 0.8 : 0.3;
     f->confidence[KF_HEAD_UPPER_TEETH] = f->confidence[KF_HEAD_LOWER_TEETH] = 0.5; // roots are found in part only
     f->confidence[KF_HEAD_AIRWAY] = 0.75;
     f->confidence[KF_HEAD_SKIN] = 0.9;
@@ -148,13 +148,13 @@ static void report(struct kf_job_context *job, const struct findings *f)
     kf_job_report(job, "mandible_ml", json_real(f->ml[KF_HEAD_MANDIBLE]));
     kf_job_report(job, "mandible_pieces", json_integer(c->pieces));
     kf_job_report(job, "separation_step", json_integer(c->step));
-    kf_job_report(job, "spine_apart", json_boolean(c->spine_apart));
+    kf_job_report(job, "spine_apart", json_boolean(c->atlas_apart));
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
     if (!c->mandible_found)
         kf_job_warn(job, "no_mandible", "No piece of bone has the shape and place of a mandible: all bone is one segment.");
     else if (c->pieces > 1)
         kf_job_warn(job, "mandible_in_pieces", "The mandible was found in more than one piece: look at the gaps.");
-    if (c->mandible_found && !c->spine_apart)
+    if (c->mandible_found && !c->atlas_apart)
         kf_job_warn(job, "spine_on_skull", "Skull and spine could not be told apart: part of the spine is in the skull.");
 }
 

@@ -27,6 +27,7 @@ struct kf_head_cores {
     int64_t factor[3];        // voxels of the volume in one of the grid
     int mandible_found;       // 0: no piece has the shape and place of a mandible
     int spine_apart;          // 0: bone where the spine must be holds on to the skull
+    int atlas_apart;          // 0: the atlas holds on to the skull
     int step;                 // which of the ever stronger separations did it, from 0
     int pieces;               // of the mandible
     double low[3], high[3];   // box of the mandible's core

@@ -140,7 +140,7 @@ static int is_piece_of_mandible(const struct piece *p, const struct piece *m)
 static int is_spine(const struct piece *p, const struct kf_head_cores *cores)
 {
     return p->ml >= 0.3 && fabs(p->centre[0] - cores->centre[0]) < 45 && p->centre[1] > cores->low[1] + 68 &&
-           p->centre[2] < cores->low[2] + 72;
+           p->centre[2] < cores->low[2] + 78;
 }
 
 static int64_t largest(const struct piece *piece, int64_t count)
@@ -176,9 +176,9 @@ static void take_mandible(struct kf_head_cores *cores, const struct piece *piece
     cores->mandible_found = 1;
 }
 
-// Bone of the skull's piece where only the spine can be, in ml.
-static double spine_on_skull(const struct kf_components *c, const struct kf_grid *g, int64_t skull,
-                             const struct kf_head_cores *cores)
+// Bone of the skull's piece where only the spine can be, in ml: box[0] to box[1].
+static double skull_within(const struct kf_components *c, const struct kf_grid *g, int64_t skull,
+                           const double box[2][3])
 {
     double voxel_ml = g->spacing_mm[0] * g->spacing_mm[1] * g->spacing_mm[2] / 1000, ml = 0;
     for (int64_t row = 0; row < g->dim[1] * g->dim[2]; row++)
@@ -186,11 +186,35 @@ static double spine_on_skull(const struct kf_components *c, const struct kf_grid
             double ijk[3] = {0.5 * (c->start[r] + c->end[r] - 1), (double)(row % g->dim[1]),
                              (double)(row / g->dim[1])}, p[3];
             kf_grid_to_lps(g, ijk, p);
-            if (c->component[r] == skull && fabs(p[0] - cores->centre[0]) < 25 && p[1] > cores->low[1] + 72 &&
-                p[2] < cores->low[2] + 38)
-                ml += (double)(c->end[r] - c->start[r]) * voxel_ml;
+            int in = c->component[r] == skull;
+            for (int a = 0; a < 3; a++)
+                in = in && p[a] >= box[0][a] && p[a] <= box[1][a];
+            ml += in ? (double)(c->end[r] - c->start[r]) * voxel_ml : 0;
         }
     return ml;
+}
+
+// 1 when the skull is free of the spine below the atlas.
+static int spine_apart(const struct kf_components *c, const struct kf_grid *g, int64_t skull,
+                       const struct kf_head_cores *m)
+{
+    const double box[2][3] = {{m->centre[0] - 25, m->low[1] + 72, -1e9}, {m->centre[0] + 25, 1e9, m->low[2] + 38}};
+    return skull_within(c, g, skull, box) < 0.3;
+}
+
+// 1 when the skull is also free of the atlas: nothing of it around the dens, whose tip is the top of the spine.
+static int atlas_apart(const struct kf_components *c, const struct kf_grid *g, int64_t skull,
+                       const struct piece *piece, const struct kf_head_cores *m)
+{
+    const struct piece *top = NULL;
+    for (int64_t n = 0; n < c->count; n++)
+        if (n != skull && is_spine(&piece[n], m) && piece[n].ml > 2 && (!top || piece[n].high[2] > top->high[2]))
+            top = &piece[n];
+    if (!top)
+        return 1;
+    const double box[2][3] = {{m->centre[0] - 12, top->low[1] - 15, top->high[2] - 25},
+                              {m->centre[0] + 12, top->low[1] + 15, top->high[2] - 4}};
+    return skull_within(c, g, skull, box) < 0.1;
 }
 
 // One step: what it finds goes into *cores. `mask` is scratch.
@@ -216,14 +240,17 @@ static enum kf_kernel_status try_step(const struct kf_work *work, const struct k
             cores->step = step;
             kf_components_draw(work, &c, keep, &cores->part[1]);
         }
-        if (!status && cores->mandible_found && spine_on_skull(&c, &v->grid, skull, cores) < 0.3) {
+        int apart = cores->mandible_found && spine_apart(&c, &v->grid, skull, cores);
+        int atlas = apart && atlas_apart(&c, &v->grid, skull, piece, cores);
+        if (apart && (atlas || !cores->spine_apart)) {
             cores->spine_apart = 1;
+            cores->atlas_apart = atlas;
             for (int64_t n = 0; n < c.count; n++)
                 keep[n] = n != skull && is_spine(&piece[n], cores);
             kf_components_draw(work, &c, keep, &cores->part[2]);
             kf_bits_combine(work, &cores->part[2], KF_BITS_AND_NOT, &cores->part[1]);
         }
-        if (!status && (main >= 0 || cores->spine_apart || !cores->mandible_found)) {
+        if (main >= 0 || atlas || !cores->mandible_found) {
             memset(keep, 0, (size_t)c.count);
             keep[skull] = 1;
             kf_components_draw(work, &c, keep, &cores->part[0]);
@@ -264,7 +291,7 @@ enum kf_kernel_status kf_head_cores_find(const struct kf_work *work, const struc
         status = kf_bits_alloc(work, v.grid.dim, &solid);
     if (!status)
         status = coarse_bone(work, &v, &solid);
-    for (int step = 0; step < COUNT && !status && !(cores->mandible_found && cores->spine_apart); step++) {
+    for (int step = 0; step < COUNT && !status && !(cores->mandible_found && cores->atlas_apart); step++) {
         status = try_step(work, &v, &solid, step, &mask, cores);
         if (!status && kf_work_step(work, (double)(step + 1) / COUNT))
             status = KF_KERNEL_CANCELLED;

@@ -65,6 +65,28 @@ enum kf_kernel_status kf_head_body(const struct kf_work *work, const struct kf_v
     return status;
 }
 
+// Where the body is cut by the volume's border its closing reaches out into the air: flat pieces at the border go.
+static enum kf_kernel_status drop_flat(const struct kf_work *work, const double spacing_mm[3], struct kf_bits *air)
+{
+    struct kf_components c;
+    enum kf_kernel_status status = kf_components_find(work, air, KF_NEIGHBOURS_6, &c);
+    if (status)
+        return status;
+    uint8_t *keep = kf_work_take(work, c.count);
+    for (int64_t n = 0; keep && n < c.count; n++) {
+        keep[n] = 1;
+        for (int a = 0; a < 3; a++)
+            if (c.table[n].border >> (2 * a) & 3 &&
+                (c.table[n].box[1][a] - c.table[n].box[0][a]) * spacing_mm[a] < 10)
+                keep[n] = 0;
+    }
+    if (keep)
+        kf_components_draw(work, &c, keep, air);
+    kf_components_release(work, &c);
+    kf_work_give(work, keep);
+    return keep ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+}
+
 enum kf_kernel_status kf_head_airway(const struct kf_work *work, const struct kf_volume *volume,
                                      const struct kf_bits *body, struct kf_bits *airway)
 {
@@ -82,6 +104,7 @@ enum kf_kernel_status kf_head_airway(const struct kf_work *work, const struct kf
     if (!status) {
         kf_bits_combine(work, airway, KF_BITS_AND, &inside);
         status = kf_bits_drop_islands(work, airway, KF_NEIGHBOURS_6, (int64_t)ceil(1 / voxel_ml), NULL);
+        status = status ? status : drop_flat(work, spacing, airway);
     }
     kf_bits_release(work, &inside);
     return status;

@@ -1,5 +1,6 @@
-// Teeth by their density: enamel and metal are seeds, dentine that hangs on to them and lies near follows. The jaw that a
-// voxel is in says upper or lower. Roots are no denser than cortical bone and are found only in part.
+// Teeth by their density: enamel and metal are seeds, dentine that hangs on to them and lies near follows, below the
+// crown only deeper than the cortical plate, which is as dense. The jaw that a voxel is in says upper or lower. Roots
+// are found only in part.
 #include "workers/jobs/segment/head.h"
 #include "workers/kernels/distance.h"
 
@@ -7,10 +8,11 @@
 #include <stddef.h>
 
 #define ENAMEL_HU  2000
-#define DENTINE_HU 1650
+#define DENTINE_HU 1200
 #define CROWN_HU   1200
-#define CROWN_MM   2.0
+#define CROWN_MM   3.0
 #define ROOT_MM    14.0
+#define PLATE_MM   2.4 // of cortical bone around roots
 
 static int in_zone(const struct kf_head_cores *c, const double p[3])
 {
@@ -46,6 +48,37 @@ static void relabel(const struct kf_volume *v, const float *far, const struct kf
             }
 }
 
+// Takes the outer PLATE_MM of both jaws away from `tooth`, but not near enamel.
+static enum kf_kernel_status strip_plate(const struct kf_work *work, const struct kf_grid *g, const uint8_t *labels,
+                                         const struct kf_bits *enamel, struct kf_bits *tooth)
+{
+    struct kf_bits jaw = {0}, crown = {0};
+    enum kf_kernel_status status = kf_bits_alloc(work, g->dim, &jaw);
+    if (!status)
+        status = kf_bits_alloc(work, g->dim, &crown);
+    for (int64_t k = 0, n = 0; k < g->dim[2] && !status; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++, n++)
+                if (labels[n] == KF_HEAD_SKULL || labels[n] == KF_HEAD_MANDIBLE)
+                    kf_bits_put(&jaw, i, j, k);
+    double finest = fmin(g->spacing_mm[0], fmin(g->spacing_mm[1], g->spacing_mm[2]));
+    if (!status)
+        status = kf_bits_close(work, &jaw, g->spacing_mm, fmin(2.5, 6 * finest));
+    if (!status)
+        status = kf_bits_erode(work, &jaw, g->spacing_mm, fmin(PLATE_MM, 6 * finest));
+    if (!status) {
+        kf_bits_combine(work, &crown, KF_BITS_COPY, enamel);
+        status = kf_bits_dilate(work, &crown, g->spacing_mm, fmin(CROWN_MM, 6 * finest));
+    }
+    if (!status) {
+        kf_bits_combine(work, &jaw, KF_BITS_OR, &crown);
+        kf_bits_combine(work, tooth, KF_BITS_AND, &jaw);
+    }
+    kf_bits_release(work, &crown);
+    kf_bits_release(work, &jaw);
+    return status;
+}
+
 enum kf_kernel_status kf_head_teeth(const struct kf_work *work, const struct kf_volume *volume,
                                     const struct kf_head_cores *cores, uint8_t *labels)
 {
@@ -70,6 +103,8 @@ enum kf_kernel_status kf_head_teeth(const struct kf_work *work, const struct kf_
         status = kf_bits_drop_islands(work, &enamel, KF_NEIGHBOURS_26,
                                       (int64_t)(20 / (g->spacing_mm[0] * g->spacing_mm[1] * g->spacing_mm[2])), NULL);
     }
+    if (!status)
+        status = strip_plate(work, g, labels, &enamel, &tooth);
     if (!status)
         status = kf_bits_hysteresis(work, &tooth, &enamel);
     if (!status)
