@@ -102,14 +102,14 @@ enum kf_kernel_status kf_head_split(const struct kf_work *work, const struct kf_
     return status ? status : give_rest(work, &volume->grid, bone, cores, labels);
 }
 
-// Puts the voxels of one label into bits, those below `least` left out.
-static void select(const struct kf_volume *v, const uint8_t *labels, uint8_t label, double least, struct kf_bits *out)
+// The mandible and its teeth, voxels of the mandible below `least` left out.
+static void select_jaw(const struct kf_volume *v, const uint8_t *labels, double least, struct kf_bits *out)
 {
     const struct kf_grid *g = &v->grid;
     for (int64_t k = 0, n = 0; k < g->dim[2]; k++)
         for (int64_t j = 0; j < g->dim[1]; j++)
             for (int64_t i = 0; i < g->dim[0]; i++, n++)
-                if (labels[n] == label && value_at(v, n) >= least)
+                if (labels[n] == KF_HEAD_LOWER_TEETH || (labels[n] == KF_HEAD_MANDIBLE && value_at(v, n) >= least))
                     kf_bits_put(out, i, j, k);
 }
 
@@ -123,12 +123,14 @@ enum kf_kernel_status kf_head_jaw_trim(const struct kf_work *work, const struct 
     if (!status)
         status = kf_bits_alloc(work, volume->grid.dim, &solid);
     if (!status) {
-        select(volume, labels, KF_HEAD_MANDIBLE, s->jaw_hu, &jaw);
+        select_jaw(volume, labels, s->jaw_hu, &jaw);
         kf_bits_combine(work, &solid, KF_BITS_COPY, &jaw);
         status = kf_bits_close(work, &solid, spacing, fmin(2.5, 6 * finest));
     }
     if (!status) // holes in a slice count too: the marrow opens into sockets and foramina
         status = kf_bits_fill_holes(work, &solid, KF_NEIGHBOURS_4, (int64_t)(200 / (spacing[0] * spacing[1])), NULL);
+    if (!status)
+        status = kf_bits_fill_holes(work, &solid, KF_NEIGHBOURS_6, 0, NULL);
     if (!status)
         status = kf_bits_erode(work, &solid, spacing, fmin(1.3, 6 * finest));
     if (!status) {

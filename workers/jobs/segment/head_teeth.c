@@ -8,11 +8,11 @@
 #include <stddef.h>
 
 #define ENAMEL_HU  2000
-#define DENTINE_HU 1200
+#define DENTINE_HU 1300
 #define CROWN_HU   1200
 #define CROWN_MM   3.0
-#define ROOT_MM    14.0
-#define PLATE_MM   2.4 // of cortical bone around roots
+#define ROOT_MM    13.0
+#define PLATE_MM   2.6 // of cortical bone around roots
 
 static int in_zone(const struct kf_head_cores *c, const double p[3])
 {
