@@ -235,8 +235,8 @@ static const struct kf_job_cli cli = {
 
 static const struct kf_job_param params[] = {
     {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 250, NULL, "HU", "Voxels at or above this may be bone."},
-    {"jaw_hu", KF_PARAM_DOUBLE, 100, 1500, 800, NULL, "HU",
-     "The surface of the mandible, half way from soft tissue to its cortex; marrow within is filled."},
+    {"jaw_hu", KF_PARAM_DOUBLE, 100, 1500, 830, NULL, "HU",
+     "From here on a voxel of the mandible is bone in any case; below, from half of the densest cortex near it on."},
     {"island_ml", KF_PARAM_DOUBLE, 0, 100, 0.1, NULL, "ml", "Pieces of bone smaller than this are dropped."},
     {0},
 };

@@ -102,15 +102,39 @@ enum kf_kernel_status kf_head_split(const struct kf_work *work, const struct kf_
     return status ? status : give_rest(work, &volume->grid, bone, cores, labels);
 }
 
-// The mandible and its teeth, voxels of the mandible below `least` left out.
-static void select_jaw(const struct kf_volume *v, const uint8_t *labels, double least, struct kf_bits *out)
+// The greatest value within 2 mm of a voxel, along the axes' box.
+static double local_most(const struct kf_volume *v, const int64_t at[3])
+{
+    const struct kf_grid *g = &v->grid;
+    int64_t low[3], high[3];
+    for (int a = 0; a < 3; a++) {
+        int64_t reach = (int64_t)fmax(1, fmin(4, floor(2 / g->spacing_mm[a])));
+        low[a] = at[a] > reach ? at[a] - reach : 0;
+        high[a] = at[a] + reach < g->dim[a] ? at[a] + reach : g->dim[a] - 1;
+    }
+    double most = -1e9;
+    for (int64_t k = low[2]; k <= high[2]; k++)
+        for (int64_t j = low[1]; j <= high[1]; j++)
+            for (int64_t i = low[0]; i <= high[0]; i++)
+                most = fmax(most, value_at(v, i + g->dim[0] * (j + g->dim[1] * k)));
+    return most;
+}
+
+// The mandible and its teeth without the blurred rim: a voxel of the mandible counts from half way between soft tissue
+// (50 HU) and the densest cortex near it, which is little at a thin condyle, and in any case from `enough`.
+static void select_jaw(const struct kf_volume *v, const uint8_t *labels, double enough, struct kf_bits *out)
 {
     const struct kf_grid *g = &v->grid;
     for (int64_t k = 0, n = 0; k < g->dim[2]; k++)
         for (int64_t j = 0; j < g->dim[1]; j++)
-            for (int64_t i = 0; i < g->dim[0]; i++, n++)
-                if (labels[n] == KF_HEAD_LOWER_TEETH || (labels[n] == KF_HEAD_MANDIBLE && value_at(v, n) >= least))
+            for (int64_t i = 0; i < g->dim[0]; i++, n++) {
+                if (labels[n] != KF_HEAD_MANDIBLE && labels[n] != KF_HEAD_LOWER_TEETH)
+                    continue;
+                double value = value_at(v, n);
+                if (labels[n] == KF_HEAD_LOWER_TEETH || value >= enough ||
+                    value >= local_most(v, (const int64_t[3]){i, j, k}) / 2 + 25)
                     kf_bits_put(out, i, j, k);
+            }
 }
 
 enum kf_kernel_status kf_head_jaw_trim(const struct kf_work *work, const struct kf_volume *volume,
@@ -124,6 +148,10 @@ enum kf_kernel_status kf_head_jaw_trim(const struct kf_work *work, const struct 
         status = kf_bits_alloc(work, volume->grid.dim, &solid);
     if (!status) {
         select_jaw(volume, labels, s->jaw_hu, &jaw);
+        double voxel_ml = spacing[0] * spacing[1] * spacing[2] / 1000; // wires and tubes that hung on by the rim
+        status = kf_bits_drop_islands(work, &jaw, KF_NEIGHBOURS_6, (int64_t)(0.5 / voxel_ml), NULL);
+    }
+    if (!status) {
         kf_bits_combine(work, &solid, KF_BITS_COPY, &jaw);
         status = kf_bits_close(work, &solid, spacing, fmin(2.5, 6 * finest));
     }
