@@ -8,6 +8,8 @@ const struct kf_pipeline_step kf_pipeline[] = {
     {"import", "volume", "CT", "segment.bone", "volume", NULL},
     {"segment.bone", "segmentation", NULL, "view", "volume", NULL},
     {"segment.bone", "segmentation", NULL, "mesh", "labels", "volume"}, // grey values place the surface within a voxel
+    {"segment.head", "segmentation", NULL, "view", "volume", NULL},
+    {"segment.head", "segmentation", NULL, "mesh", "labels", "volume"},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -28,6 +30,7 @@ static const struct kind kinds[] = {
     {"import", 1, KF_PRIORITY_FIRST, {NULL, NULL}, {NULL, NULL}},
     {"view", 1, KF_PRIORITY_FIRST, {"volume", "volume"}, {NULL, NULL}},
     {"segment.bone", 1, KF_PRIORITY_REST, {"volume", "volume"}, {NULL, NULL}},
+    {"segment.head", 1, KF_PRIORITY_REST, {"volume", "volume"}, {NULL, NULL}},
     {"mesh", 2, KF_PRIORITY_REST, {"segmentation", "labels"}, {"volume", "volume"}},
     {"index", 1, KF_PRIORITY_FIRST, {NULL, NULL}, {NULL, NULL}}, // run by the app itself, never queued
 };

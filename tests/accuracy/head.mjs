@@ -40,7 +40,7 @@ function scores(a, b, out) {
 }
 
 const ok = await withScratch(async (dir) => {
-    const table = new Table('segment.head', 'Made by `tests/accuracy/run head`. Truth: phantoms of seeds not used in tuning. '
+    const table = new Table('segment.head', 'Made by `tests/accuracy/run head`. Truth: phantoms (tuned on seed 101). '
         + 'Gates: Dice of the mandible 0.96, skull and airway 0.85; teeth and spine are shown, not gated. The baseline '
         + '(bone at 250 HU, the largest piece as skull, the second as mandible) must fail.');
     table.section('Phantoms', ['case', 'part', 'Dice', 'ASSD mm', 'HD95 mm', 'volume error %', 'baseline Dice']);

@@ -48,7 +48,7 @@ export function largestPieces(from, to, count) {
         }
         sizes.push(size);
     }
-    const order = sizes.map((_, id) => id).slice(1).sort((a, b) => sizes[b] - sizes[a]);
+    const order = [...sizes.keys()].slice(1).sort((a, b) => sizes[b] - sizes[a]);
     const rank = new Uint8Array(sizes.length);
     order.slice(0, count).forEach((id, n) => { rank[id] = n + 1; });
     for (let n = 0; n < v.length; n++) v[n] = rank[piece[n]];

@@ -10,7 +10,9 @@ KF_TEST(every_step_hangs_below_the_import)
         int reached = strcmp(step->after, KF_PIPELINE_START) == 0;
         for (const struct kf_pipeline_step *above = kf_pipeline; !reached && above != step; above++)
             reached = strcmp(above->kind, step->after) == 0; // listed above: so there is no circle
-        KF_CHECK(reached);
+        const char *volume[] = {"volume"}, *name = "";
+        struct kf_error err;
+        KF_CHECK(reached || kf_job_request_check(step->after, volume, 1, &name, &err) == KF_OK); // or a person asks for it
     }
 }
 
