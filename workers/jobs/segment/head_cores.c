@@ -1,7 +1,7 @@
 // Which bone is surely skull, mandible or spine. Bone is taken apart by ever stronger separations: higher thresholds,
 // erosions, and leaving out enamel and metal, through which the teeth of both jaws touch. The mildest at which a piece
 // has the shape and place of a mandible decides: as wide as a jaw, its front near the front of the skull, its middle
-// empty, below the middle of the skull. Left and right, front and back are those of LPS; turns up to about 25° do no
+// empty, below the middle of the skull. Left and right, front and back are those of LPS; turns up to about 14° do no
 // harm to these rules.
 #include "workers/jobs/segment/head.h"
 #include "workers/kernels/image.h"
