@@ -20,12 +20,13 @@ run() {
     (
         export KERF_CPU="$2" GLIBC_TUNABLES="$3"
         "$job" segment.bone --image "$work/ct.nii" --out "$out/seg.nii.gz" --threads "$1" --quiet
+        "$job" segment.head --image "$work/ct.nii" --out "$out/head.nii.gz" --threads "$1" --quiet
         "$job" mesh --labels "$out/seg.nii.gz" --image "$work/ct.nii" --table "$out/seg.json" --out "$out" --threads "$1" --quiet
         "$job" view --image "$work/ct.nii" --out "$out/ct.kvv" --threads "$1" --quiet
     )
     (cd "$out" && sha256sum -- * | sha256sum)
 }
-files_wanted=11
+files_wanted=13
 first=$(run 1 none "")
 if [ "$(ls "$work/run" | wc -l)" -ne "$files_wanted" ]; then
     echo "FAIL $name: expected $files_wanted files"

@@ -1,0 +1,56 @@
+// Label maps (NIfTI-1 or -2, uint8) for the accuracy tables: other numbers, largest pieces.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { gunzipSync, gzipSync } from 'node:zlib';
+
+function load(path) {
+    const raw = readFileSync(path);
+    const bytes = raw[0] === 0x1f ? gunzipSync(raw) : raw;
+    const two = bytes.readInt32LE(0) === 540;
+    const dim = two ? [24, 32, 40].map((o) => Number(bytes.readBigInt64LE(o))) : [42, 44, 46].map((o) => bytes.readInt16LE(o));
+    const offset = two ? Number(bytes.readBigInt64LE(168)) : bytes.readFloatLE(108);
+    if (bytes.readInt16LE(two ? 12 : 70) !== 2) throw new Error('a label map must be uint8');
+    return { bytes, dim, voxels: bytes.subarray(offset, offset + dim[0] * dim[1] * dim[2]) };
+}
+
+// Writes the map with every label l as change(l).
+export function mapLabels(from, to, change) {
+    const map = load(from);
+    const table = Uint8Array.from({ length: 256 }, (_, l) => change(l));
+    for (let n = 0; n < map.voxels.length; n++) map.voxels[n] = table[map.voxels[n]];
+    writeFileSync(to, gzipSync(map.bytes, { level: 1 }));
+}
+
+// Writes the `count` largest pieces (face neighbours) of all that is not 0 as 1, 2 and so on by size.
+export function largestPieces(from, to, count) {
+    const map = load(from), v = map.voxels, [nx, ny, nz] = map.dim;
+    const piece = new Int32Array(v.length), sizes = [0], stack = new Int32Array(v.length);
+    for (let start = 0; start < v.length; start++) {
+        if (!v[start] || piece[start]) continue;
+        const id = sizes.length;
+        let top = 0, size = 0;
+        stack[top++] = start;
+        piece[start] = id;
+        while (top) {
+            const n = stack[--top], x = n % nx, y = ((n / nx) | 0) % ny, z = (n / (nx * ny)) | 0;
+            size++;
+            const visit = (m) => {
+                if (v[m] && !piece[m]) {
+                    piece[m] = id;
+                    stack[top++] = m;
+                }
+            };
+            if (x > 0) visit(n - 1);
+            if (x < nx - 1) visit(n + 1);
+            if (y > 0) visit(n - nx);
+            if (y < ny - 1) visit(n + nx);
+            if (z > 0) visit(n - nx * ny);
+            if (z < nz - 1) visit(n + nx * ny);
+        }
+        sizes.push(size);
+    }
+    const order = [...sizes.keys()].slice(1).sort((a, b) => sizes[b] - sizes[a]);
+    const rank = new Uint8Array(sizes.length);
+    order.slice(0, count).forEach((id, n) => { rank[id] = n + 1; });
+    for (let n = 0; n < v.length; n++) v[n] = rank[piece[n]];
+    writeFileSync(to, gzipSync(map.bytes, { level: 1 }));
+}

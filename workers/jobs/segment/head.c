@@ -1,0 +1,255 @@
+// segment.head: skull with maxilla, mandible, teeth of both jaws, airway, skin and the spine in the field, in a CT,
+// without learned weights.
+//
+//   1. The body, filled; the air in it.
+//   2. Bone by hysteresis within the body.
+//   3. Cores: pieces of bone that surely are mandible, skull, spine, found by shape and place at the mildest separation
+//      that shows a mandible (head_cores.c).
+//   4. The cores compete for all bone (head_split.c).
+//   5. Teeth by density within each jaw (head_teeth.c); the blurred rim of the mandible goes, its marrow is filled.
+// What was not found, or looks wrong, has a low confidence and the state "needs review".
+#include "workers/io/memory.h"
+#include "workers/jobs/segment/head.h"
+#include "workers/jobs/shared.h"
+#include "workers/runtime/cli.h"
+
+#include <math.h>
+#include <string.h>
+
+struct findings {
+    struct kf_head_cores cores;
+    double ml[KF_HEAD_LABELS];
+    int64_t voxels[KF_HEAD_LABELS];
+    double confidence[KF_HEAD_LABELS];
+};
+
+static const struct {
+    const char *name, *code, *meaning, *colour;
+} table[KF_HEAD_LABELS] = {
+    [KF_HEAD_SKULL] = {"Skull", "89546000", "Bone structure of cranium", "#e3d6b8"},
+    [KF_HEAD_MANDIBLE] = {"Mandible", "91609006", "Bone structure of mandible", "#d9b382"},
+    [KF_HEAD_UPPER_TEETH] = {"Upper teeth", "11712009", "Maxillary teeth", "#ffffff"},
+    [KF_HEAD_LOWER_TEETH] = {"Lower teeth", "39481002", "Mandibular teeth", "#f4f0dc"},
+    [KF_HEAD_AIRWAY] = {"Airway and sinuses", "89187006", "Airway structure", "#6fb7e0"},
+    [KF_HEAD_SKIN] = {"Skin", "39937001", "Skin structure", "#e0ac8b"},
+    [KF_HEAD_SPINE] = {"Cervical spine", "122494005", "Cervical spine structure", "#b9c9a0"},
+};
+
+static enum kf_status check_input(struct kf_job_context *job, const struct kf_job_input *input, struct kf_error *err)
+{
+    if (!input)
+        return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
+    const char *modality = kf_json_text(input->meta, "modality", "CT"), *units = kf_json_text(input->meta, "units", "HU");
+    if (strcmp(modality, "CT") != 0)
+        return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "the head is segmented in a CT; this volume is %.16s",
+                            modality);
+    if (strcmp(units, "HU") != 0)
+        kf_job_warn(job, "not_hu", "The values are not Hounsfield units (cone-beam CT?): look at every part.");
+    return KF_OK;
+}
+
+// Sets labels that are still 0 where the bit is set.
+static void paint_free(const struct kf_bits *bits, uint8_t label, uint8_t *labels)
+{
+    for (int64_t k = 0, n = 0; k < bits->dim[2]; k++)
+        for (int64_t j = 0; j < bits->dim[1]; j++)
+            for (int64_t i = 0; i < bits->dim[0]; i++, n++)
+                if (!labels[n] && kf_bits_get(bits, i, j, k))
+                    labels[n] = label;
+}
+
+static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_volume *volume,
+                                        const struct kf_head_settings *s, uint8_t *labels, struct findings *f)
+{
+    const struct kf_work *work = &w->work;
+    struct kf_bits body = {0}, air = {0}, bone = {0};
+    kf_job_work_stage(w, "finding the body", 0.1, 0.2);
+    enum kf_kernel_status status = kf_bits_alloc(work, volume->grid.dim, &body);
+    if (!status)
+        status = kf_bits_alloc(work, volume->grid.dim, &air);
+    if (!status)
+        status = kf_bits_alloc(work, volume->grid.dim, &bone);
+    if (!status)
+        status = kf_head_body(work, volume, &body);
+    kf_job_work_stage(w, "finding the airway", 0.2, 0.3);
+    if (!status)
+        status = kf_head_airway(work, volume, &body, &air);
+    kf_job_work_stage(w, "finding bone", 0.3, 0.4);
+    if (!status)
+        status = kf_head_bone(work, volume, s, &body, &bone);
+    kf_job_work_stage(w, "telling the jaws apart", 0.4, 0.6);
+    if (!status)
+        status = kf_head_cores_find(work, volume, &f->cores);
+    kf_job_work_stage(w, "growing the parts", 0.6, 0.8);
+    if (!status)
+        status = kf_head_split(work, volume, &bone, &f->cores, labels);
+    kf_job_work_stage(w, "finding teeth", 0.8, 0.9);
+    if (!status && f->cores.mandible_found)
+        status = kf_head_teeth(work, volume, &f->cores, labels);
+    if (!status)
+        status = kf_head_jaw_trim(work, volume, s, labels);
+    if (!status) {
+        paint_free(&air, KF_HEAD_AIRWAY, labels);
+        paint_free(&body, KF_HEAD_SKIN, labels);
+    }
+    kf_bits_release(work, &bone);
+    kf_bits_release(work, &air);
+    kf_bits_release(work, &body);
+    return status;
+}
+
+static void measure(const struct kf_grid *g, const uint8_t *labels, struct findings *f)
+{
+    int64_t count = kf_grid_voxels(g);
+    for (int64_t n = 0; n < count; n++)
+        f->voxels[labels[n]]++;
+    for (int l = 0; l < KF_HEAD_LABELS; l++)
+        f->ml[l] = (double)f->voxels[l] * g->spacing_mm[0] * g->spacing_mm[1] * g->spacing_mm[2] / 1000;
+}
+
+// Confidence falls with the strength of the separation that was needed and with what is unlike anatomy. It is a rule of
+// thumb, not a probability; below 0.7 a planner must look.
+static void judge(struct findings *f)
+{
+    const struct kf_head_cores *c = &f->cores;
+    double jaw = c->mandible_found ? 0.95 - 0.02 * c->step : 0;
+    if (f->ml[KF_HEAD_MANDIBLE] < 30 || f->ml[KF_HEAD_MANDIBLE] > 95)
+        jaw = fmin(jaw, 0.5);
+    if (c->pieces > 1)
+        jaw = fmin(jaw, 0.6);
+    f->confidence[KF_HEAD_MANDIBLE] = jaw;
+    f->confidence[KF_HEAD_SKULL] = c->mandible_found ? fmin(0.9, jaw + (c->atlas_apart ? 0 : -0.3)) : 0.3;
+    f->confidence[KF_HEAD_SPINE] = c->mandible_found && c->atlas_apart ? 0.8 : 0.3;
+    f->confidence[KF_HEAD_UPPER_TEETH] = f->confidence[KF_HEAD_LOWER_TEETH] = 0.5; // roots are found in part only
+    f->confidence[KF_HEAD_AIRWAY] = 0.75;
+    f->confidence[KF_HEAD_SKIN] = 0.9;
+}
+
+static json_t *head_meta(const struct kf_grid *grid, const struct findings *f)
+{
+    json_t *segments = json_array();
+    for (int l = 1; l < KF_HEAD_LABELS; l++) {
+        if (!f->voxels[l])
+            continue;
+        double sure = fmax(f->confidence[l], 0);
+        json_array_append_new(segments,
+                              json_pack("{s:i, s:s, s:{s:s, s:s, s:s}, s:s, s:I, s:f, s:f, s:s}", "label", l, "name",
+                                        table[l].name, "code", "scheme", "SCT", "value", table[l].code, "meaning",
+                                        table[l].meaning, "colour", table[l].colour, "voxels",
+                                        (json_int_t)f->voxels[l], "volume_ml", f->ml[l], "confidence", sure, "state",
+                                        sure < 0.7 ? "needs review" : "completed"));
+    }
+    return json_pack("{s:o, s:o}", "grid", kf_grid_json(grid), "segments", segments);
+}
+
+static void report(struct kf_job_context *job, const struct findings *f)
+{
+    const struct kf_head_cores *c = &f->cores;
+    kf_job_report(job, "mandible_ml", json_real(f->ml[KF_HEAD_MANDIBLE]));
+    kf_job_report(job, "mandible_pieces", json_integer(c->pieces));
+    kf_job_report(job, "separation_step", json_integer(c->step));
+    kf_job_report(job, "spine_apart", json_boolean(c->atlas_apart));
+    kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
+    if (!c->mandible_found)
+        kf_job_warn(job, "no_mandible", "No piece of bone has the shape and place of a mandible: all bone is one segment.");
+    else if (c->pieces > 1)
+        kf_job_warn(job, "mandible_in_pieces", "The mandible was found in more than one piece: look at the gaps.");
+    if (c->mandible_found && !c->atlas_apart)
+        kf_job_warn(job, "spine_on_skull", "Skull and spine could not be told apart: part of the spine is in the skull.");
+}
+
+static enum kf_status write_labels(struct kf_job_work *w, const struct kf_volume *labels, const struct findings *f,
+                                   struct kf_error *err)
+{
+    kf_job_work_stage(w, "writing", 0.92, 1);
+    const char *path = kf_job_output_path(w->job, "labels.nii.gz");
+    enum kf_status status = path ? kf_nifti_write(path, labels, w->work.threads, err)
+                                 : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
+    if (!status)
+        status = kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip",
+                               head_meta(&labels->grid, f));
+    return status;
+}
+
+static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
+{
+    const struct kf_job_input *input = kf_job_input_named(job, "volume");
+    enum kf_status status = check_input(job, input, err);
+    if (status)
+        return status;
+    struct kf_job_work w;
+    kf_job_work_init(&w, job);
+    struct kf_head_settings s = {kf_job_double(job, "bone_hu"), kf_job_double(job, "jaw_hu"),
+                                 kf_job_double(job, "island_ml")};
+    struct findings f = {0};
+    struct kf_volume volume, labels = {0};
+    kf_job_work_stage(&w, "reading", 0, 0.1);
+    status = kf_job_read_volume(input, KF_NIFTI_IMAGE, &volume, err);
+    if (status)
+        return status;
+    status = kf_volume_alloc(&labels, &volume.grid, KF_VOXEL_UINT8, err);
+    if (!status) {
+        memset(labels.data, 0, (size_t)kf_grid_voxels(&volume.grid));
+        status = kf_work_status(find_parts(&w, &volume, &s, labels.data, &f), err, "segmenting the head");
+    }
+    kf_volume_release(&volume);
+    if (!status) {
+        measure(&labels.grid, labels.data, &f);
+        judge(&f);
+        if (f.ml[KF_HEAD_SKULL] + f.ml[KF_HEAD_MANDIBLE] < 5)
+            status = kf_error_set(err, KF_UNPROCESSABLE, "no_bone", "no bone of a head was found");
+    }
+    if (!status)
+        status = write_labels(&w, &labels, &f, err);
+    report(job, &f);
+    kf_head_cores_release(&w.work, &f.cores);
+    kf_volume_release(&labels);
+    return status;
+}
+
+// ---- command line: --out seg.nii.gz, and the table of labels beside it as seg.json ----
+
+static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
+{
+    const char *out = kf_job_option(job, "--out");
+    size_t length = out ? strlen(out) : 0;
+    if (length < 8 || length > 4000 || strcmp(out + length - 7, ".nii.gz") != 0)
+        return kf_error_set(err, KF_INVALID, "bad_usage", "--out needs a name that ends in .nii.gz");
+    struct kf_job_output_view view = kf_job_output_at(job, 0);
+    char path[4096];
+    snprintf(path, sizeof path, "%.*s.json", (int)(length - 7), out);
+    enum kf_status status = kf_job_place_file(view.path, out, err);
+    return status ? status : kf_json_save(path, view.meta, err);
+}
+
+static const struct kf_cli_flag flags[] = {
+    {"--image", KF_CLI_INPUT, "volume", 1, "A CT volume of a head in HU (NIfTI)."},
+    {0},
+};
+
+static const struct kf_job_cli cli = {
+    .flags = flags,
+    .place = place,
+    .examples = "  kerf-job segment.head --image ct.nii.gz --out seg.nii.gz    (the label table goes to seg.json)\n",
+};
+
+static const struct kf_job_param params[] = {
+    {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 250, NULL, "HU", "Voxels at or above this may be bone."},
+    {"jaw_hu", KF_PARAM_DOUBLE, 100, 1500, 830, NULL, "HU",
+     "From here on a voxel of the mandible is bone in any case; below, from half of the densest cortex near it on."},
+    {"island_ml", KF_PARAM_DOUBLE, 0, 100, 0.1, NULL, "ml", "Pieces of bone smaller than this are dropped."},
+    {0},
+};
+
+const struct kf_job_kind kf_job_segment_head = {
+    .name = "segment.head",
+    .version = 1,
+    .bitwise = 1,
+    .profile = KF_SANDBOX_OPENMP,
+    .memory_limit_bytes = 12LL << 30,
+    .time_limit_s = 600,
+    .summary = "Tells skull, mandible, teeth, airway, skin and spine apart in a CT of a head.",
+    .params = params,
+    .run = run,
+    .cli = &cli,
+};

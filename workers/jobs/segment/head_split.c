@@ -1,0 +1,176 @@
+// Skull, mandible and spine compete for the bone: a watershed from their cores over a relief that is low where bone is
+// dense and thick, so that they meet in joint spaces (low values) and at contacts of teeth (thin necks).
+#include "workers/jobs/segment/head.h"
+#include "workers/kernels/distance.h"
+#include "workers/kernels/watershed.h"
+
+#include <math.h>
+#include <string.h>
+
+static const uint8_t label_of_part[3] = {KF_HEAD_SKULL, KF_HEAD_MANDIBLE, KF_HEAD_SPINE};
+
+static double value_at(const struct kf_volume *v, int64_t n)
+{
+    return v->type == KF_VOXEL_INT16 ? ((const int16_t *)v->data)[n] : (double)((const float *)v->data)[n];
+}
+
+static enum kf_kernel_status paint_cores(const struct kf_work *work, const struct kf_bits *bone,
+                                         const struct kf_head_cores *cores, uint8_t *labels)
+{
+    struct kf_bits fine;
+    enum kf_kernel_status status = kf_bits_alloc(work, bone->dim, &fine);
+    for (int p = 0; p < 3 && !status; p++) {
+        status = kf_bits_enlarge(work, &cores->part[p], cores->factor, &fine);
+        if (status)
+            break;
+        kf_bits_combine(work, &fine, KF_BITS_AND, bone);
+        kf_bits_paint(work, &fine, label_of_part[p], labels);
+    }
+    kf_bits_release(work, &fine);
+    return status;
+}
+
+static enum kf_kernel_status make_relief(const struct kf_work *work, const struct kf_volume *v,
+                                         const struct kf_bits *bone, uint8_t *relief)
+{
+    int64_t count = kf_grid_voxels(&v->grid);
+    float *depth = kf_work_take(work, count * (int64_t)sizeof *depth);
+    enum kf_kernel_status status =
+        depth ? kf_distance(work, bone, v->grid.spacing_mm, 4.5, depth) : KF_KERNEL_NOMEM;
+    for (int64_t n = 0; n < count && !status; n++) {
+        double dense = fmin(fmax((value_at(v, n) - 200) / 8, 0), 120), thick = fmin(fmax(-30 * (double)depth[n], 0), 135);
+        relief[n] = (uint8_t)(255 - (int)(dense + thick));
+    }
+    kf_work_give(work, depth);
+    return status;
+}
+
+// Bone that no core reaches: above the mandible's middle it is the skull's; hyoid and larynx below stay unlabelled.
+static enum kf_kernel_status give_rest(const struct kf_work *work, const struct kf_grid *g, const struct kf_bits *bone,
+                                       const struct kf_head_cores *cores, uint8_t *labels)
+{
+    struct kf_bits rest;
+    struct kf_components c = {0};
+    enum kf_kernel_status status = kf_bits_alloc(work, bone->dim, &rest);
+    if (status)
+        return status;
+    for (int64_t k = 0, n = 0; k < g->dim[2]; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++, n++)
+                if (!labels[n] && kf_bits_get(bone, i, j, k))
+                    kf_bits_put(&rest, i, j, k);
+    status = kf_components_find(work, &rest, KF_NEIGHBOURS_26, &c);
+    uint8_t *keep = status ? NULL : kf_work_take(work, c.count);
+    if (!status && !keep)
+        status = KF_KERNEL_NOMEM;
+    for (int64_t n = 0; n < c.count && !status; n++) {
+        double at[3], p[3];
+        for (int a = 0; a < 3; a++)
+            at[a] = (double)c.table[n].sum[a] / (double)c.table[n].voxels;
+        kf_grid_to_lps(g, at, p);
+        keep[n] = !cores->mandible_found || p[2] > cores->low[2] + 45;
+    }
+    if (!status) {
+        kf_components_draw(work, &c, keep, &rest);
+        kf_bits_paint(work, &rest, KF_HEAD_SKULL, labels);
+    }
+    kf_work_give(work, keep);
+    kf_components_release(work, &c);
+    kf_bits_release(work, &rest);
+    return status;
+}
+
+enum kf_kernel_status kf_head_split(const struct kf_work *work, const struct kf_volume *volume,
+                                    const struct kf_bits *bone, const struct kf_head_cores *cores, uint8_t *labels)
+{
+    int64_t count = kf_grid_voxels(&volume->grid);
+    struct kf_volume relief = {.grid = volume->grid, .type = KF_VOXEL_UINT8};
+    uint8_t *mask = kf_work_take(work, count);
+    relief.data = kf_work_take(work, count);
+    enum kf_kernel_status status = mask && relief.data ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    if (!status)
+        status = make_relief(work, volume, bone, relief.data);
+    if (!status)
+        status = paint_cores(work, bone, cores, labels);
+    if (!status) {
+        memset(mask, 0, (size_t)count);
+        kf_bits_paint(work, bone, 1, mask);
+        status = kf_watershed(work, &relief, mask, labels);
+    }
+    kf_work_give(work, relief.data);
+    kf_work_give(work, mask);
+    return status ? status : give_rest(work, &volume->grid, bone, cores, labels);
+}
+
+// The greatest value within 2 mm of a voxel, along the axes' box.
+static double local_most(const struct kf_volume *v, const int64_t at[3])
+{
+    const struct kf_grid *g = &v->grid;
+    int64_t low[3], high[3];
+    for (int a = 0; a < 3; a++) {
+        int64_t reach = (int64_t)fmax(1, fmin(4, floor(2 / g->spacing_mm[a])));
+        low[a] = at[a] > reach ? at[a] - reach : 0;
+        high[a] = at[a] + reach < g->dim[a] ? at[a] + reach : g->dim[a] - 1;
+    }
+    double most = -1e9;
+    for (int64_t k = low[2]; k <= high[2]; k++)
+        for (int64_t j = low[1]; j <= high[1]; j++)
+            for (int64_t i = low[0]; i <= high[0]; i++)
+                most = fmax(most, value_at(v, i + g->dim[0] * (j + g->dim[1] * k)));
+    return most;
+}
+
+// The mandible and its teeth without the blurred rim: a voxel of the mandible counts from half way between soft tissue
+// (50 HU) and the densest cortex near it, which is little at a thin condyle, and in any case from `enough`.
+static void select_jaw(const struct kf_volume *v, const uint8_t *labels, double enough, struct kf_bits *out)
+{
+    const struct kf_grid *g = &v->grid;
+    for (int64_t k = 0, n = 0; k < g->dim[2]; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++, n++) {
+                if (labels[n] != KF_HEAD_MANDIBLE && labels[n] != KF_HEAD_LOWER_TEETH)
+                    continue;
+                double value = value_at(v, n);
+                if (labels[n] == KF_HEAD_LOWER_TEETH || value >= enough ||
+                    value >= local_most(v, (const int64_t[3]){i, j, k}) / 2 + 25)
+                    kf_bits_put(out, i, j, k);
+            }
+}
+
+enum kf_kernel_status kf_head_jaw_trim(const struct kf_work *work, const struct kf_volume *volume,
+                                       const struct kf_head_settings *s, uint8_t *labels)
+{
+    const double *spacing = volume->grid.spacing_mm;
+    double finest = fmin(spacing[0], fmin(spacing[1], spacing[2]));
+    struct kf_bits jaw = {0}, solid = {0};
+    enum kf_kernel_status status = kf_bits_alloc(work, volume->grid.dim, &jaw);
+    if (!status)
+        status = kf_bits_alloc(work, volume->grid.dim, &solid);
+    if (!status) {
+        select_jaw(volume, labels, s->jaw_hu, &jaw);
+        double voxel_ml = spacing[0] * spacing[1] * spacing[2] / 1000; // wires and tubes that hung on by the rim
+        status = kf_bits_drop_islands(work, &jaw, KF_NEIGHBOURS_6, (int64_t)(0.5 / voxel_ml), NULL);
+    }
+    if (!status) {
+        kf_bits_combine(work, &solid, KF_BITS_COPY, &jaw);
+        status = kf_bits_close(work, &solid, spacing, fmin(2.5, 6 * finest));
+    }
+    if (!status) // holes in a slice count too: the marrow opens into sockets and foramina
+        status = kf_bits_fill_holes(work, &solid, KF_NEIGHBOURS_4, (int64_t)(200 / (spacing[0] * spacing[1])), NULL);
+    if (!status)
+        status = kf_bits_fill_holes(work, &solid, KF_NEIGHBOURS_6, 0, NULL);
+    if (!status)
+        status = kf_bits_erode(work, &solid, spacing, fmin(1.3, 6 * finest));
+    if (!status) {
+        kf_bits_combine(work, &solid, KF_BITS_OR, &jaw);
+        const struct kf_grid *g = &volume->grid;
+        for (int64_t k = 0, n = 0; k < g->dim[2]; k++)
+            for (int64_t j = 0; j < g->dim[1]; j++)
+                for (int64_t i = 0; i < g->dim[0]; i++, n++)
+                    if (labels[n] == KF_HEAD_MANDIBLE || labels[n] == 0)
+                        labels[n] = kf_bits_get(&solid, i, j, k) ? KF_HEAD_MANDIBLE : 0;
+    }
+    kf_bits_release(work, &jaw);
+    kf_bits_release(work, &solid);
+    return status;
+}

@@ -1,0 +1,119 @@
+// Teeth by their density: enamel and metal are seeds, dentine that hangs on to them and lies near follows, below the
+// crown only deeper than the cortical plate, which is as dense. The jaw that a voxel is in says upper or lower. Roots
+// are found only in part.
+#include "workers/jobs/segment/head.h"
+#include "workers/kernels/distance.h"
+
+#include <math.h>
+#include <stddef.h>
+
+#define ENAMEL_HU  2000
+#define DENTINE_HU 1300
+#define CROWN_HU   1200
+#define CROWN_MM   3.0
+#define ROOT_MM    13.0
+#define PLATE_MM   2.6 // of cortical bone around roots
+
+static int in_zone(const struct kf_head_cores *c, const double p[3])
+{
+    return fabs(p[0] - c->centre[0]) < 42 && p[1] < c->low[1] + 62 && p[2] > c->low[2] + 8 && p[2] < c->low[2] + 85;
+}
+
+static void keep_zone(const struct kf_grid *g, const struct kf_head_cores *cores, const uint8_t *labels,
+                      struct kf_bits *bits)
+{
+    for (int64_t k = 0, n = 0; k < g->dim[2]; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++, n++) {
+                if (!kf_bits_get(bits, i, j, k))
+                    continue;
+                double ijk[3] = {(double)i, (double)j, (double)k}, p[3];
+                kf_grid_to_lps(g, ijk, p);
+                if ((labels[n] != KF_HEAD_SKULL && labels[n] != KF_HEAD_MANDIBLE) || !in_zone(cores, p))
+                    kf_bits_row(bits, j, k)[i / 64] &= ~((uint64_t)1 << (i % 64));
+            }
+}
+
+static void relabel(const struct kf_volume *v, const float *far, const struct kf_bits *crown,
+                    const struct kf_bits *tooth, uint8_t *labels)
+{
+    const struct kf_grid *g = &v->grid;
+    for (int64_t k = 0, n = 0; k < g->dim[2]; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++, n++) {
+                int is = (far[n] <= CROWN_MM && kf_bits_get(crown, i, j, k)) ||
+                         (far[n] <= ROOT_MM && kf_bits_get(tooth, i, j, k));
+                if (is)
+                    labels[n] = labels[n] == KF_HEAD_SKULL ? KF_HEAD_UPPER_TEETH : KF_HEAD_LOWER_TEETH;
+            }
+}
+
+// Takes the outer PLATE_MM of both jaws away from `tooth`, but not near enamel.
+static enum kf_kernel_status strip_plate(const struct kf_work *work, const struct kf_grid *g, const uint8_t *labels,
+                                         const struct kf_bits *enamel, struct kf_bits *tooth)
+{
+    struct kf_bits jaw = {0}, crown = {0};
+    enum kf_kernel_status status = kf_bits_alloc(work, g->dim, &jaw);
+    if (!status)
+        status = kf_bits_alloc(work, g->dim, &crown);
+    for (int64_t k = 0, n = 0; k < g->dim[2] && !status; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++, n++)
+                if (labels[n] == KF_HEAD_SKULL || labels[n] == KF_HEAD_MANDIBLE)
+                    kf_bits_put(&jaw, i, j, k);
+    double finest = fmin(g->spacing_mm[0], fmin(g->spacing_mm[1], g->spacing_mm[2]));
+    if (!status)
+        status = kf_bits_close(work, &jaw, g->spacing_mm, fmin(2.5, 6 * finest));
+    if (!status)
+        status = kf_bits_erode(work, &jaw, g->spacing_mm, fmin(PLATE_MM, 6 * finest));
+    if (!status) {
+        kf_bits_combine(work, &crown, KF_BITS_COPY, enamel);
+        status = kf_bits_dilate(work, &crown, g->spacing_mm, fmin(CROWN_MM, 6 * finest));
+    }
+    if (!status) {
+        kf_bits_combine(work, &jaw, KF_BITS_OR, &crown);
+        kf_bits_combine(work, tooth, KF_BITS_AND, &jaw);
+    }
+    kf_bits_release(work, &crown);
+    kf_bits_release(work, &jaw);
+    return status;
+}
+
+enum kf_kernel_status kf_head_teeth(const struct kf_work *work, const struct kf_volume *volume,
+                                    const struct kf_head_cores *cores, uint8_t *labels)
+{
+    const struct kf_grid *g = &volume->grid;
+    struct kf_bits enamel = {0}, crown = {0}, tooth = {0};
+    float *far = kf_work_take(work, kf_grid_voxels(g) * (int64_t)sizeof *far);
+    enum kf_kernel_status status = far ? kf_bits_alloc(work, g->dim, &enamel) : KF_KERNEL_NOMEM;
+    if (!status)
+        status = kf_bits_alloc(work, g->dim, &crown);
+    if (!status)
+        status = kf_bits_alloc(work, g->dim, &tooth);
+    if (!status)
+        status = kf_bits_threshold(work, volume, ENAMEL_HU, 1e9, &enamel);
+    if (!status)
+        status = kf_bits_threshold(work, volume, CROWN_HU, 1e9, &crown);
+    if (!status)
+        status = kf_bits_threshold(work, volume, DENTINE_HU, 1e9, &tooth);
+    if (!status) {
+        keep_zone(g, cores, labels, &enamel);
+        keep_zone(g, cores, labels, &crown);
+        keep_zone(g, cores, labels, &tooth);
+        status = kf_bits_drop_islands(work, &enamel, KF_NEIGHBOURS_26,
+                                      (int64_t)(20 / (g->spacing_mm[0] * g->spacing_mm[1] * g->spacing_mm[2])), NULL);
+    }
+    if (!status)
+        status = strip_plate(work, g, labels, &enamel, &tooth);
+    if (!status)
+        status = kf_bits_hysteresis(work, &tooth, &enamel);
+    if (!status)
+        status = kf_distance(work, &enamel, g->spacing_mm, ROOT_MM + 1, far);
+    if (!status)
+        relabel(volume, far, &crown, &tooth, labels);
+    kf_bits_release(work, &tooth);
+    kf_bits_release(work, &crown);
+    kf_bits_release(work, &enamel);
+    kf_work_give(work, far);
+    return status;
+}
