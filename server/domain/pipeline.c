@@ -28,6 +28,7 @@ static const struct kind kinds[] = {
     {"import", 1, KF_PRIORITY_FIRST, {NULL, NULL}, {NULL, NULL}},
     {"view", 1, KF_PRIORITY_FIRST, {"volume", "volume"}, {NULL, NULL}},
     {"segment.bone", 1, KF_PRIORITY_REST, {"volume", "volume"}, {NULL, NULL}},
+    {"segment.spine", 1, KF_PRIORITY_REST, {"volume", "volume"}, {NULL, NULL}},
     {"mesh", 2, KF_PRIORITY_REST, {"segmentation", "labels"}, {"volume", "volume"}},
     {"index", 1, KF_PRIORITY_FIRST, {NULL, NULL}, {NULL, NULL}}, // run by the app itself, never queued
 };

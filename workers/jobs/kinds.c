@@ -7,13 +7,14 @@ extern const struct kf_job_kind kf_job_index;
 extern const struct kf_job_kind kf_job_import;
 extern const struct kf_job_kind kf_job_view;
 extern const struct kf_job_kind kf_job_segment_bone;
+extern const struct kf_job_kind kf_job_segment_spine;
 extern const struct kf_job_kind kf_job_mesh;
 extern const struct kf_job_kind kf_job_register;
 extern const struct kf_job_kind kf_job_compare;
 
 const struct kf_job_kind *const kf_job_kinds[] = {
-    &kf_job_index, &kf_job_import, &kf_job_view, &kf_job_segment_bone, &kf_job_mesh, &kf_job_register, &kf_job_compare,
-    NULL,
+    &kf_job_index, &kf_job_import,   &kf_job_view,    &kf_job_segment_bone, &kf_job_segment_spine,
+    &kf_job_mesh,  &kf_job_register, &kf_job_compare, NULL,
 };
 
 const struct kf_job_kind *kf_job_kind_find(const char *name)
