@@ -20,6 +20,8 @@
 #define SIDE_MM   66.0 // of the working box beside, before and behind the canal
 #define FRONT_MM  62.0
 #define BACK_MM   84.0
+#define LEAST_ML  5.0 // a vertebra beyond these was cut off, merged or ran out into something else
+#define MOST_ML   110.0
 
 // A grid with the patient's axes and cubic voxels over a box.
 static void patient_grid(const double box[2][3], double step, struct kf_grid *out)
@@ -133,7 +135,7 @@ static json_t *segment(const struct kf_spine *spine, int label, double volume_ml
     } else if (spine->named) {
         level_name(bone, level);
         level_name(bone + 1, under);
-        confidence = 0.9, state = "done";
+        confidence = 0.6; // of the shape: every segment is for a person to look at until the accuracy gates hold
         if (disc)
             snprintf(name, sizeof name, "Disc %s-%s", level, bone == KF_SPINE_L5 ? "S1" : under);
         else
@@ -141,6 +143,8 @@ static json_t *segment(const struct kf_spine *spine, int label, double volume_ml
     } else
         snprintf(name, sizeof name, "%s %d of %d (level unconfirmed)", disc ? "Disc below vertebra" : "Vertebra",
                  bone - KF_SPINE_UNKNOWN + 1, spine->vertebrae);
+    if (!disc && label < KF_SPINE_DISC && (volume_ml > MOST_ML || volume_ml < LEAST_ML))
+        confidence = 0.1;
     if (disc)
         code = "360499006", meaning = "Intervertebral disc", colour = "#7fc8a9";
     return json_pack("{s:i,s:s,s:{s:s,s:s,s:s},s:s,s:o,s:f,s:s,s:f}", "label", label, "name", name, "code", "scheme",
@@ -300,7 +304,7 @@ static const struct kf_job_cli cli = {
 };
 
 static const struct kf_job_param params[] = {
-    {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 380, NULL, "HU",
+    {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 430, NULL, "HU",
      "Shells of bone are at or above this; spongy bone inside them may have half of it."},
     {0},
 };
