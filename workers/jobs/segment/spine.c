@@ -129,8 +129,9 @@ static json_t *segment(const struct kf_spine *spine, int label, double volume_ml
         snprintf(name, sizeof name, "Sacrum");
         code = "54735007", meaning = "Sacrum", confidence = 0.7;
     } else if (label == KF_SPINE_CANAL || label == KF_SPINE_SAC) {
-        snprintf(name, sizeof name, label == KF_SPINE_CANAL ? "Spinal canal outside of the dural sac"
-                                                            : "Dural sac (estimated from the canal's wall)");
+        snprintf(name, sizeof name,
+                 label == KF_SPINE_CANAL ? "Spinal canal outside of the dural sac"
+                                         : "Dural sac (estimated from the canal's wall)");
         code = "61853006", meaning = "Spinal canal structure", colour = label == KF_SPINE_CANAL ? "#8fb8de" : "#f2d45c";
     } else if (spine->named) {
         level_name(bone, level);
@@ -215,9 +216,9 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
     enum kf_status status = kf_volume_alloc(&work_labels, &fine->grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "telling vertebrae apart", 0.45, 0.75);
     if (!status)
-        status = kf_work_status(
-            kf_spine_split(&w->work, fine, kf_job_double(w->job, "bone_hu"), spine, work_labels.data), err,
-            "telling vertebrae apart");
+        status =
+            kf_work_status(kf_spine_split(&w->work, fine, kf_job_double(w->job, "bone_hu"), spine, work_labels.data),
+                           err, "telling vertebrae apart");
     if (!status)
         status = kf_work_status(kf_spine_fill_canal(&w->work, fine, spine, work_labels.data), err, "the canal");
     if (!status)

@@ -1,5 +1,6 @@
 // Inside segment.spine: label numbers and what its stages hand on. Frames: LPS mm; the column's own coordinates are s
-// (mm along the canal, towards the feet), u (mm to the patient's left) and v (mm forwards), both from the canal's middle.
+// (mm along the canal, towards the feet), u (mm to the patient's left) and v (mm forwards), both from the canal's
+// middle.
 #ifndef KERF_SEGMENT_SPINE_H
 #define KERF_SEGMENT_SPINE_H
 
@@ -24,11 +25,11 @@ enum kf_spine_label {
 
 // One millimetre of the canal.
 struct kf_spine_station {
-    double p[3];       // middle of the canal
-    double down[3];    // along the canal, towards the feet
-    double front[3];   // unit vectors, ⟂ down
+    double p[3];     // middle of the canal
+    double down[3];  // along the canal, towards the feet
+    double front[3]; // unit vectors, ⟂ down
     double left[3];
-    double enclosed;   // 0…1: share of directions in which bone is near
+    double enclosed; // 0…1: share of directions in which bone is near
 };
 
 struct kf_spine_disc {
@@ -43,11 +44,11 @@ struct kf_spine {
     int stations;
     int discs;
     struct kf_spine_disc disc[KF_SPINE_MOST];
-    int first_whole;    // 1: the vertebra above the first disc is wholly in the field
-    int vertebrae;      // discs, or discs + 1 when there is no sacrum
-    int sacrum;         // 1: seen below the last disc
+    int first_whole; // 1: the vertebra above the first disc is wholly in the field
+    int vertebrae;   // discs, or discs + 1 when there is no sacrum
+    int sacrum;      // 1: seen below the last disc
     int rib[KF_SPINE_MOST];
-    int lowest;         // label of the lowest vertebra when `named`
+    int lowest; // label of the lowest vertebra when `named`
     int named;
 };
 

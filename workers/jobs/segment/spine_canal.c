@@ -62,8 +62,8 @@ static float enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int6
     if (hits < RAYS / 3)
         return 0;
     double mean = (double)total / hits, dark = here > 75 ? 0.01 * (here - 75) : 0;
-    return (float)fmax(0, (double)hits / RAYS - 0.06 * fabs(mean - 4.5) - dark +
-                            0.05 * (nearest < 4 ? nearest - 4 : 0));
+    return (float)fmax(0,
+                       (double)hits / RAYS - 0.06 * fabs(mean - 4.5) - dark + 0.05 * (nearest < 4 ? nearest - 4 : 0));
 }
 
 static void score_slices(const struct kf_work *work, const struct kf_volume *coarse, float *score)
@@ -195,8 +195,8 @@ static void frames(const struct kf_volume *coarse, struct kf_spine *spine, doubl
 }
 
 // The longest run of slices that are enclosed on the whole, from above to below, as stations of 1 mm.
-static void lay_stations(const struct kf_volume *coarse, const int64_t *path, const float *score, struct kf_spine *spine,
-                         double *column, double *scratch)
+static void lay_stations(const struct kf_volume *coarse, const int64_t *path, const float *score,
+                         struct kf_spine *spine, double *column, double *scratch)
 {
     const struct kf_grid *g = &coarse->grid;
     int count = (int)g->dim[2], from = 0, length = 0, start = 0;

@@ -1,10 +1,10 @@
 // Names by the rule of the hazard table: a level is named only between ribs above and a sacrum below. See spine.h.
 #include "workers/jobs/segment/spine.h"
 
-#define RIB_FROM_MM  46
-#define RIB_TO_MM    57
-#define RIB_VOXELS   20 // samples of 2 mm on each side
-#define LUMBAR       5
+#define RIB_FROM_MM 46
+#define RIB_TO_MM   57
+#define RIB_VOXELS  20 // samples of 2 mm on each side
+#define LUMBAR      5
 
 // Samples of bone where only a rib reaches: beside the body's upper half and below, behind the front of the body.
 static int lateral_bone(const struct kf_volume *volume, const struct kf_spine *spine, double from, double to, int side)

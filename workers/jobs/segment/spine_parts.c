@@ -11,7 +11,7 @@
 #define ERODE_MM      1.3
 #define DISC_REACH_MM 11
 #define BULGE_MM      2.2
-#define SPARE_STEPS   9    // half millimetres by which a disc may be thicker than on the axis
+#define SPARE_STEPS   9 // half millimetres by which a disc may be thicker than on the axis
 #define BRIGHT_HU     400
 #define LATERAL_MM    32
 #define RIB_MM        33 // from the midline: no transverse process of a vertebra with ribs is wider
@@ -48,8 +48,8 @@ static double below(const struct kf_spine_disc *disc, const double p[3])
     return sum;
 }
 
-// Bone: dense shells at full sharpness, and their spongy inside, which is soft enough to need smoothing; its own blurred
-// border is taken off again.
+// Bone: dense shells at full sharpness, and their spongy inside, which is soft enough to need smoothing; its own
+// blurred border is taken off again.
 static enum kf_kernel_status find_bone(const struct kf_work *work, const struct kf_volume *volume, double bone_hu,
                                        struct kf_bits *bone)
 {
@@ -297,8 +297,8 @@ static void measure_walls(const struct kf_grid *g, const struct kf_spine_station
     }
 }
 
-// The typical wall over 24 mm of the canal: nearer than 70 % of what was met; so a foramen is closed by the pedicles above
-// and below it.
+// The typical wall over 24 mm of the canal: nearer than 70 % of what was met; so a foramen is closed by the pedicles
+// above and below it.
 static double typical(const double *wall, int stations, int at, int n)
 {
     float seen[25];
@@ -353,8 +353,8 @@ static void paint_canal(const struct kf_work *work, const struct kf_grid *g, con
                 double turn = kf_atan2(suv[2], suv[1]) / (2 * KF_PI) * DIRECTIONS;
                 turn += turn < 0 ? DIRECTIONS : 0;
                 int n = (int)turn % DIRECTIONS, m = (n + 1) % DIRECTIONS, s = (int)suv[0];
-                double share = turn - floor(turn), wall = limit[s * DIRECTIONS + n] * (1 - share) +
-                                                          limit[s * DIRECTIONS + m] * share;
+                double share = turn - floor(turn),
+                       wall = limit[s * DIRECTIONS + n] * (1 - share) + limit[s * DIRECTIONS + m] * share;
                 if (r < wall - 2.2)
                     labels[at] = KF_SPINE_SAC;
                 else if (r < wall)
