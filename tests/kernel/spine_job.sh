@@ -1,0 +1,39 @@
+#!/bin/sh
+# segment.spine on a phantom of 1 mm: eight vertebrae with their true levels, discs between them, each near its true
+# volume, and the same bytes for any number of threads and instruction set.
+# Usage: spine_job.sh KERF_JOB KERF
+set -eu
+job=$1
+kerf=$2
+name=spine_is_told_apart
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$kerf" phantom spine --seed 1 --spacing 1x1x1 --out "$work/whole" --truth "$work/truth" >"$work/log"
+"$job" import --in "$work/whole" --out "$work/whole.nii" --quiet
+
+# run THREADS LEVEL: sum of the labels and their table
+run() {
+    KERF_CPU=$2 "$job" segment.spine --image "$work/whole.nii" --out "$work/seg.nii.gz" --threads "$1" --quiet
+    cat "$work/seg.nii.gz" "$work/seg.json" | sha256sum
+}
+first=$(run 1 none)
+python3 - "$work/seg.json" "$work/truth/labels.json" <<'CHECK' || { echo "FAIL $name"; exit 1; }
+import json, sys
+table, truth = json.load(open(sys.argv[1])), {t["label"]: t["volume_ml"] for t in json.load(open(sys.argv[2]))}
+found = {s["label"]: s for s in table["segments"]}
+assert table["levels"] == "named", "levels are not named"
+for n, level in enumerate(["T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5"]):
+    bone, disc = found[17 + n], found[67 + n]
+    assert bone["level"] == level, (bone["name"], level)
+    assert abs(bone["volume_ml"] / truth[90 + n] - 1) < 0.2, (level, bone["volume_ml"], truth[90 + n])
+    assert 0.4 < disc["volume_ml"] / truth[100 + n] < 1.4, (level, disc["volume_ml"], truth[100 + n])
+assert abs(found[100]["volume_ml"] / truth[98] - 1) < 0.2, "sacrum"
+CHECK
+for way in "3 avx2" "7 avx512"; do
+    # shellcheck disable=SC2086
+    if [ "$(run $way)" != "$first" ]; then
+        echo "FAIL $name: other bytes with $way"
+        exit 1
+    fi
+done
+echo "pass $name"

@@ -1,0 +1,324 @@
+// segment.spine: the vertebrae of a CT one by one with their levels, sacrum, discs, canal, dural sac.
+//
+//   1. On 2 mm: the canal as the path most enclosed by bone (spine_canal.c).
+//   2. On the working grid around it: discs across the bodies' axis (spine_split.c), bone shared out by watershed from
+//      the bodies, discs between end plates, canal and sac within their walls (spine_parts.c).
+//   3. Levels by ribs and sacrum, or none (spine_level.c).
+//   4. Back on the image's grid.
+#include "workers/io/memory.h"
+#include "workers/jobs/segment/spine.h"
+#include "workers/jobs/shared.h"
+#include "workers/kernels/image.h"
+#include "workers/kernels/resample.h"
+#include "workers/runtime/cli.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COARSE_MM 2.0
+#define SIDE_MM   66.0 // of the working box beside, before and behind the canal
+#define FRONT_MM  62.0
+#define BACK_MM   84.0
+#define LEAST_ML  5.0 // a vertebra beyond these was cut off, merged or ran out into something else
+#define MOST_ML   110.0
+
+// A grid with the patient's axes and cubic voxels over a box.
+static void patient_grid(const double box[2][3], double step, struct kf_grid *out)
+{
+    *out = (struct kf_grid){.direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    for (int a = 0; a < 3; a++) {
+        out->spacing_mm[a] = step;
+        out->origin_lps[a] = box[0][a];
+        out->dim[a] = (int64_t)((box[1][a] - box[0][a]) / step) + 1;
+    }
+}
+
+static void whole_box(const struct kf_grid *g, double box[2][3])
+{
+    for (int corner = 0; corner < 8; corner++) {
+        double ijk[3], p[3];
+        for (int a = 0; a < 3; a++)
+            ijk[a] = corner >> a & 1 ? (double)(g->dim[a] - 1) : 0;
+        kf_grid_to_lps(g, ijk, p);
+        for (int a = 0; a < 3; a++) {
+            box[0][a] = corner && box[0][a] < p[a] ? box[0][a] : p[a];
+            box[1][a] = corner && box[1][a] > p[a] ? box[1][a] : p[a];
+        }
+    }
+}
+
+static void spine_box(const struct kf_spine *spine, const double whole[2][3], double box[2][3])
+{
+    static const double margin[2][3] = {{SIDE_MM, FRONT_MM, 12}, {SIDE_MM, BACK_MM, 12}};
+    for (int n = 0; n < spine->stations; n++)
+        for (int a = 0; a < 3; a++) {
+            double p = spine->station[n].p[a];
+            box[0][a] = n && box[0][a] < p - margin[0][a] ? box[0][a] : p - margin[0][a];
+            box[1][a] = n && box[1][a] > p + margin[1][a] ? box[1][a] : p + margin[1][a];
+        }
+    for (int a = 0; a < 3; a++) {
+        box[0][a] = fmax(box[0][a], whole[0][a]);
+        box[1][a] = fmin(box[1][a], whole[1][a]);
+    }
+}
+
+// `in` (int16) on the patient's axes at `step`, block means first where the image is finer.
+static enum kf_status resampled(const struct kf_work *work, const struct kf_volume *in, const double box[2][3],
+                                double step, struct kf_volume *out, struct kf_error *err)
+{
+    static const double same[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
+    struct kf_grid grid, reduced;
+    struct kf_volume mean = {.type = in->type};
+    int64_t factor[3];
+    for (int a = 0; a < 3; a++)
+        factor[a] = (int64_t)fmax(1, floor(step / in->grid.spacing_mm[a] + 0.1));
+    patient_grid(box, step, &grid);
+    kf_reduce_grid(&in->grid, factor, &reduced);
+    enum kf_status status = kf_volume_alloc(&mean, &reduced, in->type, err);
+    if (!status)
+        status = kf_work_status(kf_reduce(work, in, factor, &mean), err, "reducing");
+    if (!status)
+        status = kf_volume_alloc(out, &grid, in->type, err);
+    if (!status)
+        status = kf_work_status(kf_resample(work, &mean, same, KF_RESAMPLE_LINEAR, -1000, out), err, "resampling");
+    kf_volume_release(&mean);
+    return status;
+}
+
+// Numbers that stay: the level's when it is named, else one that says unknown.
+static int final_label(const struct kf_spine *spine, int label)
+{
+    int shift = label > KF_SPINE_DISC && label < KF_SPINE_SACRUM ? KF_SPINE_DISC : 0, place = label - shift;
+    if (label >= KF_SPINE_SACRUM || label == 0)
+        return label == KF_SPINE_REST ? 0 : label;
+    return shift + (spine->named ? spine->lowest - (spine->vertebrae - place) : KF_SPINE_UNKNOWN + place - 1);
+}
+
+static void number(const struct kf_spine *spine, struct kf_volume *labels, int64_t count[256])
+{
+    uint8_t *label = labels->data, map[256];
+    for (int n = 0; n < 256; n++)
+        map[n] = (uint8_t)final_label(spine, n);
+    int64_t voxels = kf_grid_voxels(&labels->grid);
+    for (int64_t v = 0; v < voxels; v++)
+        count[label[v] = map[label[v]]]++;
+}
+
+// ---- the table ----
+
+static void level_name(int label, char out[16])
+{
+    if (label <= 7)
+        snprintf(out, 16, "C%d", label);
+    else if (label <= KF_SPINE_T12)
+        snprintf(out, 16, "T%d", label - 7);
+    else
+        snprintf(out, 16, "L%d", label - KF_SPINE_T12);
+}
+
+// SNOMED CT: the general concept where the level is unconfirmed, or where we are not certain of the special one.
+static json_t *segment(const struct kf_spine *spine, int label, double volume_ml)
+{
+    static const char *const colours[3] = {"#e8dcc0", "#d9c39a", "#c8b89e"};
+    char name[96], level[16] = "", under[16];
+    const char *code = "51282000", *meaning = "Vertebra", *colour = colours[label % 3], *state = "needs review";
+    double confidence = 0.5;
+    int disc = label > KF_SPINE_DISC && label < KF_SPINE_SACRUM, bone = disc ? label - KF_SPINE_DISC : label;
+    if (label == KF_SPINE_SACRUM) {
+        snprintf(name, sizeof name, "Sacrum");
+        code = "54735007", meaning = "Sacrum", confidence = 0.7;
+    } else if (label == KF_SPINE_CANAL || label == KF_SPINE_SAC) {
+        snprintf(name, sizeof name,
+                 label == KF_SPINE_CANAL ? "Spinal canal outside of the dural sac"
+                                         : "Dural sac (estimated from the canal's wall)");
+        code = "61853006", meaning = "Spinal canal structure", colour = label == KF_SPINE_CANAL ? "#8fb8de" : "#f2d45c";
+    } else if (spine->named) {
+        level_name(bone, level);
+        level_name(bone + 1, under);
+        confidence = 0.6; // of the shape: every segment is for a person to look at until the accuracy gates hold
+        if (disc)
+            snprintf(name, sizeof name, "Disc %s-%s", level, bone == KF_SPINE_L5 ? "S1" : under);
+        else
+            snprintf(name, sizeof name, "Vertebra %s", level);
+    } else
+        snprintf(name, sizeof name, "%s %d of %d (level unconfirmed)", disc ? "Disc below vertebra" : "Vertebra",
+                 bone - KF_SPINE_UNKNOWN + 1, spine->vertebrae);
+    if (!disc && label < KF_SPINE_DISC && (volume_ml > MOST_ML || volume_ml < LEAST_ML))
+        confidence = 0.1;
+    if (disc)
+        code = "360499006", meaning = "Intervertebral disc", colour = "#7fc8a9";
+    return json_pack("{s:i,s:s,s:{s:s,s:s,s:s},s:s,s:o,s:f,s:s,s:f}", "label", label, "name", name, "code", "scheme",
+                     "SCT", "value", code, "meaning", meaning, "colour", colour, "level",
+                     level[0] && !disc ? json_string(level) : json_null(), "confidence", confidence, "state", state,
+                     "volume_ml", volume_ml);
+}
+
+static json_t *table(const struct kf_spine *spine, const struct kf_grid *grid, const int64_t count[256])
+{
+    double voxel_ml = grid->spacing_mm[0] * grid->spacing_mm[1] * grid->spacing_mm[2] / 1000;
+    json_t *list = json_array();
+    for (int n = 1; n < KF_SPINE_REST; n++)
+        if (count[n])
+            json_array_append_new(list, segment(spine, n, voxel_ml * (double)count[n]));
+    return json_pack("{s:o,s:s,s:o}", "grid", kf_grid_json(grid), "levels", spine->named ? "named" : "unconfirmed",
+                     "segments", list);
+}
+
+static void report(struct kf_job_context *job, const struct kf_spine *spine)
+{
+    kf_job_report(job, "canal_mm", json_integer(spine->stations));
+    kf_job_report(job, "discs", json_integer(spine->discs));
+    kf_job_report(job, "vertebrae", json_integer(spine->vertebrae));
+    kf_job_report(job, "sacrum", json_boolean(spine->sacrum));
+    kf_job_report(job, "levels", json_string(spine->named ? "named" : "unconfirmed"));
+    kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
+    if (!spine->named)
+        kf_job_warn(job, "level_unconfirmed",
+                    "The levels are not confirmed: ribs five vertebrae above a sacrum were not both found. Two people "
+                    "must name them.");
+}
+
+// ---- the pipeline ----
+
+static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume *image, struct kf_spine *spine,
+                                  struct kf_volume *fine, struct kf_error *err)
+{
+    struct kf_volume coarse = {.data = NULL};
+    double whole[2][3], box[2][3];
+    whole_box(&image->grid, whole);
+    kf_job_work_stage(w, "finding the canal", 0.15, 0.3);
+    enum kf_status status = resampled(&w->work, image, (const double(*)[3])whole, COARSE_MM, &coarse, err);
+    if (!status)
+        status = kf_work_status(kf_spine_find_canal(&w->work, &coarse, spine), err, "finding the canal");
+    kf_volume_release(&coarse);
+    if (!status && spine->stations == 0)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "no_spine", "no spinal canal of at least 40 mm was found");
+    if (status)
+        return status;
+    const double *spacing = image->grid.spacing_mm;
+    double step = fmin(fmax(fmin(spacing[0], fmin(spacing[1], spacing[2])), 0.7), 1.5);
+    spine_box(spine, (const double(*)[3])whole, box);
+    status = resampled(&w->work, image, (const double(*)[3])box, step, fine, err);
+    kf_job_work_stage(w, "finding discs", 0.35, 0.45);
+    if (!status)
+        status = kf_work_status(kf_spine_find_discs(&w->work, fine, spine), err, "finding discs");
+    if (!status && spine->discs == 0)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "no_discs", "a canal was found, but no disc in front of it");
+    return status;
+}
+
+static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *grid, struct kf_spine *spine,
+                                   const struct kf_volume *fine, struct kf_volume *labels, struct kf_error *err)
+{
+    static const double same[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
+    struct kf_volume work_labels = {.data = NULL};
+    enum kf_status status = kf_volume_alloc(&work_labels, &fine->grid, KF_VOXEL_UINT8, err);
+    kf_job_work_stage(w, "telling vertebrae apart", 0.45, 0.75);
+    if (!status)
+        status =
+            kf_work_status(kf_spine_split(&w->work, fine, kf_job_double(w->job, "bone_hu"), spine, work_labels.data),
+                           err, "telling vertebrae apart");
+    if (!status)
+        status = kf_work_status(kf_spine_fill_canal(&w->work, fine, spine, work_labels.data), err, "the canal");
+    if (!status)
+        status = kf_volume_alloc(labels, grid, KF_VOXEL_UINT8, err);
+    kf_job_work_stage(w, "back to the image", 0.8, 0.88);
+    if (!status)
+        status = kf_work_status(kf_resample(&w->work, &work_labels, same, KF_RESAMPLE_NEAREST, 0, labels), err,
+                                "resampling");
+    kf_volume_release(&work_labels);
+    return status;
+}
+
+static enum kf_status write_labels(struct kf_job_work *w, const struct kf_spine *spine, struct kf_volume *labels,
+                                   struct kf_error *err)
+{
+    int64_t count[256] = {0};
+    number(spine, labels, count);
+    kf_job_work_stage(w, "writing", 0.88, 1);
+    const char *path = kf_job_output_path(w->job, "labels.nii.gz");
+    enum kf_status status = path ? kf_nifti_write(path, labels, w->work.threads, err)
+                                 : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
+    return status ? status
+                  : kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip",
+                                  table(spine, &labels->grid, count));
+}
+
+static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
+{
+    const struct kf_job_input *input = kf_job_input_named(job, "volume");
+    if (!input)
+        return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
+    if (strcmp(kf_json_text(input->meta, "modality", "CT"), "CT") != 0)
+        return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "the spine is found in CT only so far");
+    struct kf_job_work w;
+    kf_job_work_init(&w, job);
+    struct kf_spine spine = {.stations = 0};
+    struct kf_volume image = {.data = NULL}, fine = {.data = NULL}, labels = {.data = NULL};
+    kf_job_work_stage(&w, "reading", 0, 0.15);
+    enum kf_status status = kf_job_read_volume(input, KF_NIFTI_IMAGE, &image, err);
+    if (!status && image.type != KF_VOXEL_INT16)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu", "the values are not whole Hounsfield units");
+    struct kf_grid grid = image.grid;
+    if (!status) {
+        spine.station = kf_memory_take(KF_SPINE_STATIONS * (int64_t)sizeof *spine.station);
+        status = spine.station ? KF_OK : kf_error_set(err, KF_NOMEM, NULL, "no memory for the canal");
+    }
+    if (!status)
+        status = find_column(&w, &image, &spine, &fine, err);
+    kf_volume_release(&image);
+    if (!status)
+        status = label_column(&w, &grid, &spine, &fine, &labels, err);
+    kf_volume_release(&fine);
+    if (!status)
+        status = write_labels(&w, &spine, &labels, err);
+    if (!status)
+        report(job, &spine);
+    kf_volume_release(&labels);
+    kf_memory_release(spine.station);
+    return status;
+}
+
+static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
+{
+    const char *out = kf_job_option(job, "--out");
+    size_t length = out ? strlen(out) : 0;
+    if (length < 8 || length > 4000 || strcmp(out + length - 7, ".nii.gz") != 0)
+        return kf_error_set(err, KF_INVALID, "bad_usage", "--out needs a name that ends in .nii.gz");
+    struct kf_job_output_view view = kf_job_output_at(job, 0);
+    char name[4096];
+    snprintf(name, sizeof name, "%.*s.json", (int)(length - 7), out);
+    enum kf_status status = kf_job_place_file(view.path, out, err);
+    return status ? status : kf_json_save(name, view.meta, err);
+}
+
+static const struct kf_cli_flag flags[] = {
+    {"--image", KF_CLI_INPUT, "volume", 1, "A CT volume in HU (NIfTI)."},
+    {0},
+};
+
+static const struct kf_job_cli cli = {
+    .flags = flags,
+    .place = place,
+    .examples = "  kerf-job segment.spine --image ct.nii.gz --out seg.nii.gz    (the label table goes to seg.json)\n",
+};
+
+static const struct kf_job_param params[] = {
+    {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 430, NULL, "HU",
+     "Shells of bone are at or above this; spongy bone inside them may have half of it."},
+    {0},
+};
+
+const struct kf_job_kind kf_job_segment_spine = {
+    .name = "segment.spine",
+    .version = 1,
+    .bitwise = 1,
+    .profile = KF_SANDBOX_OPENMP,
+    .memory_limit_bytes = 6LL << 30,
+    .time_limit_s = 600,
+    .summary = "Tells the vertebrae of a CT apart, with levels where they can be counted, discs and canal.",
+    .params = params,
+    .run = run,
+    .cli = &cli,
+};

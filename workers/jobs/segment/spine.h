@@ -1,0 +1,80 @@
+// Inside segment.spine: label numbers and what its stages hand on. Frames: LPS mm; the column's own coordinates are s
+// (mm along the canal, towards the feet), u (mm to the patient's left) and v (mm forwards), both from the canal's
+// middle.
+#ifndef KERF_SEGMENT_SPINE_H
+#define KERF_SEGMENT_SPINE_H
+
+#include "workers/kernels/bits.h"
+
+// Labels of segment.spine. A named vertebra keeps its number in every case; one whose level is unconfirmed has
+// KF_SPINE_UNKNOWN + its place from above (0 is the highest seen). A disc has the label of the vertebra above it + 50.
+enum kf_spine_label {
+    KF_SPINE_C1 = 1, // … 7 is C7, 8 … 19 T1 … T12, 20 … 24 L1 … L5
+    KF_SPINE_T12 = 19,
+    KF_SPINE_L5 = 24,
+    KF_SPINE_UNKNOWN = 25, // … 49
+    KF_SPINE_DISC = 50,    // + vertebra: 51 … 99
+    KF_SPINE_SACRUM = 100,
+    KF_SPINE_CANAL = 101,
+    KF_SPINE_SAC = 102,
+    KF_SPINE_REST = 255, // other bone; never written
+};
+
+#define KF_SPINE_MOST     25   // vertebrae
+#define KF_SPINE_STATIONS 2048 // of 1 mm
+
+// One millimetre of the canal.
+struct kf_spine_station {
+    double p[3];     // middle of the canal
+    double down[3];  // along the canal, towards the feet
+    double front[3]; // unit vectors, ⟂ down
+    double left[3];
+    double enclosed; // 0…1: share of directions in which bone is near
+};
+
+struct kf_spine_disc {
+    double s;         // where its plane meets the body axis
+    double normal[3]; // towards the feet
+    double middle[3];
+    double contrast_hu;
+};
+
+struct kf_spine {
+    struct kf_spine_station *station;
+    int stations;
+    int discs;
+    struct kf_spine_disc disc[KF_SPINE_MOST];
+    int first_whole; // 1: the vertebra above the first disc is wholly in the field
+    int vertebrae;   // discs, or discs + 1 when there is no sacrum
+    int sacrum;      // 1: seen below the last disc
+    int rib[KF_SPINE_MOST];
+    int lowest; // label of the lowest vertebra when `named`
+    int named;
+};
+
+#define KF_SPINE_BODY_MM 22.0 // from the middle of the canal to the axis of the bodies
+
+// The canal in a volume of about 2 mm whose axes are those of the patient: the path from the upper to the lower border
+// that is most enclosed by bone, by dynamic programming over slices. spine->station (KF_SPINE_STATIONS of them) is the
+// caller's. stations = 0 when nothing is enclosed over at least 40 mm.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse,
+                                                             struct kf_spine *spine);
+// Discs: dark plates between bright ones across the bodies' axis, at distances that change slowly; dynamic programming
+// over place and distance.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_discs(const struct kf_work *work, const struct kf_volume *volume,
+                                                             struct kf_spine *spine);
+// The nearest station's coordinates of a point; 0 when it lies beyond the ends.
+int kf_spine_coordinates(const struct kf_spine *spine, const double p_lps[3], double suv[3]);
+// Trilinear value in an int16 volume, `outside` beyond its border.
+double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], double outside);
+
+// Bone of each vertebra by watershed from its body, then discs, canal and sac. `labels` (one byte per voxel of volume):
+// 1 + place from above for vertebrae, KF_SPINE_DISC + 1 + place for discs, else as above.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume,
+                                                        double bone_hu, struct kf_spine *spine, uint8_t *labels);
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
+                                                             struct kf_spine *spine, uint8_t *labels);
+// Ribs, sacrum, and names by the rule: counted between ribs above and a sacrum below without a transitional sign.
+void kf_spine_name(const struct kf_volume *volume, struct kf_spine *spine);
+
+#endif

@@ -1,0 +1,283 @@
+// Where the spinal canal runs. See spine.h.
+#include "workers/jobs/segment/spine.h"
+#include "workers/kernels/math.h"
+
+#include <math.h>
+#include <string.h>
+
+#define RAYS      16
+#define REACH     9 // voxels
+#define BONE_HU   190
+#define SOFT_LOW  (-120)
+#define SOFT_HIGH 110
+#define LEAST_MM  40.0
+
+double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], double outside)
+{
+    const int64_t *dim = volume->grid.dim;
+    const int16_t *data = volume->data;
+    double p[3];
+    int64_t i[3];
+    kf_grid_to_ijk(&volume->grid, p_lps, p);
+    for (int a = 0; a < 3; a++) {
+        if (!(p[a] >= 0 && p[a] <= (double)(dim[a] - 1)))
+            return outside;
+        i[a] = (int64_t)floor(p[a]);
+        i[a] = i[a] > dim[a] - 2 ? (dim[a] > 1 ? dim[a] - 2 : 0) : i[a];
+        p[a] -= (double)i[a];
+    }
+    double sum = 0;
+    for (int c = 0; c < 8; c++) {
+        int64_t at[3];
+        double weight = 1;
+        for (int a = 0; a < 3; a++) {
+            int up = c >> a & 1;
+            at[a] = i[a] + up < dim[a] ? i[a] + up : i[a];
+            weight *= up ? p[a] : 1 - p[a];
+        }
+        sum += weight * data[(at[2] * dim[1] + at[1]) * dim[0] + at[0]];
+    }
+    return sum;
+}
+
+// Share of the rays from (i, j) that meet bone within reach, less when the nearest bone is far from a canal's radius.
+static float enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j, const double ray[RAYS][2])
+{
+    int16_t here = slice[j * dim[0] + i];
+    if (here < SOFT_LOW || here > SOFT_HIGH)
+        return 0;
+    int hits = 0, total = 0, nearest = REACH;
+    for (int n = 0; n < RAYS; n++)
+        for (int r = 1; r <= REACH; r++) {
+            int64_t x = i + (int64_t)floor(ray[n][0] * r + 0.5), y = j + (int64_t)floor(ray[n][1] * r + 0.5);
+            if (x < 0 || y < 0 || x >= dim[0] || y >= dim[1])
+                break;
+            if (slice[y * dim[0] + x] >= BONE_HU) {
+                hits++;
+                total += r;
+                nearest = r < nearest ? r : nearest;
+                break;
+            }
+        }
+    if (hits < RAYS / 3)
+        return 0;
+    double mean = (double)total / hits, dark = here > 75 ? 0.01 * (here - 75) : 0;
+    return (float)fmax(0,
+                       (double)hits / RAYS - 0.06 * fabs(mean - 4.5) - dark + 0.05 * (nearest < 4 ? nearest - 4 : 0));
+}
+
+static void score_slices(const struct kf_work *work, const struct kf_volume *coarse, float *score)
+{
+    const int64_t *dim = coarse->grid.dim, area = dim[0] * dim[1];
+    const int16_t *data = coarse->data;
+    double ray[RAYS][2];
+    for (int n = 0; n < RAYS; n++) {
+        ray[n][0] = kf_cos(2 * KF_PI * n / RAYS);
+        ray[n][1] = kf_sin(2 * KF_PI * n / RAYS);
+    }
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+    for (int64_t k = 0; k < dim[2]; k++)
+        for (int64_t j = 0; j < dim[1]; j++)
+            for (int64_t i = 0; i < dim[0]; i++)
+                score[k * area + j * dim[0] + i] = enclosure(data + k * area, dim, i, j, (const double(*)[2])ray);
+}
+
+// Viterbi: best[v] = score[v] + the best of 5×5 voxels of the slice before, less for each voxel of shift.
+static void follow(const struct kf_work *work, const int64_t *dim, const float *score, float *best, uint8_t *from,
+                   int64_t *path)
+{
+    static const float price[3] = {0, 0.06F, 0.2F};
+    int64_t area = dim[0] * dim[1];
+    memcpy(best, score, (size_t)area * sizeof *best);
+    for (int64_t k = 1; k < dim[2]; k++) {
+        const float *before = best + (k - 1) % 2 * area;
+        float *now = best + k % 2 * area;
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+        for (int64_t j = 0; j < dim[1]; j++)
+            for (int64_t i = 0; i < dim[0]; i++) {
+                float most = -1e30F;
+                uint8_t chosen = 12;
+                for (int64_t n = 0; n < 25; n++) {
+                    int64_t dx = n % 5 - 2, dy = n / 5 - 2, x = i + dx, y = j + dy;
+                    if (x < 0 || y < 0 || x >= dim[0] || y >= dim[1])
+                        continue;
+                    float value = before[y * dim[0] + x] - price[dx < 0 ? -dx : dx] - price[dy < 0 ? -dy : dy];
+                    if (value > most)
+                        most = value, chosen = (uint8_t)n;
+                }
+                now[j * dim[0] + i] = most + score[k * area + j * dim[0] + i];
+                from[k * area + j * dim[0] + i] = chosen;
+            }
+    }
+    const float *last = best + (dim[2] - 1) % 2 * area;
+    int64_t at = 0;
+    for (int64_t v = 1; v < area; v++)
+        at = last[v] > last[at] ? v : at;
+    for (int64_t k = dim[2] - 1; k >= 0; k--) {
+        path[k] = at;
+        if (k > 0) {
+            int64_t n = from[k * area + at];
+            at += n % 5 - 2 + (n / 5 - 2) * dim[0];
+        }
+    }
+}
+
+// Weighted mean over neighbours, a triangle of half width `reach`, ends repeated.
+static void smooth(double *values, int count, int reach, double *scratch)
+{
+    for (int n = 0; n < count; n++) {
+        double sum = 0, weight = 0;
+        for (int d = -reach; d <= reach; d++) {
+            int m = n + d;
+            if (m < 0 || m >= count)
+                continue;
+            double w = 1 + reach - (d < 0 ? -d : d);
+            sum += w * values[m];
+            weight += w;
+        }
+        scratch[n] = sum / weight;
+    }
+    memcpy(values, scratch, (size_t)count * sizeof *values);
+}
+
+static void unit(double v[3])
+{
+    double length = sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
+    for (int a = 0; a < 3; a++)
+        v[a] = length > 0 ? v[a] / length : a == 1 ? -1 : 0;
+}
+
+// Where the mass of bone lies as seen from the canal: forwards, since a body is heavier than an arch.
+static void look_for_bodies(const struct kf_volume *coarse, const double p[3], double to[3])
+{
+    to[0] = 0, to[1] = -600, to[2] = 0;
+    for (int y = -17; y <= 17; y++)
+        for (int x = -17; x <= 17; x++) {
+            double r = 2 * sqrt(x * x + y * y);
+            if (r < 8 || r > 34 || y > 0)
+                continue;
+            double q[3] = {p[0] + 2 * x, p[1] + 2 * y, p[2]}, hu = kf_spine_value(coarse, q, -1000);
+            if (hu < 130)
+                continue;
+            to[0] += 2 * x / r;
+            to[1] += 2 * y / r;
+        }
+    unit(to);
+}
+
+static void frames(const struct kf_volume *coarse, struct kf_spine *spine, double *column, double *scratch)
+{
+    int n = spine->stations;
+    for (int k = 0; k < n; k++) {
+        const struct kf_spine_station *a = &spine->station[k > 4 ? k - 4 : 0],
+                                      *b = &spine->station[k + 4 < n ? k + 4 : n - 1];
+        for (int c = 0; c < 3; c++)
+            spine->station[k].down[c] = b->p[c] - a->p[c];
+        unit(spine->station[k].down);
+        look_for_bodies(coarse, spine->station[k].p, spine->station[k].front);
+    }
+    for (int c = 0; c < 3; c++) {
+        for (int k = 0; k < n; k++)
+            column[k] = spine->station[k].front[c];
+        smooth(column, n, 30, scratch);
+        for (int k = 0; k < n; k++)
+            spine->station[k].front[c] = column[k];
+    }
+    for (int k = 0; k < n; k++) {
+        struct kf_spine_station *t = &spine->station[k];
+        double along = t->front[0] * t->down[0] + t->front[1] * t->down[1] + t->front[2] * t->down[2];
+        for (int c = 0; c < 3; c++)
+            t->front[c] -= along * t->down[c];
+        unit(t->front);
+        for (int c = 0; c < 3; c++) // front × down: forwards is −y, down is −z, left is +x
+            t->left[c] = t->front[(c + 1) % 3] * t->down[(c + 2) % 3] - t->front[(c + 2) % 3] * t->down[(c + 1) % 3];
+    }
+}
+
+// The longest run of slices that are enclosed on the whole, from above to below, as stations of 1 mm.
+static void lay_stations(const struct kf_volume *coarse, const int64_t *path, const float *score,
+                         struct kf_spine *spine, double *column, double *scratch)
+{
+    const struct kf_grid *g = &coarse->grid;
+    int count = (int)g->dim[2], from = 0, length = 0, start = 0;
+    int64_t area = g->dim[0] * g->dim[1];
+    double step = g->spacing_mm[2];
+    for (int k = 0; k < count; k++)
+        column[k] = score[k * area + path[k]];
+    smooth(column, count, 8, scratch);
+    for (int k = 0; k <= count; k++) {
+        if (k < count && column[k] >= 0.36)
+            continue;
+        if (k - start > length)
+            length = k - start, from = start;
+        start = k + 1;
+    }
+    spine->stations = 0;
+    if (length * step < LEAST_MM)
+        return;
+    int stations = (int)(length * step);
+    stations = stations > KF_SPINE_STATIONS ? KF_SPINE_STATIONS : stations;
+    for (int c = 0; c < 3; c++) {
+        for (int k = 0; k < length; k++) {
+            int64_t at = path[from + k];
+            double ijk[3] = {(double)(at % g->dim[0]), (double)(at / g->dim[0]), from + k}, p[3];
+            kf_grid_to_lps(g, ijk, p);
+            column[k] = p[c];
+        }
+        if (c < 2)
+            smooth(column, length, 5, scratch);
+        for (int n = 0; n < stations; n++) {
+            double at = length - 1 - n / step;
+            int low = at > 0 ? (int)at : 0, high = low + 1 < length ? low + 1 : low;
+            spine->station[n].p[c] = column[low] + (at > 0 ? at - low : 0) * (column[high] - column[low]);
+        }
+    }
+    spine->stations = stations;
+    frames(coarse, spine, column, scratch);
+}
+
+enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse,
+                                          struct kf_spine *spine)
+{
+    const int64_t *dim = coarse->grid.dim, area = dim[0] * dim[1], voxels = area * dim[2];
+    float *score = kf_work_take(work, voxels * 4), *best = kf_work_take(work, 2 * area * 4);
+    uint8_t *from = kf_work_take(work, voxels);
+    int64_t *path = kf_work_take(work, dim[2] * 8);
+    int64_t most = dim[2] > KF_SPINE_STATIONS ? dim[2] : KF_SPINE_STATIONS;
+    double *column = kf_work_take(work, 2 * most * 8);
+    enum kf_kernel_status status = score && best && from && path && column ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    if (!status) {
+        score_slices(work, coarse, score);
+        follow(work, dim, score, best, from, path);
+        lay_stations(coarse, path, score, spine, column, column + most);
+    }
+    kf_work_give(work, column);
+    kf_work_give(work, path);
+    kf_work_give(work, from);
+    kf_work_give(work, best);
+    kf_work_give(work, score);
+    return status;
+}
+
+int kf_spine_coordinates(const struct kf_spine *spine, const double p_lps[3], double suv[3])
+{
+    int n = (int)(spine->station[0].p[2] - p_lps[2]);
+    double d[3], along = 0;
+    n = n < 0 ? 0 : n >= spine->stations ? spine->stations - 1 : n;
+    for (int turn = 0; turn < 4; turn++) {
+        const struct kf_spine_station *t = &spine->station[n];
+        for (int c = 0; c < 3; c++)
+            d[c] = p_lps[c] - t->p[c];
+        along = d[0] * t->down[0] + d[1] * t->down[1] + d[2] * t->down[2];
+        int next = n + (int)(along * 0.8);
+        next = next < 0 ? 0 : next >= spine->stations ? spine->stations - 1 : next;
+        if (next == n)
+            break;
+        n = next;
+    }
+    const struct kf_spine_station *t = &spine->station[n];
+    suv[0] = n + along;
+    suv[1] = d[0] * t->left[0] + d[1] * t->left[1] + d[2] * t->left[2];
+    suv[2] = d[0] * t->front[0] + d[1] * t->front[1] + d[2] * t->front[2];
+    return suv[0] > -12 && suv[0] < spine->stations + 12;
+}

@@ -1,0 +1,51 @@
+// Names by the rule of the hazard table: a level is named only between ribs above and a sacrum below. See spine.h.
+#include "workers/jobs/segment/spine.h"
+
+#define RIB_FROM_MM 46
+#define RIB_TO_MM   57
+#define RIB_VOXELS  20 // samples of 2 mm on each side
+#define LUMBAR      5
+
+// Samples of bone where only a rib reaches: beside the body's upper half and below, behind the front of the body.
+static int lateral_bone(const struct kf_volume *volume, const struct kf_spine *spine, double from, double to, int side)
+{
+    int count = 0;
+    for (int n = (int)from; n < (int)to; n += 2) {
+        if (n < 0 || n >= spine->stations)
+            continue;
+        const struct kf_spine_station *t = &spine->station[n];
+        for (int u = RIB_FROM_MM; u <= RIB_TO_MM; u += 2)
+            for (int v = -36; v <= 14; v += 2) {
+                double p[3];
+                for (int c = 0; c < 3; c++)
+                    p[c] = t->p[c] + side * u * t->left[c] + v * t->front[c];
+                count += kf_spine_value(volume, p, -1000) > 220;
+            }
+    }
+    return count;
+}
+
+// Named only when ribs end exactly five vertebrae above the sacrum, on both sides, and the next to either end agree:
+// one more or one fewer is a transitional sign, and nobody can tell then from this image alone.
+void kf_spine_name(const struct kf_volume *volume, struct kf_spine *spine)
+{
+    spine->named = 0;
+    int last = -1, odd = 0;
+    for (int i = 0; i < spine->vertebrae; i++) {
+        double from = i > 0 ? spine->disc[i - 1].s : spine->disc[0].s - 30,
+               to = i < spine->discs ? spine->disc[i].s : from + 30;
+        to += spine->sacrum && i + 1 == spine->vertebrae ? -12 : 8; // the sacrum's wings are no ribs
+        int left = lateral_bone(volume, spine, from, to, 1), right = lateral_bone(volume, spine, from, to, -1);
+        int bone = left < right ? left : right, most = left < right ? right : left;
+        spine->rib[i] = bone >= RIB_VOXELS ? 1 : 0;
+        odd += !spine->rib[i] && most >= 2 * RIB_VOXELS && i + LUMBAR < spine->vertebrae; // a rib on one side only
+        if (spine->rib[i])
+            last = i;
+    }
+    for (int i = 0; i <= last; i++)
+        odd += !spine->rib[i];
+    if (!spine->sacrum || last < 0 || odd || spine->vertebrae - 1 - last != LUMBAR)
+        return;
+    spine->named = 1;
+    spine->lowest = KF_SPINE_L5;
+}

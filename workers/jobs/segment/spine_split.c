@@ -1,0 +1,155 @@
+// Where the discs are. See spine.h.
+#include "workers/jobs/segment/spine.h"
+#include "workers/kernels/kdtree.h"
+#include "workers/kernels/math.h"
+
+#include <math.h>
+#include <string.h>
+
+#define TILTS    9  // in the sagittal plane: −24° … 24°
+#define NEAREST  13 // mm between discs
+#define FARTHEST 48
+#define SPAN     (FARTHEST - NEAREST + 1)
+
+// Mean of a plate of 24 × 18 mm across the bodies' axis, bright voxels cut off so that metal does not decide.
+static double plate(const struct kf_volume *volume, const double middle[3], const double left[3], const double front[3],
+                    double *seen)
+{
+    double sum = 0;
+    int count = 0, all = 0;
+    for (int v = -9; v <= 9; v += 3)
+        for (int u = -12; u <= 12; u += 4) {
+            if (u * u / 180.0 + v * v / 100.0 > 1)
+                continue;
+            double p[3];
+            for (int c = 0; c < 3; c++)
+                p[c] = middle[c] + u * left[c] + v * front[c];
+            double hu = kf_spine_value(volume, p, -2000);
+            all++;
+            if (hu < -1500)
+                continue;
+            sum += fmin(fmax(hu, -50), 500);
+            count++;
+        }
+    *seen = (double)count / all;
+    return count ? sum / count : 0;
+}
+
+static void tilted(const struct kf_spine_station *t, int tilt, double down[3], double front[3])
+{
+    double angle = (tilt - TILTS / 2) * 6 * KF_PI / 180, cosine = kf_cos(angle), sine = kf_sin(angle);
+    for (int c = 0; c < 3; c++) {
+        down[c] = cosine * t->down[c] + sine * t->front[c];
+        front[c] = cosine * t->front[c] - sine * t->down[c];
+    }
+}
+
+// The best disc at a station: darker than the end plates 3 to 7 mm above and below.
+static struct kf_spine_disc disc_at(const struct kf_volume *volume, const struct kf_spine *spine, int n)
+{
+    const struct kf_spine_station *t = &spine->station[n];
+    struct kf_spine_disc best = {.s = n, .contrast_hu = -1000};
+    for (int c = 0; c < 3; c++)
+        best.middle[c] = t->p[c] + KF_SPINE_BODY_MM * t->front[c];
+    for (int tilt = 0; tilt < TILTS; tilt++) {
+        double down[3], front[3], at[3], value[17], seen = 1;
+        tilted(t, tilt, down, front);
+        for (int h = -8; h <= 8; h++) {
+            double share;
+            for (int c = 0; c < 3; c++)
+                at[c] = best.middle[c] + h * down[c];
+            value[h + 8] = plate(volume, at, t->left, front, &share);
+            seen = fmin(seen, share);
+        }
+        if (seen < 0.6)
+            continue;
+        double above = -1000, below = -1000;
+        for (int h = 3; h <= 7; h++) {
+            above = fmax(above, value[8 - h]);
+            below = fmax(below, value[8 + h]);
+        }
+        double middle = (value[7] + value[8] + value[9]) / 3, contrast = fmin(above, below) - middle;
+        if (contrast > best.contrast_hu) {
+            best.contrast_hu = contrast;
+            memcpy(best.normal, down, sizeof down);
+        }
+    }
+    return best;
+}
+
+// A plate as dark as spongy bone between end plates is no disc: half the typical contrast (the upper fifth of those
+// that are greatest within 8 mm) is worth nothing.
+static double typical_contrast(const struct kf_spine_disc *all, int count)
+{
+    float peak[KF_SPINE_STATIONS];
+    int peaks = 0;
+    for (int n = 0; n < count; n++) {
+        int greatest = all[n].contrast_hu > 20;
+        for (int m = n - 8; m <= n + 8; m++)
+            greatest = greatest && (m < 0 || m >= count || all[m].contrast_hu <= all[n].contrast_hu);
+        if (greatest)
+            peak[peaks++] = (float)all[n].contrast_hu;
+    }
+    return peaks ? fmax(60, kf_select_f32(peak, peaks, 4 * peaks / 5)) : 60;
+}
+
+static double worth(double contrast_hu, double typical)
+{
+    return fmin(contrast_hu / typical, 2) - 0.45;
+}
+
+// total[n][d]: the best chain whose last disc is at n and the one before d + NEAREST mm above (d = SPAN: it is the
+// first).
+static void chain(const struct kf_spine_disc *all, int count, double *total, int16_t *back, struct kf_spine *spine)
+{
+    double best = 0, usual = typical_contrast(all, count);
+    int at = -1, distance = SPAN;
+    for (int n = 0; n < count; n++)
+        for (int d = 0; d <= SPAN; d++) {
+            double *here = &total[n * (SPAN + 1) + d], own = worth(all[n].contrast_hu, usual);
+            int before = n - d - NEAREST;
+            *here = d == SPAN ? own : -1e9;
+            back[n * (SPAN + 1) + d] = SPAN;
+            if (d < SPAN && before >= 0)
+                for (int e = 0; e <= SPAN; e++) {
+                    double turn = e == SPAN ? 0 : kf_ln((double)(d + NEAREST) / (e + NEAREST));
+                    double value = own + total[before * (SPAN + 1) + e] - 5 * turn * turn;
+                    if (value > *here)
+                        *here = value, back[n * (SPAN + 1) + d] = (int16_t)e;
+                }
+            if (*here > best)
+                best = *here, at = n, distance = d;
+        }
+    int found[KF_SPINE_MOST];
+    spine->discs = 0;
+    while (at >= 0 && spine->discs < KF_SPINE_MOST - 1) {
+        found[spine->discs++] = at;
+        if (distance == SPAN)
+            break;
+        int next = back[at * (SPAN + 1) + distance];
+        at -= distance + NEAREST;
+        distance = next;
+    }
+    for (int i = 0; i < spine->discs; i++)
+        spine->disc[i] = all[found[spine->discs - 1 - i]];
+}
+
+enum kf_kernel_status kf_spine_find_discs(const struct kf_work *work, const struct kf_volume *volume,
+                                          struct kf_spine *spine)
+{
+    int count = spine->stations;
+    struct kf_spine_disc *all = kf_work_take(work, count * (int64_t)sizeof *all);
+    double *total = kf_work_take(work, (int64_t)count * (SPAN + 1) * 8);
+    int16_t *back = kf_work_take(work, (int64_t)count * (SPAN + 1) * 2);
+    if (all && total && back) {
+#pragma omp parallel for schedule(dynamic, 8) num_threads(work->threads)
+        for (int n = 0; n < count; n++)
+            all[n] = disc_at(volume, spine, n);
+        chain(all, count, total, back, spine);
+    }
+    enum kf_kernel_status status = all && total && back ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    kf_work_give(work, back);
+    kf_work_give(work, total);
+    kf_work_give(work, all);
+    return status;
+}
