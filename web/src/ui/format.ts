@@ -51,7 +51,6 @@ const jobNames: Record<string, string> = {
   import: 'Read the series',
   view: 'Prepare the slices',
   'segment.bone': 'Find bone',
-  'segment.head': 'Tell the parts of the head apart',
   mesh: 'Build surfaces',
   register: 'Align two scans',
   compare: 'Compare two segmentations',
