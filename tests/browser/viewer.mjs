@@ -293,11 +293,11 @@ await clock('browser: a click on the surface moves the slices onto bone', async 
   await shot('10-picked');
 });
 
-await clock('browser: a preset is run from the case page and its result appears by itself', async () => {
+await clock('browser: a job is run from the case page and its result appears by itself', async () => {
   await page.keyboard.press('j');
   await page.waitForSelector('form.run');
-  await page.selectOption('[data-testid=run-choice]', 'preset:jaw');
-  check(/HU/.test(await text('form.run')) && (await page.inputValue('#param-threshold_hu')) === '300', 'the preset fills the form, with units');
+  await page.selectOption('[data-testid=run-choice]', 'kind:segment.bone');
+  check(/HU/.test(await text('form.run')) && (await page.inputValue('#param-threshold_hu')) === '250', 'the form shows defaults, with units');
   await shot('21-run');
   await page.fill('#param-threshold_hu', '9999');
   check(await page.isDisabled('form.run button[type=submit]') && /-1000 to 4000 HU/.test(await text('.param.wrong p')), 'limits are said and kept');
@@ -307,6 +307,19 @@ await clock('browser: a preset is run from the case page and its result appears 
   await page.waitForSelector('.structure[data-structure="Bone 2"]', { timeout: 120000 });
   await page.waitForSelector('.case-bar .state-ready', { timeout: 120000 });
   await shot('22-result');
+});
+
+await clock('browser: the preset for the jaw gives each part its own surface', async () => {
+  await page.keyboard.press('j');
+  await page.waitForSelector('form.run');
+  await page.selectOption('[data-testid=run-choice]', 'preset:jaw');
+  check((await page.inputValue('#param-jaw_hu')) === '830', 'the preset names the parameters of its kind');
+  await page.click('form.run button[type=submit]');
+  await page.waitForSelector('form.run', { state: 'detached' });
+  for (const part of ['Mandible', 'Lower teeth']) await page.waitForSelector(`.structure[data-structure="${part}"]`, { timeout: 120000 });
+  await page.waitForSelector('.case-bar .state-ready', { timeout: 120000 });
+  check(/Needs review/.test(await text('.structure[data-structure="Lower teeth"]')), 'what is unsure says so');
+  await shot('22b-head-parts');
 });
 
 await clock('browser: two scans are aligned and seen in one picture', async () => {
