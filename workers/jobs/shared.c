@@ -3,8 +3,10 @@
 #include "workers/io/glb.h"
 #include "workers/io/memory.h"
 #include "workers/io/meshfile.h"
+#include "workers/runtime/cli.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 static void on_progress(void *user, double fraction)
@@ -96,4 +98,17 @@ void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys)
         if (value)
             json_object_set_new(to, *keys, json_deep_copy(value));
     }
+}
+
+enum kf_status kf_job_place_segmentation(struct kf_job_context *job, struct kf_error *err)
+{
+    const char *out = kf_job_option(job, "--out");
+    size_t length = out ? strlen(out) : 0;
+    if (length < 8 || length > 4000 || strcmp(out + length - 7, ".nii.gz") != 0)
+        return kf_error_set(err, KF_INVALID, "bad_usage", "--out needs a name that ends in .nii.gz");
+    struct kf_job_output_view view = kf_job_output_at(job, 0);
+    char table[4096];
+    snprintf(table, sizeof table, "%.*s.json", (int)(length - 7), out);
+    enum kf_status status = kf_job_place_file(view.path, out, err);
+    return status ? status : kf_json_save(table, view.meta, err);
 }

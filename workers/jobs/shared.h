@@ -32,4 +32,7 @@ json_t *kf_grid_json(const struct kf_grid *grid);
 // Copies those members of `from` (may be NULL) that are in `keys` (NULL at the end) into `to`.
 void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys);
 
+// Command line of a kind whose first output is a label map: --out NAME.nii.gz, and its metadata beside it as NAME.json.
+KF_MUST_USE enum kf_status kf_job_place_segmentation(struct kf_job_context *job, struct kf_error *err);
+
 #endif

@@ -207,20 +207,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     return status;
 }
 
-// ---- command line: --out seg.nii.gz, and the table of labels beside it as seg.json ----
-
-static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
-{
-    const char *out = kf_job_option(job, "--out");
-    size_t length = out ? strlen(out) : 0;
-    if (length < 8 || length > 4000 || strcmp(out + length - 7, ".nii.gz") != 0)
-        return kf_error_set(err, KF_INVALID, "bad_usage", "--out needs a name that ends in .nii.gz");
-    struct kf_job_output_view view = kf_job_output_at(job, 0);
-    char path[4096];
-    snprintf(path, sizeof path, "%.*s.json", (int)(length - 7), out);
-    enum kf_status status = kf_job_place_file(view.path, out, err);
-    return status ? status : kf_json_save(path, view.meta, err);
-}
+// ---- command line and parameters ----
 
 static const struct kf_cli_flag flags[] = {
     {"--image", KF_CLI_INPUT, "volume", 1, "A CT volume of a head in HU (NIfTI)."},
@@ -229,7 +216,7 @@ static const struct kf_cli_flag flags[] = {
 
 static const struct kf_job_cli cli = {
     .flags = flags,
-    .place = place,
+    .place = kf_job_place_segmentation,
     .examples = "  kerf-job segment.head --image ct.nii.gz --out seg.nii.gz    (the label table goes to seg.json)\n",
 };
 

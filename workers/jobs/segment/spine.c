@@ -280,19 +280,6 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     return status;
 }
 
-static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
-{
-    const char *out = kf_job_option(job, "--out");
-    size_t length = out ? strlen(out) : 0;
-    if (length < 8 || length > 4000 || strcmp(out + length - 7, ".nii.gz") != 0)
-        return kf_error_set(err, KF_INVALID, "bad_usage", "--out needs a name that ends in .nii.gz");
-    struct kf_job_output_view view = kf_job_output_at(job, 0);
-    char name[4096];
-    snprintf(name, sizeof name, "%.*s.json", (int)(length - 7), out);
-    enum kf_status status = kf_job_place_file(view.path, out, err);
-    return status ? status : kf_json_save(name, view.meta, err);
-}
-
 static const struct kf_cli_flag flags[] = {
     {"--image", KF_CLI_INPUT, "volume", 1, "A CT volume in HU (NIfTI)."},
     {0},
@@ -300,7 +287,7 @@ static const struct kf_cli_flag flags[] = {
 
 static const struct kf_job_cli cli = {
     .flags = flags,
-    .place = place,
+    .place = kf_job_place_segmentation,
     .examples = "  kerf-job segment.spine --image ct.nii.gz --out seg.nii.gz    (the label table goes to seg.json)\n",
 };
 
