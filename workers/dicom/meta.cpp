@@ -387,6 +387,11 @@ extern "C" void kf_dicom_forget(struct kf_dicom *dicom)
     dicom->scan.skipped_count = 0;
 }
 
+extern "C" int kf_dicom_tag_is_sequence(uint32_t tag)
+{
+    return DcmTag(kerf::key(tag)).getEVR() == EVR_SQ;
+}
+
 extern "C" const struct kf_dicom_identity *kf_dicom_identity(const struct kf_dicom *dicom)
 {
     return &dicom->identity;

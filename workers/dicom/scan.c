@@ -23,11 +23,20 @@ const struct kf_dicom_limits kf_dicom_limits_default = {
 
 enum open_kind { OPEN_SEQUENCE = 1, OPEN_ITEM, OPEN_FRAGMENTS };
 
+struct element {
+    uint32_t tag;
+    char vr[3];     // "" in implicit encoding
+    int64_t length; // UNDEFINED where the file says 0xFFFFFFFF
+    int64_t at;     // where it begins
+    int64_t value;  // where its value begins
+};
+
 struct open_part {
     enum open_kind kind;
     int64_t end; // UNDEFINED: until its delimiter
     int implicit;
     int guess; // entered only because the bytes looked like a sequence: what is wrong inside is no error
+    struct element guessed;
 };
 
 struct walker {
@@ -42,13 +51,6 @@ struct walker {
     int64_t at;
     int64_t run; // start of the header bytes not yet copied
     int big;
-};
-
-struct element {
-    uint32_t tag;
-    char vr[3];     // "" in implicit encoding
-    int64_t length; // UNDEFINED where the file says 0xFFFFFFFF
-    int64_t value;  // where the value begins
 };
 
 static uint32_t get16(const unsigned char *p, int big)
@@ -180,6 +182,7 @@ static enum kf_status read_element(struct walker *w, int implicit, struct elemen
     if (status != KF_OK)
         return status;
     e->tag = get_tag(p, w->big);
+    e->at = w->at;
     e->value = w->at + 8;
     uint32_t length;
     if (implicit || e->tag >> 16 == 0xFFFE) {
@@ -269,10 +272,15 @@ static enum kf_status enter_element(struct walker *w, const struct element *e, i
     }
     if (e->length > enclosing_end(w) - e->value)
         return truncated(w->err, w->at);
-    if (strcmp(e->vr, "SQ") == 0 || looks_like_sequence(w, e, implicit)) {
-        int guess = strcmp(e->vr, "SQ") != 0;
+    // DCMTK goes by its dictionary where the file gives no VR, so what it will take for a sequence must be a sound one.
+    int unnamed = implicit || strcmp(e->vr, "UN") == 0;
+    int sequence = unnamed ? e->length > 0 && kf_dicom_tag_is_sequence(e->tag) : strcmp(e->vr, "SQ") == 0;
+    if (sequence || looks_like_sequence(w, e, implicit)) {
         w->at = e->value;
-        return push(w, OPEN_SEQUENCE, e->value + e->length, implicit || guess, guess);
+        enum kf_status status = push(w, OPEN_SEQUENCE, e->value + e->length, unnamed, !sequence);
+        if (status == KF_OK && !sequence)
+            w->stack[w->depth - 1].guessed = *e;
+        return status;
     }
     if (w->depth == 0 && e->length > BULK_BYTES)
         return skip_bulk(w, e);
@@ -328,16 +336,23 @@ static enum kf_status step(struct walker *w, int implicit, int *pixels, struct e
 }
 
 // What went wrong inside a guessed sequence makes it an opaque value again. Returns 1 when there was such a guess.
+// A private value may be a sequence to DCMTK, whose dictionary knows some creators: at the top level it stays in the
+// file, unparsed; inside a sequence nothing can be left out, and the guess stands.
 static int undo_guess(struct walker *w, enum kf_status status)
 {
     if (status != KF_INVALID || (w->err && strcmp(w->err->code, "too_deep") == 0))
         return 0;
-    for (int i = 0; i < w->depth; i++)
-        if (w->stack[i].guess) {
-            w->at = w->stack[i].end;
-            w->depth = i;
-            return 1;
-        }
+    for (int i = 0; i < w->depth; i++) {
+        const struct open_part *part = &w->stack[i];
+        if (!part->guess)
+            continue;
+        int private = part->guessed.tag >> 16 & 1;
+        if (private && i > 0)
+            return 0;
+        w->depth = i;
+        w->at = private ? part->guessed.at : part->end;
+        return !private || skip_bulk(w, &part->guessed) == KF_OK;
+    }
     return 0;
 }
 

@@ -61,6 +61,9 @@ void kf_dicom_scan_release(struct kf_dicom_scan *scan);
 // The scan behind an opened instance; borrowed.
 const struct kf_dicom_scan *kf_dicom_scanned(const struct kf_dicom *dicom);
 
+// 1 when the data dictionary gives this public attribute the VR SQ. After kf_dicom_init.
+int kf_dicom_tag_is_sequence(uint32_t tag);
+
 // 1 for 1 to 64 digits and dots.
 int kf_dicom_uid_valid(const char *uid);
 
