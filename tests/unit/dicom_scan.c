@@ -237,6 +237,20 @@ KF_TEST(a_bad_vr_is_survived)
     kf_str_release(&b.out);
 }
 
+// DCMTK reads "px" as a name of its own with a 32-bit length, which would be 3.5 GB here (found by fuzzing).
+KF_TEST(a_vr_that_only_dcmtk_knows_cannot_claim_memory)
+{
+    struct dicom_bytes b = {0};
+    put_meta(&b, EXPLICIT);
+    put_identity(&b);
+    put_header(&b, 0x00280101, "px", 2);
+    put16(&b, 0x2800);
+    put_header(&b, 0xD30C0001, "US", 2);
+    put16(&b, 1);
+    KF_CHECK_STR(opens_all(&b), "bad_structure");
+    kf_str_release(&b.out);
+}
+
 KF_TEST(binary_that_looks_like_a_sequence_stays_binary)
 {
     struct dicom_bytes b = {.implicit = 1};
@@ -399,6 +413,7 @@ KF_TEST_MAIN(KF_RUN(every_encoding_opens); KF_RUN(every_prefix_is_refused_or_who
              KF_RUN(what_is_not_dicom_is_said_so); KF_RUN(deep_nesting_is_refused);
              KF_RUN(deep_nesting_of_defined_length_is_refused); KF_RUN(limits_are_kept);
              KF_RUN(a_length_beyond_the_end_costs_nothing); KF_RUN(a_bad_vr_is_survived);
+             KF_RUN(a_vr_that_only_dcmtk_knows_cannot_claim_memory);
              KF_RUN(binary_that_looks_like_a_sequence_stays_binary);
              KF_RUN(a_broken_sequence_that_only_the_dictionary_names_is_refused); KF_RUN(trailing_zeros_are_forgiven);
              KF_RUN(deflated_datasets_and_bombs); KF_RUN(identity_is_required);

@@ -292,13 +292,56 @@ enum kf_status read_identity(kf_dicom &d, struct kf_error *err)
     return status;
 }
 
+// A stream over the header bytes that makes DCMTK look before it allocates: a value over DCM_MaxReadLength is skipped,
+// which fails when its bytes are not there, and read when it is asked for. Without a factory a stream in memory is read
+// at once, and a length field that the scan and DCMTK understand differently (an odd VR) allocates what it claims.
+class HeaderStream : public DcmInputBufferStream {
+  public:
+    HeaderStream(const char *bytes, size_t length) : bytes_(bytes), length_(length)
+    {
+        setBuffer(bytes, static_cast<offile_off_t>(length));
+        setEos();
+    }
+
+    DcmInputStreamFactory *newFactory() const override
+    {
+        size_t at = static_cast<size_t>(tell());
+        return at <= length_ ? new Factory(bytes_ + at, length_ - at) : nullptr;
+    }
+
+  private:
+    class Factory : public DcmInputStreamFactory {
+      public:
+        Factory(const char *bytes, size_t length) : bytes_(bytes), length_(length)
+        {
+        }
+        DcmInputStream *create() const override
+        {
+            return new HeaderStream(bytes_, length_);
+        }
+        DcmInputStreamFactory *clone() const override
+        {
+            return new Factory(*this);
+        }
+        DcmInputStreamFactoryType ident() const override
+        {
+            return DFT_DcmInputFileStreamFactory;
+        }
+
+      private:
+        const char *bytes_; // borrowed: kf_dicom_scan.header outlives the dataset
+        size_t length_;
+    };
+
+    const char *bytes_;
+    size_t length_;
+};
+
 enum kf_status parse_header(kf_dicom &d, struct kf_error *err)
 {
     if (d.scan.header.length == 0)
         return kf_error_set(err, KF_INVALID, "bad_structure", "the dataset holds nothing but Pixel Data");
-    DcmInputBufferStream stream;
-    stream.setBuffer(d.scan.header.data, static_cast<offile_off_t>(d.scan.header.length));
-    stream.setEos();
+    HeaderStream stream(d.scan.header.data, d.scan.header.length);
     E_TransferSyntax syntax = d.scan.encoding == KF_DICOM_IMPLICIT_LE   ? EXS_LittleEndianImplicit
                               : d.scan.encoding == KF_DICOM_EXPLICIT_BE ? EXS_BigEndianExplicit
                                                                         : EXS_LittleEndianExplicit;
