@@ -2,7 +2,6 @@
 #include "workers/io/file.h"
 #include "workers/io/gzip.h"
 #include "workers/io/memory.h"
-#include "workers/io/stored.h"
 
 #include <math.h>
 #include <string.h>
@@ -216,8 +215,7 @@ static enum kf_status read_header(const unsigned char *bytes, int64_t length, st
     return grid_from_affine(affine, &out->grid, err);
 }
 
-// What kf_stored_volume calls the wish.
-static enum kf_voxel_type wanted_type(const struct kf_stored *s, enum kf_nifti_want want)
+enum kf_voxel_type kf_nifti_wanted(const struct kf_stored *s, enum kf_nifti_want want)
 {
     int plain = s->slope == 1 && s->inter == 0;
     if (want == KF_NIFTI_LABELS || (want != KF_NIFTI_IMAGE && plain && s->type == KF_STORED_UINT8))
@@ -251,7 +249,7 @@ static enum kf_status parse_packed(const unsigned char *bytes, int64_t length, e
     if (kf_gzip_unpack(bytes, length, plain, total, NULL))
         status = truncated(err);
     else
-        status = kf_stored_volume(&l, plain + l.data_offset, wanted_type(&l, want), out, err);
+        status = kf_stored_volume(&l, plain + l.data_offset, kf_nifti_wanted(&l, want), out, err);
     kf_memory_release(plain);
     return status;
 }
@@ -268,7 +266,7 @@ enum kf_status kf_nifti_parse(const void *bytes, int64_t length, enum kf_nifti_w
         return status;
     if (length < l.data_offset + kf_stored_data_bytes(&l))
         return truncated(err);
-    return kf_stored_volume(&l, (const unsigned char *)bytes + l.data_offset, wanted_type(&l, want), out, err);
+    return kf_stored_volume(&l, (const unsigned char *)bytes + l.data_offset, kf_nifti_wanted(&l, want), out, err);
 }
 
 // Uncompressed int16 and labels go from the file straight to their place.
@@ -287,7 +285,7 @@ static enum kf_status read_direct(int fd, int64_t offset, int64_t length, enum k
         return status;
     if (length < l.data_offset + kf_stored_data_bytes(&l))
         return truncated(err);
-    enum kf_voxel_type type = kf_stored_direct(&l, wanted_type(&l, want));
+    enum kf_voxel_type type = kf_stored_direct(&l, kf_nifti_wanted(&l, want));
     if (!type)
         return KF_OK;
     *done = 1;

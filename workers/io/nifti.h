@@ -4,7 +4,7 @@
 #define KERF_IO_NIFTI_H
 
 #include "server/base/error.h"
-#include "workers/kernels/volume.h"
+#include "workers/io/stored.h"
 
 enum kf_nifti_want {
     KF_NIFTI_IMAGE = 1, // int16 when every value after scl_slope/scl_inter is an integer in range, else float32
@@ -12,6 +12,9 @@ enum kf_nifti_want {
     KF_NIFTI_EITHER,    // labels when the file stores unscaled uint8, else an image
     KF_NIFTI_AS_STORED, // EITHER, but unscaled float32 stays float32 though all of its values are integers
 };
+
+// The same wish as kf_stored_volume says it, for a file that stores `stored`.
+enum kf_voxel_type kf_nifti_wanted(const struct kf_stored *stored, enum kf_nifti_want want);
 
 // Reads bytes [offset, offset + length) of `path` (length -1: to the end); gzip is recognised by its first bytes.
 // Geometry: sform if its code is positive, else qform, else pixdim. A dimension beyond the third must be 1.
