@@ -125,7 +125,7 @@ static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
 }
 
 static const struct kf_cli_flag flags[] = {
-    {"--a", KF_CLI_INPUT, "a", 1, "A label map (NIfTI)."},
+    {"--a", KF_CLI_INPUT, "a", 1, "A label map."},
     {"--b", KF_CLI_INPUT, "b", 1, "Another one on the same grid; which of both is the truth does not matter."},
     {0},
 };

@@ -7,7 +7,7 @@
 // fails for good with the code of its first problem.
 #include "workers/dicom/assemble.h"
 #include "workers/io/memory.h"
-#include "workers/io/nifti.h"
+#include "workers/jobs/shared.h"
 #include "workers/runtime/cli.h"
 
 #include <errno.h>
@@ -105,12 +105,14 @@ static enum kf_status choose_series(struct import *im, struct kf_error *err)
     struct series_count *list = calloc((size_t)im->instance_count + 1, sizeof *list);
     if (!list)
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for the list of series");
-    int n = count_series(im, list), best = 0;
+    int n = count_series(im, list), best = 0, pictures = 0;
     const char *wanted = kf_job_option(im->job, "--series");
     enum kf_status status = KF_OK;
     for (int s = 1; s < n; s++)
         if (list[s].pixels > list[best].pixels)
             best = s;
+    for (int s = 0; s < n; s++)
+        pictures += list[s].pixels > 0;
     for (int s = 0; wanted && s < n; s++)
         if (strcmp(list[s].uid, wanted) == 0) {
             best = s;
@@ -123,6 +125,11 @@ static enum kf_status choose_series(struct import *im, struct kf_error *err)
     if (wanted)
         status =
             kf_error_set(err, KF_INVALID, "no_such_series", "no instance belongs to the series that was asked for");
+    else if (pictures > 1 && kf_job_option(im->job, "--image")) // a folder in place of another job's image
+        status = kf_error_set(err, KF_INVALID, "several_series",
+                              "the folder holds %d series of images: `kerf-job import --in FOLDER --list` names them, "
+                              "and with --series UID --out NAME.nii.gz makes a file of the one that is meant",
+                              pictures);
     else if (n > 1 && !kf_job_option(im->job, "--in"))
         status = kf_error_set(err, KF_INVALID, "several_series", "the inputs belong to %d series, not to one", n);
     else if (n > 0)
@@ -532,17 +539,17 @@ static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
     int count = kf_job_output_count(job);
     if (count == 0)
         return kf_error_set(err, KF_INVALID, "no_volume", "the series holds no image that could be a volume");
-    const char *slash = strrchr(out, '/');
-    const char *dot = strstr(slash ? slash : out, ".nii");
+    const char *ending = kf_image_ending(out);
+    if (!ending)
+        return kf_job_bad_ending("--out", err);
     enum kf_status status = KF_OK;
     for (int i = 0; status == KF_OK && i < count; i++) {
-        struct kf_job_output_view view = kf_job_output_at(job, i);
         char to[4096];
-        if (i == 0)
-            snprintf(to, sizeof to, "%s", out);
-        else
-            snprintf(to, sizeof to, "%.*s.%d%s", dot ? (int)(dot - out) : (int)strlen(out), out, i, dot ? dot : ".nii");
-        status = kf_job_place_file(view.path, to, err);
+        int n = i == 0 ? snprintf(to, sizeof to, "%s", out)
+                       : snprintf(to, sizeof to, "%.*s.%d%s", (int)(ending - out), out, i, ending);
+        if (n < 0 || (size_t)n >= sizeof to)
+            return kf_error_set(err, KF_INVALID, "bad_usage", "the name after --out is too long");
+        status = kf_job_place_image(job, kf_job_output_at(job, i).path, to, "--out", err);
         if (status == KF_OK && count > 1)
             printf("%s\n", to);
     }

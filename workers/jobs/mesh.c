@@ -667,8 +667,9 @@ static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
 }
 
 static const struct kf_cli_flag flags[] = {
-    {"--labels", KF_CLI_INPUT, "labels", 0, "A label map (NIfTI): one mesh per label."},
-    {"--image", KF_CLI_INPUT, "volume", 0, "The volume the labels were made from, or, with --iso, to take a surface of."},
+    {"--labels", KF_CLI_INPUT, "labels", 0, "A label map: one mesh per label."},
+    {"--image", KF_CLI_VOLUME, "volume", 0,
+     "The volume the labels were made from, or, with --iso, to take a surface of."},
     {"--table", KF_CLI_INPUT, "table", 0, "Names and colours of the labels, as segment.bone writes them."},
     {"--format", KF_CLI_OPTION, NULL, 0, "Only ply, stl or glb; all three when not given."},
     {0},
@@ -684,7 +685,7 @@ static const struct kf_job_cli cli = {
 
 static const struct kf_job_param params[] = {
     {"iso", KF_PARAM_DOUBLE, AUTOMATIC, 1e6, AUTOMATIC, NULL, "HU or 1",
-     "Grey value of the surface; with labels the default is the value that parts them best."},
+     "Grey value of the surface; the default stands for none: with labels, the value that parts them best."},
     {"cap", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1", "Closes a structure where it reaches the border of the volume."},
     {"smooth", KF_PARAM_INTEGER, -1, 200, -1, NULL, "1",
      "Pairs of smoothing steps; -1 chooses 6 for grey values and 15 for labels. The volume is kept."},

@@ -324,22 +324,24 @@ static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
         struct kf_job_output_view view = kf_job_output_at(job, i);
         for (size_t f = 0; f < sizeof flag_of / sizeof *flag_of && !status; f++) {
             const char *to = kf_job_option(job, flag_of[f][1]);
-            if (to && strcmp(view.name, flag_of[f][0]) == 0)
-                status = kf_job_place_file(view.path, to, err);
+            if (!to || strcmp(view.name, flag_of[f][0]) != 0)
+                continue;
+            status = strcmp(view.kind, "volume") == 0 ? kf_job_place_image(job, view.path, to, flag_of[f][1], err)
+                                                      : kf_job_place_file(view.path, to, err);
         }
     }
     return status;
 }
 
 static const struct kf_cli_flag flags[] = {
-    {"--fixed", KF_CLI_INPUT, "fixed", 1, "The image whose frame the points are given in (NIfTI)."},
-    {"--moving", KF_CLI_INPUT, "moving", 1, "The image that is brought to it (NIfTI)."},
+    {"--fixed", KF_CLI_VOLUME, "fixed", 1, "The image whose frame the points are given in."},
+    {"--moving", KF_CLI_VOLUME, "moving", 1, "The image that is brought to it."},
     {"--fixed-mask", KF_CLI_INPUT, "fixed_mask", 0, "Labels on the fixed grid: only where they are not 0 is compared."},
     {"--moving-mask", KF_CLI_INPUT, "moving_mask", 0, "The same on the moving grid."},
     {"--start", KF_CLI_INPUT, "start", 0, "A transform of this job to refine, in place of a search for the start."},
     {"--points", KF_CLI_INPUT, "points", 0, "Lines x,y,z in LPS mm of the fixed frame, to be carried over."},
     {"--points-out", KF_CLI_OPTION, NULL, 0, "Where those points go, in LPS mm of the moving frame."},
-    {"--warped", KF_CLI_OPTION, NULL, 0, "Where the moving image on the fixed grid goes (.nii.gz)."},
+    {"--warped", KF_CLI_OPTION, NULL, 0, "Where the moving image on the fixed grid goes (.nii.gz, .nrrd, .mha)."},
     {0},
 };
 

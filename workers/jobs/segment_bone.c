@@ -287,7 +287,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 // ---- command line and parameters ----
 
 static const struct kf_cli_flag flags[] = {
-    {"--image", KF_CLI_INPUT, "volume", 1, "A CT volume in HU (NIfTI)."},
+    {"--image", KF_CLI_VOLUME, "volume", 1, "A CT volume in HU."},
     {0},
 };
 

@@ -55,7 +55,9 @@ void kf_job_work_stage(struct kf_job_work *w, const char *stage, double from, do
 enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want, struct kf_volume *out,
                                   struct kf_error *err)
 {
-    return kf_nifti_read(input->path, input->offset, input->length, want, out, err);
+    if (input->offset == 0 && input->length == -1 && !input->sha256[0]) // only the command line says so little
+        return kf_image_read_named(input->path, want, out, err);
+    return kf_image_read(input->path, input->offset, input->length, want, out, err);
 }
 
 enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_input *input, struct kf_mesh *mesh,
@@ -100,15 +102,51 @@ void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys)
     }
 }
 
+enum kf_status kf_job_bad_ending(const char *flag, struct kf_error *err)
+{
+    return kf_error_set(err, KF_INVALID, "bad_usage", "%s needs a name that ends in .nii.gz, .nii, .nrrd or .mha",
+                        flag);
+}
+
+// Written into the scratch folder first: what appears at `to` is whole.
+static enum kf_status place_converted(const struct kf_job_context *job, const char *from, const char *to,
+                                      const char *ending, struct kf_error *err)
+{
+    char converted[4096];
+    struct kf_volume volume;
+    int n = snprintf(converted, sizeof converted, "%s.as%s", from, ending);
+    if (n < 0 || (size_t)n >= sizeof converted)
+        return kf_error_set(err, KF_INVALID, NULL, "the scratch path is too long");
+    enum kf_status status = kf_image_read(from, 0, -1, KF_NIFTI_AS_STORED, &volume, err);
+    if (status)
+        return status;
+    status = kf_image_write(converted, &volume, kf_job_threads(job), err);
+    kf_volume_release(&volume);
+    return status ? status : kf_job_place_file(converted, to, err);
+}
+
+enum kf_status kf_job_place_image(const struct kf_job_context *job, const char *from, const char *to, const char *flag,
+                                  struct kf_error *err)
+{
+    const char *ending = kf_image_ending(to), *now = kf_image_ending(from);
+    if (!ending)
+        return kf_job_bad_ending(flag, err);
+    if (now && strcmp(ending, now) == 0)
+        return kf_job_place_file(from, to, err);
+    return place_converted(job, from, to, ending, err);
+}
+
 enum kf_status kf_job_place_segmentation(struct kf_job_context *job, struct kf_error *err)
 {
     const char *out = kf_job_option(job, "--out");
-    size_t length = out ? strlen(out) : 0;
-    if (length < 8 || length > 4000 || strcmp(out + length - 7, ".nii.gz") != 0)
-        return kf_error_set(err, KF_INVALID, "bad_usage", "--out needs a name that ends in .nii.gz");
+    const char *ending = out ? kf_image_ending(out) : NULL;
+    if (!ending)
+        return kf_job_bad_ending("--out", err);
     struct kf_job_output_view view = kf_job_output_at(job, 0);
     char table[4096];
-    snprintf(table, sizeof table, "%.*s.json", (int)(length - 7), out);
-    enum kf_status status = kf_job_place_file(view.path, out, err);
+    int n = snprintf(table, sizeof table, "%.*s.json", (int)(ending - out), out);
+    if (n < 0 || (size_t)n >= sizeof table)
+        return kf_error_set(err, KF_INVALID, "bad_usage", "the name after --out is too long");
+    enum kf_status status = kf_job_place_image(job, view.path, out, "--out", err);
     return status ? status : kf_json_save(table, view.meta, err);
 }

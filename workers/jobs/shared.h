@@ -2,7 +2,7 @@
 #ifndef KERF_JOBS_SHARED_H
 #define KERF_JOBS_SHARED_H
 
-#include "workers/io/nifti.h"
+#include "workers/io/image_file.h"
 #include "workers/kernels/mesh.h"
 #include "workers/runtime/job.h"
 
@@ -18,11 +18,13 @@ void kf_job_work_init(struct kf_job_work *w, struct kf_job_context *job);
 // Says which stage comes next and which share of the job it is.
 void kf_job_work_stage(struct kf_job_work *w, const char *stage, double from, double to);
 
-// Reads an input (never NULL). KF_NIFTI_EITHER as in nifti.h. *out is owned: kf_volume_release.
+// Reads an input (never NULL): NIfTI, NRRD or MetaImage; detached MetaImage only where a person named the file. *out is
+// owned: kf_volume_release.
 KF_MUST_USE enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want,
                                               struct kf_volume *out, struct kf_error *err);
 
-// Reads a mesh, PLY, GLB or STL as its first bytes say; positions in LPS mm. *mesh is owned: kf_mesh_release with `work`.
+// Reads a mesh, PLY, GLB or STL as its first bytes say; positions in LPS mm. *mesh is owned: kf_mesh_release with
+// `work`.
 KF_MUST_USE enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_input *input,
                                             struct kf_mesh *mesh, struct kf_error *err);
 
@@ -32,7 +34,15 @@ json_t *kf_grid_json(const struct kf_grid *grid);
 // Copies those members of `from` (may be NULL) that are in `keys` (NULL at the end) into `to`.
 void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys);
 
-// Command line of a kind whose first output is a label map: --out NAME.nii.gz, and its metadata beside it as NAME.json.
+// Command line: moves the NIfTI file `from` to `to`, or writes it there as the ending of `to` says (.nii.gz, .nii,
+// .nrrd, .mha). `flag` is what the person named it by.
+KF_MUST_USE enum kf_status kf_job_place_image(const struct kf_job_context *job, const char *from, const char *to,
+                                              const char *flag, struct kf_error *err);
+// KF_INVALID "bad_usage", naming the endings that `flag` may have.
+KF_MUST_USE enum kf_status kf_job_bad_ending(const char *flag, struct kf_error *err);
+
+// Command line of a kind whose first output is a label map: --out NAME with an ending of kf_job_place_image, and its
+// metadata beside it as NAME.json.
 KF_MUST_USE enum kf_status kf_job_place_segmentation(struct kf_job_context *job, struct kf_error *err);
 
 #endif

@@ -65,7 +65,7 @@ static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
 }
 
 static const struct kf_cli_flag flags[] = {
-    {"--image", KF_CLI_INPUT, "volume", 1, "A NIfTI volume; one that stores uint8 is taken for a label map."},
+    {"--image", KF_CLI_VOLUME, "volume", 1, "A volume; one that stores uint8 is taken for a label map."},
     {0},
 };
 

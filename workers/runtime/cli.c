@@ -23,34 +23,50 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TRY_AGAIN = 75 };
 #define FILE_LIMIT_BYTES ((int64_t)64 << 30)
 
 // ---------------------------------------------------------------------------------------------- help
+// "--radius_mm NUMBER [mm], default 0.5, 0 to 5" and a sentence: the unit "1" of the tables is none.
 static void print_params(const struct kf_job_kind *kind)
 {
+    static const char *const types[] = {"", "NUMBER", "INTEGER", "true|false", "TEXT"};
     for (const struct kf_job_param *p = kind->params; p && p->name; p++) {
-        printf("  --%s ", p->name);
+        int number = p->type == KF_PARAM_DOUBLE || p->type == KF_PARAM_INTEGER;
+        printf("  --%s %s [%s], default ", p->name, types[p->type],
+               p->unit && strcmp(p->unit, "1") != 0 ? p->unit : "no unit");
         if (p->type == KF_PARAM_TEXT)
-            printf("TEXT (default \"%s\")", p->text ? p->text : "");
+            printf("\"%s\"", p->text ? p->text : "");
         else if (p->type == KF_PARAM_BOOLEAN)
-            printf("true|false (default %s)", p->number != 0 ? "true" : "false");
+            printf("%s", p->number != 0 ? "true" : "false");
         else
-            printf("NUMBER %s (default %g)", p->unit ? p->unit : "", p->number);
-        if (p->minimum < p->maximum && p->type != KF_PARAM_TEXT && p->type != KF_PARAM_BOOLEAN)
+            printf("%g", p->number);
+        if (number && p->minimum < p->maximum)
             printf(", %g to %g", p->minimum, p->maximum);
         printf("\n      %s\n", p->help ? p->help : "");
     }
+}
+
+static void print_flags(const struct kf_job_kind *kind)
+{
+    static const char *const values[] = {"", " FILE", " IMAGE|DICOM_FOLDER", " FOLDER", " VALUE", ""};
+    int volumes = 0;
+    printf("Files:\n");
+    for (const struct kf_cli_flag *f = kind->cli->flags; f && f->flag; f++) {
+        printf("  %s%s%s\n      %s\n", f->flag, values[f->role], f->required ? " (required)" : "",
+               f->help ? f->help : "");
+        volumes |= f->role == KF_CLI_VOLUME;
+    }
+    printf("  --out PATH\n      Where the result goes.\n");
+    if (volumes)
+        printf("An image is NIfTI (.nii, .nii.gz), NRRD (.nrrd) or MetaImage (.mha, .mhd); a folder of DICOM must hold "
+               "one volume.\n");
 }
 
 static void print_kind_help(const struct kf_job_kind *kind)
 {
     printf("kerf-job %s (version %d, %s): %s\n\n", kind->name, kind->version, kind->bitwise ? "bitwise" : "recorded",
            kind->summary);
-    if (kind->cli) {
-        printf("Files:\n");
-        for (const struct kf_cli_flag *f = kind->cli->flags; f && f->flag; f++)
-            printf("  %s%s%s\n      %s\n", f->flag, f->role == KF_CLI_SWITCH ? "" : " VALUE",
-                   f->required ? " (required)" : "", f->help ? f->help : "");
-        printf("  --out PATH\n      Where the result goes.\n");
-    }
-    printf("Parameters:\n");
+    if (kind->cli)
+        print_flags(kind);
+    if (kind->params && kind->params->name)
+        printf("Parameters:\n");
     print_params(kind);
     printf("Always: --threads N (default: every core), --report FILE (the report as JSON), --quiet, --spec FILE (as the "
            "service calls it).\n");
@@ -89,7 +105,7 @@ static json_t *describe_kind(const struct kf_job_kind *kind)
     for (const struct kf_job_param *p = kind->params; p && p->name; p++)
         json_array_append_new(params, describe_param(p));
     for (const struct kf_cli_flag *f = kind->cli ? kind->cli->flags : NULL; f && f->flag; f++)
-        if (f->role == KF_CLI_INPUT)
+        if (f->role == KF_CLI_INPUT || f->role == KF_CLI_VOLUME)
             json_array_append_new(inputs, json_pack("{s:s, s:b, s:s}", "name", f->input, "required", f->required,
                                                     "help", f->help ? f->help : ""));
     return json_pack("{s:s, s:i, s:s, s:o, s:o}", "name", kind->name, "version", kind->version, "summary",
@@ -109,74 +125,6 @@ static int describe(const struct kf_job_kind *const *kinds)
     free(text);
     json_decref(all);
     return text ? EXIT_DONE : EXIT_TRY_AGAIN;
-}
-
-// ---------------------------------------------------------------------------------------------- inputs from files
-struct path_list {
-    char **paths;
-    size_t count, capacity;
-    int failed;
-};
-
-static struct path_list *walk_into; // nftw has no user pointer; the program is single threaded here
-
-static int walk_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)ftw;
-    if (type != FTW_F)
-        return 0;
-    struct path_list *list = walk_into;
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        char **paths = realloc(list->paths, capacity * sizeof *paths);
-        if (!paths)
-            return list->failed = 1;
-        list->paths = paths;
-        list->capacity = capacity;
-    }
-    char *copy = strdup(path);
-    if (!copy)
-        return list->failed = 1;
-    list->paths[list->count++] = copy;
-    return 0;
-}
-
-static int compare_paths(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static enum kf_status add_folder(struct kf_job_context *job, const char *name, const char *folder, struct kf_error *err)
-{
-    struct path_list list = {0};
-    walk_into = &list;
-    errno = 0;
-    enum kf_status status = KF_OK;
-    if (nftw(folder, walk_one, 16, FTW_PHYS) && !list.failed)
-        status = kf_error_errno(err, errno, "cannot read the input folder");
-    if (list.failed)
-        status = kf_error_set(err, KF_NOMEM, NULL, "no memory for the list of input files");
-    if (list.count)
-        qsort(list.paths, list.count, sizeof *list.paths, compare_paths);
-    for (size_t i = 0; !status && i < list.count; i++)
-        status = kf_job_input_add(job, &(struct kf_job_input){.name = name, .path = list.paths[i], .length = -1}, err);
-    for (size_t i = 0; i < list.count; i++)
-        free(list.paths[i]);
-    free(list.paths);
-    if (!status && !list.count)
-        status = kf_error_set(err, KF_INVALID, "empty_input", "there is no file in the input folder");
-    return status;
-}
-
-static enum kf_status add_file(struct kf_job_context *job, const char *name, const char *path, struct kf_error *err)
-{
-    if (access(path, R_OK))
-        return kf_error_errno(err, errno, "cannot read the input file");
-    char real[PATH_MAX];
-    if (!realpath(path, real))
-        return kf_error_errno(err, errno, "cannot read the input file");
-    return kf_job_input_add(job, &(struct kf_job_input){.name = name, .path = real, .length = -1}, err);
 }
 
 // ---------------------------------------------------------------------------------------------- arguments
@@ -211,16 +159,16 @@ static enum kf_status take_flag(struct kf_job_context *job, const struct kf_cli_
                                 struct kf_error *err)
 {
     json_object_set_new(job->options, flag->flag, json_string(value));
-    if (flag->role == KF_CLI_INPUT)
-        return add_file(job, flag->input, value, err);
+    if (flag->role == KF_CLI_INPUT || flag->role == KF_CLI_VOLUME)
+        return kf_job_input_file(job, flag->input, value, err);
     if (flag->role == KF_CLI_INPUT_DIR)
-        return add_folder(job, flag->input, value, err);
+        return kf_job_input_folder(job, flag->input, value, err);
     return KF_OK;
 }
 
 // One argument and its value; *taken says how many of argv were used.
-static enum kf_status take_argument(struct kf_job_context *job, struct command *command, json_t *params,
-                                    char **argv, int *taken, struct kf_error *err)
+static enum kf_status take_argument(struct kf_job_context *job, struct command *command, json_t *params, char **argv,
+                                    int *taken, struct kf_error *err)
 {
     const char *arg = argv[0];
     const struct kf_cli_flag *flag = find_flag(job->kind, arg);
@@ -361,9 +309,12 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 }
 
 // ---------------------------------------------------------------------------------------------- running
-static enum kf_status run_and_place(struct kf_job_context *job, const struct command *command, struct kf_error *err)
+static enum kf_status run_and_place(struct kf_job_context *job, const struct command *command,
+                                    const struct kf_job_kind *const *kinds, struct kf_error *err)
 {
-    enum kf_status status = job->kind->run(job, err);
+    enum kf_status status = kf_job_input_import(job, kinds, err);
+    if (!status)
+        status = job->kind->run(job, err);
     if (job->show_progress)
         fprintf(stderr, "\r\033[K");
     if (!status && job->kind->cli->place)
@@ -378,7 +329,7 @@ static enum kf_status run_and_place(struct kf_job_context *job, const struct com
     return status;
 }
 
-static int run_command(const struct kf_job_kind *kind, char **argv)
+static int run_command(const struct kf_job_kind *const *kinds, const struct kf_job_kind *kind, char **argv)
 {
     struct kf_error err = {0};
     struct kf_job_context job;
@@ -399,7 +350,7 @@ static int run_command(const struct kf_job_kind *kind, char **argv)
     job.show_progress = !command.quiet && isatty(STDERR_FILENO);
     kf_job_catch_cancel();
     if (!status)
-        status = run_and_place(&job, &command, &err);
+        status = run_and_place(&job, &command, kinds, &err);
     if (status)
         fprintf(stderr, "kerf-job %s: %s [%s]\n", kind->name, err.detail, err.code);
     if (job.out[0])
@@ -486,5 +437,5 @@ int kf_job_main(int argc, char **argv, const struct kf_job_kind *const *kinds)
         fprintf(stderr, "kerf-job: %s runs only in the service (--spec)\n", kind->name);
         return EXIT_USAGE;
     }
-    return run_command(kind, argv + 2);
+    return run_command(kinds, kind, argv + 2);
 }

@@ -6,6 +6,7 @@
 
 enum kf_cli_role {
     KF_CLI_INPUT = 1, // a file: one input of the given name
+    KF_CLI_VOLUME,    // the same for an image, or a folder of DICOM: `import` makes its one volume first
     KF_CLI_INPUT_DIR, // a folder (or one file): every regular file below it, in path order, is an input of that name
     KF_CLI_OPTION,    // any value: `run` and `place` read it with kf_job_option
     KF_CLI_SWITCH,    // takes no value; kf_job_option gives "1"

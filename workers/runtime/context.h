@@ -17,7 +17,7 @@ struct kf_job_context {
     json_t *report;  // owned
     char out[4096];  // folder of the outputs
     int threads;
-    int progress_fd; // -1: none
+    int progress_fd;   // -1: none
     int show_progress; // to a terminal
     double progress;
     long long progress_ms; // monotonic time of the last line written
@@ -29,6 +29,17 @@ void kf_job_context_release(struct kf_job_context *job);
 // Adds an input; strings are copied, meta is borrowed and must live as long as the job.
 KF_MUST_USE enum kf_status kf_job_input_add(struct kf_job_context *job, const struct kf_job_input *input,
                                             struct kf_error *err);
+
+// The command line's inputs: a file; every regular file below a folder (or one file), in path order.
+KF_MUST_USE enum kf_status kf_job_input_file(struct kf_job_context *job, const char *name, const char *path,
+                                             struct kf_error *err);
+KF_MUST_USE enum kf_status kf_job_input_folder(struct kf_job_context *job, const char *name, const char *folder,
+                                               struct kf_error *err);
+// Where a KF_CLI_VOLUME flag named a folder, runs `import` of `kinds` over it and puts the volume and its metadata in
+// its place; the import's report goes into the job's as "import.INPUT". KF_INVALID several_volumes, no_volume, or
+// import's own codes (several_series when there is more than one series with images).
+KF_MUST_USE enum kf_status kf_job_input_import(struct kf_job_context *job, const struct kf_job_kind *const *kinds,
+                                               struct kf_error *err);
 
 // Checks `given` (object or NULL) against the kind's table and fills job->params: unknown names, wrong types and values
 // out of range are errors that name the parameter.

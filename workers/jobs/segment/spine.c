@@ -281,7 +281,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 }
 
 static const struct kf_cli_flag flags[] = {
-    {"--image", KF_CLI_INPUT, "volume", 1, "A CT volume in HU (NIfTI)."},
+    {"--image", KF_CLI_VOLUME, "volume", 1, "A CT volume in HU."},
     {0},
 };
 
