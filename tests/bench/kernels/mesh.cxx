@@ -292,8 +292,8 @@ void bench_smooth(const input &in, const kf_work &work, kf_mesh &mesh)
         },
         [&] {
             struct kf_mesh_smooth how {};
-            how.iterations = 22;
-            how.pass_band = 0.04;
+            how.passes = 10;
+            how.pass_band = 0.2;
             how.keep_volume = 1;
             kf_mesh_release(&work, &ours);
             ours = copy_of(work, mesh);
@@ -533,8 +533,8 @@ void bench_little(const input &in, const kf_work &work)
 {
     kf_mesh mesh = isosurface(work, in, 1);
     struct kf_mesh_smooth how {};
-    how.iterations = 20;
-    how.pass_band = 0.1;
+    how.passes = 10;
+    how.pass_band = 0.2;
     must(kf_mesh_drop_small(&work, &mesh, 1000, nullptr));
     must(kf_mesh_smooth(&work, &mesh, &how));
     if (wanted(in, "quadric"))
