@@ -9,11 +9,20 @@
 
 #define HEADER_BYTES     540
 #define DATA_OFFSET      544
+#define VECTOR_INTENT    1007                // NIFTI_INTENT_VECTOR
 #define EXTENSIONS_LIMIT ((int64_t)64 << 20) // most bytes between header and voxels
 
 enum nifti_type {
-    NIFTI_UINT8 = 2, NIFTI_INT16 = 4, NIFTI_INT32 = 8, NIFTI_FLOAT32 = 16, NIFTI_FLOAT64 = 64, NIFTI_INT8 = 256,
-    NIFTI_UINT16 = 512, NIFTI_UINT32 = 768, NIFTI_INT64 = 1024, NIFTI_UINT64 = 1280
+    NIFTI_UINT8 = 2,
+    NIFTI_INT16 = 4,
+    NIFTI_INT32 = 8,
+    NIFTI_FLOAT32 = 16,
+    NIFTI_FLOAT64 = 64,
+    NIFTI_INT8 = 256,
+    NIFTI_UINT16 = 512,
+    NIFTI_UINT32 = 768,
+    NIFTI_INT64 = 1024,
+    NIFTI_UINT64 = 1280
 };
 
 // What both header versions say, in one form; `affine` is RAS, 3 rows of 4, millimetres.
@@ -73,13 +82,19 @@ static const struct offsets nifti_2 = {8, 8, 16, 12, 104, 168, 176, 184, 500, 4,
 static int type_bytes(int type)
 {
     switch (type) {
-    case NIFTI_UINT8: case NIFTI_INT8:
+    case NIFTI_UINT8:
+    case NIFTI_INT8:
         return 1;
-    case NIFTI_INT16: case NIFTI_UINT16:
+    case NIFTI_INT16:
+    case NIFTI_UINT16:
         return 2;
-    case NIFTI_INT32: case NIFTI_UINT32: case NIFTI_FLOAT32:
+    case NIFTI_INT32:
+    case NIFTI_UINT32:
+    case NIFTI_FLOAT32:
         return 4;
-    case NIFTI_FLOAT64: case NIFTI_INT64: case NIFTI_UINT64:
+    case NIFTI_FLOAT64:
+    case NIFTI_INT64:
+    case NIFTI_UINT64:
         return 8;
     default:
         return 0;
@@ -102,9 +117,9 @@ static void affine_from_quaternion(const struct fields *f, const struct offsets 
     } else {
         a = sqrt(rest);
     }
-    const double r[9] = {a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c),
-                         2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b),
-                         2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c};
+    const double r[9] = {a * a + b * b - c * c - d * d, 2 * (b * c - a * d),           2 * (b * d + a * c),
+                         2 * (b * c + a * d),           a * a + c * c - b * b - d * d, 2 * (c * d - a * b),
+                         2 * (b * d - a * c),           2 * (c * d + a * b),           a * a + d * d - b * b - c * c};
     double handed = field_real(f, o->pixdim, o->real) < 0 ? -1 : 1;
     for (int row = 0; row < 3; row++) {
         for (int col = 0; col < 3; col++) {
@@ -527,8 +542,8 @@ static void make_header(const struct kf_volume *v, unsigned char header[DATA_OFF
     double r[9];
     for (int i = 0; i < 9; i++)
         r[i] = (i < 6 ? -1 : 1) * g->direction[i];
-    double det = r[0] * (r[4] * r[8] - r[5] * r[7]) - r[1] * (r[3] * r[8] - r[5] * r[6]) +
-                 r[2] * (r[3] * r[7] - r[4] * r[6]);
+    double det =
+        r[0] * (r[4] * r[8] - r[5] * r[7]) - r[1] * (r[3] * r[8] - r[5] * r[6]) + r[2] * (r[3] * r[7] - r[4] * r[6]);
     put_real(header, 104, det < 0 ? -1 : 1);
     for (int i = 0; i < 7; i++)
         put_int(header, 24 + 8 * i, 8, i < 3 ? g->dim[i] : 1);
@@ -559,11 +574,9 @@ void kf_nifti_header(const struct kf_volume *volume, unsigned char header[KF_NIF
     make_header(volume, header);
 }
 
-enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads, struct kf_error *err)
+static enum kf_status write_file(const char *path, const unsigned char header[DATA_OFFSET], const void *data,
+                                 int64_t bytes, int threads, struct kf_error *err)
 {
-    unsigned char header[DATA_OFFSET];
-    make_header(volume, header);
-    int64_t bytes = kf_grid_voxels(&volume->grid) * kf_voxel_bytes(volume->type);
     size_t name = strlen(path);
     int packed = name > 3 && strcmp(path + name - 3, ".gz") == 0;
     int fd;
@@ -573,11 +586,31 @@ enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, 
     if (packed) {
         status = kf_gzip_write(fd, header, DATA_OFFSET, 6, 1, err);
         if (!status)
-            status = kf_gzip_write(fd, volume->data, bytes, 6, threads, err);
+            status = kf_gzip_write(fd, data, bytes, 6, threads, err);
     } else {
         status = kf_file_write(fd, header, DATA_OFFSET, err);
         if (!status)
-            status = kf_file_write(fd, volume->data, bytes, err);
+            status = kf_file_write(fd, data, bytes, err);
     }
     return kf_file_close(fd, status, err);
+}
+
+enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads, struct kf_error *err)
+{
+    unsigned char header[DATA_OFFSET];
+    make_header(volume, header);
+    return write_file(path, header, volume->data, kf_grid_voxels(&volume->grid) * kf_voxel_bytes(volume->type), threads,
+                      err);
+}
+
+enum kf_status kf_nifti_write_vectors(const char *path, const struct kf_grid *grid, const float *xyz, int threads,
+                                      struct kf_error *err)
+{
+    unsigned char header[DATA_OFFSET];
+    const struct kf_volume shape = {.grid = *grid, .type = KF_VOXEL_FLOAT32};
+    make_header(&shape, header);
+    put_int(header, 16, 8, 5);
+    put_int(header, 56, 8, 3); // dim[5]: the components
+    put_int(header, 504, 4, VECTOR_INTENT);
+    return write_file(path, header, xyz, 3 * kf_grid_voxels(grid) * (int64_t)sizeof(float), threads, err);
 }
