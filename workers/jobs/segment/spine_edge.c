@@ -56,7 +56,7 @@ static void move_surface(const struct kf_work *work, const struct kf_volume *vol
 
 void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, uint8_t *labels, uint8_t *scratch)
 {
-    static const int outwards[3] = {0, 1, 1};
+    static const int outwards[3] = {1, 1, 0};
     size_t voxels = (size_t)kf_grid_voxels(&volume->grid);
     for (int n = 0; n < 3; n++) {
         memcpy(scratch, labels, voxels);

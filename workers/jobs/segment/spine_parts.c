@@ -14,7 +14,10 @@
 #define SPARE_STEPS   9 // half millimetres by which a disc may be thicker than on the axis
 #define BRIGHT_HU     400
 #define LATERAL_MM    32
-#define RIB_MM        33 // from the midline: no transverse process of a vertebra with ribs is wider
+#define RIB_MM        36 // from the midline: few transverse processes of a vertebra with ribs are wider
+#define ARCH_FROM     0.38
+#define ARCH_TO       0.62
+#define ARCH_MM       17 // beside and behind the canal's middle
 
 // Bone: dense shells at full sharpness, and their spongy inside, which is soft enough to need smoothing; its own
 // blurred border is taken off again.
@@ -42,47 +45,63 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
     return status;
 }
 
-// The marker of a point of bone, or 0: the middle of each body between its discs, the sacrum below the last disc, and
-// what is too far away to belong to the column.
+// Where a point lies among the discs.
+struct place {
+    int above;      // discs above it: the place of its vertebra
+    double nearest; // mm to the plane of the nearest disc
+    double share;   // of the way from the disc above to the one below; −1 above the first and below the last
+};
+
+static struct place place_of(const struct kf_spine *spine, const double p[3])
+{
+    struct place at = {.nearest = 1e9, .share = -1};
+    double over = -1;
+    for (int i = 0; i < spine->discs; i++) {
+        double d = kf_spine_below(&spine->disc[i], p);
+        at.nearest = fmin(at.nearest, fabs(d));
+        if (d > 0)
+            at.above++, over = d;
+        else {
+            at.share = over >= 0 ? over / (over - d) : -1;
+            break;
+        }
+    }
+    return at;
+}
+
+// The marker of a point of bone, or 0: the middle of each body between its discs, the arch half way between them (no
+// process of a neighbour reaches there next to the canal), the sacrum below the last disc, and what is too far away to
+// belong to the column.
 static uint8_t marker(const struct kf_spine *spine, const double p[3], const double suv[3])
 {
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
     int sacral = spine->sacrum && kf_spine_below(&spine->disc[spine->discs - 1], p) > 12;
-    int above = 0;
-    double nearest = 1e9;
-    for (int i = 0; i < spine->discs; i++) {
-        double d = kf_spine_below(&spine->disc[i], p);
-        above += d > 0;
-        nearest = fmin(nearest, fabs(d));
-    }
-    int rib = above < spine->vertebrae && spine->rib[above];
+    struct place at = place_of(spine, p);
+    int rib = at.above < spine->vertebrae && spine->rib[at.above];
     if (fabs(u) > (sacral ? 63 : rib ? RIB_MM : 52) || v > 34 || v < -78)
         return KF_SPINE_REST;
     if (sacral && fabs(u) < 42 && suv[2] > 14)
         return KF_SPINE_SACRUM;
-    if (u * u / 100 + v * v / 64 > 1)
+    if (at.share > ARCH_FROM && at.share < ARCH_TO && fabs(u) < ARCH_MM && suv[2] > -ARCH_MM && suv[2] < 0)
+        return (uint8_t)(1 + at.above);
+    if (u * u / 100 + v * v / 64 > 1 || at.nearest < 5)
         return 0;
-    if (nearest < 5)
-        return 0;
-    if (above == spine->discs && spine->sacrum)
+    if (at.above == spine->discs && spine->sacrum)
         return KF_SPINE_SACRUM;
-    return (uint8_t)(1 + above);
+    return (uint8_t)(1 + at.above);
 }
 
 // Low where bone is dense: the flood runs along shells and pedicles first and over joints last. Bodies come before all
-// else, so that their spongy inside does not hold the markers back; ribs come late.
+// else, so that their spongy inside does not hold the markers back; what is far to the side of a vertebra without ribs
+// comes late.
 static int16_t height(const struct kf_spine *spine, int16_t hu, const double p[3], const double suv[3])
 {
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
     int level = -(hu < -1000 ? -1000 : hu > BRIGHT_HU ? BRIGHT_HU : hu) / 16; // of equal ones the nearest wins
-    if (fabs(u) > LATERAL_MM)
+    struct place at = place_of(spine, p);
+    if (fabs(u) > LATERAL_MM && !(at.above < spine->vertebrae && spine->rib[at.above]))
         return (int16_t)(level + 60);
-    if (u * u / 484 + v * v / 196 > 1)
-        return (int16_t)level;
-    for (int i = 0; i < spine->discs; i++)
-        if (fabs(kf_spine_below(&spine->disc[i], p)) < 4)
-            return (int16_t)level;
-    return -100;
+    return (int16_t)(u * u / 484 + v * v / 196 > 1 || at.nearest < 4 ? level : -100);
 }
 
 static void mark(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
