@@ -11,6 +11,7 @@
 #define SOFT_LOW  (-120)
 #define SOFT_HIGH 110
 #define LEAST_MM  40.0
+#define INSIDE    6 // slices
 
 double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], double outside)
 {
@@ -194,9 +195,61 @@ static void frames(const struct kf_volume *coarse, struct kf_spine *spine, doubl
     }
 }
 
+// Where no bone encloses it any more, the sac can still be seen in fat. Moves *at to the middle of what is soft within
+// 8 mm of it; 0 when that is not a soft core in a ring of fat or bone.
+static int sac_in_fat(const struct kf_volume *coarse, int64_t k, int64_t *at)
+{
+    const int64_t *dim = coarse->grid.dim;
+    const int16_t *slice = (const int16_t *)coarse->data + k * dim[0] * dim[1];
+    int64_t x = *at % dim[0], y = *at / dim[0], sum[2] = {0, 0};
+    int soft = 0, core = 0, inner = 0, ring = 0, other = 0;
+    for (int64_t dy = -6; dy <= 6; dy++)
+        for (int64_t dx = -6; dx <= 6; dx++) {
+            int64_t i = x + dx, j = y + dy, r2 = dx * dx + dy * dy;
+            if (r2 > 36 || i < 0 || j < 0 || i >= dim[0] || j >= dim[1])
+                continue;
+            int16_t hu = slice[j * dim[0] + i];
+            int is_soft = hu > -40 && hu < SOFT_HIGH;
+            if (r2 <= 16 && is_soft)
+                sum[0] += dx, sum[1] += dy, soft++;
+            core += r2 <= 5;
+            inner += r2 <= 5 && is_soft;
+            ring += r2 >= 25;
+            other += r2 >= 25 && !is_soft;
+        }
+    if (inner * 10 < core * 8 || other * 10 < ring * 7)
+        return 0;
+    int64_t half = soft / 2;
+    x += (sum[0] + (sum[0] < 0 ? -half : half)) / soft;
+    y += (sum[1] + (sum[1] < 0 ? -half : half)) / soft;
+    *at = y * dim[0] + x;
+    return 1;
+}
+
+// Lengthens the run [*from, *from + *length) of slices by those on which the sac goes on in fat, followed from a few
+// slices inside, since the path wanders where its enclosure ends.
+static void extend(const struct kf_volume *coarse, int64_t *path, int *from, int *length)
+{
+    int count = (int)coarse->grid.dim[2];
+    for (int way = -1; way <= 1; way += 2) {
+        int end = way < 0 ? *from : *from + *length - 1;
+        int64_t at = path[end - way * INSIDE];
+        for (int k = end - way * (INSIDE - 1); k >= 0 && k < count; k += way) {
+            int seen = sac_in_fat(coarse, k, &at), outside = way * (k - end) > 0;
+            if (seen)
+                path[k] = at;
+            else if (outside)
+                break;
+            at = path[k];
+            *from = k < *from ? k : *from;
+            *length += outside;
+        }
+    }
+}
+
 // The longest run of slices that are enclosed on the whole, from above to below, as stations of 1 mm.
-static void lay_stations(const struct kf_volume *coarse, const int64_t *path, const float *score,
-                         struct kf_spine *spine, double *column, double *scratch)
+static void lay_stations(const struct kf_volume *coarse, int64_t *path, const float *score, struct kf_spine *spine,
+                         double *column, double *scratch)
 {
     const struct kf_grid *g = &coarse->grid;
     int count = (int)g->dim[2], from = 0, length = 0, start = 0;
@@ -215,6 +268,7 @@ static void lay_stations(const struct kf_volume *coarse, const int64_t *path, co
     spine->stations = 0;
     if (length * step < LEAST_MM)
         return;
+    extend(coarse, path, &from, &length);
     int stations = (int)(length * step);
     stations = stations > KF_SPINE_STATIONS ? KF_SPINE_STATIONS : stations;
     for (int c = 0; c < 3; c++) {

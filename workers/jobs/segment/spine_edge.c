@@ -4,6 +4,8 @@
 #include <string.h>
 
 #define LEAST_HU 120 // of bone
+#define GAIN     58  // % of the way from least to greatest: denser than it is bone, when next to bone
+#define LOSS     50  // less dense than it is none, when next to none
 #define SURE_HU  420 // never taken off
 
 // Least and greatest value of the 27 voxels around one that does not touch the border.
@@ -47,9 +49,9 @@ static void move_surface(const struct kf_work *work, const struct kf_volume *vol
                     continue;
                 int least, most;
                 range_around(hu, dim, at, &least, &most);
-                if (outwards && 2 * hu[at] >= least + most)
+                if (outwards && 100 * (hu[at] - least) >= GAIN * (most - least))
                     out[at] = beside;
-                else if (!outwards && 2 * hu[at] < least + most)
+                else if (!outwards && 100 * (hu[at] - least) < LOSS * (most - least))
                     out[at] = 0;
             }
 }

@@ -5,15 +5,17 @@
 
 #include <math.h>
 
-#define DIRECTIONS 32
-#define REACH_MM   17.0 // how far walls are looked for
-#define WINDOW     12   // mm of the canal above and below that speak for a station's wall
-#define SACRAL_MM  52.0 // of the canal below the last disc, at most
-#define STEPS      7    // of the fit: 1.6 mm … 0.025 mm
-#define TURNS      3
-#define SAC_HU     (-35) // half way between epidural fat and the sac
-#define FLAVUM_HU  58    // half way between cord and ligament
-#define SAC_SHARE  0.93  // of the canal's half axes
+#define DIRECTIONS    32
+#define REACH_MM      17.0 // how far walls are looked for
+#define WINDOW        12   // mm of the canal above and below that speak for a station's wall
+#define SACRAL_MM     52.0 // of the canal below the last disc, at most
+#define SAC_MARGIN_MM 12   // of fat below the sac
+#define WALL_MM       0.35 // an inscribed ellipse touches only the innermost of a rough wall
+#define STEPS         7    // of the fit: 1.6 mm … 0.025 mm
+#define TURNS         3
+#define SAC_HU        (-35) // half way between epidural fat and the sac
+#define FLAVUM_HU     58    // half way between cord and ligament
+#define SAC_SHARE     0.93  // of the canal's half axes
 
 // Half axes and middle of a station's ellipse, in mm from the station along left and front.
 struct ellipse {
@@ -98,21 +100,39 @@ static void fit(const struct walls *walls, const double *limit, struct ellipse *
     }
 }
 
-// Triangle of half width `reach` stations, cut at the ends.
-static void smooth(const struct ellipse *in, int count, int reach, struct ellipse *out)
+// Walls in most directions; without them a station has no ellipse of its own.
+static int is_walled(const double *limit)
 {
-    for (int n = 0; n < count; n++)
-        for (int c = 0; c < 4; c++) {
-            double sum = 0, weight = 0;
-            for (int m = n - reach; m <= n + reach; m++) {
-                if (m < 0 || m >= count)
-                    continue;
-                double w = 1 + reach - (m < n ? n - m : m - n);
-                sum += w * in[m].of[c];
-                weight += w;
-            }
-            out[n].of[c] = sum / weight;
+    int met = 0;
+    for (int n = 0; n < DIRECTIONS; n++)
+        met += limit[n] <= REACH_MM;
+    return 2 * met >= DIRECTIONS;
+}
+
+// Triangle of half width `reach` stations over those that have an ellipse; beyond them the size of the nearest.
+static void smooth(const struct walls *walls, const struct ellipse *in, int count, int reach, struct ellipse *out)
+{
+    for (int n = 0; n < count; n++) {
+        double sum[4] = {0}, weight = 0;
+        for (int m = n - reach; m <= n + reach; m++) {
+            if (m < 0 || m >= count || !is_walled(walls->limit + m * DIRECTIONS))
+                continue;
+            double w = 1 + reach - (m < n ? n - m : m - n);
+            for (int c = 0; c < 4; c++)
+                sum[c] += w * in[m].of[c];
+            weight += w;
         }
+        for (int c = 0; c < 4 && weight > 0; c++)
+            out[n].of[c] = sum[c] / weight;
+        if (weight == 0)
+            out[n] = (struct ellipse){{0, 0, -1, -1}};
+    }
+    for (int n = 1; n < count; n++)
+        if (out[n].of[2] < 0)
+            out[n].of[2] = out[n - 1].of[2], out[n].of[3] = out[n - 1].of[3];
+    for (int n = count - 2; n >= 0; n--)
+        if (out[n].of[2] < 0)
+            out[n].of[2] = out[n + 1].of[2], out[n].of[3] = out[n + 1].of[3];
 }
 
 static void move_to_middle(struct kf_spine *spine, struct ellipse *tube)
@@ -139,13 +159,32 @@ static double mean_around(const int16_t *hu, const int64_t dim[3], int64_t i, in
     return (double)sum / (double)count;
 }
 
+// The sac ends in the sacrum, most often at S2, and fat fills the canal below: the station below which 8 mm hold none.
+static double sac_end(const struct kf_volume *volume, const struct kf_spine *spine)
+{
+    if (!spine->sacrum)
+        return spine->stations - 1;
+    int end = (int)fmin(spine->stations - 1, spine->disc[spine->discs - 1].s + SACRAL_MM), fat = 0,
+        n = (int)spine->disc[spine->discs - 1].s;
+    for (; n < end && fat < 8; n++) {
+        const struct kf_spine_station *t = &spine->station[n];
+        double sum = 0;
+        for (int m = 0; m < 25; m++) {
+            double p[3];
+            for (int c = 0; c < 3; c++)
+                p[c] = t->p[c] + 1.5 * ((m % 5 - 2) * t->left[c] + (m / 5 - 2) * t->front[c]);
+            sum += kf_spine_value(volume, p, 0);
+        }
+        fat = sum / 25 < SAC_HU ? fat + 1 : 0;
+    }
+    return n - fat + SAC_MARGIN_MM;
+}
+
 static void paint(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
                   const struct ellipse *tube, uint8_t *labels)
 {
     const struct kf_grid *g = &volume->grid;
-    double end = spine->stations - 1;
-    if (spine->sacrum)
-        end = fmin(end, spine->disc[spine->discs - 1].s + SACRAL_MM);
+    double end = sac_end(volume, spine);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int64_t k = 0; k < g->dim[2]; k++)
         for (int64_t j = 0; j < g->dim[1]; j++)
@@ -158,7 +197,7 @@ static void paint(const struct kf_work *work, const struct kf_volume *volume, co
                 if (!kf_spine_coordinates(spine, p, suv) || suv[0] < 0 || suv[0] > end)
                     continue;
                 const struct ellipse *e = &tube[(int)suv[0]];
-                double x = suv[1] / e->of[2], y = suv[2] / e->of[3], r = sqrt(x * x + y * y);
+                double x = suv[1] / (e->of[2] + WALL_MM), y = suv[2] / (e->of[3] + WALL_MM), r = sqrt(x * x + y * y);
                 if (r >= 1)
                     continue;
                 double hu = mean_around(volume->data, g->dim, i, j, k);
@@ -191,7 +230,7 @@ enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const stru
             raw[n] = (struct ellipse){{0, 0, 9, 8}};
             fit(&walls, walls.limit + n * DIRECTIONS, &raw[n]);
         }
-        smooth(raw, count, 8, tube);
+        smooth(&walls, raw, count, 8, tube);
         move_to_middle(spine, tube);
     }
     if (!status)
