@@ -90,6 +90,10 @@ static inline double kf_spine_below(const struct kf_spine_disc *disc, const doub
 // caller's. stations = 0 when nothing is enclosed over at least 40 mm.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse,
                                                              struct kf_spine *spine);
+// Moves the stations to the middle of the widest tube of ellipses that fits between what is labelled (not 0; one byte
+// per voxel). Their directions stay.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_centre_canal(const struct kf_work *work, const struct kf_grid *grid,
+                                                               const uint8_t *labels, struct kf_spine *spine);
 // Discs: dark plates between bright ones across the bodies' axis, at distances that change slowly; dynamic programming
 // over place and distance.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_discs(const struct kf_work *work, const struct kf_volume *volume,

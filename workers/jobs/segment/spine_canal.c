@@ -169,9 +169,16 @@ static void look_for_bodies(const struct kf_volume *coarse, const double p[3], d
 static void frames(const struct kf_volume *coarse, struct kf_spine *spine, double *column, double *scratch)
 {
     int n = spine->stations;
+    for (int c = 0; c < 3; c++) { // a column bends over centimetres; what turns within fewer is a wandering path
+        for (int k = 0; k < n; k++)
+            column[k] = spine->station[k].p[c] - (c == 2 ? spine->station[0].p[2] - k : 0);
+        smooth(column, n, 20, scratch);
+        for (int k = 0; k < n; k++)
+            spine->station[k].p[c] = column[k] + (c == 2 ? spine->station[0].p[2] - k : 0);
+    }
     for (int k = 0; k < n; k++) {
-        const struct kf_spine_station *a = &spine->station[k > 4 ? k - 4 : 0],
-                                      *b = &spine->station[k + 4 < n ? k + 4 : n - 1];
+        const struct kf_spine_station *a = &spine->station[k > 8 ? k - 8 : 0],
+                                      *b = &spine->station[k + 8 < n ? k + 8 : n - 1];
         for (int c = 0; c < 3; c++)
             spine->station[k].down[c] = b->p[c] - a->p[c];
         unit(spine->station[k].down);
@@ -290,6 +297,24 @@ static void lay_stations(const struct kf_volume *coarse, int64_t *path, const fl
     frames(coarse, spine, column, scratch);
 }
 
+// The path runs anywhere in the canal, and in a wide one to its side; its walls say where the middle is.
+static enum kf_kernel_status centre(const struct kf_work *work, const struct kf_volume *coarse, struct kf_spine *spine,
+                                    double *column, double *scratch)
+{
+    int64_t voxels = kf_grid_voxels(&coarse->grid);
+    const int16_t *hu = coarse->data;
+    uint8_t *bone = kf_work_take(work, voxels);
+    if (!bone)
+        return KF_KERNEL_NOMEM;
+    for (int64_t v = 0; v < voxels; v++)
+        bone[v] = hu[v] >= BONE_HU;
+    enum kf_kernel_status status = kf_spine_centre_canal(work, &coarse->grid, bone, spine);
+    if (!status)
+        frames(coarse, spine, column, scratch);
+    kf_work_give(work, bone);
+    return status;
+}
+
 enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse,
                                           struct kf_spine *spine)
 {
@@ -304,6 +329,8 @@ enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const stru
         score_slices(work, coarse, score);
         follow(work, dim, score, best, from, path);
         lay_stations(coarse, path, score, spine, column, column + most);
+        if (spine->stations > 0)
+            status = centre(work, coarse, spine, column, column + most);
     }
     kf_work_give(work, column);
     kf_work_give(work, path);

@@ -207,22 +207,22 @@ static void paint(const struct kf_work *work, const struct kf_volume *volume, co
             }
 }
 
-enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
-                                          struct kf_spine *spine, uint8_t *labels)
+// Moves the stations to the middle of the tube that fits between what is labelled. `tube`: one ellipse a station.
+static enum kf_kernel_status fit_tube(const struct kf_work *work, const struct kf_grid *grid, const uint8_t *labels,
+                                      struct kf_spine *spine, struct ellipse *tube)
 {
     int count = spine->stations;
     double *wall = kf_work_take(work, (int64_t)count * DIRECTIONS * 2 * 8);
-    struct ellipse *raw = kf_work_take(work, (int64_t)count * 2 * (int64_t)sizeof *raw), *tube = raw + count;
+    struct ellipse *raw = kf_work_take(work, (int64_t)count * (int64_t)sizeof *raw);
     struct walls walls = {.limit = wall + (int64_t)count * DIRECTIONS};
-    enum kf_kernel_status status = wall && raw ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     for (int d = 0; d < DIRECTIONS; d++) {
         walls.cosine[d] = kf_cos(2 * KF_PI * d / DIRECTIONS);
         walls.sine[d] = kf_sin(2 * KF_PI * d / DIRECTIONS);
     }
-    for (int turn = 0; !status && turn < TURNS; turn++) {
+    for (int turn = 0; wall && raw && turn < TURNS; turn++) {
 #pragma omp parallel for schedule(static) num_threads(work->threads)
         for (int n = 0; n < count; n++)
-            measure_walls(&volume->grid, &spine->station[n], labels, &walls, wall + n * DIRECTIONS);
+            measure_walls(grid, &spine->station[n], labels, &walls, wall + n * DIRECTIONS);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
         for (int n = 0; n < count; n++) {
             for (int d = 0; d < DIRECTIONS; d++)
@@ -233,9 +233,28 @@ enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const stru
         smooth(&walls, raw, count, 8, tube);
         move_to_middle(spine, tube);
     }
-    if (!status)
-        paint(work, volume, spine, tube, labels);
+    enum kf_kernel_status status = wall && raw ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     kf_work_give(work, raw);
     kf_work_give(work, wall);
+    return status;
+}
+
+enum kf_kernel_status kf_spine_centre_canal(const struct kf_work *work, const struct kf_grid *grid,
+                                            const uint8_t *labels, struct kf_spine *spine)
+{
+    struct ellipse *tube = kf_work_take(work, (int64_t)spine->stations * (int64_t)sizeof *tube);
+    enum kf_kernel_status status = tube ? fit_tube(work, grid, labels, spine, tube) : KF_KERNEL_NOMEM;
+    kf_work_give(work, tube);
+    return status;
+}
+
+enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
+                                          struct kf_spine *spine, uint8_t *labels)
+{
+    struct ellipse *tube = kf_work_take(work, (int64_t)spine->stations * (int64_t)sizeof *tube);
+    enum kf_kernel_status status = tube ? fit_tube(work, &volume->grid, labels, spine, tube) : KF_KERNEL_NOMEM;
+    if (!status)
+        paint(work, volume, spine, tube, labels);
+    kf_work_give(work, tube);
     return status;
 }
