@@ -6,6 +6,7 @@ import { mayDo } from '../app/session';
 import { bytes, correctionName, count, dateTime, dicomDate, figure, jobFailure, jobName, jobWarnings, percent } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Progress } from '../ui/progress';
+import { radioKeys, radioStop } from '../ui/radio';
 import { State } from '../ui/state';
 import type { ViewState } from '../slices/state';
 import { FusionPanel } from './fusion';
@@ -32,7 +33,7 @@ function VolumeRow({ volume, chosen, onChoose }: { volume: ShownVolume; chosen: 
   const grid = volume.meta.grid;
   const thick = volume.meta.quality?.gate;
   return (
-    <button type="button" class="volume-row" role="radio" aria-checked={chosen} onClick={onChoose}>
+    <button type="button" class="volume-row" role="radio" aria-checked={chosen} tabIndex={radioStop(chosen)} onClick={onChoose}>
       <span class="tag">{volume.meta.modality ?? '?'}</span>
       <span class="volume-name">{volume.name}</span>
       {thick && thick !== 'good' && <span class={`mark-${thick}`}><Icon name="warn" size={15} /><span class="visually-hidden">has a warning</span></span>}
@@ -50,7 +51,7 @@ function Volumes({ store }: { store: CaseStore }): JSX.Element {
   return (
     <Section title="Volumes" aside={volumes.length > 1 ? String(volumes.length) : ''}>
       {volumes.length === 0 && <p class="side-empty">None yet.</p>}
-      <div role="radiogroup" aria-label="Volumes">
+      <div role="radiogroup" aria-label="Volumes" onKeyDown={radioKeys}>
         {volumes.map((volume) => (
           <VolumeRow key={volume.view.id} volume={volume} chosen={store.volume.value?.view.id === volume.view.id}
             onChoose={() => { store.chosen.value = volume.view.id; }} />

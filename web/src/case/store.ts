@@ -39,6 +39,8 @@ export class CaseStore {
         return tie ? [{ volume, tie }] : [];
       });
   });
+  /** The one that lies over it now. */
+  readonly partner = computed(() => this.partners.value.find((p) => p.volume.view.id === this.second.value) ?? null);
   /** Surfaces of another scan that is not registered to the one in the slices: a point in one is none in the other. */
   readonly apart = computed(() => {
     const [shown, volumes] = [this.volume.value, this.volumes.value];
