@@ -114,6 +114,7 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     await pane('sagittal-second').locator('.pane-touch').dblclick();
     await page.waitForTimeout(500);
     await shot('36-beside-large');
+    await page.keyboard.press('Escape');
   });
   return caseId;
 }

@@ -20,6 +20,7 @@ import { State } from '../ui/state';
 import './case.css';
 import { Display } from './display';
 import { flick, swapScans } from './fusion';
+import { isOpen } from './jobs';
 import { RunDialog } from './run';
 import type { ShownVolume } from './model';
 import { Sidebar } from './sidebar';
@@ -116,8 +117,9 @@ function viewerShortcuts({ store, state }: Parts, side: () => Side, reset: () =>
   ];
 }
 
-function Tabs({ layout, onLayout }: { layout: Layout; onLayout: (layout: Layout) => void }): JSX.Element {
-  const tabs: [Layout, string][] = [['axial', 'Axial'], ['coronal', 'Coronal'], ['sagittal', 'Sagittal'], ['scene', '3D'], ['side', 'Case']];
+function Tabs({ layout, open, onLayout }: { layout: Layout; open: number; onLayout: (layout: Layout) => void }): JSX.Element {
+  const tabs: [Layout, string][] = [['axial', 'Axial'], ['coronal', 'Coronal'], ['sagittal', 'Sagittal'], ['scene', '3D'],
+    ['side', open > 0 ? `Case · ${open} open` : 'Case']];
   return (
     <nav class="tabs" aria-label="Views">
       {tabs.map(([id, name]) => (
@@ -220,7 +222,7 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
           </div>
         </main>
         {running.value && <RunDialog store={store} onClose={() => { running.value = false; }} />}
-        <Tabs layout={layout.value} onLayout={(next) => { layout.value = next; }} />
+        <Tabs layout={layout.value} open={store.jobs.value.filter(isOpen).length} onLayout={(next) => { layout.value = next; }} />
       </div>
     </Shell>
   );

@@ -53,7 +53,7 @@ export function SlicePane({ stage, orientation, side, scan, large, onLarge, onGe
         <span class="pane-name"><i class="swatch" />{paneNames[orientation]}</span>
         <span class="pane-slice" ref={text('slice')} data-testid={`${id}-slice`} />
         <span class="pane-place" ref={text('place')} />
-        {scan && <span class="pane-scan">{scan}</span>}
+        {scan && <><i class="pane-break" /><span class="pane-scan">{scan}</span></>}
       </div>
       <i class="pane-echo" ref={text('echo')} hidden aria-hidden="true" />
       <span class="pane-value" ref={text('value')} data-testid={`${id}-value`} />

@@ -47,6 +47,14 @@ export const count = (n: number, one: string, many = `${one}s`): string => `${n.
 
 export const percent = (fraction: number): string => `${Math.round(Math.min(1, Math.max(0, fraction)) * 100)} %`;
 
+/** A length of time for people: 8 s, 2 min 5 s, 1 h 3 min. */
+export function duration(ms: number): string {
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (!Number.isFinite(s)) return '';
+  if (s < 60) return `${s} s`;
+  return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
 const jobNames: Record<string, string> = {
   import: 'Read the series',
   view: 'Prepare the slices',
