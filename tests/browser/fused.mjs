@@ -4,8 +4,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { bin, check, until } from '../lib/kerf.mjs';
-import { drop } from './browser.mjs';
+import { bin, check } from '../lib/kerf.mjs';
+import { drop, watch } from './browser.mjs';
 import { writeZip } from './files.mjs';
 
 /** Both series, coarse enough for a test; the pairs are points as the MR has them, then as the CT does (x, y, z each; LPS mm). */
@@ -117,4 +117,55 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     await page.keyboard.press('Escape');
   });
   return caseId;
+}
+
+/** The same case in a pocket: the form of a job, and the fused view by touch. */
+export async function phoneStory({ browser, context, origin, complaints, clock, shot }, caseId) {
+  await clock('browser: on a phone a job can be started and both scans compared', async () => {
+    const phone = await browser.newContext({
+      baseURL: origin, viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'dark',
+      storageState: await context.storageState(),
+    });
+    const small = await phone.newPage();
+    watch(small, complaints);
+    const fits = () => small.evaluate(() => document.documentElement.scrollWidth <= innerWidth + 1);
+    await small.goto(`/cases/${caseId}`);
+    await small.waitForSelector('html[data-first-picture]', { timeout: 60000 });
+    await small.tap('nav.tabs button:has-text("Case")');
+    await small.tap('.sidebar button:has-text("Run a job")');
+    await small.waitForSelector('form.run');
+    await small.selectOption('[data-testid=run-choice]', 'preset:fuse');
+    const start = await small.locator('form.run button[type=submit]').boundingBox();
+    check(start.y + start.height <= 844 && start.height >= 36, 'the button that starts is in reach, and large enough for a thumb');
+    await shot('50-phone-form', small);
+    await small.selectOption('[data-testid=run-choice]', 'kind:register');
+    await small.waitForTimeout(200);
+    await shot('51-phone-form-long', small);
+    const sheet = await small.evaluate(() => { const d = document.querySelector('dialog'); return d.scrollWidth <= d.clientWidth + 1; });
+    check(sheet && await fits(), 'the form is not wider than the screen');
+    await small.locator('form.run button:has-text("Cancel")').tap();
+    const own = await small.locator('[data-testid=second-scan] option').evaluateAll((options) => options.find((o) => /MR/.test(o.text) && !/aligned/.test(o.text)).value);
+    await small.selectOption('[data-testid=second-scan]', own);
+    await small.waitForTimeout(300);
+    await shot('52-phone-fused-controls', small);
+    await small.tap('nav.tabs button:has-text("Sagittal")');
+    await small.waitForTimeout(1500);
+    await shot('53-phone-blend', small);
+    await small.selectOption('[data-testid=fusion-mode]', 'beside');
+    await small.waitForTimeout(800);
+    const [one, two] = [await small.locator('[data-pane="sagittal"]').boundingBox(), await small.locator('[data-pane="sagittal-second"]').boundingBox()];
+    check(two.y >= one.y + one.height - 2 && Math.abs(one.height - two.height) <= 2 && two.y + two.height <= 844, 'one above the other, equally large, both on the screen');
+    const slice = (name) => small.locator(`[data-testid=${name}-slice]`).innerText();
+    const before = await slice('sagittal');
+    const touch = await phone.newCDPSession(small);
+    const finger = (type, y) => touch.send('Input.dispatchTouchEvent', { type, touchPoints: type === 'touchEnd' ? [] : [{ x: 200, y }] });
+    await finger('touchStart', two.y + 80);
+    for (let y = two.y + 90; y <= two.y + 180; y += 10) await finger('touchMove', y);
+    await finger('touchEnd', two.y + 180);
+    await small.waitForTimeout(300);
+    check((await slice('sagittal')) !== before && (await slice('sagittal')) === (await slice('sagittal-second')), 'a finger in one pane goes through the slices of both');
+    await shot('54-phone-beside', small);
+    check(await fits(), 'nothing is wider than the screen');
+    await phone.close();
+  });
 }

@@ -36,6 +36,22 @@ function Slider({ name, value, low, high, step, shown, onValue }: {
   );
 }
 
+/** The few controls that a phone keeps beside the picture: how both are shown, and flicking. */
+export function FusionStrip({ state }: { state: ViewState }): JSX.Element | null {
+  const fusion = state.fusion.value;
+  if (!fusion) return null;
+  return (
+    <div class="only-phone">
+      <select aria-label="How both are shown" value={fusion.mode} data-testid="fusion-mode"
+        onChange={(event) => state.fuse({ mode: event.currentTarget.value as FusionMode, only: null })}>
+        {modes.map(([id, name]) => <option key={id} value={id}>{name}</option>)}
+      </select>
+      <button type="button" onClick={() => flick(state)} aria-label={`Flick to the ${fusion.only === 'second' ? 'first' : 'second'} scan`}>
+        {fusion.only === 'second' ? '1st' : '2nd'}</button>
+    </div>
+  );
+}
+
 function Controls({ store, state }: { store: CaseStore; state: ViewState }): JSX.Element | null {
   const fusion = state.fusion.value;
   if (!fusion) return null;

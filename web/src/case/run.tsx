@@ -16,8 +16,11 @@ export function paramName(name: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-const inputNames: Record<string, string> = { fixed: 'Stays (fixed)', moving: 'Is aligned (moving)', a: 'First', b: 'Second' };
-const inputName = (name: string): string => inputNames[name] ?? paramName(name);
+/** Names and help of inputs where those of the command line are not for planners. */
+const inputWords: Record<string, [string, string]> = {
+  fixed: ['Scan that stays', 'Its position counts; the other is brought to it.'],
+  moving: ['Scan that moves', 'Is brought to the one that stays.'],
+};
 
 /** What the field says against a value, empty when nothing. */
 export function paramFault(param: JobParam, value: Value): string {
@@ -89,13 +92,13 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
   const wrong = kind.params.some((p) => paramFault(p, values[p.name]) !== '');
   const changed = kind.params.filter((p) => p.name in given.value && given.value[p.name] !== (preset?.params[p.name] ?? p.default)).length;
   const inputLine = (input: JobKind['inputs'][number]) => (
-    <label class="run-line" key={input.name}><span>{inputName(input.name)}</span>
+    <label class="run-line" key={input.name}><span>{inputWords[input.name]?.[0] ?? paramName(input.name)}</span>
       <select value={chosen.get(input.name)} data-testid={`run-input-${input.name}`}
         onChange={(event) => { inputs.value = { ...inputs.value, [input.name]: event.currentTarget.value }; }}>
         {(!input.required || !chosen.get(input.name)) && <option value="">{input.required ? 'Nothing fits in this case' : 'None'}</option>}
         {candidates(store, input.artefact).map((f) => <option key={f.id} value={f.id}>{f.name}</option>)}
       </select>
-      <small>{input.help.replace(/ \(NIfTI\)/, '')}</small>
+      <small>{inputWords[input.name]?.[1] ?? input.help.replace(/ \(NIfTI\)/, '')}</small>
     </label>
   );
   const optional = kind.inputs.filter((input, at) => !input.required && at > 0);
@@ -123,7 +126,7 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
           <optgroup label="All jobs">{all.kinds.map((k) => <option key={k.name} value={`kind:${k.name}`}>{k.title}</option>)}</optgroup>
         </select>
       </label>
-      <p class="run-about">{preset ? `${preset.detail} ` : ''}{kind.summary}
+      <p class="run-about">{preset ? preset.detail : kind.summary}
         {preset?.fallback && <strong> The job made for this is not installed: “{kind.title}” stands in, and does not tell structures apart.</strong>}</p>
       {kind.inputs.filter((input) => !optional.includes(input)).map(inputLine)}
       {optional.length > 0 && (

@@ -4,7 +4,7 @@ import { command, get, getAll, patch, post } from '../api/client';
 import { onEvent, type Heard } from '../api/events';
 import { reduceJobs } from '../api/reduce';
 import type { Artefact, CaseDetail, Job, JobState } from '../api/types';
-import { jobFailure, jobName } from '../ui/format';
+import { failureTitle, jobName } from '../ui/format';
 import { reason, say, sayError } from '../ui/toast';
 import { firstVolume, sharesFrame, structuresOf, tieOf, volumesOf } from './model';
 
@@ -98,7 +98,7 @@ export class CaseStore {
       const before = this.told.get(job.id);
       this.told.set(job.id, job.state);
       if (before === undefined || before === job.state) continue;
-      if (job.state === 'failed' || job.state === 'dead') say(`${jobName(job.kind)}: ${jobFailure(job) || 'it failed.'}`, true);
+      if (job.state === 'failed' || job.state === 'dead') say(`${jobName(job.kind)}: ${failureTitle(job) || 'it failed.'}`, true);
       else if (job.state === 'done' && this.own.has(job.id)) say(`${jobName(job.kind)}: done.`);
     }
   }

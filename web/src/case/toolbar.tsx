@@ -5,6 +5,7 @@ import { currentPreset, presetsFor } from '../slices/presets';
 import type { Tool, ViewState } from '../slices/state';
 import { figure } from '../ui/format';
 import { Icon } from '../ui/icons';
+import { FusionStrip } from './fusion';
 
 export const tools: { id: Tool; name: string; key: string; icon: string }[] = [
   { id: 'crosshair', name: 'Crosshair', key: 'c', icon: 'crosshair' },
@@ -48,6 +49,7 @@ export function Toolbar({ state, meta, sidebar, onSidebar, onReset }: ToolbarPro
           {presets.map((preset) => <option key={preset.id} value={preset.id}>{preset.name}</option>)}
         </select>
       </label>
+      <FusionStrip state={state} />
       <span class="tool-figures only-wide" title="Centre and width of the window">
         C {figure(window.centre, decimals)} · W {figure(window.width, decimals)}
       </span>
