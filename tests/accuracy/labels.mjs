@@ -54,3 +54,28 @@ export function largestPieces(from, to, count) {
     for (let n = 0; n < v.length; n++) v[n] = rank[piece[n]];
     writeFileSync(to, gzipSync(map.bytes, { level: 1 }));
 }
+
+// Writes the map with every piece (face neighbours) of label `inner` as the label that most of its neighbours have, of
+// those in `outer`: the marrow goes to its bone.
+export function joinInner(from, to, inner, outer) {
+    const map = load(from), v = map.voxels, [nx, ny] = map.dim, plane = nx * ny;
+    const seen = new Uint8Array(v.length), wanted = new Set(outer);
+    for (let start = 0; start < v.length; start++) {
+        if (v[start] !== inner || seen[start]) continue;
+        const piece = [start], votes = new Map();
+        seen[start] = 1;
+        for (let at = 0; at < piece.length; at++) {
+            for (const step of [-1, 1, -nx, nx, -plane, plane]) {
+                const m = piece[at] + step;
+                if (m < 0 || m >= v.length) continue;
+                if (v[m] === inner && !seen[m]) {
+                    seen[m] = 1;
+                    piece.push(m);
+                } else if (wanted.has(v[m])) votes.set(v[m], (votes.get(v[m]) ?? 0) + 1);
+            }
+        }
+        const winner = [...votes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 0;
+        for (const n of piece) v[n] = winner;
+    }
+    writeFileSync(to, gzipSync(map.bytes, { level: 1 }));
+}

@@ -107,6 +107,31 @@ static int64_t tiny(unsigned char bytes[512], int type, int bits, int big)
     return 352 + bits; // 8 voxels of bits/8 bytes
 }
 
+// Read by what NIfTI-2 says of its bytes, since kf_nifti_read takes only scalars.
+KF_TEST(vectors_are_a_fifth_dimension_in_planes)
+{
+    struct kf_grid grid = oblique(5, 4, 3);
+    float xyz[180];
+    struct kf_volume back = {0};
+    struct kf_error err;
+    unsigned char bytes[KF_NIFTI_DATA + sizeof xyz + 1];
+    for (int i = 0; i < 180; i++)
+        xyz[i] = (float)i * 0.37f - 5;
+    KF_CHECK(!kf_nifti_write_vectors(temporary("vectors.nii"), &grid, xyz, 2, &err));
+    FILE *f = fopen(temporary("vectors.nii"), "rb");
+    KF_REQUIRE(f);
+    KF_CHECK_EQ(fread(bytes, 1, sizeof bytes, f), sizeof bytes - 1);
+    fclose(f);
+    int64_t dim[8];
+    int32_t intent;
+    memcpy(dim, bytes + 16, sizeof dim);
+    memcpy(&intent, bytes + 504, sizeof intent);
+    KF_CHECK(dim[0] == 5 && dim[1] == 5 && dim[2] == 4 && dim[3] == 3 && dim[4] == 1 && dim[5] == 3 && intent == 1007);
+    KF_CHECK(memcmp(bytes + KF_NIFTI_DATA, xyz, sizeof xyz) == 0);
+    KF_CHECK_EQ(kf_nifti_read(temporary("vectors.nii"), 0, -1, KF_NIFTI_IMAGE, &back, &err), KF_INVALID);
+    KF_CHECK(!back.data);
+}
+
 KF_TEST(every_type_and_byte_order_is_read)
 {
     static const int types[][2] = {{2, 8},   {4, 16},   {8, 32},   {16, 32},   {64, 64},
@@ -309,6 +334,7 @@ int main(void)
     if (!mkdtemp(scratch))
         return 1;
     KF_RUN(written_volumes_read_back_equal);
+    KF_RUN(vectors_are_a_fifth_dimension_in_planes);
     KF_RUN(every_type_and_byte_order_is_read);
     KF_RUN(scaling_is_exact_or_float);
     KF_RUN(hostile_headers_are_refused_by_name);

@@ -9,6 +9,7 @@
 
 #define HEADER_BYTES     540
 #define DATA_OFFSET      544
+#define VECTOR_INTENT    1007                // NIFTI_INTENT_VECTOR
 #define EXTENSIONS_LIMIT ((int64_t)64 << 20) // most bytes between header and voxels
 
 enum nifti_type {
@@ -423,11 +424,9 @@ void kf_nifti_header(const struct kf_volume *volume, unsigned char header[KF_NIF
     make_header(volume, header);
 }
 
-enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads, struct kf_error *err)
+static enum kf_status write_file(const char *path, const unsigned char header[DATA_OFFSET], const void *data,
+                                 int64_t bytes, int threads, struct kf_error *err)
 {
-    unsigned char header[DATA_OFFSET];
-    make_header(volume, header);
-    int64_t bytes = kf_grid_voxels(&volume->grid) * kf_voxel_bytes(volume->type);
     size_t name = strlen(path);
     int packed = name > 3 && strcmp(path + name - 3, ".gz") == 0;
     int fd;
@@ -437,11 +436,31 @@ enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, 
     if (packed) {
         status = kf_gzip_write(fd, header, DATA_OFFSET, 6, 1, err);
         if (!status)
-            status = kf_gzip_write(fd, volume->data, bytes, 6, threads, err);
+            status = kf_gzip_write(fd, data, bytes, 6, threads, err);
     } else {
         status = kf_file_write(fd, header, DATA_OFFSET, err);
         if (!status)
-            status = kf_file_write(fd, volume->data, bytes, err);
+            status = kf_file_write(fd, data, bytes, err);
     }
     return kf_file_close(fd, status, err);
+}
+
+enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads, struct kf_error *err)
+{
+    unsigned char header[DATA_OFFSET];
+    make_header(volume, header);
+    return write_file(path, header, volume->data, kf_grid_voxels(&volume->grid) * kf_voxel_bytes(volume->type), threads,
+                      err);
+}
+
+enum kf_status kf_nifti_write_vectors(const char *path, const struct kf_grid *grid, const float *xyz, int threads,
+                                      struct kf_error *err)
+{
+    unsigned char header[DATA_OFFSET];
+    const struct kf_volume shape = {.grid = *grid, .type = KF_VOXEL_FLOAT32};
+    make_header(&shape, header);
+    put_int(header, 16, 8, 5);
+    put_int(header, 56, 8, 3); // dim[5]: the components
+    put_int(header, 504, 4, VECTOR_INTENT);
+    return write_file(path, header, xyz, 3 * kf_grid_voxels(grid) * (int64_t)sizeof(float), threads, err);
 }

@@ -42,4 +42,9 @@ void kf_nifti_header(const struct kf_volume *volume, unsigned char header[KF_NIF
 KF_MUST_USE enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads,
                                           struct kf_error *err);
 
+// The same with three float32 components per voxel as dim[5] = 3 (NIFTI_INTENT_VECTOR): xyz holds x of all voxels, then
+// y, then z. Components are written as they are, LPS if they are LPS, as ITK and ANTs keep them.
+KF_MUST_USE enum kf_status kf_nifti_write_vectors(const char *path, const struct kf_grid *grid, const float *xyz,
+                                                  int threads, struct kf_error *err);
+
 #endif

@@ -9,6 +9,7 @@ extern const struct kf_job_kind kf_job_view;
 extern const struct kf_job_kind kf_job_segment_bone;
 extern const struct kf_job_kind kf_job_segment_head;
 extern const struct kf_job_kind kf_job_segment_spine;
+extern const struct kf_job_kind kf_job_segment_leg;
 extern const struct kf_job_kind kf_job_mesh;
 extern const struct kf_job_kind kf_job_register;
 extern const struct kf_job_kind kf_job_compare;
@@ -16,8 +17,9 @@ extern const struct kf_job_kind kf_job_compare_mesh;
 extern const struct kf_job_kind kf_job_repair;
 
 const struct kf_job_kind *const kf_job_kinds[] = {
-    &kf_job_index, &kf_job_import,   &kf_job_view,    &kf_job_segment_bone, &kf_job_segment_head, &kf_job_segment_spine,
-    &kf_job_mesh,  &kf_job_register, &kf_job_compare, &kf_job_compare_mesh, &kf_job_repair,       NULL,
+    &kf_job_index,         &kf_job_import,      &kf_job_view, &kf_job_segment_bone, &kf_job_segment_head,
+    &kf_job_segment_spine, &kf_job_segment_leg, &kf_job_mesh, &kf_job_register,     &kf_job_compare,
+    &kf_job_compare_mesh,  &kf_job_repair,      NULL,
 };
 
 const struct kf_job_kind *kf_job_kind_find(const char *name)

@@ -1,0 +1,193 @@
+// segment.leg: tibia and fibula of one or two legs in a CT, with their sides; the work is kf_leg_segment's. Here is
+// what is asked of the input, how sure the result is, and what is said where there is none.
+#include "workers/io/memory.h"
+#include "workers/jobs/shared.h"
+#include "workers/kernels/leg.h"
+#include "workers/runtime/cli.h"
+
+#include <math.h>
+#include <string.h>
+
+#define REVIEW        0.7   // a planner must look below this
+#define FIBULA_MM_MIN 280.0 // of adults; DOMAIN.md, wrong units
+#define FIBULA_MM_MAX 450.0
+
+static const struct {
+    const char *name, *code, *meaning, *side, *colour;
+} table[KF_LEG_LABELS] = {
+    [KF_LEG_TIBIA_LEFT] = {"Left tibia", "12611008", "Bone structure of tibia", "left", "#e3d6b8"},
+    [KF_LEG_FIBULA_LEFT] = {"Left fibula", "87342007", "Bone structure of fibula", "left", "#d9b382"},
+    [KF_LEG_TIBIA_RIGHT] = {"Right tibia", "12611008", "Bone structure of tibia", "right", "#cfd8c4"},
+    [KF_LEG_FIBULA_RIGHT] = {"Right fibula", "87342007", "Bone structure of fibula", "right", "#b7c99a"},
+    [KF_LEG_TIBIA_UNSIDED] = {"Tibia (side unconfirmed)", "12611008", "Bone structure of tibia", NULL, "#e3d6b8"},
+    [KF_LEG_FIBULA_UNSIDED] = {"Fibula (side unconfirmed)", "87342007", "Bone structure of fibula", NULL, "#d9b382"},
+};
+
+static const struct {
+    const char *code, *text;
+} refusals[] = {
+    [KF_LEG_NO_BONE] = {"no_bone", "there is less than 5 ml of bone"},
+    [KF_LEG_NO_PAIR] = {"no_leg",
+                        "no thin bone runs beside a thick one over 30 mm: not a lower leg, or only one of its bones"},
+    [KF_LEG_JOINED] = {"leg_joined", "tibia and fibula could not be told from the bones next to them"},
+    [KF_LEG_TWO_SIDES] = {"leg_sides", "the fibulas lie on sides that contradict the order of the two legs"},
+};
+
+static enum kf_status check_input(struct kf_job_context *job, const struct kf_job_input *input, struct kf_error *err)
+{
+    if (!input)
+        return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
+    const char *modality = kf_json_text(input->meta, "modality", "CT"),
+               *units = kf_json_text(input->meta, "units", "HU");
+    if (strcmp(modality, "CT") != 0)
+        return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "the leg is segmented in a CT; this volume is %.16s",
+                            modality);
+    if (strcmp(units, "HU") != 0)
+        kf_job_warn(job, "not_hu", "The values are not Hounsfield units: look at every border.");
+    return KF_OK;
+}
+
+// How sure a bone is, from what was seen: it falls with the strength of the separation, with sections too alike, with a
+// length unlike that of adults, with metal and with gaps. A rule of thumb, not a probability.
+static double confidence(const struct kf_legs *legs, const struct kf_leg *leg, int is_fibula)
+{
+    int whole = !leg->cropped_low && !leg->cropped_high;
+    double sure = 0.95 - 0.02 * legs->strength;
+    sure -= leg->radius_ratio < 1.5 ? 0.2 : 0;
+    sure -= whole && (leg->fibula_mm < FIBULA_MM_MIN || leg->fibula_mm > FIBULA_MM_MAX) ? 0.2 : 0;
+    sure -= !is_fibula && !leg->ends_seen ? 0.3 : 0;
+    sure -= leg->shared_mm < 45 ? 0.15 : 0;
+    sure -= leg->metal > 0.001 ? 0.3 : 0;
+    sure -= legs->turned ? 0.3 : 0;
+    sure -= is_fibula && leg->pieces > 1 ? 0.3 : 0;
+    if (leg->tibia == KF_LEG_TIBIA_UNSIDED)
+        sure = fmin(sure, 0.5);
+    return fmax(sure, 0);
+}
+
+static json_t *segment(const struct kf_legs *legs, const struct kf_leg *leg, int is_fibula, double voxel_ml)
+{
+    int label = is_fibula ? leg->fibula : leg->tibia;
+    double sure = confidence(legs, leg, is_fibula);
+    return json_pack("{s:i,s:s,s:{s:s,s:s,s:s},s:s?,s:s,s:I,s:f,s:f,s:s}", "label", label, "name", table[label].name,
+                     "code", "scheme", "SCT", "value", table[label].code, "meaning", table[label].meaning, "side",
+                     table[label].side, "colour", table[label].colour, "voxels", (json_int_t)leg->voxels[is_fibula],
+                     "volume_ml", voxel_ml * (double)leg->voxels[is_fibula], "confidence", sure, "state",
+                     sure < REVIEW ? "needs review" : "completed");
+}
+
+static json_t *leg_meta(const struct kf_legs *legs, const struct kf_grid *grid)
+{
+    double voxel_ml = grid->spacing_mm[0] * grid->spacing_mm[1] * grid->spacing_mm[2] / 1000;
+    json_t *list = json_array();
+    for (int label = 1; label < KF_LEG_LABELS; label++)
+        for (int n = 0; n < legs->count; n++)
+            if (legs->leg[n].tibia == label || legs->leg[n].fibula == label)
+                json_array_append_new(list, segment(legs, &legs->leg[n], legs->leg[n].fibula == label, voxel_ml));
+    return json_pack("{s:o,s:o}", "grid", kf_grid_json(grid), "segments", list);
+}
+
+static void warn_of(struct kf_job_context *job, const struct kf_legs *legs, const struct kf_leg *leg)
+{
+    int whole = !leg->cropped_low && !leg->cropped_high;
+    if (leg->tibia == KF_LEG_TIBIA_UNSIDED)
+        kf_job_warn(job, "side_unconfirmed", "Whether this is a left or a right leg could not be told: name it.");
+    if (whole && (leg->fibula_mm < FIBULA_MM_MIN || leg->fibula_mm > FIBULA_MM_MAX))
+        kf_job_warn(job, "length_unusual", "The fibula's length is unlike that of an adult: check the units.");
+    if (leg->metal > 0.001)
+        kf_job_warn(job, "metal", "There is metal in or on the bones: look at their borders.");
+    if (leg->pieces > 1)
+        kf_job_warn(job, "fibula_in_pieces", "The fibula was put together from pieces: look at the gaps.");
+    if (!leg->ends_seen)
+        kf_job_warn(job, "tibia_goes_on",
+                    "The tibia goes on where the image cuts the fibula off: see that it ends at the joint.");
+    if (legs->turned)
+        kf_job_warn(job, "not_upright", "The leg lies far from the patient's axis: check its orientation and side.");
+}
+
+static void report(struct kf_job_context *job, const struct kf_legs *legs)
+{
+    json_t *list = json_array();
+    for (int n = 0; n < legs->count; n++) {
+        const struct kf_leg *leg = &legs->leg[n];
+        json_array_append_new(
+            list, json_pack("{s:s?,s:b,s:b,s:f,s:f,s:f,s:f,s:f,s:f,s:i}", "side", table[leg->tibia].side, "cropped_low",
+                            leg->cropped_low, "cropped_high", leg->cropped_high, "shared_mm", leg->shared_mm,
+                            "fibula_mm", leg->fibula_mm, "radius_ratio", leg->radius_ratio, "apart_mm", leg->apart_mm,
+                            "lateral", leg->lateral, "metal_share", leg->metal, "fibula_pieces", leg->pieces));
+        warn_of(job, legs, leg);
+    }
+    kf_job_report(job, "legs", list);
+    kf_job_report(job, "separation_step", json_integer(legs->strength));
+    kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
+}
+
+static enum kf_status write_labels(struct kf_job_work *w, const struct kf_volume *labels, const struct kf_legs *legs,
+                                   struct kf_error *err)
+{
+    kf_job_work_stage(w, "writing", 0.9, 1);
+    const char *path = kf_job_output_path(w->job, "labels.nii.gz");
+    enum kf_status status = path ? kf_nifti_write(path, labels, w->work.threads, err)
+                                 : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
+    if (!status)
+        status = kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip",
+                               leg_meta(legs, &labels->grid));
+    return status;
+}
+
+static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
+{
+    const struct kf_job_input *input = kf_job_input_named(job, "volume");
+    enum kf_status status = check_input(job, input, err);
+    if (status)
+        return status;
+    struct kf_job_work w;
+    kf_job_work_init(&w, job);
+    struct kf_legs legs = {0};
+    struct kf_volume volume, labels = {0};
+    kf_job_work_stage(&w, "reading", 0, 0.1);
+    status = kf_job_read_volume(input, KF_NIFTI_IMAGE, &volume, err);
+    if (status)
+        return status;
+    status = kf_volume_alloc(&labels, &volume.grid, KF_VOXEL_UINT8, err);
+    kf_job_work_stage(&w, "telling the bones apart", 0.1, 0.9);
+    if (!status)
+        status = kf_work_status(kf_leg_segment(&w.work, &volume, labels.data, &legs), err, "segmenting the leg");
+    kf_volume_release(&volume);
+    if (!status && legs.count == 0)
+        status = kf_error_set(err, KF_UNPROCESSABLE, refusals[legs.reason].code, "%s", refusals[legs.reason].text);
+    if (!status)
+        status = write_labels(&w, &labels, &legs, err);
+    if (!status)
+        report(job, &legs);
+    kf_volume_release(&labels);
+    return status;
+}
+
+static const struct kf_cli_flag flags[] = {
+    {"--image", KF_CLI_VOLUME, "volume", 1, "A CT volume of one or two lower legs in HU."},
+    {0},
+};
+
+static const struct kf_job_cli cli = {
+    .flags = flags,
+    .place = kf_job_place_segmentation,
+    .examples = "  kerf-job segment.leg --image ct.nii.gz --out seg.nii.gz    (the label table goes to seg.json)\n",
+};
+
+static const struct kf_job_param params[] = {
+    {0},
+};
+
+const struct kf_job_kind kf_job_segment_leg = {
+    .name = "segment.leg",
+    .version = 1,
+    .bitwise = 1,
+    .profile = KF_SANDBOX_OPENMP,
+    .memory_limit_bytes = 12LL << 30,
+    .time_limit_s = 600,
+    .summary = "Finds tibia and fibula of one or two legs in a CT.",
+    .params = params,
+    .run = run,
+    .cli = &cli,
+};
