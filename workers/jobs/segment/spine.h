@@ -39,6 +39,7 @@ struct kf_spine_disc {
     double normal[3]; // towards the feet
     double middle[3];
     double contrast_hu;
+    double usual_hu; // typical contrast of discs near it
 };
 
 struct kf_spine {

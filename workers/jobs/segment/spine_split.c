@@ -9,6 +9,7 @@
 #define TILTS    9  // in the sagittal plane: −24° … 24°
 #define NEAREST  13 // mm between discs
 #define FARTHEST 48
+#define LOCAL_MM 60
 #define SPAN     (FARTHEST - NEAREST + 1)
 
 // Mean of a plate of 24 × 18 mm across the bodies' axis, bright voxels cut off so that metal does not decide.
@@ -77,22 +78,33 @@ static struct kf_spine_disc disc_at(const struct kf_volume *volume, const struct
     return best;
 }
 
-// A plate as dark as spongy bone between end plates is no disc: half the typical contrast (the upper fifth of those
-// that are greatest within 8 mm) is worth nothing.
-static double typical_contrast(const struct kf_spine_disc *all, int count)
+// The typical contrast near each station: the upper fifth of the peaks (greatest within 8 mm) no more than LOCAL_MM
+// away, since thin discs of the upper column are much paler than lumbar ones; at least a third of the whole column's.
+static void typical_contrast(const struct kf_spine_disc *all, int count, float *usual)
 {
-    float peak[KF_SPINE_STATIONS];
-    int peaks = 0;
+    float peak[KF_SPINE_STATIONS], near[KF_SPINE_STATIONS];
+    int at[KF_SPINE_STATIONS], peaks = 0;
     for (int n = 0; n < count; n++) {
         int greatest = all[n].contrast_hu > 20;
         for (int m = n - 8; m <= n + 8; m++)
             greatest = greatest && (m < 0 || m >= count || all[m].contrast_hu <= all[n].contrast_hu);
         if (greatest)
-            peak[peaks++] = (float)all[n].contrast_hu;
+            peak[peaks] = (float)all[n].contrast_hu, at[peaks++] = n;
     }
-    return peaks ? fmax(60, kf_select_f32(peak, peaks, 4 * peaks / 5)) : 60;
+    memcpy(near, peak, (size_t)peaks * sizeof *peak);
+    float whole = peaks ? kf_select_f32(near, peaks, 4 * peaks / 5) : 0;
+    for (int n = 0; n < count; n++) {
+        int found = 0;
+        for (int i = 0; i < peaks; i++)
+            if (at[i] >= n - LOCAL_MM && at[i] <= n + LOCAL_MM)
+                near[found++] = peak[i];
+        usual[n] = found ? kf_select_f32(near, found, 4 * found / 5) : whole;
+        usual[n] = usual[n] < whole / 3 ? whole / 3 : usual[n];
+        usual[n] = usual[n] < 60 ? 60 : usual[n];
+    }
 }
 
+// A plate as dark as spongy bone between end plates is no disc: half the typical contrast is worth nothing.
 static double worth(double contrast_hu, double typical)
 {
     return fmin(contrast_hu / typical, 2) - 0.45;
@@ -102,11 +114,13 @@ static double worth(double contrast_hu, double typical)
 // first).
 static void chain(const struct kf_spine_disc *all, int count, double *total, int16_t *back, struct kf_spine *spine)
 {
-    double best = 0, usual = typical_contrast(all, count);
+    float usual[KF_SPINE_STATIONS];
+    double best = 0;
     int at = -1, distance = SPAN;
+    typical_contrast(all, count, usual);
     for (int n = 0; n < count; n++)
         for (int d = 0; d <= SPAN; d++) {
-            double *here = &total[n * (SPAN + 1) + d], own = worth(all[n].contrast_hu, usual);
+            double *here = &total[n * (SPAN + 1) + d], own = worth(all[n].contrast_hu, usual[n]);
             int before = n - d - NEAREST;
             *here = d == SPAN ? own : -1e9;
             back[n * (SPAN + 1) + d] = SPAN;
@@ -130,8 +144,11 @@ static void chain(const struct kf_spine_disc *all, int count, double *total, int
         at -= distance + NEAREST;
         distance = next;
     }
-    for (int i = 0; i < spine->discs; i++)
-        spine->disc[i] = all[found[spine->discs - 1 - i]];
+    for (int i = 0; i < spine->discs; i++) {
+        int n = found[spine->discs - 1 - i];
+        spine->disc[i] = all[n];
+        spine->disc[i].usual_hu = usual[n];
+    }
 }
 
 enum kf_kernel_status kf_spine_find_discs(const struct kf_work *work, const struct kf_volume *volume,
