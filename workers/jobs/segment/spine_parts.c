@@ -128,7 +128,7 @@ static void mark(const struct kf_work *work, const struct kf_volume *volume, con
             }
 }
 
-// A sacrum is broad: bone 30 to 46 mm from the midline on both sides in at least 12 mm below the last disc, of what the
+// A sacrum is broad: bone 30 to 46 mm from the midline on both sides in at least 8 mm below the last disc, of what the
 // field shows.
 static int find_sacrum(const struct kf_volume *volume, const struct kf_spine *spine)
 {
@@ -159,7 +159,7 @@ static int find_sacrum(const struct kf_volume *volume, const struct kf_spine *sp
         }
         broad += both;
     }
-    return broad >= 12;
+    return broad >= 8;
 }
 
 // Half millimetres along a disc's normal from the vertebra above to the one below; 0 when either is not met.

@@ -6,15 +6,17 @@
 #include <math.h>
 #include <string.h>
 
-#define TILTS    9  // in the sagittal plane: −24° … 24°
-#define NEAREST  13 // mm between discs
-#define FARTHEST 48
-#define LOCAL_MM 60
-#define SPAN     (FARTHEST - NEAREST + 1)
+#define TILTS         9  // in the sagittal plane: −24° … 24°
+#define NEAREST       13 // mm between discs
+#define FARTHEST      48
+#define SMALL_BODY_MM 17.0
+#define LOCAL_MM      60
+#define SPAN          (FARTHEST - NEAREST + 1)
 
-// Mean of a plate of 24 × 18 mm across the bodies' axis, bright voxels cut off so that metal does not decide.
+// Mean of a plate of 24 × 18 mm, times size, across the bodies' axis, bright voxels cut off so that metal does not
+// decide.
 static double plate(const struct kf_volume *volume, const double middle[3], const double left[3], const double front[3],
-                    double *seen)
+                    double size, double *seen)
 {
     double sum = 0;
     int count = 0, all = 0;
@@ -24,7 +26,7 @@ static double plate(const struct kf_volume *volume, const double middle[3], cons
                 continue;
             double p[3];
             for (int c = 0; c < 3; c++)
-                p[c] = middle[c] + u * left[c] + v * front[c];
+                p[c] = middle[c] + size * (u * left[c] + v * front[c]);
             double hu = kf_spine_value(volume, p, -2000);
             all++;
             if (hu < -1500)
@@ -45,21 +47,22 @@ static void tilted(const struct kf_spine_station *t, int tilt, double down[3], d
     }
 }
 
-// The best disc at a station: darker than the end plates 3 to 7 mm above and below.
-static struct kf_spine_disc disc_at(const struct kf_volume *volume, const struct kf_spine *spine, int n)
+// Keeps in *best what is darker than the end plates 3 to 7 mm above and below, in bodies whose axis is body_mm before
+// the canal's middle.
+static void seek_disc(const struct kf_volume *volume, const struct kf_spine_station *t, double body_mm, double size,
+                      struct kf_spine_disc *best)
 {
-    const struct kf_spine_station *t = &spine->station[n];
-    struct kf_spine_disc best = {.s = n, .contrast_hu = -1000};
+    double middle[3];
     for (int c = 0; c < 3; c++)
-        best.middle[c] = t->p[c] + KF_SPINE_BODY_MM * t->front[c];
+        middle[c] = t->p[c] + body_mm * t->front[c];
     for (int tilt = 0; tilt < TILTS; tilt++) {
         double down[3], front[3], at[3], value[17], seen = 1;
         tilted(t, tilt, down, front);
         for (int h = -8; h <= 8; h++) {
             double share;
             for (int c = 0; c < 3; c++)
-                at[c] = best.middle[c] + h * down[c];
-            value[h + 8] = plate(volume, at, t->left, front, &share);
+                at[c] = middle[c] + h * down[c];
+            value[h + 8] = plate(volume, at, t->left, front, size, &share);
             seen = fmin(seen, share);
         }
         if (seen < 0.6)
@@ -69,13 +72,23 @@ static struct kf_spine_disc disc_at(const struct kf_volume *volume, const struct
             above = fmax(above, value[8 - h]);
             below = fmax(below, value[8 + h]);
         }
-        double middle = (value[7] + value[8] + value[9]) / 3, contrast = fmin(above, below) - middle;
-        if (contrast > best.contrast_hu) {
-            best.contrast_hu = contrast;
-            memcpy(best.normal, down, sizeof down);
+        double dark = (value[7] + value[8] + value[9]) / 3, contrast = fmin(above, below) - dark;
+        if (contrast > best->contrast_hu) {
+            best->contrast_hu = contrast;
+            memcpy(best->normal, down, sizeof down);
+            for (int c = 0; c < 3; c++) // of any plate the point on the same axis
+                best->middle[c] = middle[c] + (KF_SPINE_BODY_MM - body_mm) * front[c];
         }
     }
-    return best;
+}
+
+// The best disc at a station, in a lumbar body or in a small one of the upper column.
+static struct kf_spine_disc disc_at(const struct kf_volume *volume, const struct kf_spine *spine, int n)
+{
+    struct kf_spine_disc large = {.s = n, .contrast_hu = -1000}, small = large;
+    seek_disc(volume, &spine->station[n], KF_SPINE_BODY_MM, 1, &large);
+    seek_disc(volume, &spine->station[n], SMALL_BODY_MM, 0.6, &small);
+    return small.contrast_hu > 60 && small.contrast_hu > 1.6 * large.contrast_hu ? small : large;
 }
 
 // The typical contrast near each station: the upper fifth of the peaks (greatest within 8 mm) no more than LOCAL_MM
