@@ -9,6 +9,7 @@
 #include "workers/jobs/segment/spine.h"
 #include "workers/jobs/shared.h"
 #include "workers/kernels/image.h"
+#include "workers/kernels/math.h"
 #include "workers/kernels/resample.h"
 #include "workers/runtime/cli.h"
 
@@ -22,6 +23,8 @@
 #define BACK_MM   84.0
 #define LEAST_ML  5.0 // a vertebra beyond these was cut off, merged or ran out into something else
 #define MOST_ML   110.0
+#define SURE      0.7 // from here on a named segment needs no special look
+#define LEAST_FAT 500 // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
 
 // A grid with the patient's axes and cubic voxels over a box.
 static void patient_grid(const double box[2][3], double step, struct kf_grid *out)
@@ -95,14 +98,69 @@ static int final_label(const struct kf_spine *spine, int label)
     return shift + (spine->named ? spine->lowest - (spine->vertebrae - place) : KF_SPINE_UNKNOWN + place - 1);
 }
 
-static void number(const struct kf_spine *spine, struct kf_volume *labels, int64_t count[256])
+// What the table needs of each label: voxels, and whether it reaches the border of the image.
+struct tally {
+    int64_t count[256];
+    int cut[256];
+};
+
+static void number(const struct kf_spine *spine, struct kf_volume *labels, struct tally *tally)
 {
+    const int64_t *dim = labels->grid.dim;
     uint8_t *label = labels->data, map[256];
     for (int n = 0; n < 256; n++)
         map[n] = (uint8_t)final_label(spine, n);
-    int64_t voxels = kf_grid_voxels(&labels->grid);
-    for (int64_t v = 0; v < voxels; v++)
-        count[label[v] = map[label[v]]]++;
+    for (int64_t k = 0, v = 0; k < dim[2]; k++)
+        for (int64_t j = 0; j < dim[1]; j++)
+            for (int64_t i = 0; i < dim[0]; i++, v++) {
+                label[v] = map[label[v]];
+                tally->count[label[v]]++;
+                tally->cut[label[v]] |=
+                    i == 0 || j == 0 || k == 0 || i == dim[0] - 1 || j == dim[1] - 1 || k == dim[2] - 1;
+            }
+}
+
+// ---- how sure we are, from 0 to 1 ----
+
+// A disc: its contrast against that of the discs near it.
+static double disc_evidence(const struct kf_spine *spine, int d)
+{
+    return fmin(1, fmax(0, spine->disc[d].contrast_hu / spine->disc[d].usual_hu));
+}
+
+// Vertebra at place i of those numbered from `first`: the weaker of the discs beside it; the field must hold it whole;
+// and it may not differ much in volume from the vertebrae beside it (×1.2 is common, ×2 is two in one).
+static double vertebra_evidence(const struct kf_spine *spine, const struct tally *tally, int first, int i)
+{
+    double split = 1, size = 0;
+    for (int d = i - 1; d <= i; d++)
+        split = d >= 0 && d < spine->discs ? fmin(split, disc_evidence(spine, d)) : split;
+    int beside = 0;
+    for (int n = i - 1; n <= i + 1; n += 2)
+        if (n >= 0 && n < spine->vertebrae && tally->count[first + n] > 0 && !tally->cut[first + n]) {
+            size += fabs(kf_ln((double)(tally->count[first + i] + 1) / (double)tally->count[first + n]));
+            beside++;
+        }
+    size = beside ? fmax(0, 1 - fmax(0, size / beside - 0.2) / 0.5) : 0.5;
+    return 0.95 * split * size * (tally->cut[first + i] ? 0.5 : 1);
+}
+
+static double confidence_of(const struct kf_spine *spine, const struct tally *tally, int label, double volume_ml)
+{
+    int disc = label > KF_SPINE_DISC && label < KF_SPINE_SACRUM,
+        first = spine->named ? spine->lowest - spine->vertebrae + 1 : KF_SPINE_UNKNOWN;
+    int place = (disc ? label - KF_SPINE_DISC : label) - first;
+    double sure = 0;
+    if (label >= KF_SPINE_SACRUM) { // the canal is as sure as the column around it on the whole
+        for (int d = 0; d < spine->discs; d++)
+            sure += 0.9 * disc_evidence(spine, d) / spine->discs;
+        return tally->cut[label] && label == KF_SPINE_SACRUM ? 0.5 * sure : sure;
+    }
+    if (disc)
+        sure = 0.9 * disc_evidence(spine, place) * (tally->cut[label] ? 0.5 : 1);
+    else if (volume_ml <= MOST_ML && volume_ml >= LEAST_ML)
+        sure = vertebra_evidence(spine, tally, first, place);
+    return spine->named ? sure * (0.5 + 0.5 * spine->clear) : sure; // a level in doubt is in doubt for all of them
 }
 
 // ---- the table ----
@@ -118,16 +176,17 @@ static void level_name(int label, char out[16])
 }
 
 // SNOMED CT: the general concept where the level is unconfirmed, or where we are not certain of the special one.
-static json_t *segment(const struct kf_spine *spine, int label, double volume_ml)
+static json_t *segment(const struct kf_spine *spine, int label, double volume_ml, double confidence)
 {
     static const char *const colours[3] = {"#e8dcc0", "#d9c39a", "#c8b89e"};
     char name[96], level[16] = "", under[16];
-    const char *code = "51282000", *meaning = "Vertebra", *colour = colours[label % 3], *state = "needs review";
-    double confidence = 0.5;
+    const char *code = "51282000", *meaning = "Vertebra", *colour = colours[label % 3];
+    // Unconfirmed levels are for a person whatever the shape, and so is all that was never measured against truth.
+    const char *state = spine->named && confidence >= SURE ? "completed" : "needs review";
     int disc = label > KF_SPINE_DISC && label < KF_SPINE_SACRUM, bone = disc ? label - KF_SPINE_DISC : label;
     if (label == KF_SPINE_SACRUM) {
         snprintf(name, sizeof name, "Sacrum");
-        code = "54735007", meaning = "Sacrum", confidence = 0.7;
+        code = "54735007", meaning = "Sacrum";
     } else if (label == KF_SPINE_CANAL || label == KF_SPINE_SAC) {
         snprintf(name, sizeof name,
                  label == KF_SPINE_CANAL ? "Spinal canal outside of the dural sac"
@@ -136,7 +195,6 @@ static json_t *segment(const struct kf_spine *spine, int label, double volume_ml
     } else if (spine->named) {
         level_name(bone, level);
         level_name(bone + 1, under);
-        confidence = 0.6; // of the shape: every segment is for a person to look at until the accuracy gates hold
         if (disc)
             snprintf(name, sizeof name, "Disc %s-%s", level, bone == KF_SPINE_L5 ? "S1" : under);
         else
@@ -144,8 +202,6 @@ static json_t *segment(const struct kf_spine *spine, int label, double volume_ml
     } else
         snprintf(name, sizeof name, "%s %d of %d (level unconfirmed)", disc ? "Disc below vertebra" : "Vertebra",
                  bone - KF_SPINE_UNKNOWN + 1, spine->vertebrae);
-    if (!disc && label < KF_SPINE_DISC && (volume_ml > MOST_ML || volume_ml < LEAST_ML))
-        confidence = 0.1;
     if (disc)
         code = "360499006", meaning = "Intervertebral disc", colour = "#7fc8a9";
     return json_pack("{s:i,s:s,s:{s:s,s:s,s:s},s:s,s:o,s:f,s:s,s:f}", "label", label, "name", name, "code", "scheme",
@@ -154,13 +210,15 @@ static json_t *segment(const struct kf_spine *spine, int label, double volume_ml
                      "volume_ml", volume_ml);
 }
 
-static json_t *table(const struct kf_spine *spine, const struct kf_grid *grid, const int64_t count[256])
+static json_t *table(const struct kf_spine *spine, const struct kf_grid *grid, const struct tally *tally)
 {
     double voxel_ml = grid->spacing_mm[0] * grid->spacing_mm[1] * grid->spacing_mm[2] / 1000;
     json_t *list = json_array();
     for (int n = 1; n < KF_SPINE_REST; n++)
-        if (count[n])
-            json_array_append_new(list, segment(spine, n, voxel_ml * (double)count[n]));
+        if (tally->count[n]) {
+            double ml = voxel_ml * (double)tally->count[n];
+            json_array_append_new(list, segment(spine, n, ml, confidence_of(spine, tally, n, ml)));
+        }
     return json_pack("{s:o,s:s,s:o}", "grid", kf_grid_json(grid), "levels", spine->named ? "named" : "unconfirmed",
                      "segments", list);
 }
@@ -234,15 +292,25 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
 static enum kf_status write_labels(struct kf_job_work *w, const struct kf_spine *spine, struct kf_volume *labels,
                                    struct kf_error *err)
 {
-    int64_t count[256] = {0};
-    number(spine, labels, count);
+    struct tally tally = {.count = {0}};
+    number(spine, labels, &tally);
     kf_job_work_stage(w, "writing", 0.88, 1);
     const char *path = kf_job_output_path(w->job, "labels.nii.gz");
     enum kf_status status = path ? kf_nifti_write(path, labels, w->work.threads, err)
                                  : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
     return status ? status
                   : kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip",
-                                  table(spine, &labels->grid, count));
+                                  table(spine, &labels->grid, &tally));
+}
+
+// A file without a header may hold anything; values of fat and air below water are what CT alone has.
+static int is_like_hu(const struct kf_volume *image)
+{
+    int64_t voxels = kf_grid_voxels(&image->grid), below = 0;
+    const int16_t *hu = image->data;
+    for (int64_t v = 0; v < voxels; v++)
+        below += hu[v] < -30;
+    return below * 1000000 >= voxels * LEAST_FAT;
 }
 
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
@@ -261,6 +329,9 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     if (!status && image.type != KF_VOXEL_INT16)
         status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu", "the values are not whole Hounsfield units");
     struct kf_grid grid = image.grid;
+    if (!status && !is_like_hu(&image))
+        status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu",
+                              "the values are not Hounsfield units (an MR?): there is no fat or air in them");
     if (!status) {
         spine.station = kf_memory_take(KF_SPINE_STATIONS * (int64_t)sizeof *spine.station);
         status = spine.station ? KF_OK : kf_error_set(err, KF_NOMEM, NULL, "no memory for the canal");

@@ -39,6 +39,7 @@ struct kf_spine_disc {
     double normal[3]; // towards the feet
     double middle[3];
     double contrast_hu;
+    double usual_hu; // typical contrast of discs near it
 };
 
 struct kf_spine {
@@ -52,6 +53,7 @@ struct kf_spine {
     int rib[KF_SPINE_MOST];
     int lowest; // label of the lowest vertebra when `named`
     int named;
+    double clear; // 0…1: how far the ribs' evidence at the last rib and below is from being read the other way
 };
 
 #define KF_SPINE_BODY_MM 22.0 // from the middle of the canal to the axis of the bodies

@@ -1,5 +1,6 @@
 // Names by the rule of the hazard table: a level is named only between ribs above and a sacrum below. See spine.h.
 #include "workers/jobs/segment/spine.h"
+#include "workers/kernels/math.h"
 
 #define RIB_FROM_MM 46
 #define RIB_TO_MM   57
@@ -31,6 +32,7 @@ void kf_spine_name(const struct kf_volume *volume, struct kf_spine *spine)
 {
     spine->named = 0;
     int last = -1, odd = 0;
+    spine->clear = 1;
     for (int i = 0; i < spine->vertebrae; i++) {
         double from = i > 0 ? spine->disc[i - 1].s : spine->disc[0].s - 30,
                to = i < spine->discs ? spine->disc[i].s : from + 30;
@@ -39,6 +41,10 @@ void kf_spine_name(const struct kf_volume *volume, struct kf_spine *spine)
         int bone = left < right ? left : right, most = left < right ? right : left;
         spine->rib[i] = bone >= RIB_VOXELS ? 1 : 0;
         odd += !spine->rib[i] && most >= 2 * RIB_VOXELS && i + LUMBAR < spine->vertebrae; // a rib on one side only
+        // A count twice or half of the least for a rib is clear; what lies at it could be either.
+        double apart = fabs(kf_ln((bone + 1.0) / (RIB_VOXELS + 1.0))) / kf_ln(2);
+        if (i + LUMBAR + 1 >= spine->vertebrae)
+            spine->clear = fmin(spine->clear, apart);
         if (spine->rib[i])
             last = i;
     }

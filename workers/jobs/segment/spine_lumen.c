@@ -100,13 +100,15 @@ static void fit(const struct walls *walls, const double *limit, struct ellipse *
     }
 }
 
-// Walls in most directions; without them a station has no ellipse of its own.
-static int is_walled(const double *limit)
+// How much a station's own ellipse counts: the fourth power of the share of directions in which walls are met, from a
+// half.
+static double trust(const double *limit)
 {
-    int met = 0;
+    double met = 0;
     for (int n = 0; n < DIRECTIONS; n++)
         met += limit[n] <= REACH_MM;
-    return 2 * met >= DIRECTIONS;
+    met /= DIRECTIONS;
+    return met < 0.5 ? 0 : met * met * met * met;
 }
 
 // Triangle of half width `reach` stations over those that have an ellipse; beyond them the size of the nearest.
@@ -115,9 +117,9 @@ static void smooth(const struct walls *walls, const struct ellipse *in, int coun
     for (int n = 0; n < count; n++) {
         double sum[4] = {0}, weight = 0;
         for (int m = n - reach; m <= n + reach; m++) {
-            if (m < 0 || m >= count || !is_walled(walls->limit + m * DIRECTIONS))
+            if (m < 0 || m >= count)
                 continue;
-            double w = 1 + reach - (m < n ? n - m : m - n);
+            double w = trust(walls->limit + m * DIRECTIONS) * (1 + reach - (m < n ? n - m : m - n));
             for (int c = 0; c < 4; c++)
                 sum[c] += w * in[m].of[c];
             weight += w;
@@ -177,7 +179,7 @@ static double sac_end(const struct kf_volume *volume, const struct kf_spine *spi
         }
         fat = sum / 25 < SAC_HU ? fat + 1 : 0;
     }
-    return n - fat + SAC_MARGIN_MM;
+    return fmin(n - fat + SAC_MARGIN_MM, spine->stations - 1);
 }
 
 static void paint(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
@@ -230,7 +232,7 @@ static enum kf_kernel_status fit_tube(const struct kf_work *work, const struct k
             raw[n] = (struct ellipse){{0, 0, 9, 8}};
             fit(&walls, walls.limit + n * DIRECTIONS, &raw[n]);
         }
-        smooth(&walls, raw, count, 8, tube);
+        smooth(&walls, raw, count, 14, tube);
         move_to_middle(spine, tube);
     }
     enum kf_kernel_status status = wall && raw ? KF_KERNEL_OK : KF_KERNEL_NOMEM;

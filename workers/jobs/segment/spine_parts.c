@@ -9,9 +9,10 @@
 
 #define SOFT_SIGMA_MM 1.0
 #define ERODE_MM      1.3
-#define DISC_REACH_MM 11
+#define DISC_REACH_MM 14
 #define BULGE_MM      2.2
-#define SPARE_STEPS   9 // half millimetres by which a disc may be thicker than on the axis
+#define SPARE_STEPS   9  // half millimetres by which a disc may be thicker than on the axis
+#define WEDGE_STEPS   24 // and the last one, a wedge, in front
 #define BRIGHT_HU     400
 #define LATERAL_MM    32
 #define RIB_MM        36 // from the midline: few transverse processes of a vertebra with ribs are wider
@@ -127,27 +128,38 @@ static void mark(const struct kf_work *work, const struct kf_volume *volume, con
             }
 }
 
-// A sacrum is broad: bone 30 to 45 mm from the midline on both sides over at least 15 mm below the last disc.
+// A sacrum is broad: bone 30 to 46 mm from the midline on both sides in at least 8 mm below the last disc, of what the
+// field shows.
 static int find_sacrum(const struct kf_volume *volume, const struct kf_spine *spine)
 {
-    int broad = 0, from = (int)spine->disc[spine->discs - 1].s;
-    for (int n = from + 4; n < from + 40 && n < spine->stations; n++) {
-        const struct kf_spine_station *t = &spine->station[n];
+    const struct kf_spine_disc *last = &spine->disc[spine->discs - 1];
+    double left[3], front[3], along = 0;
+    const double *lateral = spine->station[(int)last->s].left;
+    for (int c = 0; c < 3; c++)
+        along += lateral[c] * last->normal[c];
+    for (int c = 0; c < 3; c++)
+        left[c] = lateral[c] - along * last->normal[c];
+    for (int c = 0; c < 3; c++) // down × left
+        front[c] = last->normal[(c + 1) % 3] * left[(c + 2) % 3] - last->normal[(c + 2) % 3] * left[(c + 1) % 3];
+    int broad = 0;
+    for (int w = 4; w <= 40; w++) {
         int both = 1;
         for (int side = -1; side <= 1; side += 2) {
-            int count = 0;
+            int bone = 0, seen = 0;
             for (int u = 30; u <= 46; u += 2)
-                for (int v = -8; v <= 20; v += 2) {
+                for (int v = -30; v <= -2; v += 2) {
                     double p[3];
                     for (int c = 0; c < 3; c++)
-                        p[c] = t->p[c] + side * u * t->left[c] + v * t->front[c];
-                    count += kf_spine_value(volume, p, -1000) > 130;
+                        p[c] = last->middle[c] + w * last->normal[c] + side * u * left[c] + v * front[c];
+                    double hu = kf_spine_value(volume, p, -2000);
+                    seen += hu > -1500;
+                    bone += hu > 130;
                 }
-            both = both && count >= 45;
+            both = both && seen >= 45 && 3 * bone >= seen;
         }
         broad += both;
     }
-    return broad >= 12;
+    return broad >= 8;
 }
 
 // Half millimetres along a disc's normal from the vertebra above to the one below; 0 when either is not met.
@@ -194,7 +206,8 @@ static void fill_discs(const struct kf_work *work, const struct kf_volume *volum
                     if (fabs(kf_spine_below(&spine->disc[d], p)) > DISC_REACH_MM)
                         continue;
                     int apart = gap(g, spine, labels, p, d);
-                    if (apart && (!middle[d] || apart <= middle[d] + SPARE_STEPS))
+                    int spare = spine->sacrum && d + 1 == spine->discs ? WEDGE_STEPS : SPARE_STEPS;
+                    if (apart && (!middle[d] || apart <= middle[d] + spare))
                         labels[at] = (uint8_t)(KF_SPINE_DISC + 1 + d);
                 }
             }

@@ -6,14 +6,17 @@
 #include <math.h>
 #include <string.h>
 
-#define TILTS    9  // in the sagittal plane: −24° … 24°
-#define NEAREST  13 // mm between discs
-#define FARTHEST 48
-#define SPAN     (FARTHEST - NEAREST + 1)
+#define TILTS         9  // in the sagittal plane: −24° … 24°
+#define NEAREST       13 // mm between discs
+#define FARTHEST      48
+#define SMALL_BODY_MM 17.0
+#define LOCAL_MM      60
+#define SPAN          (FARTHEST - NEAREST + 1)
 
-// Mean of a plate of 24 × 18 mm across the bodies' axis, bright voxels cut off so that metal does not decide.
+// Mean of a plate of 24 × 18 mm, times size, across the bodies' axis, bright voxels cut off so that metal does not
+// decide.
 static double plate(const struct kf_volume *volume, const double middle[3], const double left[3], const double front[3],
-                    double *seen)
+                    double size, double *seen)
 {
     double sum = 0;
     int count = 0, all = 0;
@@ -23,7 +26,7 @@ static double plate(const struct kf_volume *volume, const double middle[3], cons
                 continue;
             double p[3];
             for (int c = 0; c < 3; c++)
-                p[c] = middle[c] + u * left[c] + v * front[c];
+                p[c] = middle[c] + size * (u * left[c] + v * front[c]);
             double hu = kf_spine_value(volume, p, -2000);
             all++;
             if (hu < -1500)
@@ -44,21 +47,22 @@ static void tilted(const struct kf_spine_station *t, int tilt, double down[3], d
     }
 }
 
-// The best disc at a station: darker than the end plates 3 to 7 mm above and below.
-static struct kf_spine_disc disc_at(const struct kf_volume *volume, const struct kf_spine *spine, int n)
+// Keeps in *best what is darker than the end plates 3 to 7 mm above and below, in bodies whose axis is body_mm before
+// the canal's middle.
+static void seek_disc(const struct kf_volume *volume, const struct kf_spine_station *t, double body_mm, double size,
+                      struct kf_spine_disc *best)
 {
-    const struct kf_spine_station *t = &spine->station[n];
-    struct kf_spine_disc best = {.s = n, .contrast_hu = -1000};
+    double middle[3];
     for (int c = 0; c < 3; c++)
-        best.middle[c] = t->p[c] + KF_SPINE_BODY_MM * t->front[c];
+        middle[c] = t->p[c] + body_mm * t->front[c];
     for (int tilt = 0; tilt < TILTS; tilt++) {
         double down[3], front[3], at[3], value[17], seen = 1;
         tilted(t, tilt, down, front);
         for (int h = -8; h <= 8; h++) {
             double share;
             for (int c = 0; c < 3; c++)
-                at[c] = best.middle[c] + h * down[c];
-            value[h + 8] = plate(volume, at, t->left, front, &share);
+                at[c] = middle[c] + h * down[c];
+            value[h + 8] = plate(volume, at, t->left, front, size, &share);
             seen = fmin(seen, share);
         }
         if (seen < 0.6)
@@ -68,31 +72,52 @@ static struct kf_spine_disc disc_at(const struct kf_volume *volume, const struct
             above = fmax(above, value[8 - h]);
             below = fmax(below, value[8 + h]);
         }
-        double middle = (value[7] + value[8] + value[9]) / 3, contrast = fmin(above, below) - middle;
-        if (contrast > best.contrast_hu) {
-            best.contrast_hu = contrast;
-            memcpy(best.normal, down, sizeof down);
+        double dark = (value[7] + value[8] + value[9]) / 3, contrast = fmin(above, below) - dark;
+        if (contrast > best->contrast_hu) {
+            best->contrast_hu = contrast;
+            memcpy(best->normal, down, sizeof down);
+            for (int c = 0; c < 3; c++) // of any plate the point on the same axis
+                best->middle[c] = middle[c] + (KF_SPINE_BODY_MM - body_mm) * front[c];
         }
     }
-    return best;
 }
 
-// A plate as dark as spongy bone between end plates is no disc: half the typical contrast (the upper fifth of those
-// that are greatest within 8 mm) is worth nothing.
-static double typical_contrast(const struct kf_spine_disc *all, int count)
+// The best disc at a station, in a lumbar body or in a small one of the upper column.
+static struct kf_spine_disc disc_at(const struct kf_volume *volume, const struct kf_spine *spine, int n)
 {
-    float peak[KF_SPINE_STATIONS];
-    int peaks = 0;
+    struct kf_spine_disc large = {.s = n, .contrast_hu = -1000}, small = large;
+    seek_disc(volume, &spine->station[n], KF_SPINE_BODY_MM, 1, &large);
+    seek_disc(volume, &spine->station[n], SMALL_BODY_MM, 0.6, &small);
+    return small.contrast_hu > 60 && small.contrast_hu > 1.6 * large.contrast_hu ? small : large;
+}
+
+// The typical contrast near each station: the upper fifth of the peaks (greatest within 8 mm) no more than LOCAL_MM
+// away, since thin discs of the upper column are much paler than lumbar ones; at least a third of the whole column's.
+static void typical_contrast(const struct kf_spine_disc *all, int count, float *usual)
+{
+    float peak[KF_SPINE_STATIONS], near[KF_SPINE_STATIONS];
+    int at[KF_SPINE_STATIONS], peaks = 0;
     for (int n = 0; n < count; n++) {
         int greatest = all[n].contrast_hu > 20;
         for (int m = n - 8; m <= n + 8; m++)
             greatest = greatest && (m < 0 || m >= count || all[m].contrast_hu <= all[n].contrast_hu);
         if (greatest)
-            peak[peaks++] = (float)all[n].contrast_hu;
+            peak[peaks] = (float)all[n].contrast_hu, at[peaks++] = n;
     }
-    return peaks ? fmax(60, kf_select_f32(peak, peaks, 4 * peaks / 5)) : 60;
+    memcpy(near, peak, (size_t)peaks * sizeof *peak);
+    float whole = peaks ? kf_select_f32(near, peaks, 4 * peaks / 5) : 0;
+    for (int n = 0; n < count; n++) {
+        int found = 0;
+        for (int i = 0; i < peaks; i++)
+            if (at[i] >= n - LOCAL_MM && at[i] <= n + LOCAL_MM)
+                near[found++] = peak[i];
+        usual[n] = found ? kf_select_f32(near, found, 4 * found / 5) : whole;
+        usual[n] = usual[n] < whole / 3 ? whole / 3 : usual[n];
+        usual[n] = usual[n] < 60 ? 60 : usual[n];
+    }
 }
 
+// A plate as dark as spongy bone between end plates is no disc: half the typical contrast is worth nothing.
 static double worth(double contrast_hu, double typical)
 {
     return fmin(contrast_hu / typical, 2) - 0.45;
@@ -102,11 +127,13 @@ static double worth(double contrast_hu, double typical)
 // first).
 static void chain(const struct kf_spine_disc *all, int count, double *total, int16_t *back, struct kf_spine *spine)
 {
-    double best = 0, usual = typical_contrast(all, count);
+    float usual[KF_SPINE_STATIONS];
+    double best = 0;
     int at = -1, distance = SPAN;
+    typical_contrast(all, count, usual);
     for (int n = 0; n < count; n++)
         for (int d = 0; d <= SPAN; d++) {
-            double *here = &total[n * (SPAN + 1) + d], own = worth(all[n].contrast_hu, usual);
+            double *here = &total[n * (SPAN + 1) + d], own = worth(all[n].contrast_hu, usual[n]);
             int before = n - d - NEAREST;
             *here = d == SPAN ? own : -1e9;
             back[n * (SPAN + 1) + d] = SPAN;
@@ -130,8 +157,11 @@ static void chain(const struct kf_spine_disc *all, int count, double *total, int
         at -= distance + NEAREST;
         distance = next;
     }
-    for (int i = 0; i < spine->discs; i++)
-        spine->disc[i] = all[found[spine->discs - 1 - i]];
+    for (int i = 0; i < spine->discs; i++) {
+        int n = found[spine->discs - 1 - i];
+        spine->disc[i] = all[n];
+        spine->disc[i].usual_hu = usual[n];
+    }
 }
 
 enum kf_kernel_status kf_spine_find_discs(const struct kf_work *work, const struct kf_volume *volume,
