@@ -11,6 +11,7 @@
 #include "workers/io/memory.h"
 #include "workers/jobs/segment/head.h"
 #include "workers/jobs/shared.h"
+#include "workers/kernels/math.h"
 #include "workers/runtime/cli.h"
 
 #include <math.h>
@@ -28,8 +29,8 @@ static const struct {
 } table[KF_HEAD_LABELS] = {
     [KF_HEAD_SKULL] = {"Skull", "89546000", "Bone structure of cranium", "#e3d6b8"},
     [KF_HEAD_MANDIBLE] = {"Mandible", "91609006", "Bone structure of mandible", "#d9b382"},
-    [KF_HEAD_UPPER_TEETH] = {"Upper teeth", "11712009", "Maxillary teeth", "#ffffff"},
-    [KF_HEAD_LOWER_TEETH] = {"Lower teeth", "39481002", "Mandibular teeth", "#f4f0dc"},
+    [KF_HEAD_UPPER_TEETH] = {"Upper teeth", "39481002", "Maxillary dental arch", "#ffffff"},
+    [KF_HEAD_LOWER_TEETH] = {"Lower teeth", "88176008", "Mandibular dental arch", "#f4f0dc"},
     [KF_HEAD_AIRWAY] = {"Airway and sinuses", "89187006", "Airway structure", "#6fb7e0"},
     [KF_HEAD_SKIN] = {"Skin", "39937001", "Skin structure", "#e0ac8b"},
     [KF_HEAD_SPINE] = {"Cervical spine", "122494005", "Cervical spine structure", "#b9c9a0"},
@@ -39,7 +40,8 @@ static enum kf_status check_input(struct kf_job_context *job, const struct kf_jo
 {
     if (!input)
         return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
-    const char *modality = kf_json_text(input->meta, "modality", "CT"), *units = kf_json_text(input->meta, "units", "HU");
+    const char *modality = kf_json_text(input->meta, "modality", "CT"),
+               *units = kf_json_text(input->meta, "units", "HU");
     if (strcmp(modality, "CT") != 0)
         return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "the head is segmented in a CT; this volume is %.16s",
                             modality);
@@ -78,16 +80,22 @@ static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_v
     if (!status)
         status = kf_head_bone(work, volume, s, &body, &bone);
     kf_job_work_stage(w, "telling the jaws apart", 0.4, 0.6);
+    struct kf_head_frame frame;
     if (!status)
-        status = kf_head_cores_find(work, volume, &f->cores);
+        status = kf_head_frame_find(work, volume, &body, &frame);
+    if (!status)
+        status = kf_head_cores_find(work, volume, &frame, &f->cores);
+    struct kf_volume posed = *volume; // from here on positions are those in the head
+    if (!status)
+        kf_head_frame_pose(&f->cores.frame, &posed.grid);
     kf_job_work_stage(w, "growing the parts", 0.6, 0.8);
     if (!status)
-        status = kf_head_split(work, volume, &bone, &f->cores, labels);
+        status = kf_head_split(work, &posed, &bone, &f->cores, labels);
     kf_job_work_stage(w, "finding teeth", 0.8, 0.9);
     if (!status && f->cores.mandible_found)
-        status = kf_head_teeth(work, volume, &f->cores, labels);
+        status = kf_head_teeth(work, &posed, &f->cores, labels);
     if (!status)
-        status = kf_head_jaw_trim(work, volume, s, labels);
+        status = kf_head_jaw_trim(work, &posed, s, labels);
     if (!status) {
         paint_free(&air, KF_HEAD_AIRWAY, labels);
         paint_free(&body, KF_HEAD_SKIN, labels);
@@ -135,27 +143,45 @@ static json_t *head_meta(const struct kf_grid *grid, const struct findings *f)
         json_array_append_new(segments,
                               json_pack("{s:i, s:s, s:{s:s, s:s, s:s}, s:s, s:I, s:f, s:f, s:s}", "label", l, "name",
                                         table[l].name, "code", "scheme", "SCT", "value", table[l].code, "meaning",
-                                        table[l].meaning, "colour", table[l].colour, "voxels",
-                                        (json_int_t)f->voxels[l], "volume_ml", f->ml[l], "confidence", sure, "state",
+                                        table[l].meaning, "colour", table[l].colour, "voxels", (json_int_t)f->voxels[l],
+                                        "volume_ml", f->ml[l], "confidence", sure, "state",
                                         sure < 0.7 ? "needs review" : "completed"));
     }
     return json_pack("{s:o, s:o}", "grid", kf_grid_json(grid), "segments", segments);
 }
 
+static double turned_deg(const struct kf_head_frame *frame)
+{
+    double cosine = (frame->axis[0] + frame->axis[4] + frame->axis[8] - 1) / 2;
+    return kf_acos(fmin(fmax(cosine, -1), 1)) * 180 / KF_PI;
+}
+
+static json_t *frame_json(const struct kf_head_frame *frame)
+{
+    json_t *rows[3];
+    for (int a = 0; a < 3; a++)
+        rows[a] = json_pack("[f, f, f]", frame->axis[3 * a], frame->axis[3 * a + 1], frame->axis[3 * a + 2]);
+    return json_pack("{s:o, s:o, s:o, s:f, s:f, s:b}", "left", rows[0], "back", rows[1], "up", rows[2], "turned_deg",
+                     turned_deg(frame), "symmetry", frame->symmetry, "pitch_found", frame->pitch_found);
+}
+
 static void report(struct kf_job_context *job, const struct findings *f)
 {
     const struct kf_head_cores *c = &f->cores;
+    kf_job_report(job, "frame", frame_json(&c->frame));
     kf_job_report(job, "mandible_ml", json_real(f->ml[KF_HEAD_MANDIBLE]));
     kf_job_report(job, "mandible_pieces", json_integer(c->pieces));
     kf_job_report(job, "separation_step", json_integer(c->step));
     kf_job_report(job, "spine_apart", json_boolean(c->atlas_apart));
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
     if (!c->mandible_found)
-        kf_job_warn(job, "no_mandible", "No piece of bone has the shape and place of a mandible: all bone is one segment.");
+        kf_job_warn(job, "no_mandible",
+                    "No piece of bone has the shape and place of a mandible: all bone is one segment.");
     else if (c->pieces > 1)
         kf_job_warn(job, "mandible_in_pieces", "The mandible was found in more than one piece: look at the gaps.");
     if (c->mandible_found && !c->atlas_apart)
-        kf_job_warn(job, "spine_on_skull", "Skull and spine could not be told apart: part of the spine is in the skull.");
+        kf_job_warn(job, "spine_on_skull",
+                    "Skull and spine could not be told apart: part of the spine is in the skull.");
 }
 
 static enum kf_status write_labels(struct kf_job_work *w, const struct kf_volume *labels, const struct findings *f,

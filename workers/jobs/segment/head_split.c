@@ -35,10 +35,10 @@ static enum kf_kernel_status make_relief(const struct kf_work *work, const struc
 {
     int64_t count = kf_grid_voxels(&v->grid);
     float *depth = kf_work_take(work, count * (int64_t)sizeof *depth);
-    enum kf_kernel_status status =
-        depth ? kf_distance(work, bone, v->grid.spacing_mm, 4.5, depth) : KF_KERNEL_NOMEM;
+    enum kf_kernel_status status = depth ? kf_distance(work, bone, v->grid.spacing_mm, 4.5, depth) : KF_KERNEL_NOMEM;
     for (int64_t n = 0; n < count && !status; n++) {
-        double dense = fmin(fmax((value_at(v, n) - 200) / 8, 0), 120), thick = fmin(fmax(-30 * (double)depth[n], 0), 135);
+        double dense = fmin(fmax((value_at(v, n) - 200) / 8, 0), 120),
+               thick = fmin(fmax(-30 * (double)depth[n], 0), 135);
         relief[n] = (uint8_t)(255 - (int)(dense + thick));
     }
     kf_work_give(work, depth);
