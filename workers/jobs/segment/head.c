@@ -22,10 +22,11 @@ struct findings {
     double ml[KF_HEAD_LABELS];
     int64_t voxels[KF_HEAD_LABELS];
     double confidence[KF_HEAD_LABELS];
+    struct kf_head_nerve nerve[2]; // left, right
 };
 
 static const struct {
-    const char *name, *code, *meaning, *colour;
+    const char *name, *code, *meaning, *colour; // code NULL: none that we could check
 } table[KF_HEAD_LABELS] = {
     [KF_HEAD_SKULL] = {"Skull", "89546000", "Bone structure of cranium", "#e3d6b8"},
     [KF_HEAD_MANDIBLE] = {"Mandible", "91609006", "Bone structure of mandible", "#d9b382"},
@@ -33,6 +34,8 @@ static const struct {
     [KF_HEAD_LOWER_TEETH] = {"Lower teeth", "88176008", "Mandibular dental arch", "#f4f0dc"},
     [KF_HEAD_AIRWAY] = {"Airway and sinuses", "89187006", "Airway structure", "#6fb7e0"},
     [KF_HEAD_SKIN] = {"Skin", "39937001", "Skin structure", "#e0ac8b"},
+    [KF_HEAD_NERVE_LEFT] = {"Nerve canal left", NULL, NULL, "#ffd400"},
+    [KF_HEAD_NERVE_RIGHT] = {"Nerve canal right", NULL, NULL, "#ffb000"},
     [KF_HEAD_SPINE] = {"Cervical spine", "122494005", "Cervical spine structure", "#b9c9a0"},
 };
 
@@ -58,6 +61,17 @@ static void paint_free(const struct kf_bits *bits, uint8_t label, uint8_t *label
             for (int64_t i = 0; i < bits->dim[0]; i++, n++)
                 if (!labels[n] && kf_bits_get(bits, i, j, k))
                     labels[n] = label;
+}
+
+static enum kf_kernel_status find_nerves(const struct kf_work *work, const struct kf_volume *posed, uint8_t *labels,
+                                         struct findings *f)
+{
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    for (int side = 0; side < 2 && !status; side++)
+        status = kf_head_nerve_find(work, posed, &f->cores, labels, side ? -1 : 1, &f->nerve[side]);
+    for (int side = 0; side < 2 && !status; side++)
+        kf_head_nerve_paint(&posed->grid, &f->nerve[side], side ? KF_HEAD_NERVE_RIGHT : KF_HEAD_NERVE_LEFT, labels);
+    return status;
 }
 
 static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_volume *volume,
@@ -96,6 +110,11 @@ static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_v
         status = kf_head_teeth(work, &posed, &f->cores, labels);
     if (!status)
         status = kf_head_jaw_trim(work, &posed, s, labels);
+    if (!status && f->cores.mandible_found)
+        status = kf_head_drop_tubes(work, &posed.grid, &f->cores, labels);
+    kf_job_work_stage(w, "following the nerves", 0.9, 0.92);
+    if (!status && f->cores.mandible_found && !f->cores.chin_missing)
+        status = find_nerves(work, &posed, labels, f);
     if (!status) {
         paint_free(&air, KF_HEAD_AIRWAY, labels);
         paint_free(&body, KF_HEAD_SKIN, labels);
@@ -129,8 +148,28 @@ static void judge(struct findings *f)
     f->confidence[KF_HEAD_SKULL] = c->mandible_found ? fmin(0.9, jaw + (c->atlas_apart ? 0 : -0.3)) : 0.3;
     f->confidence[KF_HEAD_SPINE] = c->mandible_found && c->atlas_apart ? 0.8 : 0.3;
     f->confidence[KF_HEAD_UPPER_TEETH] = f->confidence[KF_HEAD_LOWER_TEETH] = 0.5; // roots are found in part only
+    for (int side = 0; side < 2; side++)
+        f->confidence[KF_HEAD_NERVE_LEFT + side] = fmin(jaw, 0.2 + 0.6 * f->nerve[side].seen);
     f->confidence[KF_HEAD_AIRWAY] = 0.75;
     f->confidence[KF_HEAD_SKIN] = 0.9;
+}
+
+static json_t *code_json(int label)
+{
+    if (!table[label].code)
+        return json_null();
+    return json_pack("{s:s, s:s, s:s}", "scheme", "SCT", "value", table[label].code, "meaning", table[label].meaning);
+}
+
+static json_t *path_json(const struct kf_head_frame *frame, const struct kf_head_nerve *nerve)
+{
+    json_t *path = json_array();
+    for (int64_t n = 0; n < nerve->count; n++) {
+        double p[3];
+        kf_head_frame_to_lps(frame, nerve->point[n], p);
+        json_array_append_new(path, json_pack("[f, f, f]", p[0], p[1], p[2]));
+    }
+    return path;
 }
 
 static json_t *head_meta(const struct kf_grid *grid, const struct findings *f)
@@ -140,12 +179,16 @@ static json_t *head_meta(const struct kf_grid *grid, const struct findings *f)
         if (!f->voxels[l])
             continue;
         double sure = fmax(f->confidence[l], 0);
-        json_array_append_new(segments,
-                              json_pack("{s:i, s:s, s:{s:s, s:s, s:s}, s:s, s:I, s:f, s:f, s:s}", "label", l, "name",
-                                        table[l].name, "code", "scheme", "SCT", "value", table[l].code, "meaning",
-                                        table[l].meaning, "colour", table[l].colour, "voxels", (json_int_t)f->voxels[l],
-                                        "volume_ml", f->ml[l], "confidence", sure, "state",
-                                        sure < 0.7 ? "needs review" : "completed"));
+        json_t *segment =
+            json_pack("{s:i, s:s, s:o, s:s, s:I, s:f, s:f, s:s}", "label", l, "name", table[l].name, "code",
+                      code_json(l), "colour", table[l].colour, "voxels", (json_int_t)f->voxels[l], "volume_ml",
+                      f->ml[l], "confidence", sure, "state", sure < 0.7 ? "needs review" : "completed");
+        if (segment && (l == KF_HEAD_NERVE_LEFT || l == KF_HEAD_NERVE_RIGHT)) {
+            const struct kf_head_nerve *nerve = &f->nerve[l - KF_HEAD_NERVE_LEFT];
+            json_object_set_new(segment, "path_lps_mm", path_json(&f->cores.frame, nerve));
+            json_object_set_new(segment, "length_mm", json_real(nerve->length_mm));
+        }
+        json_array_append_new(segments, segment);
     }
     return json_pack("{s:o, s:o}", "grid", kf_grid_json(grid), "segments", segments);
 }

@@ -13,7 +13,9 @@ enum kf_head_label {
     KF_HEAD_AIRWAY = 5, // with the sinuses
     KF_HEAD_SKIN = 6,   // all within the skin that has no other label
     KF_HEAD_SPINE = 7,
-    KF_HEAD_LABELS = 8
+    KF_HEAD_NERVE_LEFT = 8, // canals of the inferior alveolar nerve, within the mandible
+    KF_HEAD_NERVE_RIGHT = 9,
+    KF_HEAD_LABELS = 10
 };
 
 struct kf_head_settings {
@@ -42,6 +44,17 @@ struct kf_head_cores {
     int pieces;             // of the mandible
     double low[3], high[3]; // box of the mandible's core, in the frame
     double centre[3];
+};
+
+#define KF_HEAD_NERVE_POINTS 256
+#define KF_HEAD_NERVE_MM     1.4 // half the canal's width
+
+// A way from the mandibular to the mental foramen. Where the field shows no such way, it has no points.
+struct kf_head_nerve {
+    double point[KF_HEAD_NERVE_POINTS][3]; // in the frame, mm
+    int64_t count;
+    double length_mm;
+    double seen; // share of the way along which the wall of a canal shows, 0…1
 };
 
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_bone(const struct kf_work *work, const struct kf_volume *volume,
@@ -74,6 +87,19 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_jaw_trim(const struct kf_work *
 // Dense crowns and what hangs on to them become teeth of the jaw that they are in.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_teeth(const struct kf_work *work, const struct kf_volume *volume,
                                                        const struct kf_head_cores *cores, uint8_t *labels);
+
+// Tubes and wires in mouth and throat lose the label of a bone. `g` is posed.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_drop_tubes(const struct kf_work *work, const struct kf_grid *g,
+                                                            const struct kf_head_cores *cores, uint8_t *labels);
+
+// The nerve canal of one side (1: left, -1: right) in a posed volume whose mandible is labelled.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_nerve_find(const struct kf_work *work, const struct kf_volume *volume,
+                                                            const struct kf_head_cores *cores, const uint8_t *labels,
+                                                            int sign, struct kf_head_nerve *nerve);
+// Voxels of the mandible within KF_HEAD_NERVE_MM of the way get `label`.
+void kf_head_nerve_paint(const struct kf_grid *g, const struct kf_head_nerve *nerve, uint8_t label, uint8_t *labels);
+// The way back in the patient: frame to LPS.
+void kf_head_frame_to_lps(const struct kf_head_frame *frame, const double p[3], double p_lps[3]);
 
 // The patient without table, filled.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_body(const struct kf_work *work, const struct kf_volume *volume,

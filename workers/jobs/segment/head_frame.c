@@ -271,6 +271,12 @@ void kf_head_frame_pose(const struct kf_head_frame *frame, struct kf_grid *grid)
     memcpy(grid->direction, direction, sizeof direction);
 }
 
+void kf_head_frame_to_lps(const struct kf_head_frame *frame, const double p[3], double p_lps[3])
+{
+    for (int a = 0; a < 3; a++)
+        p_lps[a] = frame->origin_lps[a] + p[0] * frame->axis[a] + p[1] * frame->axis[3 + a] + p[2] * frame->axis[6 + a];
+}
+
 int kf_head_frame_pitch(const double chin[3], const double joints[3], const double centre[3],
                         const struct kf_head_frame *from, struct kf_head_frame *to)
 {
