@@ -11,6 +11,7 @@
 
 #define GRID_MM 1.25
 #define COUNT   32
+#define AIR_HU  -400
 
 struct separation {
     double hu, erode_mm;
@@ -51,6 +52,10 @@ enum kf_kernel_status kf_head_bone(const struct kf_work *work, const struct kf_v
         status = kf_bits_drop_islands(work, bone, KF_NEIGHBOURS_26, (int64_t)ceil(s->island_ml / voxel_ml), NULL);
     if (!status)
         status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_6, (int64_t)(2 / voxel_ml), NULL);
+    if (!status) // marrow is filled, a sinus or the nose is not
+        status = kf_bits_threshold(work, volume, -3000, AIR_HU, &seeds);
+    if (!status)
+        kf_bits_combine(work, bone, KF_BITS_AND_NOT, &seeds);
     kf_bits_release(work, &seeds);
     return status;
 }

@@ -3,6 +3,7 @@
 #include "workers/kernels/distance.h"
 
 #include <math.h>
+#include <stddef.h>
 
 #define TOOTH_MM  8.0  // the alveolar process is this near to its teeth
 #define MOUTH_MM  30.0 // half of the width in which a tube lies
@@ -10,6 +11,8 @@
 #define CHIN_MM   38.0 // depth of the jaw in the middle
 #define MIDDLE_MM 18.0 // half the free width behind the chin, which grows by WIDEN per mm
 #define WIDEN     0.35
+#define CRUMB_ML  1.0
+#define HELD       0.25 // share of a crumb beside teeth from which on it is theirs
 #define LIPS_MM   10.0 // the jaw's bone comes no farther in front of its core
 
 // Height of the upper teeth's centre in the frame; 0 when there are none.
@@ -29,6 +32,54 @@ static int upper_teeth(const struct kf_grid *g, const uint8_t *labels, struct kf
             }
     *height_mm = count > 0 ? sum / count : 0;
     return count > 0;
+}
+
+static int beside_tooth(const struct kf_grid *g, const uint8_t *labels, int64_t i, int64_t j, int64_t k)
+{
+    const int64_t *d = g->dim, n = i + d[0] * (j + d[1] * k), row = d[0], slice = d[0] * d[1];
+    return (i > 0 && labels[n - 1] == KF_HEAD_LOWER_TEETH) || (i + 1 < d[0] && labels[n + 1] == KF_HEAD_LOWER_TEETH) ||
+           (j > 0 && labels[n - row] == KF_HEAD_LOWER_TEETH) ||
+           (j + 1 < d[1] && labels[n + row] == KF_HEAD_LOWER_TEETH) ||
+           (k > 0 && labels[n - slice] == KF_HEAD_LOWER_TEETH) ||
+           (k + 1 < d[2] && labels[n + slice] == KF_HEAD_LOWER_TEETH);
+}
+
+// Small pieces apart from the mandible that are not held by teeth, as the bone between roots is.
+static enum kf_kernel_status drop_crumbs(const struct kf_work *work, const struct kf_grid *g, uint8_t *labels)
+{
+    double voxel_ml = g->spacing_mm[0] * g->spacing_mm[1] * g->spacing_mm[2] / 1000;
+    struct kf_bits jaw = {0};
+    struct kf_components c = {0};
+    enum kf_kernel_status status = kf_bits_alloc(work, g->dim, &jaw);
+    for (int64_t k = 0, n = 0; k < g->dim[2] && !status; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++, n++)
+                if (labels[n] == KF_HEAD_MANDIBLE)
+                    kf_bits_put(&jaw, i, j, k);
+    if (!status)
+        status = kf_components_find(work, &jaw, KF_NEIGHBOURS_6, &c);
+    int64_t *held = status ? NULL : kf_work_take(work, c.count * (int64_t)sizeof *held);
+    if (!status && !held)
+        status = KF_KERNEL_NOMEM;
+    for (int64_t n = 0; n < c.count && !status; n++)
+        held[n] = 0;
+    for (int pass = 0; pass < 2 && !status; pass++)
+        for (int64_t row = 0; row < g->dim[1] * g->dim[2]; row++)
+            for (int64_t r = c.row_first[row]; r < c.row_first[row + 1]; r++)
+                for (int64_t i = c.start[r]; i < c.end[r]; i++) {
+                    const struct kf_component *t = &c.table[c.component[r]];
+                    if ((double)t->voxels * voxel_ml > CRUMB_ML)
+                        break;
+                    int64_t *count = &held[c.component[r]];
+                    if (pass == 0)
+                        *count += beside_tooth(g, labels, i, row % g->dim[1], row / g->dim[1]);
+                    else if ((double)*count < HELD * (double)t->voxels)
+                        labels[i + g->dim[0] * row] = 0;
+                }
+    kf_work_give(work, held);
+    kf_components_release(work, &c);
+    kf_bits_release(work, &jaw);
+    return status;
 }
 
 enum kf_kernel_status kf_head_drop_tubes(const struct kf_work *work, const struct kf_grid *g,
@@ -59,5 +110,5 @@ enum kf_kernel_status kf_head_drop_tubes(const struct kf_work *work, const struc
             }
     kf_bits_release(work, &teeth);
     kf_work_give(work, far);
-    return status;
+    return status ? status : drop_crumbs(work, g, labels);
 }
