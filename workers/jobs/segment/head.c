@@ -23,6 +23,7 @@ struct findings {
     int64_t voxels[KF_HEAD_LABELS];
     double confidence[KF_HEAD_LABELS];
     struct kf_head_nerve nerve[2]; // left, right
+    int nerves_sought;
 };
 
 static const struct {
@@ -112,8 +113,11 @@ static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_v
         status = kf_head_jaw_trim(work, &posed, s, labels);
     if (!status && f->cores.mandible_found)
         status = kf_head_drop_tubes(work, &posed.grid, &f->cores, labels);
+    if (!status)
+        kf_head_field_check(&posed.grid, labels, &f->cores);
     kf_job_work_stage(w, "following the nerves", 0.9, 0.92);
-    if (!status && f->cores.mandible_found && !f->cores.chin_missing)
+    f->nerves_sought = f->cores.mandible_found && !f->cores.chin_cut && kf_head_nerve_in_field(&f->cores);
+    if (!status && f->nerves_sought)
         status = find_nerves(work, &posed, labels, f);
     if (!status) {
         paint_free(&air, KF_HEAD_AIRWAY, labels);
@@ -143,6 +147,8 @@ static void judge(struct findings *f)
     if (f->ml[KF_HEAD_MANDIBLE] < 30 || f->ml[KF_HEAD_MANDIBLE] > 95)
         jaw = fmin(jaw, 0.5);
     if (c->pieces > 1)
+        jaw = fmin(jaw, 0.6);
+    if (c->joints_cut || c->chin_cut)
         jaw = fmin(jaw, 0.6);
     f->confidence[KF_HEAD_MANDIBLE] = jaw;
     f->confidence[KF_HEAD_SKULL] = c->mandible_found ? fmin(0.9, jaw + (c->atlas_apart ? 0 : -0.3)) : 0.3;
@@ -195,8 +201,7 @@ static json_t *head_meta(const struct kf_grid *grid, const struct findings *f)
 
 static double turned_deg(const struct kf_head_frame *frame)
 {
-    double cosine = (frame->axis[0] + frame->axis[4] + frame->axis[8] - 1) / 2;
-    return kf_acos(fmin(fmax(cosine, -1), 1)) * 180 / KF_PI;
+    return kf_acos(kf_head_frame_cosine(frame)) * 180 / KF_PI;
 }
 
 static json_t *frame_json(const struct kf_head_frame *frame)
@@ -208,6 +213,18 @@ static json_t *frame_json(const struct kf_head_frame *frame)
                      turned_deg(frame), "symmetry", frame->symmetry, "pitch_found", frame->pitch_found);
 }
 
+static json_t *outside_json(const struct kf_head_cores *c)
+{
+    json_t *list = json_array();
+    if (c->skull_cut)
+        json_array_append_new(list, json_string("skull"));
+    if (c->joints_cut)
+        json_array_append_new(list, json_string("joints"));
+    if (c->chin_cut)
+        json_array_append_new(list, json_string("chin"));
+    return list;
+}
+
 static void report(struct kf_job_context *job, const struct findings *f)
 {
     const struct kf_head_cores *c = &f->cores;
@@ -216,12 +233,25 @@ static void report(struct kf_job_context *job, const struct findings *f)
     kf_job_report(job, "mandible_pieces", json_integer(c->pieces));
     kf_job_report(job, "separation_step", json_integer(c->step));
     kf_job_report(job, "spine_apart", json_boolean(c->atlas_apart));
+    kf_job_report(job, "outside_of_the_field", outside_json(c));
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
     if (!c->mandible_found)
         kf_job_warn(job, "no_mandible",
                     "No piece of bone has the shape and place of a mandible: all bone is one segment.");
     else if (c->pieces > 1)
         kf_job_warn(job, "mandible_in_pieces", "The mandible was found in more than one piece: look at the gaps.");
+    if (c->joints_cut || c->chin_cut)
+        kf_job_warn(job, "mandible_cut",
+                    c->joints_cut && c->chin_cut
+                        ? "Joints and chin of the jaw lie outside of the field, or some of them."
+                    : c->chin_cut ? "The chin lies outside of the field, or some of it."
+                                  : "The joints of the jaw lie outside of the field, or some of them.");
+    if (c->mandible_found && !f->nerves_sought)
+        kf_job_warn(job, "nerve_outside",
+                    "A foramen of the nerve canals lies outside of the field: the canals were not sought.");
+    if (c->mandible_found && turned_deg(&c->frame) > 60)
+        kf_job_warn(job, "turned",
+                    "The head lies otherwise than the scanner says: look whether left and right are right.");
     if (c->mandible_found && !c->atlas_apart)
         kf_job_warn(job, "spine_on_skull",
                     "Skull and spine could not be told apart: part of the spine is in the skull.");

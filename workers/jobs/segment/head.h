@@ -36,13 +36,14 @@ struct kf_head_cores {
     struct kf_grid grid;
     int64_t factor[3]; // voxels of the volume in one of the grid
     struct kf_head_frame frame;
-    int chin_missing;       // 1: only rami are in the field; low and high are then those of a whole jaw, about
-    int mandible_found;     // 0: no piece has the shape and place of a mandible
-    int spine_apart;        // 0: bone where the spine must be holds on to the skull
-    int atlas_apart;        // 0: the atlas holds on to the skull
-    int step;               // which of the ever stronger separations did it, from 0
-    int pieces;             // of the mandible
-    double low[3], high[3]; // box of the mandible's core, in the frame
+    int chin_missing; // 1: only rami are in the field; low and high are then those of a whole jaw, about
+    int skull_cut, joints_cut, chin_cut; // 1: that part lies outside of the field, or some of it
+    int mandible_found;                  // 0: no piece has the shape and place of a mandible
+    int spine_apart;                     // 0: bone where the spine must be holds on to the skull
+    int atlas_apart;                     // 0: the atlas holds on to the skull
+    int step;                            // which of the ever stronger separations did it, from 0
+    int pieces;                          // of the mandible
+    double low[3], high[3];              // box of the mandible's core, in the frame
     double centre[3];
 };
 
@@ -68,6 +69,8 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_frame_find(const struct kf_work
 // pogonion; a real head lies within 5° of it).
 int kf_head_frame_pitch(const double chin[3], const double joints[3], const double centre[3],
                         const struct kf_head_frame *from, struct kf_head_frame *to);
+// Cosine of the angle between the frame and the scanner's.
+double kf_head_frame_cosine(const struct kf_head_frame *frame);
 // Places the grid in the frame: the voxels stay, their positions become those in the head.
 void kf_head_frame_pose(const struct kf_head_frame *frame, struct kf_grid *grid);
 
@@ -92,6 +95,11 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_teeth(const struct kf_work *wor
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_drop_tubes(const struct kf_work *work, const struct kf_grid *g,
                                                             const struct kf_head_cores *cores, uint8_t *labels);
 
+// Sets skull_cut, joints_cut and chin_cut by what is labelled at the border of the posed grid.
+void kf_head_field_check(const struct kf_grid *g, const uint8_t *labels, struct kf_head_cores *cores);
+
+// 0: the mandibular foramina lie above the field.
+int kf_head_nerve_in_field(const struct kf_head_cores *cores);
 // The nerve canal of one side (1: left, -1: right) in a posed volume whose mandible is labelled.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_nerve_find(const struct kf_work *work, const struct kf_volume *volume,
                                                             const struct kf_head_cores *cores, const uint8_t *labels,

@@ -9,9 +9,10 @@
 #include <math.h>
 #include <string.h>
 
-#define GRID_MM 1.25
-#define COUNT   32
-#define AIR_HU  -400
+#define GRID_MM  1.25
+#define COUNT    32
+#define AIR_HU   -400
+#define TURN_COS 0.6427876 // of 50 degrees
 
 struct separation {
     double hu, erode_mm;
@@ -113,29 +114,37 @@ static void step_close(const struct kf_work *work, struct step *s)
     kf_components_release(work, &s->c);
 }
 
-static int fits(const struct step *s, const struct kf_head_piece *piece, int64_t n)
+// What is sought in turn: a jaw below a skull, the head turned by up to TURN_COS; then a jaw without skull, or rami
+// without chin; at last a whole jaw below a skull whatever way it lies.
+enum round { ROUND_USUAL, ROUND_PART, ROUND_TURNED, ROUNDS };
+
+// alone: a jaw will do above which there is no bone of a skull.
+static int fits(const struct step *s, const struct kf_head_piece *piece, int64_t n, int alone)
 {
     int64_t skull = kf_head_pieces_skull(piece, s->c.count, piece[n].low, piece[n].centre, n);
-    return kf_head_piece_is_mandible(&piece[n], skull < 0 ? NULL : &piece[skull]);
+    return (skull >= 0 || alone) && kf_head_piece_is_mandible(&piece[n], skull < 0 ? NULL : &piece[skull]);
 }
 
 // The component that is a mandible, the largest if several are, and the head's frame with it. -1: none.
 static int64_t pick_mandible(struct step *s, const struct kf_grid *scanner, const struct kf_grid *mirrored,
-                             struct kf_head_frame *frame)
+                             enum round round, struct kf_head_frame *frame)
 {
     struct kf_head_frame from = *frame;
     int64_t best = -1;
+    int alone = round == ROUND_PART;
     for (int64_t n = 0; n < s->c.count; n++) {
-        if (s->piece[n].ml < 5 || s->piece[n].ml > 130 || (best >= 0 && s->piece[n].ml <= s->piece[best].ml))
+        if (s->piece[n].ml < 5 || s->piece[n].ml > 130 || (best >= 0 && s->piece[n].ml <= s->piece[best].ml) ||
+            (round == ROUND_TURNED && s->c.table[n].border))
             continue;
         struct kf_head_frame to = from;
         struct kf_grid posed = *scanner;
         int cut = 0, found = kf_head_pieces_pitch(&s->c, mirrored, n, &from, &to, &cut);
+        found = found && (round == ROUND_TURNED || kf_head_frame_cosine(&to) >= TURN_COS);
         if (found) {
             kf_head_frame_pose(&to, &posed);
             kf_head_pieces_measure(&s->c, &posed, s->trial);
         }
-        if ((found && fits(s, s->trial, n)) || (cut && fits(s, s->piece, n))) {
+        if ((found && fits(s, s->trial, n, alone)) || (cut && fits(s, s->piece, n, alone))) {
             best = n;
             *frame = found ? to : from;
         }
@@ -143,11 +152,11 @@ static int64_t pick_mandible(struct step *s, const struct kf_grid *scanner, cons
     return best;
 }
 
-// Two rami whose chin is not in the field: *left and *right. Where the chin would be is said by the joints.
+// Two rami whose chin is not in the field: Where the chin would be is said by the joints.
 static int pick_rami(const struct step *s, int64_t pair[2])
 {
     for (int64_t n = 0; n < s->c.count; n++)
-        for (int64_t m = n + 1; m < s->c.count && s->piece[n].ml >= 2; m++)
+        for (int64_t m = n + 1; m < s->c.count; m++)
             if (kf_head_pieces_are_rami(&s->piece[n], &s->piece[m])) {
                 pair[0] = n;
                 pair[1] = m;
@@ -233,11 +242,11 @@ static int atlas_apart(const struct kf_components *c, const struct kf_grid *g, i
 }
 
 // What a step finds of the mandible goes into *cores; 1 when it found one.
-static int try_mandible(const struct kf_work *work, struct step *s, const struct kf_grid *scanner, int rami,
+static int try_mandible(const struct kf_work *work, struct step *s, const struct kf_grid *scanner, enum round round,
                         struct kf_grid *posed, struct kf_head_cores *cores)
 {
-    int64_t pair[2], main = rami ? -1 : pick_mandible(s, scanner, posed, &cores->frame);
-    if (rami && pick_rami(s, pair)) {
+    int64_t pair[2], main = pick_mandible(s, scanner, posed, round, &cores->frame);
+    if (main < 0 && round == ROUND_PART && pick_rami(s, pair)) {
         take_rami(cores, s, pair);
     } else if (main >= 0) {
         *posed = *scanner;
@@ -253,7 +262,7 @@ static int try_mandible(const struct kf_work *work, struct step *s, const struct
 
 // One step: what it finds goes into *cores. `mask` is scratch; *posed is the grid of v in the frame so far.
 static enum kf_kernel_status try_step(const struct kf_work *work, const struct kf_volume *v, const struct kf_bits *bone,
-                                      int step, int rami, struct kf_bits *mask, struct kf_grid *posed,
+                                      int step, enum round round, struct kf_bits *mask, struct kf_grid *posed,
                                       struct kf_head_cores *cores)
 {
     struct step s = {0};
@@ -263,7 +272,7 @@ static enum kf_kernel_status try_step(const struct kf_work *work, const struct k
     if (!status && s.c.count > 1) {
         kf_head_pieces_measure(&s.c, posed, s.piece);
         int before = cores->mandible_found;
-        int now = !before && try_mandible(work, &s, &v->grid, rami, posed, cores);
+        int now = !before && try_mandible(work, &s, &v->grid, round, posed, cores);
         if (now)
             cores->step = step;
         else
@@ -323,12 +332,13 @@ enum kf_kernel_status kf_head_cores_find(const struct kf_work *work, const struc
         status = coarse_bone(work, &v, &solid);
     struct kf_grid posed = v.grid;
     kf_head_frame_pose(frame, &posed);
-    for (int n = 0; n < 2 * COUNT && !status && !(cores->mandible_found && cores->atlas_apart); n++) {
-        int rami = n >= COUNT, step = n % COUNT; // rami alone only where no separation shows a whole mandible
-        if (rami && cores->mandible_found && !cores->chin_missing)
+    for (int n = 0; n < ROUNDS * COUNT && !status && !(cores->mandible_found && cores->atlas_apart); n++) {
+        enum round round = (enum round)(n / COUNT);
+        int step = n % COUNT;
+        if (step == 0 && cores->mandible_found)
             break;
-        status = try_step(work, &v, &solid, step, rami, &mask, &posed, cores);
-        if (!status && kf_work_step(work, (double)(n + 1) / (2 * COUNT)))
+        status = try_step(work, &v, &solid, step, round, &mask, &posed, cores);
+        if (!status && kf_work_step(work, (double)(n + 1) / (ROUNDS * COUNT)))
             status = KF_KERNEL_CANCELLED;
     }
     kf_bits_release(work, &mask);

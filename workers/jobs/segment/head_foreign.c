@@ -12,7 +12,7 @@
 #define MIDDLE_MM 18.0 // half the free width behind the chin, which grows by WIDEN per mm
 #define WIDEN     0.35
 #define CRUMB_ML  1.0
-#define HELD       0.25 // share of a crumb beside teeth from which on it is theirs
+#define HELD      0.25 // share of a crumb beside teeth from which on it is theirs
 #define LIPS_MM   10.0 // the jaw's bone comes no farther in front of its core
 
 // Height of the upper teeth's centre in the frame; 0 when there are none.

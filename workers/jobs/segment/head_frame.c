@@ -271,6 +271,11 @@ void kf_head_frame_pose(const struct kf_head_frame *frame, struct kf_grid *grid)
     memcpy(grid->direction, direction, sizeof direction);
 }
 
+double kf_head_frame_cosine(const struct kf_head_frame *frame)
+{
+    return fmin(fmax((frame->axis[0] + frame->axis[4] + frame->axis[8] - 1) / 2, -1), 1);
+}
+
 void kf_head_frame_to_lps(const struct kf_head_frame *frame, const double p[3], double p_lps[3])
 {
     for (int a = 0; a < 3; a++)

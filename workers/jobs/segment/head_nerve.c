@@ -14,16 +14,17 @@
 #include <math.h>
 #include <string.h>
 
-#define STEP_MM  0.7
-#define RING_MM  2.1 // the canal's wall lies this far from its axis
-#define RING     8   // samples of the ring
-#define TUBE_HU  300 // a wall this much denser than the axis is as good as any
-#define FACE_HU  30  // less than this: no canal, but the face of the bone
-#define HOLE_HU  450 // the face of the bone is denser than this, but for holes
-#define SEEN_HU  90
-#define CORTEX   900
-#define WAYS     9
-#define FIRST_MM 5.0 // from the middle
+#define STEP_MM    0.7
+#define RING_MM    2.1 // the canal's wall lies this far from its axis
+#define RING       8   // samples of the ring
+#define TUBE_HU    300 // a wall this much denser than the axis is as good as any
+#define FACE_HU    30  // less than this: no canal, but the face of the bone
+#define HOLE_HU    450 // the face of the bone is denser than this, but for holes
+#define SEEN_HU    90
+#define CORTEX     900
+#define WAYS       9
+#define FIRST_MM   5.0  // from the middle
+#define FORAMEN_MM 57.0 // the mandibular foramen above the chin, about, in an adult
 
 struct side {
     struct kf_grid grid;
@@ -285,6 +286,11 @@ static void finish(const struct side *s, double (*point)[3], int64_t count, stru
     nerve->seen = seen / (double)count;
 }
 
+int kf_head_nerve_in_field(const struct kf_head_cores *cores)
+{
+    return !cores->joints_cut || cores->high[2] - cores->low[2] > FORAMEN_MM + 6;
+}
+
 enum kf_kernel_status kf_head_nerve_find(const struct kf_work *work, const struct kf_volume *volume,
                                          const struct kf_head_cores *cores, const uint8_t *labels, int sign,
                                          struct kf_head_nerve *nerve)
@@ -292,7 +298,8 @@ enum kf_kernel_status kf_head_nerve_find(const struct kf_work *work, const struc
     struct side s = {0};
     memset(nerve, 0, sizeof *nerve);
     const double *low = cores->low, *high = cores->high;
-    const struct zone ramus = {0, {28, 58}, {high[1] - 32, high[1] - 5}, {high[2] - 46, high[2] - 20}};
+    double top = cores->joints_cut ? fmax(high[2], low[2] + FORAMEN_MM + 32) : high[2];
+    const struct zone ramus = {0, {28, 58}, {high[1] - 32, high[1] - 5}, {top - 46, top - 20}};
     const struct zone chin = {1, {17, 36}, {low[1] + 5, low[1] + 27}, {low[2] + 7, low[2] + 28}};
     enum kf_kernel_status status = open_side(work, volume, labels, cores, sign, &s);
     int64_t most = 4 * (s.grid.dim[0] + s.grid.dim[1] + s.grid.dim[2]);

@@ -13,8 +13,8 @@ struct kf_head_piece {
 // Measures every component in the frame that the grid is posed in; `piece` has c->count entries.
 void kf_head_pieces_measure(const struct kf_components *c, const struct kf_grid *g, struct kf_head_piece *piece);
 
-// Front and top by the component `n`, should it be a mandible; *cut: its joints may lie outside of the field. 0: it has
-// no chin or no joints of a mandible, or they are cut.
+// Front and top by the component `n`, should it be a mandible; *cut: its joints may lie outside of the field.
+// 0: it has no chin or no joints of a mandible, or they are cut.
 int kf_head_pieces_pitch(const struct kf_components *c, const struct kf_grid *g, int64_t n,
                          const struct kf_head_frame *from, struct kf_head_frame *to, int *cut);
 
