@@ -57,7 +57,7 @@ expect the_head_is_segmented "$job" segment.head --image "$work/ct.nii" --out "$
 expect the_mandible_has_a_plausible_volume between "$work/head.report" mandible_ml 50 80
 expect the_mandible_is_one_piece between "$work/head.report" mandible_pieces 1 1
 expect the_atlas_is_not_skull every "$work/head.report" spine_apart true 1
-expect seven_parts_of_the_head sh -c "[ \$(grep -c '\"volume_ml\"' '$work/head.json') -eq 7 ]"
+expect nine_parts_of_the_head sh -c "[ \$(grep -c '\"volume_ml\"' '$work/head.json') -eq 9 ]"
 expect meshes_are_made "$job" mesh --labels "$work/seg.nii.gz" --image "$work/ct.nii" --table "$work/seg.json" --out "$work/mesh" --report "$work/mesh.report" --quiet
 expect every_mesh_is_closed every "$work/mesh.report" closed true 5
 expect every_mesh_is_manifold every "$work/mesh.report" manifold true 5

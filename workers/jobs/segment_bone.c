@@ -7,9 +7,9 @@
 //   3. Pieces under island_ml go: noise, streaks of metal, calcified vessels.
 //   4. Closing by close_mm and filling of cavities up to fill_ml, so that the surface has no bubbles.
 #include "workers/io/memory.h"
+#include "workers/jobs/segment/coarse.h"
 #include "workers/jobs/shared.h"
 #include "workers/kernels/bits.h"
-#include "workers/kernels/image.h"
 #include "workers/runtime/cli.h"
 
 #include <math.h>
@@ -79,12 +79,13 @@ static double ball_mm(const struct kf_grid *g, double wanted_mm)
 
 // The patient without table and headrest: the large pieces that survive an erosion, grown back a little more than it
 // took, so that bone under the skin stays whole.
-static enum kf_kernel_status find_body(const struct kf_work *work, const struct kf_volume *volume, double body_hu,
+static enum kf_kernel_status find_body(const struct kf_work *work, const struct kf_volume *volume, const void *of,
                                        struct kf_bits *body)
 {
+    const struct settings *s = of;
     const double *spacing = volume->grid.spacing_mm;
     double coarsest = fmax(spacing[0], fmax(spacing[1], spacing[2]));
-    enum kf_kernel_status status = kf_bits_threshold(work, volume, body_hu, 1e9, body);
+    enum kf_kernel_status status = kf_bits_threshold(work, volume, s->body_hu, 1e9, body);
     if (!status)
         status = kf_bits_erode(work, body, spacing, ball_mm(&volume->grid, 3));
     if (!status)
@@ -96,36 +97,13 @@ static enum kf_kernel_status find_body(const struct kf_work *work, const struct 
     return status;
 }
 
-// The body on a grid of about 1.5 mm, where its opening costs next to nothing, brought back to full resolution.
-static enum kf_kernel_status find_body_coarsely(const struct kf_work *work, const struct kf_volume *volume,
-                                                double body_hu, struct kf_bits *body)
-{
-    int64_t factor[3];
-    for (int a = 0; a < 3; a++)
-        factor[a] = (int64_t)fmax(1, floor(1.6 / volume->grid.spacing_mm[a]));
-    struct kf_volume coarse = {.type = volume->type};
-    struct kf_bits bits = {0};
-    kf_reduce_grid(&volume->grid, factor, &coarse.grid);
-    coarse.data = kf_work_take(work, kf_grid_voxels(&coarse.grid) * kf_voxel_bytes(coarse.type));
-    enum kf_kernel_status status = coarse.data ? kf_reduce(work, volume, factor, &coarse) : KF_KERNEL_NOMEM;
-    if (!status)
-        status = kf_bits_alloc(work, coarse.grid.dim, &bits);
-    if (!status)
-        status = find_body(work, &coarse, body_hu, &bits);
-    if (!status)
-        status = kf_bits_enlarge(work, &bits, factor, body);
-    kf_bits_release(work, &bits);
-    kf_work_give(work, coarse.data);
-    return status;
-}
-
 static enum kf_kernel_status remove_outside(struct kf_job_work *w, const struct kf_volume *volume,
                                             const struct settings *s, struct kf_bits *bone, struct findings *f)
 {
     struct kf_bits body;
     enum kf_kernel_status status = kf_bits_alloc(&w->work, bone->dim, &body);
     if (!status)
-        status = find_body_coarsely(&w->work, volume, s->body_hu, &body);
+        status = kf_find_coarsely(&w->work, volume, find_body, s, &body);
     if (!status) {
         kf_bits_combine(&w->work, bone, KF_BITS_AND, &body);
         f->outside = f->above - kf_bits_count(&w->work, bone);
@@ -176,8 +154,8 @@ static enum kf_kernel_status find_bone(struct kf_job_work *w, const struct kf_vo
     kf_bits_release(work, &seeds);
     kf_job_work_stage(w, "removing islands", 0.65, 0.75);
     if (!status)
-        status = kf_bits_drop_islands(work, bone, KF_NEIGHBOURS_26, (int64_t)ceil(s->island_ml / f->voxel_ml),
-                                      &f->islands);
+        status =
+            kf_bits_drop_islands(work, bone, KF_NEIGHBOURS_26, (int64_t)ceil(s->island_ml / f->voxel_ml), &f->islands);
     kf_job_work_stage(w, "filling cavities", 0.75, 0.85);
     if (!status && s->close_mm > 0)
         status = kf_bits_close(work, bone, volume->grid.spacing_mm, ball_mm(&volume->grid, s->close_mm));
@@ -192,7 +170,8 @@ static enum kf_status check_input(struct kf_job_context *job, const struct kf_jo
 {
     if (!input)
         return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
-    const char *modality = kf_json_text(input->meta, "modality", "CT"), *units = kf_json_text(input->meta, "units", "HU");
+    const char *modality = kf_json_text(input->meta, "modality", "CT"),
+               *units = kf_json_text(input->meta, "units", "HU");
     if (strcmp(modality, "CT") != 0)
         return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "bone by threshold needs a CT; this volume is %.16s",
                             modality);
@@ -248,8 +227,8 @@ static enum kf_status write_labels(struct kf_job_work *w, const struct kf_grid *
                   : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
     kf_volume_release(&labels);
     if (!status)
-        status = kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip",
-                               bone_meta(grid, s, f));
+        status =
+            kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip", bone_meta(grid, s, f));
     return status;
 }
 

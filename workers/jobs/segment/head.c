@@ -11,6 +11,7 @@
 #include "workers/io/memory.h"
 #include "workers/jobs/segment/head.h"
 #include "workers/jobs/shared.h"
+#include "workers/kernels/math.h"
 #include "workers/runtime/cli.h"
 
 #include <math.h>
@@ -21,17 +22,21 @@ struct findings {
     double ml[KF_HEAD_LABELS];
     int64_t voxels[KF_HEAD_LABELS];
     double confidence[KF_HEAD_LABELS];
+    struct kf_head_nerve nerve[2]; // left, right
+    int nerves_sought;
 };
 
 static const struct {
-    const char *name, *code, *meaning, *colour;
+    const char *name, *code, *meaning, *colour; // code NULL: none that we could check
 } table[KF_HEAD_LABELS] = {
     [KF_HEAD_SKULL] = {"Skull", "89546000", "Bone structure of cranium", "#e3d6b8"},
     [KF_HEAD_MANDIBLE] = {"Mandible", "91609006", "Bone structure of mandible", "#d9b382"},
-    [KF_HEAD_UPPER_TEETH] = {"Upper teeth", "11712009", "Maxillary teeth", "#ffffff"},
-    [KF_HEAD_LOWER_TEETH] = {"Lower teeth", "39481002", "Mandibular teeth", "#f4f0dc"},
+    [KF_HEAD_UPPER_TEETH] = {"Upper teeth", "39481002", "Maxillary dental arch", "#ffffff"},
+    [KF_HEAD_LOWER_TEETH] = {"Lower teeth", "88176008", "Mandibular dental arch", "#f4f0dc"},
     [KF_HEAD_AIRWAY] = {"Airway and sinuses", "89187006", "Airway structure", "#6fb7e0"},
     [KF_HEAD_SKIN] = {"Skin", "39937001", "Skin structure", "#e0ac8b"},
+    [KF_HEAD_NERVE_LEFT] = {"Nerve canal left", NULL, NULL, "#ffd400"},
+    [KF_HEAD_NERVE_RIGHT] = {"Nerve canal right", NULL, NULL, "#ffb000"},
     [KF_HEAD_SPINE] = {"Cervical spine", "122494005", "Cervical spine structure", "#b9c9a0"},
 };
 
@@ -39,7 +44,8 @@ static enum kf_status check_input(struct kf_job_context *job, const struct kf_jo
 {
     if (!input)
         return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
-    const char *modality = kf_json_text(input->meta, "modality", "CT"), *units = kf_json_text(input->meta, "units", "HU");
+    const char *modality = kf_json_text(input->meta, "modality", "CT"),
+               *units = kf_json_text(input->meta, "units", "HU");
     if (strcmp(modality, "CT") != 0)
         return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "the head is segmented in a CT; this volume is %.16s",
                             modality);
@@ -56,6 +62,17 @@ static void paint_free(const struct kf_bits *bits, uint8_t label, uint8_t *label
             for (int64_t i = 0; i < bits->dim[0]; i++, n++)
                 if (!labels[n] && kf_bits_get(bits, i, j, k))
                     labels[n] = label;
+}
+
+static enum kf_kernel_status find_nerves(const struct kf_work *work, const struct kf_volume *posed, uint8_t *labels,
+                                         struct findings *f)
+{
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    for (int side = 0; side < 2 && !status; side++)
+        status = kf_head_nerve_find(work, posed, &f->cores, labels, side ? -1 : 1, &f->nerve[side]);
+    for (int side = 0; side < 2 && !status; side++)
+        kf_head_nerve_paint(&posed->grid, &f->nerve[side], side ? KF_HEAD_NERVE_RIGHT : KF_HEAD_NERVE_LEFT, labels);
+    return status;
 }
 
 static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_volume *volume,
@@ -78,16 +95,30 @@ static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_v
     if (!status)
         status = kf_head_bone(work, volume, s, &body, &bone);
     kf_job_work_stage(w, "telling the jaws apart", 0.4, 0.6);
+    struct kf_head_frame frame;
     if (!status)
-        status = kf_head_cores_find(work, volume, &f->cores);
+        status = kf_head_frame_find(work, volume, &body, &frame);
+    if (!status)
+        status = kf_head_cores_find(work, volume, &frame, &f->cores);
+    struct kf_volume posed = *volume; // from here on positions are those in the head
+    if (!status)
+        kf_head_frame_pose(&f->cores.frame, &posed.grid);
     kf_job_work_stage(w, "growing the parts", 0.6, 0.8);
     if (!status)
-        status = kf_head_split(work, volume, &bone, &f->cores, labels);
+        status = kf_head_split(work, &posed, &bone, &f->cores, labels);
     kf_job_work_stage(w, "finding teeth", 0.8, 0.9);
     if (!status && f->cores.mandible_found)
-        status = kf_head_teeth(work, volume, &f->cores, labels);
+        status = kf_head_teeth(work, &posed, &f->cores, labels);
     if (!status)
-        status = kf_head_jaw_trim(work, volume, s, labels);
+        status = kf_head_jaw_trim(work, &posed, s, labels);
+    if (!status && f->cores.mandible_found)
+        status = kf_head_drop_tubes(work, &posed.grid, &f->cores, labels);
+    if (!status)
+        kf_head_field_check(&posed.grid, labels, &f->cores);
+    kf_job_work_stage(w, "following the nerves", 0.9, 0.92);
+    f->nerves_sought = f->cores.mandible_found && !f->cores.chin_cut && kf_head_nerve_in_field(&f->cores);
+    if (!status && f->nerves_sought)
+        status = find_nerves(work, &posed, labels, f);
     if (!status) {
         paint_free(&air, KF_HEAD_AIRWAY, labels);
         paint_free(&body, KF_HEAD_SKIN, labels);
@@ -117,12 +148,34 @@ static void judge(struct findings *f)
         jaw = fmin(jaw, 0.5);
     if (c->pieces > 1)
         jaw = fmin(jaw, 0.6);
+    if (c->joints_cut || c->chin_cut)
+        jaw = fmin(jaw, 0.6);
     f->confidence[KF_HEAD_MANDIBLE] = jaw;
     f->confidence[KF_HEAD_SKULL] = c->mandible_found ? fmin(0.9, jaw + (c->atlas_apart ? 0 : -0.3)) : 0.3;
     f->confidence[KF_HEAD_SPINE] = c->mandible_found && c->atlas_apart ? 0.8 : 0.3;
     f->confidence[KF_HEAD_UPPER_TEETH] = f->confidence[KF_HEAD_LOWER_TEETH] = 0.5; // roots are found in part only
+    for (int side = 0; side < 2; side++)
+        f->confidence[KF_HEAD_NERVE_LEFT + side] = fmin(jaw, 0.2 + 0.6 * f->nerve[side].seen);
     f->confidence[KF_HEAD_AIRWAY] = 0.75;
     f->confidence[KF_HEAD_SKIN] = 0.9;
+}
+
+static json_t *code_json(int label)
+{
+    if (!table[label].code)
+        return json_null();
+    return json_pack("{s:s, s:s, s:s}", "scheme", "SCT", "value", table[label].code, "meaning", table[label].meaning);
+}
+
+static json_t *path_json(const struct kf_head_frame *frame, const struct kf_head_nerve *nerve)
+{
+    json_t *path = json_array();
+    for (int64_t n = 0; n < nerve->count; n++) {
+        double p[3];
+        kf_head_frame_to_lps(frame, nerve->point[n], p);
+        json_array_append_new(path, json_pack("[f, f, f]", p[0], p[1], p[2]));
+    }
+    return path;
 }
 
 static json_t *head_meta(const struct kf_grid *grid, const struct findings *f)
@@ -132,30 +185,76 @@ static json_t *head_meta(const struct kf_grid *grid, const struct findings *f)
         if (!f->voxels[l])
             continue;
         double sure = fmax(f->confidence[l], 0);
-        json_array_append_new(segments,
-                              json_pack("{s:i, s:s, s:{s:s, s:s, s:s}, s:s, s:I, s:f, s:f, s:s}", "label", l, "name",
-                                        table[l].name, "code", "scheme", "SCT", "value", table[l].code, "meaning",
-                                        table[l].meaning, "colour", table[l].colour, "voxels",
-                                        (json_int_t)f->voxels[l], "volume_ml", f->ml[l], "confidence", sure, "state",
-                                        sure < 0.7 ? "needs review" : "completed"));
+        json_t *segment =
+            json_pack("{s:i, s:s, s:o, s:s, s:I, s:f, s:f, s:s}", "label", l, "name", table[l].name, "code",
+                      code_json(l), "colour", table[l].colour, "voxels", (json_int_t)f->voxels[l], "volume_ml",
+                      f->ml[l], "confidence", sure, "state", sure < 0.7 ? "needs review" : "completed");
+        if (segment && (l == KF_HEAD_NERVE_LEFT || l == KF_HEAD_NERVE_RIGHT)) {
+            const struct kf_head_nerve *nerve = &f->nerve[l - KF_HEAD_NERVE_LEFT];
+            json_object_set_new(segment, "path_lps_mm", path_json(&f->cores.frame, nerve));
+            json_object_set_new(segment, "length_mm", json_real(nerve->length_mm));
+        }
+        json_array_append_new(segments, segment);
     }
     return json_pack("{s:o, s:o}", "grid", kf_grid_json(grid), "segments", segments);
+}
+
+static double turned_deg(const struct kf_head_frame *frame)
+{
+    return kf_acos(kf_head_frame_cosine(frame)) * 180 / KF_PI;
+}
+
+static json_t *frame_json(const struct kf_head_frame *frame)
+{
+    json_t *rows[3];
+    for (int a = 0; a < 3; a++)
+        rows[a] = json_pack("[f, f, f]", frame->axis[3 * a], frame->axis[3 * a + 1], frame->axis[3 * a + 2]);
+    return json_pack("{s:o, s:o, s:o, s:f, s:f, s:b}", "left", rows[0], "back", rows[1], "up", rows[2], "turned_deg",
+                     turned_deg(frame), "symmetry", frame->symmetry, "pitch_found", frame->pitch_found);
+}
+
+static json_t *outside_json(const struct kf_head_cores *c)
+{
+    json_t *list = json_array();
+    if (c->skull_cut)
+        json_array_append_new(list, json_string("skull"));
+    if (c->joints_cut)
+        json_array_append_new(list, json_string("joints"));
+    if (c->chin_cut)
+        json_array_append_new(list, json_string("chin"));
+    return list;
 }
 
 static void report(struct kf_job_context *job, const struct findings *f)
 {
     const struct kf_head_cores *c = &f->cores;
+    kf_job_report(job, "frame", frame_json(&c->frame));
     kf_job_report(job, "mandible_ml", json_real(f->ml[KF_HEAD_MANDIBLE]));
     kf_job_report(job, "mandible_pieces", json_integer(c->pieces));
     kf_job_report(job, "separation_step", json_integer(c->step));
     kf_job_report(job, "spine_apart", json_boolean(c->atlas_apart));
+    kf_job_report(job, "outside_of_the_field", outside_json(c));
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
     if (!c->mandible_found)
-        kf_job_warn(job, "no_mandible", "No piece of bone has the shape and place of a mandible: all bone is one segment.");
+        kf_job_warn(job, "no_mandible",
+                    "No piece of bone has the shape and place of a mandible: all bone is one segment.");
     else if (c->pieces > 1)
         kf_job_warn(job, "mandible_in_pieces", "The mandible was found in more than one piece: look at the gaps.");
+    if (c->joints_cut || c->chin_cut)
+        kf_job_warn(job, "mandible_cut",
+                    c->joints_cut && c->chin_cut
+                        ? "Joints and chin of the jaw lie outside of the field, or some of them."
+                    : c->chin_cut ? "The chin lies outside of the field, or some of it."
+                                  : "The joints of the jaw lie outside of the field, or some of them.");
+    if (c->mandible_found && !f->nerves_sought)
+        kf_job_warn(job, "nerve_outside",
+                    "A foramen of the nerve canals lies outside of the field: the canals were not sought.");
+    if (c->mandible_found && turned_deg(&c->frame) > 60)
+        kf_job_warn(job, "turned",
+                    "The head lies otherwise than the scanner says: look whether left and right are right.");
     if (c->mandible_found && !c->atlas_apart)
-        kf_job_warn(job, "spine_on_skull", "Skull and spine could not be told apart: part of the spine is in the skull.");
+        kf_job_warn(job, "spine_on_skull",
+                    "Skull and spine could not be told apart: part of the spine is in the skull.");
 }
 
 static enum kf_status write_labels(struct kf_job_work *w, const struct kf_volume *labels, const struct findings *f,

@@ -1,26 +1,30 @@
 // Which bone is surely skull, mandible or spine. Bone is taken apart by ever stronger separations: higher thresholds,
 // erosions, and leaving out enamel and metal, through which the teeth of both jaws touch. The mildest at which a piece
 // has the shape and place of a mandible decides: as wide as a jaw, its front near the front of the skull, its middle
-// empty, below the middle of the skull. Left and right, front and back are those of LPS; turns up to about 14° do no
-// harm to these rules.
-#include "workers/jobs/segment/head.h"
+// empty, below the middle of the skull. That is asked in the frame which the piece itself would give the head, were it
+// a mandible (head_frame.c), or in the scanner's where its joints lie outside of the field.
+#include "workers/jobs/segment/head_pieces.h"
 #include "workers/kernels/image.h"
 
 #include <math.h>
 #include <string.h>
 
-#define GRID_MM 1.25
-#define COUNT   32
+#define GRID_MM  1.25
+#define COUNT    32
+#define AIR_HU   -400
+#define TURN_COS 0.6427876 // of 50 degrees
 
 struct separation {
     double hu, erode_mm;
     int capped; // enamel and metal left out
 };
 
-struct piece {
-    int64_t component;
-    double ml, low[3], high[3], centre[3];
-    double middle; // share of its voxels within 8 mm of the vertical through its box's middle
+// The components of one separation, measured twice: in the frame so far and in one on trial.
+struct step {
+    struct kf_components c;
+    struct kf_head_piece *piece, *trial;
+    uint8_t *keep;
+    int64_t skull; // -1: none
 };
 
 static struct separation separation_at(int step)
@@ -49,6 +53,10 @@ enum kf_kernel_status kf_head_bone(const struct kf_work *work, const struct kf_v
         status = kf_bits_drop_islands(work, bone, KF_NEIGHBOURS_26, (int64_t)ceil(s->island_ml / voxel_ml), NULL);
     if (!status)
         status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_6, (int64_t)(2 / voxel_ml), NULL);
+    if (!status) // marrow is filled, a sinus or the nose is not
+        status = kf_bits_threshold(work, volume, -3000, AIR_HU, &seeds);
+    if (!status)
+        kf_bits_combine(work, bone, KF_BITS_AND_NOT, &seeds);
     kf_bits_release(work, &seeds);
     return status;
 }
@@ -77,73 +85,7 @@ static enum kf_kernel_status separate(const struct kf_work *work, const struct k
     return status;
 }
 
-static void widen(struct piece *p, const double at[3])
-{
-    for (int a = 0; a < 3; a++) {
-        p->low[a] = fmin(p->low[a], at[a]);
-        p->high[a] = fmax(p->high[a], at[a]);
-    }
-}
-
-// Boxes, centres and middles of the components in patient space, from the ends of their runs.
-static void measure(const struct kf_components *c, const struct kf_grid *g, struct piece *piece)
-{
-    double voxel_ml = g->spacing_mm[0] * g->spacing_mm[1] * g->spacing_mm[2] / 1000;
-    for (int64_t n = 0; n < c->count; n++) {
-        struct piece *p = &piece[n];
-        double count = (double)c->table[n].voxels, at[3];
-        for (int a = 0; a < 3; a++) {
-            at[a] = (double)c->table[n].sum[a] / count;
-            p->low[a] = 1e9;
-            p->high[a] = -1e9;
-        }
-        p->component = n;
-        p->ml = count * voxel_ml;
-        p->middle = 0;
-        kf_grid_to_lps(g, at, p->centre);
-    }
-    for (int pass = 0; pass < 2; pass++)
-        for (int64_t row = 0; row < g->dim[1] * g->dim[2]; row++)
-            for (int64_t r = c->row_first[row]; r < c->row_first[row + 1]; r++) {
-                struct piece *p = &piece[c->component[r]];
-                double ends[2][3] = {{c->start[r], (double)(row % g->dim[1]), (double)(row / g->dim[1])},
-                                     {c->end[r] - 1, (double)(row % g->dim[1]), (double)(row / g->dim[1])}};
-                double at[2][3], share = (double)(c->end[r] - c->start[r]) * voxel_ml / p->ml;
-                kf_grid_to_lps(g, ends[0], at[0]);
-                kf_grid_to_lps(g, ends[1], at[1]);
-                for (int e = 0; e < 2 && pass == 0; e++)
-                    widen(p, at[e]);
-                double dx = (at[0][0] + at[1][0]) / 2 - (p->low[0] + p->high[0]) / 2;
-                double dy = (at[0][1] + at[1][1]) / 2 - (p->low[1] + p->high[1]) / 2;
-                if (pass == 1 && dx * dx + dy * dy < 64)
-                    p->middle += share;
-            }
-}
-
-static int is_mandible(const struct piece *p, const struct piece *skull)
-{
-    double w = p->high[0] - p->low[0], d = p->high[1] - p->low[1], h = p->high[2] - p->low[2];
-    return p->ml >= 5 && p->ml <= 130 && w >= 55 && w <= 150 && d >= 28 && d <= 130 && h >= 14 && h <= 130 &&
-           p->low[1] - skull->low[1] < 50 && p->centre[2] < skull->centre[2] - 25 && p->middle < 0.02;
-}
-
-// A ramus or half that a defect or the separation itself cut off.
-static int is_piece_of_mandible(const struct piece *p, const struct piece *m)
-{
-    double middle = (m->low[0] + m->high[0]) / 2, h = p->high[2] - p->low[2], d = p->high[1] - p->low[1];
-    double side = fabs(p->centre[0] - middle);
-    return p->ml >= 1 && p->ml <= 60 && (h >= 25 || d >= 25) && side > 22 && side < 75 &&
-           p->centre[2] < m->low[2] + 75 && p->high[2] < m->low[2] + 110 && p->low[2] > m->low[2] - 25 &&
-           p->centre[1] < m->low[1] + 85;
-}
-
-static int is_spine(const struct piece *p, const struct kf_head_cores *cores)
-{
-    return p->ml >= 0.3 && fabs(p->centre[0] - cores->centre[0]) < 45 && p->centre[1] > cores->low[1] + 68 &&
-           p->centre[2] < cores->low[2] + 78;
-}
-
-static int64_t largest(const struct piece *piece, int64_t count)
+static int64_t largest(const struct kf_head_piece *piece, int64_t count)
 {
     int64_t best = 0;
     for (int64_t n = 1; n < count; n++)
@@ -151,29 +93,110 @@ static int64_t largest(const struct piece *piece, int64_t count)
     return best;
 }
 
-// Of the pieces of one separation: the mandible, if there is one. -1: none.
-static int64_t pick_mandible(const struct piece *piece, int64_t count, int64_t skull)
+static enum kf_kernel_status step_open(const struct kf_work *work, const struct kf_bits *mask, struct step *s)
 {
+    memset(s, 0, sizeof *s);
+    s->skull = -1;
+    enum kf_kernel_status status = kf_components_find(work, mask, KF_NEIGHBOURS_6, &s->c);
+    if (status)
+        return status;
+    s->piece = kf_work_take(work, s->c.count * (int64_t)sizeof *s->piece);
+    s->trial = kf_work_take(work, s->c.count * (int64_t)sizeof *s->trial);
+    s->keep = kf_work_take(work, s->c.count);
+    return s->piece && s->trial && s->keep ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+}
+
+static void step_close(const struct kf_work *work, struct step *s)
+{
+    kf_work_give(work, s->keep);
+    kf_work_give(work, s->trial);
+    kf_work_give(work, s->piece);
+    kf_components_release(work, &s->c);
+}
+
+// What is sought in turn: a jaw below a skull, the head turned by up to TURN_COS; then a jaw without skull, or rami
+// without chin; at last a whole jaw below a skull whatever way it lies.
+enum round { ROUND_USUAL, ROUND_PART, ROUND_TURNED, ROUNDS };
+
+// alone: a jaw will do above which there is no bone of a skull.
+static int fits(const struct step *s, const struct kf_head_piece *piece, int64_t n, int alone)
+{
+    int64_t skull = kf_head_pieces_skull(piece, s->c.count, piece[n].low, piece[n].centre, n);
+    return (skull >= 0 || alone) && kf_head_piece_is_mandible(&piece[n], skull < 0 ? NULL : &piece[skull]);
+}
+
+// The component that is a mandible, the largest if several are, and the head's frame with it. -1: none.
+static int64_t pick_mandible(struct step *s, const struct kf_grid *scanner, const struct kf_grid *mirrored,
+                             enum round round, struct kf_head_frame *frame)
+{
+    struct kf_head_frame from = *frame;
     int64_t best = -1;
-    for (int64_t n = 0; n < count; n++)
-        if (n != skull && is_mandible(&piece[n], &piece[skull]) && (best < 0 || piece[n].ml > piece[best].ml))
+    int alone = round == ROUND_PART;
+    for (int64_t n = 0; n < s->c.count; n++) {
+        if (s->piece[n].ml < 5 || s->piece[n].ml > 130 || (best >= 0 && s->piece[n].ml <= s->piece[best].ml) ||
+            (round == ROUND_TURNED && s->c.table[n].border))
+            continue;
+        struct kf_head_frame to = from;
+        struct kf_grid posed = *scanner;
+        int cut = 0, found = kf_head_pieces_pitch(&s->c, mirrored, n, &from, &to, &cut);
+        found = found && (round == ROUND_TURNED || kf_head_frame_cosine(&to) >= TURN_COS);
+        if (found) {
+            kf_head_frame_pose(&to, &posed);
+            kf_head_pieces_measure(&s->c, &posed, s->trial);
+        }
+        if ((found && fits(s, s->trial, n, alone)) || (cut && fits(s, s->piece, n, alone))) {
             best = n;
+            *frame = found ? to : from;
+        }
+    }
     return best;
 }
 
-static void take_mandible(struct kf_head_cores *cores, const struct piece *piece, int64_t count, int64_t main,
-                          int64_t skull, uint8_t *keep)
+// Two rami whose chin is not in the field: Where the chin would be is said by the joints.
+static int pick_rami(const struct step *s, int64_t pair[2])
 {
-    memcpy(cores->low, piece[main].low, sizeof cores->low);
-    memcpy(cores->high, piece[main].high, sizeof cores->high);
-    memcpy(cores->centre, piece[main].centre, sizeof cores->centre);
+    for (int64_t n = 0; n < s->c.count; n++)
+        for (int64_t m = n + 1; m < s->c.count; m++)
+            if (kf_head_pieces_are_rami(&s->piece[n], &s->piece[m])) {
+                pair[0] = n;
+                pair[1] = m;
+                return 1;
+            }
+    return 0;
+}
+
+static void take_mandible(struct kf_head_cores *cores, struct step *s, int64_t main)
+{
+    const struct kf_head_piece *m = &s->piece[main];
+    memcpy(cores->low, m->low, sizeof cores->low);
+    memcpy(cores->high, m->high, sizeof cores->high);
+    memcpy(cores->centre, m->centre, sizeof cores->centre);
     cores->centre[0] = (cores->low[0] + cores->high[0]) / 2;
     cores->pieces = 0;
-    for (int64_t n = 0; n < count; n++) {
-        keep[n] = n != skull && (n == main || is_piece_of_mandible(&piece[n], &piece[main]));
-        cores->pieces += keep[n];
+    s->skull = kf_head_pieces_skull(s->piece, s->c.count, m->low, m->centre, main);
+    for (int64_t n = 0; n < s->c.count; n++) {
+        s->keep[n] = n != s->skull && (n == main || kf_head_piece_of_mandible(&s->piece[n], m));
+        cores->pieces += s->keep[n];
     }
     cores->mandible_found = 1;
+}
+
+// An adult jaw is about 85 mm deep and 90 mm high.
+static void take_rami(struct kf_head_cores *cores, struct step *s, const int64_t pair[2])
+{
+    const struct kf_head_piece *a = &s->piece[pair[0]], *b = &s->piece[pair[1]];
+    for (int x = 0; x < 3; x++) {
+        cores->low[x] = fmin(a->low[x], b->low[x]);
+        cores->high[x] = fmax(a->high[x], b->high[x]);
+        cores->centre[x] = (a->centre[x] + b->centre[x]) / 2;
+    }
+    cores->low[1] = fmin(cores->low[1], cores->high[1] - 85);
+    cores->low[2] = fmin(cores->low[2], cores->high[2] - 90);
+    s->skull = kf_head_pieces_skull(s->piece, s->c.count, cores->low, cores->centre, pair[0]);
+    for (int64_t n = 0; n < s->c.count; n++)
+        s->keep[n] = n == pair[0] || n == pair[1];
+    cores->pieces = 2;
+    cores->mandible_found = cores->chin_missing = 1;
 }
 
 // Bone of the skull's piece where only the spine can be, in ml: box[0] to box[1].
@@ -183,8 +206,8 @@ static double skull_within(const struct kf_components *c, const struct kf_grid *
     double voxel_ml = g->spacing_mm[0] * g->spacing_mm[1] * g->spacing_mm[2] / 1000, ml = 0;
     for (int64_t row = 0; row < g->dim[1] * g->dim[2]; row++)
         for (int64_t r = c->row_first[row]; r < c->row_first[row + 1]; r++) {
-            double ijk[3] = {0.5 * (c->start[r] + c->end[r] - 1), (double)(row % g->dim[1]),
-                             (double)(row / g->dim[1])}, p[3];
+            double ijk[3] = {0.5 * (c->start[r] + c->end[r] - 1), (double)(row % g->dim[1]), (double)(row / g->dim[1])},
+                   p[3];
             kf_grid_to_lps(g, ijk, p);
             int in = c->component[r] == skull;
             for (int a = 0; a < 3; a++)
@@ -204,11 +227,12 @@ static int spine_apart(const struct kf_components *c, const struct kf_grid *g, i
 
 // 1 when the skull is also free of the atlas: nothing of it around the dens, whose tip is the top of the spine.
 static int atlas_apart(const struct kf_components *c, const struct kf_grid *g, int64_t skull,
-                       const struct piece *piece, const struct kf_head_cores *m)
+                       const struct kf_head_piece *piece, const struct kf_head_cores *m)
 {
-    const struct piece *top = NULL;
+    const struct kf_head_piece *top = NULL;
     for (int64_t n = 0; n < c->count; n++)
-        if (n != skull && is_spine(&piece[n], m) && piece[n].ml > 2 && (!top || piece[n].high[2] > top->high[2]))
+        if (n != skull && kf_head_piece_is_spine(&piece[n], m) && piece[n].ml > 2 &&
+            (!top || piece[n].high[2] > top->high[2]))
             top = &piece[n];
     if (!top)
         return 1;
@@ -217,49 +241,63 @@ static int atlas_apart(const struct kf_components *c, const struct kf_grid *g, i
     return skull_within(c, g, skull, box) < 0.1;
 }
 
-// One step: what it finds goes into *cores. `mask` is scratch.
-static enum kf_kernel_status try_step(const struct kf_work *work, const struct kf_volume *v,
-                                      const struct kf_bits *bone, int step, struct kf_bits *mask,
+// What a step finds of the mandible goes into *cores; 1 when it found one.
+static int try_mandible(const struct kf_work *work, struct step *s, const struct kf_grid *scanner, enum round round,
+                        struct kf_grid *posed, struct kf_head_cores *cores)
+{
+    int64_t pair[2], main = pick_mandible(s, scanner, posed, round, &cores->frame);
+    if (main < 0 && round == ROUND_PART && pick_rami(s, pair)) {
+        take_rami(cores, s, pair);
+    } else if (main >= 0) {
+        *posed = *scanner;
+        kf_head_frame_pose(&cores->frame, posed);
+        kf_head_pieces_measure(&s->c, posed, s->piece);
+        take_mandible(cores, s, main);
+    } else {
+        return 0;
+    }
+    kf_components_draw(work, &s->c, s->keep, &cores->part[1]);
+    return 1;
+}
+
+// One step: what it finds goes into *cores. `mask` is scratch; *posed is the grid of v in the frame so far.
+static enum kf_kernel_status try_step(const struct kf_work *work, const struct kf_volume *v, const struct kf_bits *bone,
+                                      int step, enum round round, struct kf_bits *mask, struct kf_grid *posed,
                                       struct kf_head_cores *cores)
 {
-    struct kf_components c = {0};
+    struct step s = {0};
     enum kf_kernel_status status = separate(work, v, separation_at(step), bone, mask);
     if (!status)
-        status = kf_components_find(work, mask, KF_NEIGHBOURS_6, &c);
-    if (status)
-        return status;
-    struct piece *piece = kf_work_take(work, c.count * (int64_t)sizeof *piece);
-    uint8_t *keep = kf_work_take(work, c.count);
-    status = piece && keep ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
-    if (!status && c.count > 1) {
-        measure(&c, &v->grid, piece);
-        int64_t skull = largest(piece, c.count);
-        int64_t main = cores->mandible_found ? -1 : pick_mandible(piece, c.count, skull);
-        if (main >= 0) {
-            take_mandible(cores, piece, c.count, main, skull, keep);
+        status = step_open(work, mask, &s);
+    if (!status && s.c.count > 1) {
+        kf_head_pieces_measure(&s.c, posed, s.piece);
+        int before = cores->mandible_found;
+        int now = !before && try_mandible(work, &s, &v->grid, round, posed, cores);
+        if (now)
             cores->step = step;
-            kf_components_draw(work, &c, keep, &cores->part[1]);
-        }
-        int apart = cores->mandible_found && spine_apart(&c, &v->grid, skull, cores);
-        int atlas = apart && atlas_apart(&c, &v->grid, skull, piece, cores);
+        else
+            s.skull = kf_head_pieces_skull(s.piece, s.c.count, cores->low, cores->centre, -1);
+        if (!cores->mandible_found && s.skull < 0)
+            s.skull = largest(s.piece, s.c.count);
+        int apart = cores->mandible_found && spine_apart(&s.c, posed, s.skull, cores);
+        int atlas = apart && atlas_apart(&s.c, posed, s.skull, s.piece, cores);
         if (apart && (atlas || !cores->spine_apart)) {
             cores->spine_apart = 1;
             cores->atlas_apart = atlas;
-            for (int64_t n = 0; n < c.count; n++)
-                keep[n] = n != skull && is_spine(&piece[n], cores);
-            kf_components_draw(work, &c, keep, &cores->part[2]);
+            for (int64_t n = 0; n < s.c.count; n++)
+                s.keep[n] = n != s.skull && kf_head_piece_is_spine(&s.piece[n], cores);
+            kf_components_draw(work, &s.c, s.keep, &cores->part[2]);
             kf_bits_combine(work, &cores->part[2], KF_BITS_AND_NOT, &cores->part[1]);
         }
-        if (main >= 0 || atlas || !cores->mandible_found) {
-            memset(keep, 0, (size_t)c.count);
-            keep[skull] = 1;
-            kf_components_draw(work, &c, keep, &cores->part[0]);
+        if (now || atlas || !cores->mandible_found) {
+            memset(s.keep, 0, (size_t)s.c.count);
+            if (s.skull >= 0)
+                s.keep[s.skull] = 1;
+            kf_components_draw(work, &s.c, s.keep, &cores->part[0]);
             kf_bits_combine(work, &cores->part[0], KF_BITS_AND_NOT, &cores->part[1]);
         }
     }
-    kf_work_give(work, keep);
-    kf_work_give(work, piece);
-    kf_components_release(work, &c);
+    step_close(work, &s);
     return status;
 }
 
@@ -273,9 +311,10 @@ static enum kf_kernel_status coarse_bone(const struct kf_work *work, const struc
 }
 
 enum kf_kernel_status kf_head_cores_find(const struct kf_work *work, const struct kf_volume *volume,
-                                         struct kf_head_cores *cores)
+                                         const struct kf_head_frame *frame, struct kf_head_cores *cores)
 {
     memset(cores, 0, sizeof *cores);
+    cores->frame = *frame;
     for (int a = 0; a < 3; a++)
         cores->factor[a] = (int64_t)fmax(1, floor(GRID_MM / volume->grid.spacing_mm[a]));
     kf_reduce_grid(&volume->grid, cores->factor, &cores->grid);
@@ -291,9 +330,15 @@ enum kf_kernel_status kf_head_cores_find(const struct kf_work *work, const struc
         status = kf_bits_alloc(work, v.grid.dim, &solid);
     if (!status)
         status = coarse_bone(work, &v, &solid);
-    for (int step = 0; step < COUNT && !status && !(cores->mandible_found && cores->atlas_apart); step++) {
-        status = try_step(work, &v, &solid, step, &mask, cores);
-        if (!status && kf_work_step(work, (double)(step + 1) / COUNT))
+    struct kf_grid posed = v.grid;
+    kf_head_frame_pose(frame, &posed);
+    for (int n = 0; n < ROUNDS * COUNT && !status && !(cores->mandible_found && cores->atlas_apart); n++) {
+        enum round round = (enum round)(n / COUNT);
+        int step = n % COUNT;
+        if (step == 0 && cores->mandible_found)
+            break;
+        status = try_step(work, &v, &solid, step, round, &mask, &posed, cores);
+        if (!status && kf_work_step(work, (double)(n + 1) / (ROUNDS * COUNT)))
             status = KF_KERNEL_CANCELLED;
     }
     kf_bits_release(work, &mask);

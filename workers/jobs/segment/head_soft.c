@@ -1,6 +1,6 @@
 // The body and the air in it.
+#include "workers/jobs/segment/coarse.h"
 #include "workers/jobs/segment/head.h"
-#include "workers/kernels/image.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -26,8 +26,10 @@ static enum kf_kernel_status keep_largest(const struct kf_work *work, struct kf_
     return keep ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
 }
 
-static enum kf_kernel_status body_of(const struct kf_work *work, const struct kf_volume *v, struct kf_bits *body)
+static enum kf_kernel_status body_of(const struct kf_work *work, const struct kf_volume *v, const void *of,
+                                     struct kf_bits *body)
 {
+    (void)of;
     const double *spacing = v->grid.spacing_mm;
     double coarsest = fmax(spacing[0], fmax(spacing[1], spacing[2]));
     enum kf_kernel_status status = kf_bits_threshold(work, v, -300, 1e9, body);
@@ -46,23 +48,7 @@ static enum kf_kernel_status body_of(const struct kf_work *work, const struct kf
 
 enum kf_kernel_status kf_head_body(const struct kf_work *work, const struct kf_volume *volume, struct kf_bits *body)
 {
-    int64_t factor[3];
-    for (int a = 0; a < 3; a++)
-        factor[a] = (int64_t)fmax(1, floor(1.6 / volume->grid.spacing_mm[a]));
-    struct kf_volume coarse = {.type = volume->type};
-    struct kf_bits bits = {0};
-    kf_reduce_grid(&volume->grid, factor, &coarse.grid);
-    coarse.data = kf_work_take(work, kf_grid_voxels(&coarse.grid) * kf_voxel_bytes(coarse.type));
-    enum kf_kernel_status status = coarse.data ? kf_reduce(work, volume, factor, &coarse) : KF_KERNEL_NOMEM;
-    if (!status)
-        status = kf_bits_alloc(work, coarse.grid.dim, &bits);
-    if (!status)
-        status = body_of(work, &coarse, &bits);
-    if (!status)
-        status = kf_bits_enlarge(work, &bits, factor, body);
-    kf_bits_release(work, &bits);
-    kf_work_give(work, coarse.data);
-    return status;
+    return kf_find_coarsely(work, volume, body_of, NULL, body);
 }
 
 // Where the body is cut by the volume's border its closing reaches out into the air: flat pieces at the border go.
@@ -76,8 +62,7 @@ static enum kf_kernel_status drop_flat(const struct kf_work *work, const double 
     for (int64_t n = 0; keep && n < c.count; n++) {
         keep[n] = 1;
         for (int a = 0; a < 3; a++)
-            if (c.table[n].border >> (2 * a) & 3 &&
-                (c.table[n].box[1][a] - c.table[n].box[0][a]) * spacing_mm[a] < 10)
+            if (c.table[n].border >> (2 * a) & 3 && (c.table[n].box[1][a] - c.table[n].box[0][a]) * spacing_mm[a] < 10)
                 keep[n] = 0;
     }
     if (keep)

@@ -2,6 +2,7 @@
 // dense and thick, so that they meet in joint spaces (low values) and at contacts of teeth (thin necks).
 #include "workers/jobs/segment/head.h"
 #include "workers/kernels/distance.h"
+#include "workers/kernels/resample.h"
 #include "workers/kernels/watershed.h"
 
 #include <math.h>
@@ -35,10 +36,10 @@ static enum kf_kernel_status make_relief(const struct kf_work *work, const struc
 {
     int64_t count = kf_grid_voxels(&v->grid);
     float *depth = kf_work_take(work, count * (int64_t)sizeof *depth);
-    enum kf_kernel_status status =
-        depth ? kf_distance(work, bone, v->grid.spacing_mm, 4.5, depth) : KF_KERNEL_NOMEM;
+    enum kf_kernel_status status = depth ? kf_distance(work, bone, v->grid.spacing_mm, 4.5, depth) : KF_KERNEL_NOMEM;
     for (int64_t n = 0; n < count && !status; n++) {
-        double dense = fmin(fmax((value_at(v, n) - 200) / 8, 0), 120), thick = fmin(fmax(-30 * (double)depth[n], 0), 135);
+        double dense = fmin(fmax((value_at(v, n) - 200) / 8, 0), 120),
+               thick = fmin(fmax(-30 * (double)depth[n], 0), 135);
         relief[n] = (uint8_t)(255 - (int)(dense + thick));
     }
     kf_work_give(work, depth);
@@ -137,6 +138,72 @@ static void select_jaw(const struct kf_volume *v, const uint8_t *labels, double 
             }
 }
 
+// A grid along the frame's axes, slices square to `across`, over the set bits; 0 when there are none.
+static int lay_slices(const struct kf_grid *g, const struct kf_bits *bits, int across, struct kf_grid *out)
+{
+    int64_t box[2][3];
+    double low[3], high[3], finest = fmin(g->spacing_mm[0], fmin(g->spacing_mm[1], g->spacing_mm[2]));
+    if (!kf_bits_box(bits, box))
+        return 0;
+    for (int n = 0; n < 8; n++) {
+        double ijk[3], p[3];
+        for (int a = 0; a < 3; a++)
+            ijk[a] = (double)(n >> a & 1 ? box[1][a] : box[0][a] - 1);
+        kf_grid_to_lps(g, ijk, p);
+        for (int a = 0; a < 3; a++) {
+            low[a] = n ? fmin(low[a], p[a]) : p[a];
+            high[a] = n ? fmax(high[a], p[a]) : p[a];
+        }
+    }
+    memset(out, 0, sizeof *out);
+    for (int a = 0; a < 3; a++) {
+        int to = (a + across + 1) % 3;
+        out->direction[3 * to + a] = 1;
+        out->spacing_mm[a] = finest;
+        out->origin_lps[a] = low[a];
+        out->dim[a] = (int64_t)ceil((high[to] - low[to]) / finest) + 1;
+    }
+    return 1;
+}
+
+// Fills holes of up to 200 mm² in slices square to one axis of the frame, where cortex closes the marrow in.
+static enum kf_kernel_status fill_slices(const struct kf_work *work, const struct kf_grid *g, int across,
+                                         struct kf_bits *solid)
+{
+    const double same[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
+    struct kf_volume here = {.grid = *g, .type = KF_VOXEL_UINT8}, turned = {.type = KF_VOXEL_UINT8};
+    struct kf_bits bits = {0};
+    if (!lay_slices(g, solid, across, &turned.grid))
+        return KF_KERNEL_OK;
+    uint8_t *mask = kf_work_take(work, kf_grid_voxels(g)), *filled = kf_work_take(work, kf_grid_voxels(&turned.grid));
+    here.data = mask;
+    turned.data = filled;
+    enum kf_kernel_status status = mask && filled ? kf_bits_alloc(work, turned.grid.dim, &bits) : KF_KERNEL_NOMEM;
+    if (!status) {
+        memset(mask, 0, (size_t)kf_grid_voxels(g));
+        kf_bits_paint(work, solid, 1, mask);
+        status = kf_resample(work, &here, same, KF_RESAMPLE_NEAREST, 0, &turned);
+    }
+    double area = turned.grid.spacing_mm[0] * turned.grid.spacing_mm[1];
+    if (!status)
+        status = kf_bits_threshold(work, &turned, 1, 1, &bits);
+    if (!status)
+        status = kf_bits_fill_holes(work, &bits, KF_NEIGHBOURS_4, (int64_t)(200 / area), NULL);
+    if (!status) {
+        kf_bits_paint(work, &bits, 1, filled);
+        status = kf_resample(work, &turned, same, KF_RESAMPLE_NEAREST, 0, &here);
+    }
+    for (int64_t k = 0, n = 0; k < g->dim[2] && !status; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++, n++)
+                if (mask[n])
+                    kf_bits_put(solid, i, j, k);
+    kf_bits_release(work, &bits);
+    kf_work_give(work, mask);
+    kf_work_give(work, filled);
+    return status;
+}
+
 enum kf_kernel_status kf_head_jaw_trim(const struct kf_work *work, const struct kf_volume *volume,
                                        const struct kf_head_settings *s, uint8_t *labels)
 {
@@ -155,8 +222,8 @@ enum kf_kernel_status kf_head_jaw_trim(const struct kf_work *work, const struct 
         kf_bits_combine(work, &solid, KF_BITS_COPY, &jaw);
         status = kf_bits_close(work, &solid, spacing, fmin(2.5, 6 * finest));
     }
-    if (!status) // holes in a slice count too: the marrow opens into sockets and foramina
-        status = kf_bits_fill_holes(work, &solid, KF_NEIGHBOURS_4, (int64_t)(200 / (spacing[0] * spacing[1])), NULL);
+    for (int across = 0; across < 3 && !status; across++) // the marrow opens into sockets and foramina
+        status = fill_slices(work, &volume->grid, across, &solid);
     if (!status)
         status = kf_bits_fill_holes(work, &solid, KF_NEIGHBOURS_6, 0, NULL);
     if (!status)
