@@ -127,6 +127,25 @@ KF_TEST(a_known_warp_between_modalities_is_found_without_folds)
     kf_volume_release(&moving);
 }
 
+KF_TEST(an_image_is_not_deformed_to_match_itself)
+{
+    struct kf_volume fixed;
+    struct kf_work work;
+    struct kf_affine still;
+    struct kf_field field;
+    struct kf_register_deform_report r;
+    kf_work_init(&work, 2);
+    kf_affine_identity(&still);
+    KF_REQUIRE(!make(&fixed, 0, 0, 1));
+    for (int both = 0; both < 2; both++) {
+        struct kf_register_deform how = {.linear = &still, .grid_mm = 14, .both_ways = both};
+        KF_REQUIRE(kf_register_deform(&work, &fixed, &fixed, &how, &field, &r) == KF_KERNEL_OK);
+        KF_CHECK(r.moved_max_mm < 0.05 && r.after <= r.before);
+        kf_field_release(&work, &field);
+    }
+    kf_volume_release(&fixed);
+}
+
 struct pair {
     struct kf_volume fixed, moving;
 };
@@ -220,5 +239,5 @@ KF_TEST(fields_compose_invert_and_unfold)
 }
 
 KF_TEST_MAIN(KF_RUN(a_known_warp_between_modalities_is_found_without_folds);
-             KF_RUN(the_field_has_the_same_bytes_everywhere); KF_RUN(what_cannot_be_registered_is_refused);
-             KF_RUN(fields_compose_invert_and_unfold);)
+             KF_RUN(an_image_is_not_deformed_to_match_itself); KF_RUN(the_field_has_the_same_bytes_everywhere);
+             KF_RUN(what_cannot_be_registered_is_refused); KF_RUN(fields_compose_invert_and_unfold);)

@@ -43,7 +43,7 @@ static void warn(const struct kf_register_job *j)
     if (q->inverse_mean_mm > INVERSE_MM)
         kf_job_warn(job, "inverse_misses", "forth and back misses by %.1f mm on average", q->inverse_mean_mm);
     if (q->after >= q->before)
-        kf_job_warn(job, "no_gain", "the deformation makes the images no more alike than the rigid map did");
+        kf_job_warn(job, "no_gain", "no deformation makes the images more alike than the rigid map does");
 }
 
 enum kf_status kf_register_find_field(struct kf_register_job *j, struct kf_error *err)
