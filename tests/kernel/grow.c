@@ -1,13 +1,14 @@
 // Grow from seeds against relaxation until nothing changes (Bellman and Ford), and the update against a new start.
 #include "server/base/test.h"
+#include "tests/kernel/parity.h"
 #include "tests/kernel/random.h"
-#include "workers/io/memory.h"
 #include "workers/kernels/grow.h"
 
 #include <stdint.h>
 
 static uint64_t state = 23;
-static const int64_t sizes[][3] = {{1, 1, 1}, {7, 5, 1}, {1, 6, 9}, {11, 10, 9}, {14, 9, 12}};
+static const int64_t sizes[][3] = {{1, 1, 1},   {7, 5, 1},   {1, 6, 9},
+                                   {11, 10, 9}, {14, 9, 12}, {70, 18, 9}}; // the last has 2 · 3 · 2 tiles
 
 static struct kf_volume make_image(const int64_t dim[3], int kind)
 {
@@ -61,8 +62,8 @@ static void scatter(uint8_t *seeds, int64_t total, int one_in)
 
 KF_TEST(states_are_shortest_paths)
 {
-    for (int round = 0; round < 30; round++) {
-        const int64_t *dim = sizes[round % 5];
+    for (int round = 0; round < 36; round++) {
+        const int64_t *dim = sizes[round % 6];
         int64_t total = dim[0] * dim[1] * dim[2];
         enum kf_neighbours kind = round & 1 ? KF_NEIGHBOURS_6 : KF_NEIGHBOURS_26;
         struct kf_volume image = make_image(dim, round % 3);
@@ -95,8 +96,8 @@ KF_TEST(states_are_shortest_paths)
 
 KF_TEST(an_update_is_a_new_start)
 {
-    for (int round = 0; round < 20; round++) {
-        const int64_t *dim = sizes[round % 5];
+    for (int round = 0; round < 24; round++) {
+        const int64_t *dim = sizes[round % 6];
         int64_t total = dim[0] * dim[1] * dim[2];
         enum kf_neighbours kind = round & 1 ? KF_NEIGHBOURS_6 : KF_NEIGHBOURS_26;
         struct kf_volume image = make_image(dim, round % 3);
@@ -113,7 +114,7 @@ KF_TEST(an_update_is_a_new_start)
             KF_REQUIRE(!kf_grow(&work, &image, kind, seeds, fresh, NULL));
             KF_CHECK(memcmp(kept, fresh, (size_t)total * 4) == 0);
             if (stroke == 4)
-                memset(seeds, 0, (size_t)total); // all of them go
+                memset(seeds, 0, (size_t)total);        // all of them go
             for (int n = 0; n < 4 && stroke < 4; n++) { // some go, come, or change their label
                 uint64_t r = test_random(&state);
                 seeds[r % (uint64_t)total] = (uint8_t)(r >> 60 & 3);
@@ -129,6 +130,50 @@ KF_TEST(an_update_is_a_new_start)
     }
 }
 
+struct request {
+    struct kf_volume image;
+    enum kf_neighbours kind;
+    const uint8_t *before, *seeds;
+};
+
+static enum kf_kernel_status run(const struct kf_work *work, void *out, void *user)
+{
+    const struct request *r = user;
+    memset(out, 0xff, (size_t)kf_grid_voxels(&r->image.grid) * 4);
+    enum kf_kernel_status status = kf_grow(work, &r->image, r->kind, r->before, out, NULL);
+    return status ? status : kf_grow(work, &r->image, r->kind, r->seeds, out, NULL);
+}
+
+// A start from few seeds, whose paths cross many tiles, and an update.
+KF_TEST(threads_and_instructions_change_nothing)
+{
+    const int64_t dim[3] = {131, 18, 25}, total = 131 * 18 * 25;
+    uint8_t *before = malloc((size_t)total), *seeds = malloc((size_t)total);
+    uint32_t *first = malloc((size_t)total * 4), *fresh = malloc((size_t)total * 4);
+    KF_REQUIRE(before && seeds && first && fresh);
+    for (int kind = 0; kind < 4; kind++) {
+        struct request r = {.image = make_image(dim, kind / 2),
+                            .kind = kind & 1 ? KF_NEIGHBOURS_6 : KF_NEIGHBOURS_26,
+                            .before = before,
+                            .seeds = seeds};
+        scatter(before, total, 20000);
+        scatter(seeds, total, 20000);
+        before[77] = 4;
+        seeds[total / 2] = 5;
+        KF_CHECK_EQ(parity_failures(run, &r, (size_t)total * 4, first), 0);
+        struct kf_work work;
+        kf_work_init(&work, 1);
+        memset(fresh, 0xff, (size_t)total * 4);
+        KF_REQUIRE(!kf_grow(&work, &r.image, r.kind, seeds, fresh, NULL));
+        KF_CHECK(memcmp(first, fresh, (size_t)total * 4) == 0);
+        free(r.image.data);
+    }
+    free(before);
+    free(seeds);
+    free(first);
+    free(fresh);
+}
+
 KF_TEST(what_costs_too_much_stays_without_label)
 {
     enum { N = 700 };
@@ -139,7 +184,8 @@ KF_TEST(what_costs_too_much_stays_without_label)
         value[v] = v & 1 ? INT16_MAX : INT16_MIN; // 65536 a step
     seeds[0] = 9;
     memset(kept, 0xff, sizeof kept);
-    struct kf_volume image = {.grid = {.dim = {N, 1, 1}, .spacing_mm = {1, 1, 1}}, .type = KF_VOXEL_INT16, .data = value};
+    struct kf_volume image = {
+        .grid = {.dim = {N, 1, 1}, .spacing_mm = {1, 1, 1}}, .type = KF_VOXEL_INT16, .data = value};
     struct kf_work work;
     kf_work_init(&work, 1);
     KF_REQUIRE(!kf_grow(&work, &image, KF_NEIGHBOURS_6, seeds, kept, labels));
@@ -150,4 +196,4 @@ KF_TEST(what_costs_too_much_stays_without_label)
 }
 
 KF_TEST_MAIN(KF_RUN(states_are_shortest_paths); KF_RUN(an_update_is_a_new_start);
-             KF_RUN(what_costs_too_much_stays_without_label);)
+             KF_RUN(threads_and_instructions_change_nothing); KF_RUN(what_costs_too_much_stays_without_label);)

@@ -165,4 +165,41 @@ KF_TEST(whole_shifts_move_voxels)
     kf_volume_release(&out);
 }
 
-KF_TEST_MAIN(KF_RUN(resampling_is_the_direct_sum); KF_RUN(whole_shifts_move_voxels);)
+// Over 2^31 voxels: only the corner that is looked at is ever touched, so that this takes no memory to speak of.
+KF_TEST(far_voxels_are_found)
+{
+    enum { N = 1300, FROM = 1276 };
+    const int64_t total = (int64_t)N * N * N;
+    uint8_t *data = calloc((size_t)total, 1), have[20 * 3 * 3];
+    if (!data) {
+        puts("no address space for 2.2 GB: not tried");
+        return;
+    }
+    struct kf_grid grid = {.dim = {N, N, N}, .spacing_mm = {1, 1, 1}, .direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    struct kf_volume in = {.grid = grid, .type = KF_VOXEL_UINT8, .data = data}, out = in;
+    out.grid = (struct kf_grid){.dim = {20, 3, 3},
+                                .spacing_mm = {1, 1, 1},
+                                .origin_lps = {FROM, FROM, FROM},
+                                .direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    out.data = have;
+    for (int v = 0; v < 180; v++)
+        data[FROM + v % 20 + N * (FROM + v / 20 % 3 + (int64_t)N * (FROM + v / 60))] = (uint8_t)(v + 1);
+    const double identity[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
+    enum kf_cpu was = kf_cpu_level();
+    for (int level = 0; level < KF_CPU_COUNT; level++) {
+        struct kf_work work;
+        kf_work_init(&work, 2);
+        if (kf_cpu_use((enum kf_cpu)level))
+            continue;
+        memset(have, 0, sizeof have);
+        KF_REQUIRE(!kf_resample(&work, &in, identity, KF_RESAMPLE_NEAREST, 0, &out));
+        int wrong = 0;
+        for (int v = 0; v < 180; v++)
+            wrong += have[v] != v + 1;
+        KF_CHECK_EQ(wrong, 0);
+    }
+    KF_REQUIRE(!kf_cpu_use(was));
+    free(data);
+}
+
+KF_TEST_MAIN(KF_RUN(far_voxels_are_found); KF_RUN(resampling_is_the_direct_sum); KF_RUN(whole_shifts_move_voxels);)

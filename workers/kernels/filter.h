@@ -51,6 +51,11 @@ struct kf_filter_table {
     void (*cubic_i16)(const struct kf_resample_row *row, int64_t first, int16_t *out);
     void (*cubic_f32)(const struct kf_resample_row *row, int64_t first, float *out);
 
+    // The nearest voxels of [first, first + count), count ≤ 16, all inside of the input; values move bit by bit.
+    void (*nearest_8)(const struct kf_resample_row *row, int64_t first, int64_t count, uint8_t *out);
+    void (*nearest_16)(const struct kf_resample_row *row, int64_t first, int64_t count, uint16_t *out);
+    void (*nearest_32)(const struct kf_resample_row *row, int64_t first, int64_t count, uint32_t *out);
+
     // Length of the gradient of a row by differences of sixth order: rows_j[t] is the row at j + t - 3, rows_k[t] at
     // k + t - 3; `centre` the row itself with three valid values on both sides; scale[axis] is 1 / (60 · spacing).
     void (*gradient_row)(const float *centre, const float *const *rows_j, const float *const *rows_k,

@@ -1,31 +1,40 @@
 // Cost and label share a word, so the lesser word is the better one and a voxel's state is the minimum over its
-// neighbours of (their state + cost of the step): the one fixed point, however it is reached. The calendar only makes
-// that quick. Seeds are the voxels of cost 0, so the state also remembers which seeds it was made from.
+// neighbours of (their state + cost of the step): the one fixed point, however it is reached. So it is reached the way
+// that memory likes: the volume is cut into tiles that fit into the first cache, and a tile is swept there and back,
+// row by row, until it is still; then the rows of other tiles that touch what changed are due. Tiles that do not touch
+// each other are swept at the same time. Seeds are the voxels of cost 0, so the state also remembers which seeds it was
+// made from.
 #include "workers/kernels/grow.h"
+#include "workers/kernels/grow_rows.h"
 #include "workers/kernels/queue.h"
 
-#define RING       131072 // more than the costliest step
-#define KEY_SHIFT  8
-#define AHEAD      8
-#define STEP_EVERY 0x3ffff
-#define COST_ONE   0x100u
+#include <string.h>
+
+#define COST_ONE 0x100u
+#define EDGE     8 // rows of a tile along j and along k, so that a word has a bit for each: j + 8·k
+#define COLOURS  8 // tiles of one parity along all axes touch no other of theirs
+
+// Row directions: n is (n % 3 - 1, n / 3 - 1) along j and k; SAME is the row itself.
+#define AWAYS 9
+#define SAME  4
+
+struct tile {
+    uint64_t due[AWAYS];           // rows whose neighbour in that direction changed since they were looked at
+    uint64_t changed, first, last; // by the sweep just made: rows; rows whose first, whose last voxel changed
+    uint32_t key;                  // the least state that made rows due
+    uint32_t least;                // the least state that the sweep just made changed
+};
 
 struct grow {
     const int16_t *image;
     uint32_t *state;
-    int64_t dim[3], voxels;
+    int64_t dim[3], voxels, tiles[3];
     int neighbours;
     int8_t away[26][3];
     int64_t step[26];
-    struct kf_calendar calendar;
+    struct tile *tile;
+    int64_t *list; // of the tiles that are swept together
 };
-
-static int64_t key_now(const void *of, uint32_t value)
-{
-    const struct grow *g = of;
-    uint32_t state = g->state[value];
-    return state == KF_GROW_FAR ? -1 : (int64_t)(state >> KEY_SHIFT);
-}
 
 static void list_neighbours(struct grow *g, enum kf_neighbours kind)
 {
@@ -72,50 +81,203 @@ static inline uint32_t add_cost(uint32_t state, uint32_t cost)
     return sum < state || sum >= (KF_GROW_FAR & ~0xffu) ? KF_GROW_FAR : sum;
 }
 
+// ---- tiles ----
+
+static uint64_t due_rows(const struct tile *tile)
+{
+    uint64_t due = 0;
+    for (int n = 0; n < AWAYS; n++)
+        due |= tile->due[n];
+    return due;
+}
+
+// Where `rows` come to lie when they step to their neighbours in a direction, seen from the tile that lies `over` (0 or
+// the direction itself) away along that axis; `width` is 1 along j and EDGE along k.
+static uint64_t step_rows(uint64_t rows, int direction, int over, int width)
+{
+    uint64_t low = width == 1 ? 0x0101010101010101u : 0xff, high = low << (width * (EDGE - 1));
+    if (direction == 0)
+        return rows;
+    if (over)
+        return direction > 0 ? (rows & high) >> (width * (EDGE - 1)) : (rows & low) << (width * (EDGE - 1));
+    return direction > 0 ? (rows & ~high) << width : (rows & ~low) >> width;
+}
+
+// 6 neighbours: rows that differ in one step.
+static inline int is_neighbour(const struct grow *g, int i, int n)
+{
+    int steps = (i != 0) + (n % 3 != 1) + (n / 3 != 1);
+    return steps > 0 && (steps == 1 || g->neighbours > 6);
+}
+
+// Rows of the tile itself that touch a row that changed.
+static inline void make_due_within(const struct grow *g, struct tile *tile, uint64_t rows)
+{
+    for (int n = 0; n < AWAYS; n++)
+        if (is_neighbour(g, 0, n))
+            tile->due[AWAYS - 1 - n] |= step_rows(step_rows(rows, n % 3 - 1, 0, 1), n / 3 - 1, 0, EDGE);
+}
+
+// Rows of other tiles that touch what the tile at at[] changed.
+static void make_due(struct grow *g, const int64_t at[3], const struct tile *changed)
+{
+    for (int n = 0; n < 27; n++) {
+        const int over[3] = {n % 3 - 1, n / 3 % 3 - 1, n / 9 - 1};
+        uint64_t rows = over[0] < 0 ? changed->first : over[0] > 0 ? changed->last : changed->changed, any = 0;
+        int64_t to[3], out = n == 13 || !rows;
+        for (int a = 0; a < 3; a++) {
+            to[a] = at[a] + over[a];
+            out |= to[a] < 0 || to[a] >= g->tiles[a];
+        }
+        if (out)
+            continue;
+        struct tile *tile = &g->tile[to[0] + g->tiles[0] * (to[1] + g->tiles[1] * to[2])];
+        int had = due_rows(tile) != 0;
+        for (int d = 0; d < AWAYS; d++) {
+            int j = d % 3 - 1, k = d / 3 - 1;
+            if ((over[1] && over[1] != j) || (over[2] && over[2] != k) || !is_neighbour(g, over[0], d))
+                continue;
+            uint64_t due = step_rows(step_rows(rows, j, over[1], 1), k, over[2], EDGE);
+            tile->due[AWAYS - 1 - d] |= due;
+            any |= due;
+        }
+        if (any)
+            tile->key = had && tile->key < changed->least ? tile->key : changed->least;
+    }
+}
+
+static void tile_place(const struct grow *g, int64_t t, int64_t at[3])
+{
+    at[0] = t % g->tiles[0];
+    at[1] = t / g->tiles[0] % g->tiles[1];
+    at[2] = t / g->tiles[0] / g->tiles[1];
+}
+
 static inline void offer(struct grow *g, int64_t v, uint32_t state)
 {
     if (state >= g->state[v])
         return;
     g->state[v] = state;
-    kf_calendar_push(&g->calendar, (int64_t)(state >> KEY_SHIFT), (uint32_t)v);
+    uint32_t line = (uint32_t)v / (uint32_t)g->dim[0], k = line / (uint32_t)g->dim[1],
+             j = line - k * (uint32_t)g->dim[1];
+    int64_t i = v - (int64_t)line * g->dim[0];
+    const int64_t at[3] = {i / KF_GROW_ROW, j / EDGE, k / EDGE};
+    uint64_t row = (uint64_t)1 << (j % EDGE + EDGE * (k % EDGE));
+    const struct tile one = {.changed = row,
+                             .first = i % KF_GROW_ROW == 0 ? row : 0,
+                             .last = i % KF_GROW_ROW == KF_GROW_ROW - 1 ? row : 0,
+                             .least = state};
+    struct tile *tile = &g->tile[at[0] + g->tiles[0] * (at[1] + g->tiles[1] * at[2])];
+    tile->key = due_rows(tile) && tile->key < state ? tile->key : state;
+    tile->due[SAME] |= row;
+    make_due_within(g, tile, row);
+    make_due(g, at, &one);
 }
 
-// Voxels of one cost lie anywhere: without this nearly all time is spent waiting for them.
-static inline void fetch_next(const struct grow *g)
+// The row `number` of a tile, and in away[] those neighbours that changed since it was looked at; 0 when it is not in
+// the volume. Nothing is due there from then on.
+static int take_row(const struct grow *g, struct tile *tile, const int64_t tile_at[3], int number, int64_t away[8],
+                    struct kf_grow_row *row)
 {
-    uint32_t v;
-    if (!kf_queue_peek(&g->calendar.queue, g->calendar.now - g->calendar.base, AHEAD, &v))
-        return;
-    for (int k = -1; k <= 1; k++)
-        for (int j = -1; j <= 1; j++) {
-            if (g->neighbours == 6 && j && k)
-                continue;
-            int64_t u = v + g->dim[0] * (j + g->dim[1] * k);
-            if (u < 0 || u >= g->voxels)
-                continue;
-            __builtin_prefetch(g->state + u);
-            __builtin_prefetch(g->image + u);
-        }
-}
-
-static inline void pass_on(struct grow *g, int64_t v)
-{
-    int64_t near[26];
-    uint32_t state = g->state[v], sum[26], better = 0;
-    int count = neighbours_of(g, v, near);
-    if (state >= KF_GROW_FAR - 2 * COST_ONE)
-        return;
-    // No branch while looking: which neighbours gain is as good as chance, and a wrong guess costs more than the sum.
-    for (int n = 0; n < count; n++) {
-        sum[n] = state + step_cost(g, v, near[n]);
-        better |= (uint32_t)((sum[n] < g->state[near[n]]) & (sum[n] > state)) << n;
+    int64_t i = tile_at[0] * KF_GROW_ROW, j = tile_at[1] * EDGE + number % EDGE, k = tile_at[2] * EDGE + number / EDGE;
+    int64_t first = i + g->dim[0] * (j + g->dim[1] * k);
+    int64_t count = g->dim[0] - i < KF_GROW_ROW ? g->dim[0] - i : KF_GROW_ROW;
+    uint64_t bit = (uint64_t)1 << number;
+    int inside = j < g->dim[1] && k < g->dim[2];
+    *row = (struct kf_grow_row){.count = count,
+                                .before = i > 0,
+                                .after = i + count<g->dim[0], .wide = g->neighbours> 6,
+                                .itself = (tile->due[SAME] & bit) != 0,
+                                .away = away};
+    for (int n = 0; n < AWAYS; n++) {
+        if (n != SAME && tile->due[n] & bit)
+            away[row->rows++] = g->dim[0] * (n % 3 - 1 + g->dim[1] * (n / 3 - 1));
+        tile->due[n] &= ~bit;
     }
-    for (; better; better &= better - 1) {
-        int n = __builtin_ctz(better);
-        if (sum[n] < (KF_GROW_FAR & ~0xffu)) {
-            g->state[near[n]] = sum[n];
-            kf_calendar_push(&g->calendar, (int64_t)(sum[n] >> KEY_SHIFT), (uint32_t)near[n]);
+    if (inside) {
+        row->state = g->state + first;
+        row->image = g->image + first;
+    }
+    return inside;
+}
+
+// There and back until no row is due. Rows go up in memory and then down, so that a path that turns once is found in
+// one round.
+static void sweep(const struct grow *g, int64_t t, kf_grow_row_update update)
+{
+    struct tile *tile = g->tile + t;
+    struct kf_grow_row row;
+    int64_t at[3], away[8];
+    uint64_t due = due_rows(tile);
+    tile_place(g, t, at);
+    tile->changed = tile->first = tile->last = 0;
+    tile->least = UINT32_MAX;
+    for (int down = 0; due; down = !down, due = due_rows(tile))
+        while (due) {
+            int number = down ? 63 - __builtin_clzll(due) : __builtin_ctzll(due);
+            uint64_t bit = (uint64_t)1 << number, ahead = down ? bit - 1 : ~(bit | (bit - 1));
+            unsigned what = take_row(g, tile, at, number, away, &row) ? update(&row, &tile->least) : 0;
+            if (what) {
+                make_due_within(g, tile, bit);
+                tile->changed |= bit;
+                tile->first |= what & KF_GROW_FIRST ? bit : 0;
+                tile->last |= what & KF_GROW_LAST ? bit : 0;
+            }
+            due = due_rows(tile) & ahead;
         }
+}
+
+// Tiles of one colour with rows due by a state of at most `most`.
+static int64_t list_due(struct grow *g, int colour, uint32_t most)
+{
+    int64_t count = 0;
+    for (int64_t k = colour >> 2; k < g->tiles[2]; k += 2)
+        for (int64_t j = colour >> 1 & 1; j < g->tiles[1]; j += 2)
+            for (int64_t i = colour & 1; i < g->tiles[0]; i += 2) {
+                int64_t t = i + g->tiles[0] * (j + g->tiles[1] * k);
+                if (g->tile[t].key <= most && due_rows(&g->tile[t]))
+                    g->list[count++] = t;
+            }
+    return count;
+}
+
+// About what a path pays for one step, from a sample of steps along rows.
+static uint32_t usual_step(const struct grow *g)
+{
+    int64_t sum = 0, count = 0, stride = 1 + g->voxels / 50021;
+    for (int64_t v = 1; v < g->voxels; v += stride, count++)
+        sum += step_cost(g, v, v - 1);
+    int64_t step = count ? sum / count : 0;
+    return step < KF_GROW_FAR / 2 ? (uint32_t)step : KF_GROW_FAR / 2;
+}
+
+// What costs least goes first, or most tiles would be swept for paths that are beaten later.
+static enum kf_kernel_status settle(const struct kf_work *work, struct grow *g)
+{
+    kf_grow_row_update update = kf_grow_rows();
+    int64_t all = g->tiles[0] * g->tiles[1] * g->tiles[2], swept = 0;
+    uint32_t step = usual_step(g);
+    for (;;) {
+        uint32_t most = KF_GROW_FAR;
+        for (int64_t t = 0; t < all; t++)
+            most = g->tile[t].key < most && due_rows(&g->tile[t]) ? g->tile[t].key : most;
+        if (most == KF_GROW_FAR)
+            return KF_KERNEL_OK;
+        most = most < KF_GROW_FAR - step ? most + step : KF_GROW_FAR;
+        for (int colour = 0; colour < COLOURS; colour++) {
+            int64_t count = list_due(g, colour, most);
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1) if (count > 1)
+            for (int64_t n = 0; n < count; n++)
+                sweep(g, g->list[n], update);
+            for (int64_t n = 0; n < count; n++) {
+                int64_t at[3];
+                tile_place(g, g->list[n], at);
+                make_due(g, at, g->tile + g->list[n]);
+            }
+            swept += count;
+        }
+        if (kf_work_step(work, (double)swept / (double)(swept + all)))
+            return KF_KERNEL_CANCELLED;
     }
 }
 
@@ -184,17 +346,21 @@ static enum kf_kernel_status run(const struct kf_work *work, struct grow *g, con
     for (int64_t v = 0; v < g->voxels; v++)
         if (seeds[v])
             offer(g, v, seeds[v]);
-    uint32_t v;
-    for (int64_t n = 1; kf_calendar_pop(&g->calendar, &v); n++) {
-        fetch_next(g);
-        // An entry of an older, worse state: the better one has been passed on already.
-        if ((int64_t)(g->state[v] >> KEY_SHIFT) == g->calendar.now)
-            pass_on(g, v);
-        if ((n & STEP_EVERY) == 0 &&
-            kf_work_step(work, n < 2 * g->voxels ? (double)n / (double)(2 * g->voxels) : 0.99))
-            return KF_KERNEL_CANCELLED;
-    }
-    return g->calendar.queue.failed ? KF_KERNEL_NOMEM : KF_KERNEL_OK;
+    return settle(work, g);
+}
+
+static enum kf_kernel_status make_tiles(const struct kf_work *work, struct grow *g)
+{
+    g->tiles[0] = (g->dim[0] + KF_GROW_ROW - 1) / KF_GROW_ROW;
+    g->tiles[1] = (g->dim[1] + EDGE - 1) / EDGE;
+    g->tiles[2] = (g->dim[2] + EDGE - 1) / EDGE;
+    int64_t all = g->tiles[0] * g->tiles[1] * g->tiles[2];
+    g->tile = kf_work_take(work, all * (int64_t)sizeof *g->tile);
+    g->list = kf_work_take(work, all * (int64_t)sizeof *g->list);
+    if (!g->tile || !g->list)
+        return KF_KERNEL_NOMEM;
+    memset(g->tile, 0, (size_t)all * sizeof *g->tile);
+    return KF_KERNEL_OK;
 }
 
 enum kf_kernel_status kf_grow(const struct kf_work *work, const struct kf_volume *image, enum kf_neighbours neighbours,
@@ -208,10 +374,11 @@ enum kf_kernel_status kf_grow(const struct kf_work *work, const struct kf_volume
     if (g.voxels >= KF_QUEUE_NONE)
         return KF_KERNEL_TOO_LARGE;
     list_neighbours(&g, neighbours);
-    enum kf_kernel_status status = KF_KERNEL_NOMEM;
-    if (!kf_calendar_init(&g.calendar, work, RING, key_now, &g))
+    enum kf_kernel_status status = make_tiles(work, &g);
+    if (!status)
         status = run(work, &g, seeds);
-    kf_queue_release(&g.calendar.queue);
+    kf_work_give(work, g.tile);
+    kf_work_give(work, g.list);
     if (!status && labels) {
 #pragma omp parallel for num_threads(work->threads) schedule(static)
         for (int64_t v = 0; v < g.voxels; v++)

@@ -1,5 +1,6 @@
 // Inside of this folder: FIFO buckets of voxel numbers, and a calendar of them: a priority queue whose operations take
-// constant time. Entries lie in chunks of one pool, so that a bucket costs no more than it holds.
+// constant time. Entries lie in chunks, so that a bucket costs no more than it holds, and chunks in segments that stay
+// where they are, so that a queue costs no more than it held at its fullest.
 // Based on: Dial, "Algorithm 360: shortest-path forest with topological ordering", CACM 12(11), 1969; Brown, "Calendar
 // queues", CACM 31(10), 1988.
 #ifndef KERF_KERNELS_QUEUE_H
@@ -9,8 +10,9 @@
 
 #include <string.h>
 
-#define KF_QUEUE_CHUNK 31
-#define KF_QUEUE_NONE  UINT32_MAX
+#define KF_QUEUE_CHUNK   31
+#define KF_QUEUE_SEGMENT 4096 // chunks, a power of two
+#define KF_QUEUE_NONE    UINT32_MAX
 
 struct kf_queue_chunk {
     uint32_t next;
@@ -26,54 +28,72 @@ struct kf_queue_bucket {
 struct kf_queue {
     const struct kf_work *work;
     struct kf_queue_bucket *bucket;
-    struct kf_queue_chunk *chunk;
-    uint32_t capacity, used, spare; // chunks; spare is the head of the list of chunks to use again
+    struct kf_queue_chunk **segment;
+    uint32_t segments, slots; // in use, and in the table
+    uint32_t used, spare;     // chunks; spare is the head of the list of chunks to use again
     int failed;
 };
 
+static inline struct kf_queue_chunk *kf_queue_at(const struct kf_queue *q, uint32_t chunk)
+{
+    return q->segment[chunk / KF_QUEUE_SEGMENT] + chunk % KF_QUEUE_SEGMENT;
+}
+
+// One more segment; its chunks are numbered on.
+static inline int kf_queue_enlarge(struct kf_queue *q)
+{
+    const int64_t size = (int64_t)sizeof *q->segment;
+    if (q->segments == q->slots) {
+        uint32_t slots = q->slots ? q->slots * 2 : 64;
+        struct kf_queue_chunk **to = (struct kf_queue_chunk **)kf_work_take(q->work, slots * size);
+        if (!to)
+            return -1;
+        if (q->segments)
+            memcpy(to, q->segment, q->segments * (size_t)size);
+        kf_work_give(q->work, q->segment);
+        q->segment = to;
+        q->slots = slots;
+    }
+    void *more = q->segments < KF_QUEUE_NONE / KF_QUEUE_SEGMENT
+                     ? kf_work_take(q->work, KF_QUEUE_SEGMENT * (int64_t)sizeof(struct kf_queue_chunk))
+                     : NULL;
+    if (!more)
+        return -1;
+    q->segment[q->segments++] = (struct kf_queue_chunk *)more;
+    return 0;
+}
+
 static inline int kf_queue_init(struct kf_queue *q, const struct kf_work *work, int64_t buckets)
 {
-    *q = (struct kf_queue){.work = work, .capacity = 1024, .spare = KF_QUEUE_NONE};
+    *q = (struct kf_queue){.work = work, .spare = KF_QUEUE_NONE};
     q->bucket = (struct kf_queue_bucket *)kf_work_take(work, buckets * (int64_t)sizeof *q->bucket);
-    q->chunk = (struct kf_queue_chunk *)kf_work_take(work, q->capacity * (int64_t)sizeof *q->chunk);
     if (q->bucket)
         memset(q->bucket, 0xff, (size_t)buckets * sizeof *q->bucket);
-    return q->bucket && q->chunk ? 0 : -1;
+    return q->bucket && !kf_queue_enlarge(q) ? 0 : -1;
 }
 
 static inline void kf_queue_release(struct kf_queue *q)
 {
+    for (uint32_t n = 0; n < q->segments; n++)
+        kf_work_give(q->work, q->segment[n]);
+    kf_work_give(q->work, q->segment);
     kf_work_give(q->work, q->bucket);
-    kf_work_give(q->work, q->chunk);
+    q->segment = NULL;
     q->bucket = NULL;
-    q->chunk = NULL;
-}
-
-// A larger pool; numbers of chunks stay.
-static inline int kf_queue_enlarge(struct kf_queue *q)
-{
-    uint32_t more = q->capacity <= UINT32_MAX / 4 ? q->capacity * 2 : 0;
-    struct kf_queue_chunk *to = more ? (struct kf_queue_chunk *)kf_work_take(q->work, more * (int64_t)sizeof *to) : NULL;
-    if (!to) {
-        q->failed = 1;
-        return -1;
-    }
-    memcpy(to, q->chunk, q->used * sizeof *to);
-    kf_work_give(q->work, q->chunk);
-    q->chunk = to;
-    q->capacity = more;
-    return 0;
+    q->segments = 0;
 }
 
 static inline uint32_t kf_queue_chunk(struct kf_queue *q)
 {
     uint32_t c = q->spare;
     if (c != KF_QUEUE_NONE) {
-        q->spare = q->chunk[c].next;
+        q->spare = kf_queue_at(q, c)->next;
         return c;
     }
-    if (q->used == q->capacity && kf_queue_enlarge(q))
+    if (q->used == q->segments * KF_QUEUE_SEGMENT && kf_queue_enlarge(q)) {
+        q->failed = 1;
         return KF_QUEUE_NONE;
+    }
     return q->used++;
 }
 
@@ -88,13 +108,13 @@ static inline void kf_queue_push(struct kf_queue *q, int64_t bucket, uint32_t va
             b->head = c;
             b->from = 0;
         } else {
-            q->chunk[b->tail].next = c;
+            kf_queue_at(q, b->tail)->next = c;
         }
-        q->chunk[c].next = KF_QUEUE_NONE;
+        kf_queue_at(q, c)->next = KF_QUEUE_NONE;
         b->tail = c;
         b->to = 0;
     }
-    q->chunk[b->tail].entry[b->to++] = value;
+    kf_queue_at(q, b->tail)->entry[b->to++] = value;
 }
 
 // Takes the oldest entry; 0 when the bucket is empty.
@@ -103,7 +123,7 @@ static inline int kf_queue_pop(struct kf_queue *q, int64_t bucket, uint32_t *val
     struct kf_queue_bucket *b = &q->bucket[bucket];
     if (b->head == KF_QUEUE_NONE)
         return 0;
-    struct kf_queue_chunk *c = q->chunk + b->head;
+    struct kf_queue_chunk *c = kf_queue_at(q, b->head);
     *value = c->entry[b->from++];
     if (b->from < (b->head == b->tail ? b->to : KF_QUEUE_CHUNK))
         return 1;
@@ -124,12 +144,12 @@ static inline int kf_queue_peek(const struct kf_queue *q, int64_t bucket, uint32
     const struct kf_queue_bucket *b = &q->bucket[bucket];
     uint32_t chunk = b->head, at = b->from + ahead;
     if (chunk != KF_QUEUE_NONE && chunk != b->tail && at >= KF_QUEUE_CHUNK) {
-        chunk = q->chunk[chunk].next;
+        chunk = kf_queue_at(q, chunk)->next;
         at -= KF_QUEUE_CHUNK;
     }
     if (chunk == KF_QUEUE_NONE || at >= (chunk == b->tail ? b->to : KF_QUEUE_CHUNK))
         return 0;
-    *value = q->chunk[chunk].entry[at];
+    *value = kf_queue_at(q, chunk)->entry[at];
     return 1;
 }
 

@@ -2,7 +2,7 @@
 // have their whole neighbourhood inside of the input goes to the row kernels; one that lies outside is filled; what
 // crosses the border goes voxel by voxel with clamped neighbours.
 #include "workers/kernels/resample.h"
-#include "workers/kernels/resample_block.h"
+#include "workers/kernels/filter.h"
 
 #include <math.h>
 #include <string.h>
@@ -157,27 +157,17 @@ static struct span span_of(const struct kf_resample_row *row, int64_t n, double 
     return end > first ? (struct span){(int64_t)first, (int64_t)end} : (struct span){0, 0};
 }
 
-#define NEAREST(type)                                                                                                  \
-    for (int64_t l = 0; l < count; l++) {                                                                              \
-        int64_t i = floor_of(b.frac[0] + (float)l * b.step[0] + 0.5f);                                                 \
-        int64_t j = floor_of(b.frac[1] + (float)l * b.step[1] + 0.5f);                                                 \
-        int64_t k = floor_of(b.frac[2] + (float)l * b.step[2] + 0.5f);                                                 \
-        ((type *)out->data)[at + l] = ((const type *)row->data)[base + i + j * row->dim[0] + k * plane];               \
-    }
-
 // Up to sixteen voxels.
 static void nearest_block(const struct kf_volume *out, const struct kf_resample_row *row, int64_t first, int64_t count,
                           int64_t at)
 {
-    struct resample_block b = block_at(row, first);
-    int64_t plane = row->dim[0] * row->dim[1];
-    int64_t base = b.base[0] + b.base[1] * row->dim[0] + b.base[2] * plane;
+    const struct kf_filter_table *table = kf_filters();
     if (out->type == KF_VOXEL_UINT8)
-        NEAREST(uint8_t)
+        table->nearest_8(row, first, count, (uint8_t *)out->data + at);
     else if (out->type == KF_VOXEL_FLOAT32)
-        NEAREST(float)
+        table->nearest_32(row, first, count, (uint32_t *)out->data + at);
     else
-        NEAREST(uint16_t) // int16 too: the bits move
+        table->nearest_16(row, first, count, (uint16_t *)out->data + at);
 }
 
 // Voxels whose neighbourhoods are inside; `at` is voxel 0 of the row. The last sixteen may overlap those before.
