@@ -92,6 +92,16 @@ static four collapse_error2(const struct kf_decimator *d, uint32_t v, const uint
     return (four)(((mask)alone & (alone > both)) | ((mask)both & ~(alone > both)));
 }
 
+static float one_error2(const struct kf_decimator *d, uint32_t v, uint32_t u)
+{
+    const struct kf_quadric *q = &d->q[v], *r = &d->q[u];
+    float t[3];
+    subtract(d->mesh->xyz + 3 * (int64_t)u, d->mesh->xyz + 3 * (int64_t)v, t);
+    float own = evaluate(q, t), all = r->w + q->w;
+    float alone = own / (q->w > 1e-20f ? q->w : 1e-20f), both = (own + r->c) / (all > 1e-20f ? all : 1e-20f);
+    return alone > both ? alone : both;
+}
+
 // ---- proposals ----
 
 static float error2_of(const struct kf_proposal *p)
@@ -152,9 +162,11 @@ void kf_sort_proposals(struct kf_decimator *d)
 static void keep_proposals(struct kf_decimator *d, float limit2)
 {
     int64_t kept = 0;
-    for (int64_t v = 0; v < d->mesh->vertices; v++)
-        if (d->list[v].onto != NONE && error2_of(&d->list[v]) <= limit2)
-            d->list[kept++] = d->list[v];
+    for (int64_t v = 0; v < d->mesh->vertices; v++) {
+        struct kf_proposal p = d->list[v];
+        d->list[kept] = p;
+        kept += (p.onto != NONE) & (error2_of(&p) <= limit2);
+    }
     d->count = kept;
     kf_sort_proposals(d);
 }
@@ -259,12 +271,31 @@ static void look_ahead(const struct kf_decimator *d, int64_t i)
             __builtin_prefetch(&d->mesh->index[d->at.corner[c]]);
 }
 
-static void mark_stale(const struct kf_decimator *d, uint32_t v)
+// What v's collapse onto u means for the proposal of their neighbour w: u costs something else now, v is gone.
+static void refresh(const struct kf_decimator *d, uint32_t w, uint32_t v, uint32_t u)
+{
+    struct kf_proposal *known = &d->known[w];
+    if (w == u || w == v || d->flags[w] & (KF_BORDER | KF_LOCKED))
+        return;
+    if (known->onto == v || known->onto == u)
+        d->flags[w] |= KF_STALE;
+    if (d->flags[w] & KF_STALE)
+        return;
+    uint32_t key = key_of(one_error2(d, w, u));
+    if (known->onto == NONE || key < known->key || (key == known->key && u < known->onto))
+        *known = (struct kf_proposal){w, u, key};
+}
+
+static void refresh_around(const struct kf_decimator *d, uint32_t v, uint32_t u)
 {
     d->flags[v] |= KF_STALE;
-    for (uint32_t i = d->at.first[v]; i < d->at.first[v + 1]; i++) {
-        d->flags[d->mesh->index[kf_corner_next(d->at.corner[i])]] |= KF_STALE;
-        d->flags[d->mesh->index[kf_corner_before(d->at.corner[i])]] |= KF_STALE;
+    d->flags[u] |= KF_STALE;
+    for (uint32_t i = d->at.first[v]; i < d->at.first[v + 1]; i++)
+        refresh(d, d->mesh->index[kf_corner_next(d->at.corner[i])], v, u);
+    for (uint32_t i = d->at.first[u]; i < d->at.first[u + 1]; i++) {
+        refresh(d, d->mesh->index[kf_corner_next(d->at.corner[i])], v, u);
+        if (d->flags[u] & KF_BORDER)
+            refresh(d, d->mesh->index[kf_corner_before(d->at.corner[i])], v, u);
     }
 }
 
@@ -273,7 +304,8 @@ static int64_t take_proposals(struct kf_decimator *d, float goal2, int64_t most,
     int64_t made = 0;
     for (int64_t i = 0; i < d->count && made < most && error2_of(&d->list[i]) <= goal2; i++) {
         uint32_t v = d->list[i].vertex, u = d->list[i].onto;
-        look_ahead(d, i);
+        if (!d->known) // a piece is in the cache
+            look_ahead(d, i);
         if (d->flags[v] & (KF_REMOVED | KF_TARGET) || d->flags[u] & (KF_REMOVED | KF_TARGET))
             continue;
         if (!link_holds(d, v, u) || turns_over(d, v, u))
@@ -284,8 +316,8 @@ static int64_t take_proposals(struct kf_decimator *d, float goal2, int64_t most,
         d->flags[v] |= KF_REMOVED;
         d->flags[u] |= KF_TARGET;
         d->onto[v] = u;
-        mark_stale(d, v);
-        mark_stale(d, u);
+        if (d->known)
+            refresh_around(d, v, u);
         float error2 = error2_of(&d->list[i]);
         *reached2 = error2 > *reached2 ? error2 : *reached2;
         made++;
@@ -303,9 +335,8 @@ static void renumber(struct kf_decimator *d)
             uint32_t v = m->index[3 * t + c];
             corner[c] = d->onto[v] == NONE ? v : d->onto[v];
         }
-        if (corner[0] == corner[1] || corner[1] == corner[2] || corner[2] == corner[0])
-            continue;
-        memcpy(m->index + 3 * kept++, corner, sizeof corner);
+        memcpy(m->index + 3 * kept, corner, sizeof corner); // no branch: which ones go is hard to foresee
+        kept += corner[0] != corner[1] && corner[1] != corner[2] && corner[2] != corner[0];
     }
     m->triangles = kept;
 }
@@ -336,7 +367,7 @@ static int64_t finish_round(struct kf_decimator *d, float limit2, int64_t most, 
     memset(d->onto, 0xff, (size_t)d->mesh->vertices * sizeof *d->onto);
     keep_proposals(d, limit2);
     // Cheap collapses first: this pass stops a little above the error of its cheaper half.
-    float goal2 = d->count ? error2_of(&d->list[d->count / 2]) * 2.25f : 0;
+    float goal2 = d->count ? error2_of(&d->list[d->count / 2]) * 4.0f : 0;
     int64_t made = take_proposals(d, goal2 < limit2 ? goal2 : limit2, most, reached2);
     renumber(d);
     return made;

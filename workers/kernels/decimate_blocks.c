@@ -293,7 +293,7 @@ static void run_piece(const struct blocks *b, struct piece *p, int64_t n, float 
     int64_t floor = (int64_t)__builtin_ceil((double)(end - from) * share), made = BLOCK;
     float reached2 = 0;
     load_piece(b, p, from, end);
-    for (int pass = 0; made > p->mesh.triangles / 64 && p->mesh.triangles > floor + 1; pass++) {
+    for (int pass = 0; made > p->mesh.triangles / 24 && p->mesh.triangles > floor + 1; pass++) {
         if (pass)
             fill_corners(p);
         made = kf_decimate_round(&p->d, limit2, (p->mesh.triangles - floor) / 2, &reached2);
