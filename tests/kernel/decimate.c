@@ -112,7 +112,7 @@ KF_TEST(the_target_is_met)
     kf_mesh_release(&work, &mesh);
 }
 
-KF_TEST(threads_and_instruction_sets_do_not_matter)
+static void expect_parity(int large)
 {
     static const int counts[] = {1, 2, 3, 7};
     struct kf_mesh first = {0};
@@ -124,8 +124,9 @@ KF_TEST(threads_and_instruction_sets_do_not_matter)
         for (int n = 0; n < 4; n++) {
             kf_work_init(&work, counts[n]);
             struct kf_mesh mesh;
-            make(&work, 40, 15, 2, 0, &mesh);
-            KF_REQUIRE(!kf_mesh_decimate(&work, &mesh, &(struct kf_mesh_decimate){0, 0.1}, NULL));
+            make(&work, large ? 96 : 40, large ? 40 : 15, 2, 0, &mesh);
+            KF_REQUIRE(
+                !kf_mesh_decimate(&work, &mesh, &(struct kf_mesh_decimate){large ? 9000 : 0, large ? 1 : 0.1}, NULL));
             if (!first.xyz) {
                 first = mesh;
                 continue;
@@ -140,6 +141,52 @@ KF_TEST(threads_and_instruction_sets_do_not_matter)
     KF_CHECK(!kf_cpu_use(was));
 }
 
+KF_TEST(threads_and_instruction_sets_do_not_matter)
+{
+    expect_parity(0);
+    expect_parity(1);
+}
+
+// Large enough to be cut into pieces: sound, on target, and what is flat costs nothing where pieces meet.
+KF_TEST(pieces_leave_a_sound_surface_on_target)
+{
+    struct kf_work work;
+    kf_work_init(&work, 2);
+    for (int noise = 0; noise < 2; noise++) {
+        struct kf_mesh mesh;
+        struct kf_mesh_report before, after;
+        make(&work, noise ? 48 : 96, 40, 2, noise, &mesh);
+        KF_REQUIRE(mesh.triangles > 40000);
+        KF_REQUIRE(!kf_mesh_check(&work, &mesh, &before));
+        double reached;
+        int64_t target = mesh.triangles * (noise ? 80 : 15) / 100;
+        KF_REQUIRE(!kf_mesh_decimate(&work, &mesh, &(struct kf_mesh_decimate){target, noise ? 5 : 1}, &reached));
+        KF_CHECK(mesh.triangles >= target - 2 && mesh.triangles <= target + 1);
+        KF_CHECK(reached > 0 && reached <= (noise ? 5 : 1));
+        KF_REQUIRE(!kf_mesh_check(&work, &mesh, &after));
+        KF_CHECK(after.closed && after.manifold && after.oriented);
+        KF_CHECK_EQ(after.components, before.components);
+        KF_CHECK_EQ(after.unused_vertices, 0);
+        if (!noise)
+            KF_CHECK_NEAR(after.volume_mm3 / before.volume_mm3, 1, 0.002);
+        kf_mesh_release(&work, &mesh);
+    }
+}
+
+KF_TEST(a_wrong_index_is_refused)
+{
+    struct kf_work work;
+    kf_work_init(&work, 2);
+    for (int64_t n = 40; n <= 96; n += 56) {
+        struct kf_mesh mesh;
+        make(&work, n, 0.4 * (double)n, 2, 0, &mesh);
+        mesh.index[3 * mesh.triangles - 1] = (uint32_t)mesh.vertices;
+        KF_CHECK_EQ(kf_mesh_decimate(&work, &mesh, &(struct kf_mesh_decimate){0, 1}, NULL), KF_KERNEL_INVALID);
+        kf_mesh_release(&work, &mesh);
+    }
+}
+
 KF_TEST_MAIN(KF_RUN(any_closed_manifold_stays_one); KF_RUN(a_sphere_stays_within_its_error);
              KF_RUN(as_few_triangles_as_the_peer_needs); KF_RUN(the_target_is_met);
-             KF_RUN(threads_and_instruction_sets_do_not_matter);)
+             KF_RUN(threads_and_instruction_sets_do_not_matter); KF_RUN(pieces_leave_a_sound_surface_on_target);
+             KF_RUN(a_wrong_index_is_refused);)

@@ -61,6 +61,16 @@ static inline void kf_part_of(int64_t vertices, int64_t block, int part, int par
 void kf_gather_normals(const struct kf_work *work, const struct kf_mesh *mesh, const struct kf_spans *spans,
                        float *sums);
 
+// Sums of these over the edges that leave a vertex, less those over the edges that come in, are 0 when every neighbour
+// is met both ways. One that is not, and one more, cannot cancel; of more than two, one in 2^64 might.
+static inline uint64_t kf_edge_hash(uint32_t v)
+{
+    uint64_t x = (v + 1ull) * 0x9e3779b97f4a7c15u;
+    x ^= x >> 32;
+    x *= 0xd6e8feb86659fd93u;
+    return x ^ x >> 32;
+}
+
 // Union-find over vertices: joins the corners of every triangle and flattens, so that group[v] is the least vertex
 // connected with v.
 void kf_mesh_groups(const struct kf_mesh *mesh, uint32_t *group);

@@ -2,40 +2,16 @@
 // SIGGRAPH 1997; Dey, Edelsbrunner, Guha, Nekhayev, "Topology preserving edge contraction", Publ. Inst. Math. 66, 1999.
 //
 // Passes: every vertex proposes its cheapest collapse onto a neighbour; the proposals are taken in order of their error
-// as long as nothing around them has changed in this pass; then the triangles are renumbered. A collapse that would
-// break the link condition or turn a triangle over is not made, so a closed manifold stays one.
-#include "workers/kernels/adjacency.h"
-#include "workers/kernels/mesh.h"
+// as long as nothing around them has changed in this pass; then the triangles are renumbered. Most of it is done in
+// pieces that fit into a processor's cache (decimate_blocks.c); the last passes see the whole mesh. A collapse that
+// would break the link condition or turn a triangle over is not made, so a closed manifold stays one.
+#include "workers/kernels/decimate_inside.h"
 
 #include <string.h>
 
 #define NONE       UINT32_MAX
 #define RING_MAX   64    // neighbours of a vertex; those with more stay
 #define LEAST_TURN 0.25f // cosine between a triangle's normals before and after
-
-// Squared distance to planes, in coordinates relative to the vertex that owns it: xᵀA x + 2 bᵀx + c, and its weight.
-struct quadric {
-    float a00, a11, a22, a01, a02, a12;
-    float b0, b1, b2;
-    float c, w;
-};
-
-struct proposal {
-    uint32_t vertex, onto;
-    float error2; // mm²
-};
-
-enum { REMOVED = 1, TARGET = 2, BORDER = 4 };
-
-struct decimator {
-    struct kf_mesh *mesh;
-    struct kf_corners at;
-    struct quadric *q;
-    uint32_t *onto;  // per vertex: where it went in this pass, or NONE
-    uint8_t *flags;
-    struct proposal *list, *spare;
-    int64_t count;
-};
 
 // ---- quadrics ----
 
@@ -57,32 +33,7 @@ static float dot(const float a[3], const float b[3])
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
-// The planes through v, weighted by area: all pass through the origin of v's own frame.
-static void own_quadric(const struct decimator *d, uint32_t v, struct quadric *q)
-{
-    const float *p = d->mesh->xyz + 3 * (int64_t)v;
-    *q = (struct quadric){0};
-    for (uint32_t i = d->at.first[v]; i < d->at.first[v + 1]; i++) {
-        uint32_t corner = d->at.corner[i];
-        float u[3], w[3], n[3];
-        subtract(d->mesh->xyz + 3 * (int64_t)d->mesh->index[kf_corner_next(corner)], p, u);
-        subtract(d->mesh->xyz + 3 * (int64_t)d->mesh->index[kf_corner_before(corner)], p, w);
-        cross(u, w, n);
-        float area2 = __builtin_sqrtf(dot(n, n));
-        if (!(area2 > 0))
-            continue;
-        float scale = 1 / area2; // area2 · (n / area2)(n / area2)ᵀ
-        q->a00 += n[0] * n[0] * scale;
-        q->a11 += n[1] * n[1] * scale;
-        q->a22 += n[2] * n[2] * scale;
-        q->a01 += n[0] * n[1] * scale;
-        q->a02 += n[0] * n[2] * scale;
-        q->a12 += n[1] * n[2] * scale;
-        q->w += area2;
-    }
-}
-
-static float evaluate(const struct quadric *q, const float x[3])
+static float evaluate(const struct kf_quadric *q, const float x[3])
 {
     float ax = q->a00 * x[0] + q->a01 * x[1] + q->a02 * x[2];
     float ay = q->a01 * x[0] + q->a11 * x[1] + q->a12 * x[2];
@@ -92,7 +43,7 @@ static float evaluate(const struct quadric *q, const float x[3])
 }
 
 // Adds `from` to `to`, whose origin lies at t in the frame of `from`.
-static void add_quadric(struct quadric *to, const struct quadric *from, const float t[3])
+static void add_quadric(struct kf_quadric *to, const struct kf_quadric *from, const float t[3])
 {
     to->c += evaluate(from, t);
     to->b0 += from->b0 + from->a00 * t[0] + from->a01 * t[1] + from->a02 * t[2];
@@ -107,92 +58,124 @@ static void add_quadric(struct quadric *to, const struct quadric *from, const fl
     to->w += from->w;
 }
 
-// Mean squared distance, in mm², of u from the planes of v, and of both from the planes of both, whichever is larger.
-static float collapse_error2(const struct decimator *d, uint32_t v, uint32_t u)
+typedef float four __attribute__((vector_size(16)));
+typedef int32_t mask __attribute__((vector_size(16)));
+
+// For four neighbours u of v: the mean squared distance, in mm², of u from the planes of v, and of u from the planes of
+// both, whichever is larger.
+static four collapse_error2(const struct kf_decimator *d, uint32_t v, const uint32_t u[4])
 {
+    const struct kf_quadric *q = &d->q[v];
+    const float *p = d->mesh->xyz + 3 * (int64_t)v;
+    float at[3][4], own_c[4], own_w[4];
+    for (int n = 0; n < 4; n++) {
+        const float *to = d->mesh->xyz + 3 * (int64_t)u[n];
+        for (int r = 0; r < 3; r++)
+            at[r][n] = to[r] - p[r];
+        own_c[n] = d->q[u[n]].c;
+        own_w[n] = d->q[u[n]].w;
+    }
+    four x, y, z, c, w;
+    memcpy(&x, at[0], 16);
+    memcpy(&y, at[1], 16);
+    memcpy(&z, at[2], 16);
+    memcpy(&c, own_c, 16);
+    memcpy(&w, own_w, 16);
+    four ax = q->a00 * x + q->a01 * y + q->a02 * z;
+    four ay = q->a01 * x + q->a11 * y + q->a12 * z;
+    four az = q->a02 * x + q->a12 * y + q->a22 * z;
+    four own = x * (ax + 2 * q->b0) + y * (ay + 2 * q->b1) + z * (az + 2 * q->b2) + q->c;
+    own = (four)((mask)own & (own > 0.0f));
+    const four tiny = {1e-20f, 1e-20f, 1e-20f, 1e-20f};
+    four all = w + q->w, more = (four)((mask)all & (all > tiny)) + (four)((mask)tiny & ~(all > tiny));
+    four alone = own / (q->w > 1e-20f ? q->w : 1e-20f), both = (own + c) / more;
+    return (four)(((mask)alone & (alone > both)) | ((mask)both & ~(alone > both)));
+}
+
+static float one_error2(const struct kf_decimator *d, uint32_t v, uint32_t u)
+{
+    const struct kf_quadric *q = &d->q[v], *r = &d->q[u];
     float t[3];
     subtract(d->mesh->xyz + 3 * (int64_t)u, d->mesh->xyz + 3 * (int64_t)v, t);
-    const struct quadric *q = &d->q[v], *r = &d->q[u];
-    float own = evaluate(q, t);
-    float alone = own / (q->w > 1e-20f ? q->w : 1e-20f);
-    float both = (own + r->c) / (q->w + r->w > 1e-20f ? q->w + r->w : 1e-20f);
+    float own = evaluate(q, t), all = r->w + q->w;
+    float alone = own / (q->w > 1e-20f ? q->w : 1e-20f), both = (own + r->c) / (all > 1e-20f ? all : 1e-20f);
     return alone > both ? alone : both;
 }
 
 // ---- proposals ----
 
-static int is_border(const struct decimator *d, uint32_t v)
+static float error2_of(const struct kf_proposal *p)
 {
-    uint32_t first = d->at.first[v], end = d->at.first[v + 1];
-    for (uint32_t i = first; i < end; i++) {
-        uint32_t next = d->mesh->index[kf_corner_next(d->at.corner[i])];
-        int entered = 0;
-        for (uint32_t n = first; n < end && !entered; n++)
-            entered = d->mesh->index[kf_corner_before(d->at.corner[n])] == next;
-        if (!entered)
-            return 1;
-    }
-    return 0;
+    float error2;
+    memcpy(&error2, &p->key, 4);
+    return error2;
 }
 
-static void propose(const struct decimator *d, uint32_t v, struct proposal *p)
-{
-    *p = (struct proposal){v, NONE, 0};
-    uint32_t first = d->at.first[v], end = d->at.first[v + 1];
-    if (first == end || end - first > RING_MAX || d->flags[v] & BORDER)
-        return;
-    for (uint32_t i = first; i < end; i++) {
-        uint32_t u = d->mesh->index[kf_corner_next(d->at.corner[i])];
-        float error2 = collapse_error2(d, v, u);
-        if (p->onto == NONE || error2 < p->error2 || (error2 == p->error2 && u < p->onto)) {
-            p->onto = u;
-            p->error2 = error2;
-        }
-    }
-}
-
-static uint32_t key_of(const struct proposal *p)
+static uint32_t key_of(float error2)
 {
     uint32_t bits;
-    memcpy(&bits, &p->error2, 4); // not negative: the bits are in the order of the values
+    memcpy(&bits, &error2, 4); // not negative: the bits are in the order of the values
     return bits;
 }
 
-// Least significant digit first, stable: equal errors stay in the order of their vertices.
-static void sort_proposals(struct decimator *d)
+static void propose(const struct kf_decimator *d, uint32_t v, struct kf_proposal *p)
+{
+    uint32_t first = d->at.first[v], end = d->at.first[v + 1], onto = NONE;
+    float least = 0;
+    *p = (struct kf_proposal){v, NONE, 0};
+    if (first == end || end - first > RING_MAX || d->flags[v] & (KF_BORDER | KF_LOCKED))
+        return;
+    for (uint32_t i = first; i < end; i += 4) {
+        uint32_t u[4], here = end - i < 4 ? end - i : 4;
+        for (uint32_t n = 0; n < 4; n++)
+            u[n] = n < here ? d->mesh->index[kf_corner_next(d->at.corner[i + n])] : v;
+        four error2 = collapse_error2(d, v, u);
+        for (uint32_t n = 0; n < here; n++) {
+            if (d->flags[u[n]] & KF_LOCKED)
+                continue;
+            if (onto == NONE || error2[n] < least || (error2[n] == least && u[n] < onto)) {
+                onto = u[n];
+                least = error2[n];
+            }
+        }
+    }
+    *p = (struct kf_proposal){v, onto, key_of(least)};
+}
+
+void kf_sort_proposals(struct kf_decimator *d)
 {
     for (int shift = 0; shift < 33; shift += 11) {
         int64_t start[2049] = {0};
         for (int64_t i = 0; i < d->count; i++)
-            start[(key_of(&d->list[i]) >> shift & 2047) + 1]++;
+            start[(d->list[i].key >> shift & 2047) + 1]++;
         for (int i = 0; i < 2048; i++)
             start[i + 1] += start[i];
         for (int64_t i = 0; i < d->count; i++)
-            d->spare[start[key_of(&d->list[i]) >> shift & 2047]++] = d->list[i];
-        struct proposal *swap = d->list;
+            d->spare[start[d->list[i].key >> shift & 2047]++] = d->list[i];
+        struct kf_proposal *swap = d->list;
         d->list = d->spare;
         d->spare = swap;
     }
 }
 
-static void make_proposals(const struct kf_work *work, struct decimator *d, float limit2)
+// Leaves the proposals up to limit2, in order of their errors.
+static void keep_proposals(struct kf_decimator *d, float limit2)
 {
-    int64_t n = d->mesh->vertices, kept = 0;
-#pragma omp parallel for num_threads(work->threads) schedule(static)
-    for (int64_t v = 0; v < n; v++)
-        propose(d, (uint32_t)v, &d->list[v]);
-    for (int64_t v = 0; v < n; v++)
-        if (d->list[v].onto != NONE && d->list[v].error2 <= limit2)
-            d->list[kept++] = d->list[v];
+    int64_t kept = 0;
+    for (int64_t v = 0; v < d->mesh->vertices; v++) {
+        struct kf_proposal p = d->list[v];
+        d->list[kept] = p;
+        kept += (p.onto != NONE) & (error2_of(&p) <= limit2);
+    }
     d->count = kept;
-    sort_proposals(d);
+    kf_sort_proposals(d);
 }
 
 // ---- collapses ----
 
 // Neighbours of v, each once; -1 when there are too many or one of them is gone. Around a vertex inside a manifold
 // every neighbour is the next corner of just one triangle; at a border those that only lie before it are added.
-static int ring_of(const struct decimator *d, uint32_t v, uint32_t ring[RING_MAX])
+static int ring_of(const struct kf_decimator *d, uint32_t v, uint32_t ring[RING_MAX])
 {
     uint32_t first = d->at.first[v], end = d->at.first[v + 1];
     int n = 0;
@@ -200,11 +183,11 @@ static int ring_of(const struct decimator *d, uint32_t v, uint32_t ring[RING_MAX
         return -1;
     for (uint32_t i = first; i < end; i++) {
         uint32_t next = d->mesh->index[kf_corner_next(d->at.corner[i])];
-        if (d->flags[next] & REMOVED)
+        if (d->flags[next] & KF_REMOVED)
             return -1;
         ring[n++] = next;
     }
-    if (!(d->flags[v] & BORDER))
+    if (!(d->flags[v] & KF_BORDER))
         return n;
     for (uint32_t i = first; i < end; i++) {
         uint32_t before = d->mesh->index[kf_corner_before(d->at.corner[i])];
@@ -213,7 +196,7 @@ static int ring_of(const struct decimator *d, uint32_t v, uint32_t ring[RING_MAX
             seen = ring[k] == before;
         if (seen)
             continue;
-        if (d->flags[before] & REMOVED || n >= RING_MAX)
+        if (d->flags[before] & KF_REMOVED || n >= RING_MAX)
             return -1;
         ring[n++] = before;
     }
@@ -222,7 +205,7 @@ static int ring_of(const struct decimator *d, uint32_t v, uint32_t ring[RING_MAX
 
 // The link condition: v and u have exactly the two neighbours in common that lie beside their edge, and no triangle
 // over both of those.
-static int link_holds(const struct decimator *d, uint32_t v, uint32_t u)
+static int link_holds(const struct kf_decimator *d, uint32_t v, uint32_t u)
 {
     uint32_t around_v[RING_MAX], around_u[RING_MAX], common[2] = {NONE, NONE};
     int nv = ring_of(d, v, around_v), nu = nv < 0 ? -1 : ring_of(d, u, around_u), shared = 0;
@@ -247,7 +230,7 @@ static int link_holds(const struct decimator *d, uint32_t v, uint32_t u)
 }
 
 // 1 when some triangle of v that stays would turn over or collapse with v moved onto u.
-static int turns_over(const struct decimator *d, uint32_t v, uint32_t u)
+static int turns_over(const struct kf_decimator *d, uint32_t v, uint32_t u)
 {
     const float *p = d->mesh->xyz + 3 * (int64_t)v, *q = d->mesh->xyz + 3 * (int64_t)u;
     for (uint32_t i = d->at.first[v]; i < d->at.first[v + 1]; i++) {
@@ -270,7 +253,7 @@ static int turns_over(const struct decimator *d, uint32_t v, uint32_t u)
 }
 
 // Proposals come in order of error, which is anywhere in memory: what the next ones will look at is asked for early.
-static void look_ahead(const struct decimator *d, int64_t i)
+static void look_ahead(const struct kf_decimator *d, int64_t i)
 {
     if (i + 16 < d->count) {
         __builtin_prefetch(&d->at.first[d->list[i + 16].vertex]);
@@ -288,29 +271,61 @@ static void look_ahead(const struct decimator *d, int64_t i)
             __builtin_prefetch(&d->mesh->index[d->at.corner[c]]);
 }
 
-static int64_t take_proposals(struct decimator *d, float goal2, int64_t most, float *reached2)
+// What v's collapse onto u means for the proposal of their neighbour w: u costs something else now, v is gone.
+static void refresh(const struct kf_decimator *d, uint32_t w, uint32_t v, uint32_t u)
+{
+    struct kf_proposal *known = &d->known[w];
+    if (w == u || w == v || d->flags[w] & (KF_BORDER | KF_LOCKED))
+        return;
+    if (known->onto == v || known->onto == u)
+        d->flags[w] |= KF_STALE;
+    if (d->flags[w] & KF_STALE)
+        return;
+    uint32_t key = key_of(one_error2(d, w, u));
+    if (known->onto == NONE || key < known->key || (key == known->key && u < known->onto))
+        *known = (struct kf_proposal){w, u, key};
+}
+
+static void refresh_around(const struct kf_decimator *d, uint32_t v, uint32_t u)
+{
+    d->flags[v] |= KF_STALE;
+    d->flags[u] |= KF_STALE;
+    for (uint32_t i = d->at.first[v]; i < d->at.first[v + 1]; i++)
+        refresh(d, d->mesh->index[kf_corner_next(d->at.corner[i])], v, u);
+    for (uint32_t i = d->at.first[u]; i < d->at.first[u + 1]; i++) {
+        refresh(d, d->mesh->index[kf_corner_next(d->at.corner[i])], v, u);
+        if (d->flags[u] & KF_BORDER)
+            refresh(d, d->mesh->index[kf_corner_before(d->at.corner[i])], v, u);
+    }
+}
+
+static int64_t take_proposals(struct kf_decimator *d, float goal2, int64_t most, float *reached2)
 {
     int64_t made = 0;
-    for (int64_t i = 0; i < d->count && made < most && d->list[i].error2 <= goal2; i++) {
+    for (int64_t i = 0; i < d->count && made < most && error2_of(&d->list[i]) <= goal2; i++) {
         uint32_t v = d->list[i].vertex, u = d->list[i].onto;
-        look_ahead(d, i);
-        if (d->flags[v] & (REMOVED | TARGET) || d->flags[u] & (REMOVED | TARGET))
+        if (!d->known) // a piece is in the cache
+            look_ahead(d, i);
+        if (d->flags[v] & (KF_REMOVED | KF_TARGET) || d->flags[u] & (KF_REMOVED | KF_TARGET))
             continue;
         if (!link_holds(d, v, u) || turns_over(d, v, u))
             continue;
         float t[3];
         subtract(d->mesh->xyz + 3 * (int64_t)u, d->mesh->xyz + 3 * (int64_t)v, t);
         add_quadric(&d->q[u], &d->q[v], t);
-        d->flags[v] |= REMOVED;
-        d->flags[u] |= TARGET;
+        d->flags[v] |= KF_REMOVED;
+        d->flags[u] |= KF_TARGET;
         d->onto[v] = u;
-        *reached2 = d->list[i].error2 > *reached2 ? d->list[i].error2 : *reached2;
+        if (d->known)
+            refresh_around(d, v, u);
+        float error2 = error2_of(&d->list[i]);
+        *reached2 = error2 > *reached2 ? error2 : *reached2;
         made++;
     }
     return made;
 }
 
-static void renumber(struct decimator *d)
+static void renumber(struct kf_decimator *d)
 {
     struct kf_mesh *m = d->mesh;
     int64_t kept = 0;
@@ -320,15 +335,13 @@ static void renumber(struct decimator *d)
             uint32_t v = m->index[3 * t + c];
             corner[c] = d->onto[v] == NONE ? v : d->onto[v];
         }
-        if (corner[0] == corner[1] || corner[1] == corner[2] || corner[2] == corner[0])
-            continue;
-        memcpy(m->index + 3 * kept++, corner, sizeof corner);
+        memcpy(m->index + 3 * kept, corner, sizeof corner); // no branch: which ones go is hard to foresee
+        kept += corner[0] != corner[1] && corner[1] != corner[2] && corner[2] != corner[0];
     }
     m->triangles = kept;
 }
 
-// Closes the gaps that removed vertices left; order stays.
-static void compact(struct decimator *d)
+void kf_decimate_compact(struct kf_decimator *d)
 {
     struct kf_mesh *m = d->mesh;
     uint32_t count = 0;
@@ -340,7 +353,7 @@ static void compact(struct decimator *d)
             continue;
         memmove(m->xyz + 3 * (int64_t)count, m->xyz + 3 * v, 3 * sizeof *m->xyz);
         d->q[count] = d->q[v];
-        d->flags[count] = d->flags[v] & BORDER;
+        d->flags[count] = d->flags[v] & KF_BORDER;
         d->onto[v] = count++;
     }
     for (int64_t c = 0; c < 3 * m->triangles; c++)
@@ -348,30 +361,44 @@ static void compact(struct decimator *d)
     m->vertices = count;
 }
 
-// One pass; *made gets the number of collapses.
-static enum kf_kernel_status run_pass(const struct kf_work *work, struct decimator *d,
-                                      const struct kf_mesh_decimate *how, int first, float *reached2, int64_t *made)
+// Takes the proposals in d->list: one per vertex.
+static int64_t finish_round(struct kf_decimator *d, float limit2, int64_t most, float *reached2)
+{
+    memset(d->onto, 0xff, (size_t)d->mesh->vertices * sizeof *d->onto);
+    keep_proposals(d, limit2);
+    // Cheap collapses first: this pass stops a little above the error of its cheaper half.
+    float goal2 = d->count ? error2_of(&d->list[d->count / 2]) * 4.0f : 0;
+    int64_t made = take_proposals(d, goal2 < limit2 ? goal2 : limit2, most, reached2);
+    renumber(d);
+    return made;
+}
+
+int64_t kf_decimate_round(struct kf_decimator *d, float limit2, int64_t most, float *reached2)
+{
+    for (int64_t v = 0; v < d->mesh->vertices; v++) {
+        if (d->flags[v] & KF_STALE)
+            propose(d, (uint32_t)v, &d->known[v]);
+        d->flags[v] &= (uint8_t) ~(KF_STALE | KF_TARGET);
+    }
+    memcpy(d->list, d->known, (size_t)d->mesh->vertices * sizeof *d->list);
+    return finish_round(d, limit2, most, reached2);
+}
+
+// One pass over the whole mesh; *made gets the number of collapses.
+static enum kf_kernel_status run_pass(const struct kf_work *work, struct kf_decimator *d,
+                                      const struct kf_mesh_decimate *how, float *reached2, int64_t *made)
 {
     float limit2 = (float)(how->error_mm * how->error_mm);
     enum kf_kernel_status status = kf_corners_make(work, d->mesh, &d->at);
     if (status)
         return status;
-    if (first) {
-        int64_t n = d->mesh->vertices;
+    int64_t n = d->mesh->vertices;
 #pragma omp parallel for num_threads(work->threads) schedule(static)
-        for (int64_t v = 0; v < n; v++) {
-            own_quadric(d, (uint32_t)v, &d->q[v]);
-            d->flags[v] = is_border(d, (uint32_t)v) ? BORDER : 0;
-        }
-    }
-    memset(d->onto, 0xff, (size_t)d->mesh->vertices * sizeof *d->onto);
-    make_proposals(work, d, limit2);
-    // Cheap collapses first: this pass stops a little above the error of its cheaper half.
-    float goal2 = d->count ? d->list[d->count / 2].error2 * 2.25f : 0;
-    *made = take_proposals(d, goal2 < limit2 ? goal2 : limit2, (d->mesh->triangles - how->target) / 2, reached2);
+    for (int64_t v = 0; v < n; v++)
+        propose(d, (uint32_t)v, &d->list[v]);
+    *made = finish_round(d, limit2, (d->mesh->triangles - how->target) / 2, reached2);
     kf_corners_release(work, &d->at);
-    renumber(d);
-    compact(d);
+    kf_decimate_compact(d);
     return KF_KERNEL_OK;
 }
 
@@ -384,7 +411,7 @@ enum kf_kernel_status kf_mesh_decimate(const struct kf_work *work, struct kf_mes
         *reached_mm = 0;
     if (!(how->error_mm >= 0) || how->target < 0)
         return KF_KERNEL_INVALID;
-    struct decimator d = {.mesh = mesh};
+    struct kf_decimator d = {.mesh = mesh};
     d.q = kf_work_take(work, n * (int64_t)sizeof *d.q);
     d.onto = kf_work_take(work, n * (int64_t)sizeof *d.onto);
     d.flags = kf_work_take(work, n);
@@ -392,8 +419,10 @@ enum kf_kernel_status kf_mesh_decimate(const struct kf_work *work, struct kf_mes
     d.spare = kf_work_take(work, n * (int64_t)sizeof *d.spare);
     enum kf_kernel_status status = d.q && d.onto && d.flags && d.list && d.spare ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     int64_t made = INT64_MAX;
-    for (int pass = 0; !status && mesh->triangles > how->target && made > mesh->triangles / 200; pass++) {
-        status = run_pass(work, &d, how, pass == 0, &reached2, &made);
+    if (!status && mesh->triangles > how->target)
+        status = kf_decimate_blocks(work, &d, how, &reached2);
+    while (!status && mesh->triangles > how->target && made > mesh->triangles / 200) {
+        status = run_pass(work, &d, how, &reached2, &made);
         double done = 1 - (double)mesh->triangles / (double)before;
         if (!status && kf_work_step(work, done))
             status = KF_KERNEL_CANCELLED;

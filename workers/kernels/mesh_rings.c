@@ -2,16 +2,6 @@
 
 #include <string.h>
 
-// Sums of these over the edges that leave a vertex, less those over the edges that come in, are 0 when every neighbour
-// is met both ways. One that is not, and one more, cannot cancel; of more than two, one in 2^64 might.
-static inline uint64_t scatter(uint32_t v)
-{
-    uint64_t x = (v + 1ull) * 0x9e3779b97f4a7c15u;
-    x ^= x >> 32;
-    x *= 0xd6e8feb86659fd93u;
-    return x ^ x >> 32;
-}
-
 static inline void count_corner(struct kf_ring *r, uint64_t next, uint64_t before)
 {
     r->balance += next - before;
@@ -27,7 +17,7 @@ static void count_part(const struct kf_mesh *mesh, const struct kf_spans *spans,
         int64_t end = (s + 1) * KF_SPAN < mesh->triangles ? (s + 1) * KF_SPAN : mesh->triangles;
         for (int64_t t = s * KF_SPAN; t < end && meets; t++) {
             const uint32_t *v = mesh->index + 3 * t;
-            const uint64_t h[3] = {scatter(v[0]), scatter(v[1]), scatter(v[2])};
+            const uint64_t h[3] = {kf_edge_hash(v[0]), kf_edge_hash(v[1]), kf_edge_hash(v[2])};
             if (meets == 2 || (v[0] >= low && v[0] < high))
                 count_corner(&ring[v[0]], h[1], h[2]);
             if (meets == 2 || (v[1] >= low && v[1] < high))
