@@ -58,11 +58,26 @@ static enum kf_kernel_status fill_holes(const struct kf_work *work, struct bench
     return kf_bits_fill_holes(work, &b->spare, KF_NEIGHBOURS_6, 0, NULL);
 }
 
-static enum kf_kernel_status closing(const struct kf_work *work, struct bench *b)
+static enum kf_kernel_status close_by(const struct kf_work *work, struct bench *b, double radius)
 {
     const double unit[3] = {1, 1, 1};
     kf_bits_combine(work, &b->spare, KF_BITS_COPY, &b->bone);
-    return kf_bits_close(work, &b->spare, unit, 2);
+    return kf_bits_close(work, &b->spare, unit, radius);
+}
+
+static enum kf_kernel_status closing(const struct kf_work *work, struct bench *b)
+{
+    return close_by(work, b, 2);
+}
+
+static enum kf_kernel_status closing4(const struct kf_work *work, struct bench *b)
+{
+    return close_by(work, b, 4);
+}
+
+static enum kf_kernel_status closing8(const struct kf_work *work, struct bench *b)
+{
+    return close_by(work, b, 8);
 }
 
 static enum kf_kernel_status distance(const struct kf_work *work, struct bench *b)
@@ -116,13 +131,14 @@ static const struct {
     const char *name;
     bench_run run;
     enum what in, out;
-} list[] = {{"threshold", threshold, SHORTS, BITS},    {"otsu", otsu, SHORTS, NOTHING},
-            {"otsu-local", otsu_local, SHORTS, BITS},  {"components", components, BITS, NOTHING},
-            {"fill", fill_holes, BITS, BITS},          {"closing", closing, BITS, BITS},
-            {"distance", distance, BITS, FLOATS},      {"distance-band", distance_band, BITS, FLOATS},
-            {"median", median, SHORTS, SHORTS},        {"gaussian", gaussian, SHORTS, FLOATS},
-            {"gradient", gradient, SHORTS, FLOATS},    {"diffusion", diffusion, SHORTS, FLOATS},
-            {"linear", linear, SHORTS, SHORTS},        {"nearest", nearest, SHORTS, SHORTS},
+} list[] = {{"threshold", threshold, SHORTS, BITS},   {"otsu", otsu, SHORTS, NOTHING},
+            {"otsu-local", otsu_local, SHORTS, BITS}, {"components", components, BITS, NOTHING},
+            {"fill", fill_holes, BITS, BITS},         {"closing", closing, BITS, BITS},
+            {"closing4", closing4, BITS, BITS},       {"closing8", closing8, BITS, BITS},
+            {"distance", distance, BITS, FLOATS},     {"distance-band", distance_band, BITS, FLOATS},
+            {"median", median, SHORTS, SHORTS},       {"gaussian", gaussian, SHORTS, FLOATS},
+            {"gradient", gradient, SHORTS, FLOATS},   {"diffusion", diffusion, SHORTS, FLOATS},
+            {"linear", linear, SHORTS, SHORTS},       {"nearest", nearest, SHORTS, SHORTS},
             {"cubic", cubic, SHORTS, SHORTS}};
 
 // The map of the peer: 0.12 rad about an oblique axis through the origin of the volume.

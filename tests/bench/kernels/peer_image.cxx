@@ -122,11 +122,11 @@ int on_mask(Byte *bone, const std::string &name)
             filter->SetForegroundValue(1);
             return filter;
         });
-    if (name == "closing")
+    if (name == "closing" || name == "closing4" || name == "closing8")
         return time_it([&] {
             using Ball = itk::BinaryBallStructuringElement<unsigned char, 3>;
             Ball ball;
-            ball.SetRadius(2);
+            ball.SetRadius(name == "closing" ? 2 : name == "closing4" ? 4 : 8);
             ball.CreateStructuringElement();
             auto filter = on<itk::BinaryMorphologicalClosingImageFilter<Byte, Byte, Ball>>(bone);
             filter->SetKernel(ball);
@@ -207,7 +207,7 @@ int main(int argc, char **argv)
     std::string name = argv[2];
     if (name == "linear" || name == "nearest" || name == "cubic")
         return resample(image, name);
-    if (name == "fill" || name == "closing" || name == "distance" || name == "components") {
+    if (name == "fill" || name.rfind("closing", 0) == 0 || name == "distance" || name == "components") {
         auto bone = like<Byte>(image.GetPointer());
         for (size_t i = 0; i < image->GetLargestPossibleRegion().GetNumberOfPixels(); i++)
             bone->GetBufferPointer()[i] = image->GetBufferPointer()[i] >= 300;
