@@ -1,8 +1,10 @@
 #include "server/app/events.h"
 
+#include "server/app/internal.h"
 #include "server/base/timeid.h"
 #include "server/store/account.h"
 #include "server/store/read.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,11 +19,13 @@ enum kf_status kf_app_events_enter(struct kf_app_thread *thread, const struct kf
 }
 
 struct notified {
+    struct kf_app *app;
     void (*call)(void *to, const char *organisation_id, int64_t event_id);
     void *to;
 };
 
-// Payload: "ORGANISATION EVENT_ID".
+// Payload: "ORGANISATION EVENT_ID", or for a change of who may come in "ORGANISATION 0 ACCOUNT_OR_TOKEN [SESSION]"
+// (schema/0002_change_notify.sql).
 static void take_payload(void *context, const char *payload)
 {
     struct notified *notified = context;
@@ -30,14 +34,18 @@ static void take_payload(void *context, const char *payload)
         return;
     memcpy(organisation, payload, KF_ID_TEXT - 1);
     organisation[KF_ID_TEXT - 1] = 0;
-    notified->call(notified->to, organisation, strtoll(payload + KF_ID_TEXT, NULL, 10));
+    char *rest, who[KF_ID_TEXT] = "", session[KF_ID_TEXT] = "";
+    long long event_id = strtoll(payload + KF_ID_TEXT, &rest, 10);
+    if (sscanf(rest, " %36s %36s", who, session) > 0 && notified->app->session_changed)
+        notified->app->session_changed(notified->app->session_changed_context, who, *session ? session : NULL);
+    notified->call(notified->to, organisation, event_id);
 }
 
 enum kf_status kf_app_events_wait(struct kf_app_thread *thread, int timeout_ms,
                                   void (*notified)(void *to, const char *organisation_id, int64_t event_id), void *to,
                                   struct kf_error *err)
 {
-    struct notified context = {notified, to};
+    struct notified context = {thread->app, notified, to};
     return kf_store_wait(thread->store, "kerf_event", timeout_ms, take_payload, &context, err);
 }
 

@@ -114,7 +114,7 @@ static enum kf_status reply_artefact(struct kf_request *request, struct kf_respo
     if (status != KF_OK)
         return status;
     out_artefact(&out, &view);
-    return kf_view_reply(request, response, &ticket, -1, &out, err);
+    return kf_view_reply(request, response, &ticket, -1, 1, &out, err);
 }
 
 enum kf_status kf_route_artefact_read(struct kf_request *request, struct kf_response *response, struct kf_error *err)

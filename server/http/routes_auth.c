@@ -1,6 +1,6 @@
-// Who a request is from, and the callbacks of the dispatcher around it. Sessions are kept for a few seconds; a
-// sign-out, a changed password or account in this process is heard at once, in another replica after SESSION_TTL_MS at
-// most.
+// Who a request is from, and the callbacks of the dispatcher around it. Sessions are kept for a few seconds, and only
+// while the database's notifications arrive; a sign-out, a changed password, account or token is notified in the commit
+// that makes it (schema/0002_change_notify.sql) and forgotten here and in every other replica.
 #include "server/app/idempotency.h"
 #include "server/app/session.h"
 #include "server/app/work.h"
@@ -100,10 +100,13 @@ static enum kf_status find_session(struct kf_request *request, struct kf_session
     const char *secret = secret_of(request, machine);
     if (!secret || strlen(secret) < 20 || strlen(secret) > 200)
         return kf_error_set(err, KF_UNAUTHENTICATED, NULL, "Sign in first.");
-    unsigned char key[KF_SHA256_BYTES + 1];
+    int fresh = kf_views_fresh(routes);
+    unsigned long epoch = atomic_load(&routes->hearing_epoch);
+    unsigned char key[KF_SHA256_BYTES + 1 + sizeof epoch];
     kf_sha256(secret, strlen(secret), key);
     key[KF_SHA256_BYTES] = (unsigned char)*machine;
-    const struct kf_cache_item *item = kf_cache_get(routes->sessions, key, sizeof key);
+    memcpy(key + KF_SHA256_BYTES + 1, &epoch, sizeof epoch);
+    const struct kf_cache_item *item = fresh ? kf_cache_get(routes->sessions, key, sizeof key) : NULL;
     if (item) {
         memcpy(row, item->data, sizeof *row);
         kf_cache_unpin(item);
@@ -113,7 +116,7 @@ static enum kf_status find_session(struct kf_request *request, struct kf_session
         return kf_error_set(err, KF_NOMEM, NULL, "Not enough memory for a database connection.");
     unsigned long generation = atomic_load(&routes->generation);
     enum kf_status status = kf_app_session(request->thread, secret, *machine, row, err);
-    if (status == KF_OK && atomic_load(&routes->generation) == generation)
+    if (status == KF_OK && fresh && atomic_load(&routes->generation) == generation)
         kf_cache_put(routes->sessions, key, sizeof key, *machine ? row->session_id : row->account_id, row, sizeof *row,
                      SESSION_TTL_MS);
     return status;

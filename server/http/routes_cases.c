@@ -202,8 +202,9 @@ static enum kf_status reply_case(struct kf_request *request, struct kf_response 
         out_study(&out, &detail.studies[i]);
     kf_out_close(&out);
     kf_out_close(&out);
+    int settled = strcmp(detail.view.state, "ready") == 0 || strcmp(detail.view.state, "attention") == 0;
     // The revision is what a change is based on; it does not cover counts and progress, so it must not answer 304.
-    return kf_view_reply(request, response, &ticket, detail.view.revision, &out, err);
+    return kf_view_reply(request, response, &ticket, detail.view.revision, settled, &out, err);
 }
 
 enum kf_status kf_route_case_read(struct kf_request *request, struct kf_response *response, struct kf_error *err)
@@ -309,7 +310,7 @@ enum kf_status kf_route_series_read(struct kf_request *request, struct kf_respon
     if (status != KF_OK)
         return status;
     out_series(&out, &series);
-    return kf_view_reply(request, response, &ticket, -1, &out, err);
+    return kf_view_reply(request, response, &ticket, -1, series.settled, &out, err);
 }
 
 static void out_instance(struct kf_out *out, const struct kf_instance_view *view)

@@ -19,7 +19,8 @@ struct kf_routes {
     _Atomic(struct kf_live *) live;
     struct kf_cache *views;       // see routes_views.c; group: the organisation
     atomic_ulong view_generation; // raised by every change
-    atomic_int hearing;           // the database's notifications reach this process
+    atomic_ulong hearing_epoch;   // raised when the notifications begin to arrive and when they end
+    _Atomic(int64_t) heard_ns;    // when the notifications were last known to arrive (monotonic); 0: they do not
     int64_t view_ttl_ms;
 };
 
@@ -58,7 +59,8 @@ void kf_reply_type(struct kf_response *response, const char *content_type);
 void kf_reply_retry(struct kf_request *request, struct kf_response *response, int seconds);
 
 // Answers to small reads (routes_views.c): `if (kf_view_serve(…)) return KF_OK;`, else ask the use case and end with
-// kf_view_reply in place of kf_reply. revision: the ETag, or -1.
+// kf_view_reply in place of kf_reply. revision: the ETag, or -1. settled: whether every change of what was read will be
+// told (schema/0002_change_notify.sql); what is not settled is not kept.
 struct kf_view_ticket {
     char key[160];
     size_t length; // 0: the answer is not kept
@@ -67,12 +69,14 @@ struct kf_view_ticket {
 int kf_view_serve(struct kf_request *request, struct kf_response *response, const char *operation, const char *id,
                   struct kf_view_ticket *ticket);
 KF_MUST_USE enum kf_status kf_view_reply(struct kf_request *request, struct kf_response *response,
-                                         const struct kf_view_ticket *ticket, int64_t revision, struct kf_out *out,
-                                         struct kf_error *err);
+                                         const struct kf_view_ticket *ticket, int64_t revision, int settled,
+                                         struct kf_out *out, struct kf_error *err);
 // Something of the organisation has changed.
 void kf_views_forget(struct kf_routes *routes, const char *organisation_id);
-// Whether the database's notifications arrive; nothing is kept while they do not.
+// Whether the database's notifications arrive, said every half second; nothing is kept while they do not.
 void kf_views_hearing(struct kf_routes *routes, int hearing);
+// Whether what is kept here may be used: the database was heard within the last moments.
+int kf_views_fresh(const struct kf_routes *routes);
 
 // The signed-in session of this request (cached a few seconds).
 struct kf_session_row;

@@ -30,7 +30,8 @@ static void heard(void *context, const char *organisation_id, int64_t event_id)
 {
     const struct listener *listener = context;
     kf_views_forget(listener->routes, organisation_id);
-    listener->notified(listener->to, organisation_id, event_id);
+    if (event_id) // 0: something changed that no event tells of
+        listener->notified(listener->to, organisation_id, event_id);
 }
 
 static enum kf_status wait_events(void *app, void *thread, int timeout_ms,

@@ -1,11 +1,17 @@
 // Answers to small reads, kept for a moment. Many browsers look at the same few cases; each such read would be a round
-// trip to the database. An answer is kept for VIEW_TTL_MS at most, and only while this process hears the database's
-// notifications: whatever writes an event forgets all answers of that organisation, before the event reaches any
-// browser, so nobody who was told of a change reads what was before it. A change through this process forgets them
-// itself. Authorisation is never kept: the session and the role are checked for every request.
+// trip to the database. Every change of the rows behind a kept answer is notified in the commit that makes it
+// (schema/0002_change_notify.sql) and forgets all answers of that organisation, before an event of it reaches any
+// browser: nobody who was told of a change reads what was before it. Three bounds hold beside that. Answers about a
+// case that is still receiving or processing are not kept. Nothing kept is used unless this process has proved within
+// HEARD_MOST_MS that notifications arrive, by an answer to a question on the listening connection. And no answer lives
+// longer than KERF_VIEW_CACHE_MS. A change through this process forgets them itself. Authorisation is checked for every
+// request.
 #include "server/base/config.h"
+#include "server/base/timeid.h"
 #include "server/http/routes_common.h"
 #include <string.h>
+
+#define HEARD_MOST_MS 1500 // three times the longest silence of the listener (WAIT_MS in server/live/live.c)
 
 struct view {
     int64_t revision; // -1: the answer has no ETag
@@ -19,9 +25,10 @@ int kf_view_serve(struct kf_request *request, struct kf_response *response, cons
     struct kf_call call = kf_call_of(request);
     struct kf_routes *routes = call.routes;
     memset(ticket, 0, sizeof *ticket);
-    if (!atomic_load(&routes->hearing) || routes->view_ttl_ms <= 0)
+    if (routes->view_ttl_ms <= 0 || !kf_views_fresh(routes))
         return 0;
-    int length = snprintf(ticket->key, sizeof ticket->key, "%s/%s/%s", call.actor.organisation_id, operation, id);
+    int length = snprintf(ticket->key, sizeof ticket->key, "%lu/%s/%s/%s", atomic_load(&routes->hearing_epoch),
+                          call.actor.organisation_id, operation, id);
     ticket->length = (size_t)length < sizeof ticket->key ? (size_t)length : 0;
     ticket->generation = atomic_load(&routes->view_generation);
     const struct kf_cache_item *item = ticket->length ? kf_cache_get(routes->views, ticket->key, ticket->length) : NULL;
@@ -44,19 +51,19 @@ int kf_view_serve(struct kf_request *request, struct kf_response *response, cons
 }
 
 enum kf_status kf_view_reply(struct kf_request *request, struct kf_response *response,
-                             const struct kf_view_ticket *ticket, int64_t revision, struct kf_out *out,
+                             const struct kf_view_ticket *ticket, int64_t revision, int settled, struct kf_out *out,
                              struct kf_error *err)
 {
     struct kf_routes *routes = request->app;
     size_t length = out->text.length;
     struct view *view =
-        ticket->length && !out->text.failed ? kf_arena_alloc(&request->arena, sizeof *view + length) : NULL;
+        settled && ticket->length && !out->text.failed ? kf_arena_alloc(&request->arena, sizeof *view + length) : NULL;
     if (view) {
         view->revision = revision;
         view->length = length;
         memcpy(view->body, out->text.data, length);
         // What was read before a change must not be kept after it.
-        if (atomic_load(&routes->hearing) && atomic_load(&routes->view_generation) == ticket->generation)
+        if (kf_views_fresh(routes) && atomic_load(&routes->view_generation) == ticket->generation)
             kf_cache_put(routes->views, ticket->key, ticket->length, request->principal->organisation_id, view,
                          sizeof *view + length, routes->view_ttl_ms);
         if (atomic_load(&routes->view_generation) != ticket->generation)
@@ -75,6 +82,13 @@ void kf_views_forget(struct kf_routes *routes, const char *organisation_id)
 
 void kf_views_hearing(struct kf_routes *routes, int hearing)
 {
-    if (atomic_exchange(&routes->hearing, hearing) != hearing)
-        atomic_fetch_add(&routes->view_generation, 1);
+    int64_t was = atomic_exchange(&routes->heard_ns, hearing ? kf_time_monotonic_ns() : 0);
+    if ((was != 0) != (hearing != 0))
+        atomic_fetch_add(&routes->hearing_epoch, 1); // what was kept before a silence is not used after it
+}
+
+int kf_views_fresh(const struct kf_routes *routes)
+{
+    int64_t heard = atomic_load(&routes->heard_ns);
+    return heard && kf_time_monotonic_ns() - heard < (int64_t)HEARD_MOST_MS * 1000000;
 }

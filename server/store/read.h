@@ -44,6 +44,7 @@ struct kf_series_view {
     const char *id, *case_id, *study_id, *series_uid, *modality, *description, *body_part;
     int has_number, number;
     int64_t instance_count, changed_ms;
+    int settled; // of one series read by itself: its case is neither receiving nor processing
 };
 
 struct kf_study_view {

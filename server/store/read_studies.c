@@ -11,8 +11,9 @@ static const struct kf_query case_studies = {
 static const struct kf_query read_study = {
     "read_study", "SELECT " KF_STUDY_COLUMNS ", " KF_SERIES_COLUMNS " FROM kerf.study st "
                   "LEFT JOIN kerf.series se ON se.study_id = st.id WHERE st.id = $1 " KF_STUDY_ORDER};
-static const struct kf_query read_series = {"read_series",
-                                            "SELECT " KF_SERIES_COLUMNS " FROM kerf.series se WHERE se.id = $1"};
+static const struct kf_query read_series = {"read_series", "SELECT " KF_SERIES_COLUMNS
+                                                           ", c.state IN ('ready', 'attention') FROM kerf.series se "
+                                                           "JOIN kerf.cases c ON c.id = se.case_id WHERE se.id = $1"};
 static const struct kf_query list_instances = {
     "read_instances",
     "SELECT i.id, i.sop_uid, i.sop_class, i.transfer_syntax, i.set_aside, encode(i.content_sha256, 'hex'), i.source, "
@@ -66,6 +67,7 @@ enum kf_status kf_store_series_read(struct kf_store *store, const char *organisa
         return status;
     struct kf_take take = {.rows = &rows, .arena = arena};
     kf_take_series(&take, out);
+    out->settled = kf_take_flag(&take);
     return kf_take_end(&take, &rows, err);
 }
 

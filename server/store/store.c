@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ANSWER_MS 1000 // the least time in which the listening connection must show that it lives
+
 // Durability and limits do not depend on how somebody has set up the database or the role.
 static const char session_setup[] =
     "SET synchronous_commit = on; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '120s'; "
@@ -111,6 +113,7 @@ void kf_connection_drop(struct kf_store *store)
     memset(store->prepared, 0, sizeof store->prepared);
     store->prepared_count = 0;
     store->listening[0] = 0;
+    store->asked = 0;
     if (store->transaction == KF_TX_OPEN)
         store->transaction = KF_TX_LOST;
 }
@@ -267,30 +270,50 @@ static int hand_over(struct kf_store *store, void (*notified)(void *to, const ch
     return count;
 }
 
+// What has come so far: whether the empty query was answered, and the notifications (counted).
+static enum kf_status take_arrived(struct kf_store *store, void (*notified)(void *to, const char *payload), void *to,
+                                   int *count, struct kf_error *err)
+{
+    if (!PQconsumeInput(store->connection) || PQstatus(store->connection) != CONNECTION_OK) {
+        kf_connection_drop(store);
+        return kf_error_set(err, KF_DB, NULL, "The database connection was lost while waiting.");
+    }
+    while (store->asked && !PQisBusy(store->connection)) {
+        PGresult *result = PQgetResult(store->connection);
+        store->asked = result != NULL;
+        PQclear(result);
+    }
+    *count += hand_over(store, notified, to);
+    return KF_OK;
+}
+
 enum kf_status kf_store_wait(struct kf_store *store, const char *channel, int timeout_ms,
                              void (*notified)(void *to, const char *payload), void *to, struct kf_error *err)
 {
     enum kf_status status = listen_on(store, channel, err);
     if (status)
         return status;
-    if (hand_over(store, notified, to))
-        return KF_OK;
-    int64_t deadline = kf_time_monotonic_ns() + (int64_t)timeout_ms * 1000000;
+    store->asked = PQsendQuery(store->connection, "") == 1;
+    int64_t start = kf_time_monotonic_ns(), deadline = start + (int64_t)timeout_ms * 1000000;
+    int64_t patience = start + (int64_t)(timeout_ms > ANSWER_MS ? timeout_ms : ANSWER_MS) * 1000000;
+    int count = hand_over(store, notified, to);
     for (;;) {
-        int64_t left_ms = (deadline - kf_time_monotonic_ns()) / 1000000;
+        int64_t left_ms = ((store->asked ? patience : deadline) - kf_time_monotonic_ns()) / 1000000;
         struct pollfd ready = {.fd = PQsocket(store->connection), .events = POLLIN};
         int n = poll(&ready, 1, left_ms > 0 ? (int)left_ms : 0);
-        if (n < 0 && errno != EINTR)
-            return kf_error_errno(err, errno, "Waiting for the database");
-        if (n <= 0 && left_ms <= 0)
-            return KF_OK;
-        if (n <= 0)
-            return KF_OK; // interrupted by a signal: the caller looks around
-        if (!PQconsumeInput(store->connection) || PQstatus(store->connection) != CONNECTION_OK) {
+        if (n < 0 && errno != EINTR) {
+            status = kf_error_errno(err, errno, "Waiting for the database");
             kf_connection_drop(store);
-            return kf_error_set(err, KF_DB, NULL, "The database connection was lost while waiting.");
+            return status;
         }
-        if (hand_over(store, notified, to))
+        if ((status = take_arrived(store, notified, to, &count, err)) != KF_OK)
+            return status;
+        if (store->asked && n <= 0 && left_ms <= 0) {
+            kf_connection_drop(store);
+            return kf_error_set(err, KF_DB, NULL, "The database does not answer on the connection that listens.");
+        }
+        // A signal interrupts: the caller looks around.
+        if (!store->asked && (count || n < 0 || left_ms <= 0))
             return KF_OK;
     }
 }

@@ -3,7 +3,8 @@
 # --fork and Orthanc beside it in one run, with one sender and with four (DCMTK's storescu, TCP_NODELAY on both ends).
 # Rounds are interleaved and medians printed, since the machine may be shared.
 #
-#   tests/bench/intake.sh [IMAGES [ROUNDS]]        512 × 512 images of 526 kB; default 256 images, 3 rounds
+#   tests/bench/intake.sh [IMAGES [ROUNDS]]        512 × 512 images of 526 kB; default 1024 images, 3 rounds:
+# with fewer the start of the senders, four programs on the same cores, is a large part of what is measured
 #
 # BIN and TOOLS say where kerf-intake and intake_stage lie; default build/release.
 if [ -z "${KERF_STAGE_OWNER_URL:-}" ]; then
@@ -12,7 +13,7 @@ if [ -z "${KERF_STAGE_OWNER_URL:-}" ]; then
     exec "$TOOLS/intake_stage" bash "${BASH_SOURCE[0]}" "$@"
 fi
 . "$(dirname "${BASH_SOURCE[0]}")/../service/intake_lib.sh"
-images=${1:-256} rounds=${2:-3}
+images=${1:-1024} rounds=${2:-3}
 need storescu storescp
 export TCP_NODELAY=1
 # What comes in must be a fixed set of UIDs for each round, so that no peer sees a duplicate: every receiver starts empty.

@@ -4,14 +4,15 @@
 # Everything in it prints lines of ten fields, separated by tabs:
 #   bench NAME SIZE THREADS PEER PEER_MS OUR_MS RATIO TARGET NOTE
 # and the end of the run makes a table of them. To add a kernel, add a line to `rows`; to add a program of its own, add it
-# to `others`: it is run as PROGRAM HEAD256.nii HEAD512.nii THREADS and prints such lines.
-# KERF_BENCH_S: seconds after which no further pair is started (600); 90 s later what still runs is stopped. KERF_BENCH_DATA: where the volumes are kept.
+# to `others`: it is run as PROGRAM HEAD256.nii HEAD512.nii THREADS and prints such lines (NAME may be that of a program).
+# KERF_BENCH_S: seconds after which no further pair is started (600); 90 s later what still runs is stopped. The other
+# programs then get as long again. KERF_BENCH_DATA: where the volumes are kept.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 bin=build/release/bin
 data=${KERF_BENCH_DATA:-build/release/bench}
 limit=${KERF_BENCH_S:-600}
-others=(bench_mesh bench_deform)
+others=(bench_mesh bench_register bench_deform)
 wanted=" $* "
 
 # name | what to ask for | our program | its peer | edge of the cube in head256, head512 (0: whole) | target
@@ -49,7 +50,7 @@ build() {
     cmake --build build/release --target "${targets[@]}" >&2
     mkdir -p "$data"
     for size in 256 512; do
-        [ -s "$data/head$size.nii" ] || "$bin/bench_phantom" $size "$data/head$size.nii"
+        [ -s "$data/head$size.labels.nii" ] || "$bin/bench_phantom" $size "$data/head$size.nii"
     done
 }
 
@@ -106,9 +107,9 @@ run_rows() {
 
 run_others() {
     local program
-    [ "$wanted" = "  " ] || return 0
     for program in "${others[@]}"; do
         [ -x "$bin/$program" ] || continue
+        [ "$wanted" = "  " ] || [[ $wanted == *" $program "* ]] || continue
         in_time "$bin/$program" "$data/head256.nii" "$data/head512.nii" "$1" | grep -P '^bench\t' ||
             line "$program" - "$1" - - - - - failed
     done
@@ -131,7 +132,8 @@ for size in 256 512; do
         run_rows $size $threads
     done
 done | tee "$lines" >&2
+rows_s=$SECONDS SECONDS=0
 for threads in 1 2; do run_others $threads; done | tee -a "$lines" >&2
 table "$lines"
-echo "$SECONDS s"
+echo "$((rows_s + SECONDS)) s"
 ! grep -q 'failed$' "$lines"

@@ -240,6 +240,23 @@ try {
         .some((a) => a.kind === 'volume.view' && a.made_from.some((m) => m.sha256 === warped.sha256)));
     });
 
+    await test('a_deformation_is_kept_with_its_inverse_and_how_to_use_it', async () => {
+      const volume = (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items.find((a) => a.kind === 'volume');
+      const params = { model: 'deformable', finest_mm: 4, samples: 4000, grid_mm: 16, both_ways: false, warp: false };
+      const json = { kind: 'register', params, inputs: [volume.id, volume.id], roles: ['fixed', 'moving'] };
+      const job = (await admin.call('POST', `/api/v1/cases/${caseId}/jobs`, { json, expect: 202 })).json;
+      const made = await until('the displacements', 90000, async () => {
+        const state = (await admin.get(`/api/v1/jobs/${job.id}`, { expect: 200 })).json;
+        check(!['failed', 'dead'].includes(state.state), JSON.stringify(state.error));
+        const items = (await admin.get(`/api/v1/cases/${caseId}/artefacts?limit=200`, { expect: 200 })).json.items.filter((a) => a.job_id === job.id);
+        return state.state === 'done' && items;
+      });
+      check(made.map((a) => a.name).sort().join() === 'displacement,inverse,transform', JSON.stringify(made.map((a) => a.name)));
+      const { meta } = made.find((a) => a.name === 'transform');
+      check(meta.model === 'deformable' && meta.deformation.moved_max_mm < 0.5 && !meta.deformation.folds, JSON.stringify(meta.deformation));
+      check(made.filter((a) => a.kind === 'displacement').every((a) => a.meta.convention === meta.deformation.convention), 'how to use it');
+    });
+
     await test('asking_again_for_what_is_done_gives_what_is_done', async () => {
       const jobs = (await admin.get(`/api/v1/cases/${caseId}/jobs`, { expect: 200 })).json.items;
       const done = jobs.find((j) => j.kind === 'segment.bone' && j.state === 'done');

@@ -107,10 +107,35 @@ static int64_t tiny(unsigned char bytes[512], int type, int bits, int big)
     return 352 + bits; // 8 voxels of bits/8 bytes
 }
 
+// Read by what NIfTI-2 says of its bytes, since kf_nifti_read takes only scalars.
+KF_TEST(vectors_are_a_fifth_dimension_in_planes)
+{
+    struct kf_grid grid = oblique(5, 4, 3);
+    float xyz[180];
+    struct kf_volume back = {0};
+    struct kf_error err;
+    unsigned char bytes[KF_NIFTI_DATA + sizeof xyz + 1];
+    for (int i = 0; i < 180; i++)
+        xyz[i] = (float)i * 0.37f - 5;
+    KF_CHECK(!kf_nifti_write_vectors(temporary("vectors.nii"), &grid, xyz, 2, &err));
+    FILE *f = fopen(temporary("vectors.nii"), "rb");
+    KF_REQUIRE(f);
+    KF_CHECK_EQ(fread(bytes, 1, sizeof bytes, f), sizeof bytes - 1);
+    fclose(f);
+    int64_t dim[8];
+    int32_t intent;
+    memcpy(dim, bytes + 16, sizeof dim);
+    memcpy(&intent, bytes + 504, sizeof intent);
+    KF_CHECK(dim[0] == 5 && dim[1] == 5 && dim[2] == 4 && dim[3] == 3 && dim[4] == 1 && dim[5] == 3 && intent == 1007);
+    KF_CHECK(memcmp(bytes + KF_NIFTI_DATA, xyz, sizeof xyz) == 0);
+    KF_CHECK_EQ(kf_nifti_read(temporary("vectors.nii"), 0, -1, KF_NIFTI_IMAGE, &back, &err), KF_INVALID);
+    KF_CHECK(!back.data);
+}
+
 KF_TEST(every_type_and_byte_order_is_read)
 {
-    static const int types[][2] = {{2, 8}, {4, 16}, {8, 32}, {16, 32}, {64, 64}, {256, 8}, {512, 16}, {768, 32},
-                                   {1024, 64}, {1280, 64}};
+    static const int types[][2] = {{2, 8},   {4, 16},   {8, 32},   {16, 32},   {64, 64},
+                                   {256, 8}, {512, 16}, {768, 32}, {1024, 64}, {1280, 64}};
     for (int t = 0; t < 10; t++)
         for (int big = 0; big < 2; big++) {
             unsigned char bytes[512];
@@ -196,6 +221,71 @@ KF_TEST(hostile_headers_are_refused_by_name)
     refused(bytes, length, KF_INVALID, "nifti_header");
 }
 
+// Integers that float32 cannot hold are refused by name, never rounded; those it can hold are read.
+KF_TEST(integers_are_never_rounded)
+{
+    static const struct {
+        int type, bytes;
+        int64_t value;
+        int fits;
+    } cases[] = {
+        {8, 4, 16777216, 1},     {8, 4, 16777217, 0},           {8, 4, -16777217, 0},
+        {768, 4, 16777216, 1},   {768, 4, 4294967295, 0},       {1024, 8, 16777216, 1},
+        {1024, 8, -16777217, 0}, {1024, 8, (1LL << 53) + 1, 0}, {1280, 8, -1, 0},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        for (int scaled = 0; scaled < 2; scaled++) {
+            unsigned char bytes[512];
+            int64_t length = tiny(bytes, cases[c].type, 8 * cases[c].bytes, 0);
+            if (scaled)
+                put_f32(bytes, 112, 0.5f, 0);
+            put(bytes, 352 + 3 * cases[c].bytes, cases[c].bytes, cases[c].value, 0);
+            struct kf_volume v;
+            struct kf_error err = {0};
+            enum kf_status status = kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err);
+            KF_CHECK_EQ(status, cases[c].fits ? KF_OK : KF_INVALID);
+            KF_CHECK_STR(err.code, cases[c].fits ? "" : "integers_range");
+            if (!status) {
+                KF_CHECK_EQ(v.type, KF_VOXEL_FLOAT32);
+                KF_CHECK_NEAR(((float *)v.data)[3], (double)cases[c].value * (scaled ? 0.5 : 1), 0);
+            }
+            kf_volume_release(&v);
+            KF_CHECK_EQ(kf_nifti_parse(bytes, length, KF_NIFTI_LABELS, &v, &err), KF_INVALID);
+            KF_CHECK_STR(err.code, "labels_range");
+        }
+}
+
+KF_TEST(integers_in_float64_are_never_rounded)
+{
+    static const double values[] = {16777217, 33554432, 16777217.25, 1e300, (double)INFINITY};
+    static const int fits[] = {0, 1, 1, 0, 1}; // 2^25 has no digit to lose; fractions round; infinity stays
+    for (int i = 0; i < 5; i++) {
+        unsigned char bytes[512];
+        int64_t length = tiny(bytes, 64, 64, 0), raw;
+        memcpy(&raw, &values[i], 8);
+        put(bytes, 352, 8, raw, 0);
+        struct kf_volume v;
+        struct kf_error err = {0};
+        KF_CHECK_EQ(kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err), fits[i] ? KF_OK : KF_INVALID);
+        KF_CHECK_STR(err.code, fits[i] ? "" : "integers_range");
+        kf_volume_release(&v);
+    }
+}
+
+KF_TEST(stored_floats_stay_floats_when_asked)
+{
+    unsigned char bytes[512];
+    int64_t length = tiny(bytes, 16, 32, 0);
+    struct kf_volume v;
+    struct kf_error err;
+    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_AS_STORED, &v, &err));
+    KF_CHECK_EQ(v.type, KF_VOXEL_FLOAT32);
+    kf_volume_release(&v);
+    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_EITHER, &v, &err));
+    KF_CHECK_EQ(v.type, KF_VOXEL_INT16);
+    kf_volume_release(&v);
+}
+
 KF_TEST(qform_agrees_with_sform)
 {
     struct kf_grid grid = oblique(4, 3, 2);
@@ -244,9 +334,13 @@ int main(void)
     if (!mkdtemp(scratch))
         return 1;
     KF_RUN(written_volumes_read_back_equal);
+    KF_RUN(vectors_are_a_fifth_dimension_in_planes);
     KF_RUN(every_type_and_byte_order_is_read);
     KF_RUN(scaling_is_exact_or_float);
     KF_RUN(hostile_headers_are_refused_by_name);
+    KF_RUN(integers_are_never_rounded);
+    KF_RUN(integers_in_float64_are_never_rounded);
+    KF_RUN(stored_floats_stay_floats_when_asked);
     KF_RUN(qform_agrees_with_sform);
     KF_RUN(real_files_are_read);
     static const char *const names[] = {"a.nii", "a.nii.gz", "b.nii", "b.nii.gz", "c.nii", "c.nii.gz", "q.nii"};

@@ -37,11 +37,12 @@ describe('events on the work list', () => {
 describe('events on jobs', () => {
   it('move progress and stage without reading again', () => {
     const event: Heard = { kind: 'job.changed', case_id: 'a', job_id: '1', state: 'running', progress: 0.5, stage: 'decode' };
-    const { state, stale } = reduceJobs([job('1')], event);
+    const { state, stale } = reduceJobs([{ ...job('1'), state: 'running' }], event);
     expect(state[0]).toMatchObject({ state: 'running', progress: 0.5, stage: 'decode' });
     expect(stale).toBe(false);
   });
-  it('read again when a job ended, since the reason is in the row', () => {
+  it('read again when a job started or ended, since its times and the reason are in the row', () => {
+    expect(reduceJobs([{ ...job('1'), state: 'queued' }], { kind: 'job.changed', case_id: 'a', job_id: '1', state: 'running' }).stale).toBe(true);
     const event: Heard = { kind: 'job.changed', case_id: 'a', job_id: '1', state: 'dead' };
     expect(reduceJobs([job('1')], event)).toMatchObject({ state: [{ state: 'dead' }], stale: true });
   });

@@ -57,10 +57,11 @@ static int unpack_whole(const unsigned char *bytes, int64_t length, unsigned cha
     return out == want;
 }
 
-static int unpack_start(const unsigned char *bytes, int64_t length, unsigned char *to, int64_t want)
+// `window`: zlib's window bits, 15 for a zlib stream and 15 + 16 for gzip.
+static int unpack_start(const unsigned char *bytes, int64_t length, unsigned char *to, int64_t want, int window)
 {
     z_stream stream = {0};
-    if (inflateInit2(&stream, 15 + 16) != Z_OK)
+    if (inflateInit2(&stream, window) != Z_OK)
         return 0;
     int64_t in = 0, out = 0;
     int answer = Z_OK;
@@ -84,9 +85,21 @@ static int unpack_start(const unsigned char *bytes, int64_t length, unsigned cha
 
 enum kf_status kf_gzip_unpack(const void *bytes, int64_t length, void *to, int64_t want, struct kf_error *err)
 {
-    if (unpack_whole(bytes, length, to, want) || unpack_start(bytes, length, to, want))
+    if (unpack_whole(bytes, length, to, want) || unpack_start(bytes, length, to, want, 15 + 16))
         return KF_OK;
     return kf_error_set(err, KF_INVALID, "gzip_truncated", "the compressed data is damaged or ends early");
+}
+
+enum kf_status kf_zlib_unpack(const void *bytes, int64_t length, void *to, int64_t want, struct kf_error *err)
+{
+    struct libdeflate_decompressor *engine = libdeflate_alloc_decompressor();
+    int done = engine &&
+               libdeflate_zlib_decompress(engine, bytes, (size_t)length, to, (size_t)want, NULL) == LIBDEFLATE_SUCCESS;
+    if (engine)
+        libdeflate_free_decompressor(engine);
+    if (done || unpack_start(bytes, length, to, want, 15))
+        return KF_OK;
+    return kf_error_set(err, KF_INVALID, "zlib_truncated", "the compressed data is damaged or ends early");
 }
 
 enum kf_status kf_gzip_write(int fd, const void *bytes, int64_t length, int level, int threads, struct kf_error *err)

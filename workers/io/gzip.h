@@ -1,4 +1,5 @@
-// gzip (RFC 1952) over libdeflate: whole buffers in, whole buffers out; zlib only where a stream must be cut short.
+// gzip (RFC 1952) and zlib (RFC 1950) over libdeflate: whole buffers in, whole buffers out; zlib only where a stream
+// must be cut short.
 #ifndef KERF_IO_GZIP_H
 #define KERF_IO_GZIP_H
 
@@ -16,6 +17,10 @@ KF_MUST_USE enum kf_status kf_gzip_pack(const void *bytes, int64_t length, int l
 // Exactly `want` bytes from the start of all members of the stream into `to`; what follows is ignored.
 // KF_INVALID "gzip_truncated" when there are fewer or the stream is damaged.
 KF_MUST_USE enum kf_status kf_gzip_unpack(const void *bytes, int64_t length, void *to, int64_t want,
+                                          struct kf_error *err);
+
+// The same for one zlib stream (RFC 1950); "zlib_truncated".
+KF_MUST_USE enum kf_status kf_zlib_unpack(const void *bytes, int64_t length, void *to, int64_t want,
                                           struct kf_error *err);
 
 // Packs each file from[i] into a new file to[i], one member each: who decodes it as a Content-Encoding may stop behind

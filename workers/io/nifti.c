@@ -9,22 +9,20 @@
 
 #define HEADER_BYTES     540
 #define DATA_OFFSET      544
+#define VECTOR_INTENT    1007                // NIFTI_INTENT_VECTOR
 #define EXTENSIONS_LIMIT ((int64_t)64 << 20) // most bytes between header and voxels
 
 enum nifti_type {
-    NIFTI_UINT8 = 2, NIFTI_INT16 = 4, NIFTI_INT32 = 8, NIFTI_FLOAT32 = 16, NIFTI_FLOAT64 = 64, NIFTI_INT8 = 256,
-    NIFTI_UINT16 = 512, NIFTI_UINT32 = 768, NIFTI_INT64 = 1024, NIFTI_UINT64 = 1280
-};
-
-// What both header versions say, in one form; `affine` is RAS, 3 rows of 4, millimetres.
-struct layout {
-    struct kf_grid grid;
-    int type;
-    int swap; // the file has the other byte order
-    int value_bytes;
-    int64_t data_offset;
-    int64_t data_bytes;
-    double slope, inter;
+    NIFTI_UINT8 = 2,
+    NIFTI_INT16 = 4,
+    NIFTI_INT32 = 8,
+    NIFTI_FLOAT32 = 16,
+    NIFTI_FLOAT64 = 64,
+    NIFTI_INT8 = 256,
+    NIFTI_UINT16 = 512,
+    NIFTI_UINT32 = 768,
+    NIFTI_INT64 = 1024,
+    NIFTI_UINT64 = 1280
 };
 
 // A little reader that knows the header's byte order.
@@ -70,17 +68,30 @@ struct offsets {
 static const struct offsets nifti_1 = {2, 4, 40, 70, 76, 108, 112, 116, 123, 1, 252, 254, 2, 256, 268, 280};
 static const struct offsets nifti_2 = {8, 8, 16, 12, 104, 168, 176, 184, 500, 4, 344, 348, 4, 352, 376, 400};
 
-static int type_bytes(int type)
+// 0 when the type is not a real number.
+static enum kf_stored_type stored_type(int type)
 {
     switch (type) {
-    case NIFTI_UINT8: case NIFTI_INT8:
-        return 1;
-    case NIFTI_INT16: case NIFTI_UINT16:
-        return 2;
-    case NIFTI_INT32: case NIFTI_UINT32: case NIFTI_FLOAT32:
-        return 4;
-    case NIFTI_FLOAT64: case NIFTI_INT64: case NIFTI_UINT64:
-        return 8;
+    case NIFTI_UINT8:
+        return KF_STORED_UINT8;
+    case NIFTI_INT8:
+        return KF_STORED_INT8;
+    case NIFTI_INT16:
+        return KF_STORED_INT16;
+    case NIFTI_UINT16:
+        return KF_STORED_UINT16;
+    case NIFTI_INT32:
+        return KF_STORED_INT32;
+    case NIFTI_UINT32:
+        return KF_STORED_UINT32;
+    case NIFTI_INT64:
+        return KF_STORED_INT64;
+    case NIFTI_UINT64:
+        return KF_STORED_UINT64;
+    case NIFTI_FLOAT32:
+        return KF_STORED_FLOAT32;
+    case NIFTI_FLOAT64:
+        return KF_STORED_FLOAT64;
     default:
         return 0;
     }
@@ -102,9 +113,9 @@ static void affine_from_quaternion(const struct fields *f, const struct offsets 
     } else {
         a = sqrt(rest);
     }
-    const double r[9] = {a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c),
-                         2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b),
-                         2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c};
+    const double r[9] = {a * a + b * b - c * c - d * d, 2 * (b * c - a * d),           2 * (b * d + a * c),
+                         2 * (b * c + a * d),           a * a + c * c - b * b - d * d, 2 * (c * d - a * b),
+                         2 * (b * d - a * c),           2 * (c * d + a * b),           a * a + d * d - b * b - c * c};
     double handed = field_real(f, o->pixdim, o->real) < 0 ? -1 : 1;
     for (int row = 0; row < 3; row++) {
         for (int col = 0; col < 3; col++) {
@@ -137,27 +148,14 @@ static void read_affine(const struct fields *f, const struct offsets *o, double 
 
 static enum kf_status grid_from_affine(const double affine[12], struct kf_grid *grid, struct kf_error *err)
 {
-    for (int col = 0; col < 3; col++) {
-        double sum = 0;
-        for (int row = 0; row < 3; row++)
-            sum += affine[4 * row + col] * affine[4 * row + col];
-        grid->spacing_mm[col] = sqrt(sum);
-        for (int row = 0; row < 3; row++)
-            grid->direction[3 * row + col] = (row < 2 ? -1 : 1) * affine[4 * row + col] / grid->spacing_mm[col];
+    double axes[9], origin[3];
+    for (int row = 0; row < 3; row++) {
+        double sign = row < 2 ? -1 : 1; // RAS to LPS
+        for (int col = 0; col < 3; col++)
+            axes[3 * row + col] = sign * affine[4 * row + col];
+        origin[row] = sign * affine[4 * row + 3];
     }
-    for (int row = 0; row < 3; row++)
-        grid->origin_lps[row] = (row < 2 ? -1 : 1) * affine[4 * row + 3];
-    for (int i = 0; i < 9; i++)
-        if (grid->direction[i] == 0)
-            grid->direction[i] = 0; // no negative zero
-    for (int i = 0; i < 3; i++)
-        if (grid->origin_lps[i] == 0)
-            grid->origin_lps[i] = 0;
-    enum kf_status status = kf_grid_check(grid, err);
-    if (status == KF_INVALID)
-        return kf_error_set(err, KF_INVALID, "nifti_geometry",
-                            "the affine is singular, sheared or not finite: its axes are not at right angles");
-    return status;
+    return kf_stored_geometry(axes, origin, grid, "nifti_geometry", err);
 }
 
 static enum kf_status read_dimensions(const struct fields *f, const struct offsets *o, struct kf_grid *grid,
@@ -166,23 +164,22 @@ static enum kf_status read_dimensions(const struct fields *f, const struct offse
     int64_t count = field_int(f, o->dim, o->integer);
     if (count < 1 || count > 7)
         return kf_error_set(err, KF_INVALID, "nifti_dimensions", "the header names %lld dimensions", (long long)count);
-    int64_t voxels = 1;
+    int64_t sizes[3];
     for (int i = 1; i <= 7; i++) {
         int64_t n = i <= count ? field_int(f, o->dim + i * o->integer, o->integer) : 1;
         if (n < 1 || (i > 3 && n != 1))
             return kf_error_set(err, KF_INVALID, "nifti_dimensions", "dimension %d has length %lld", i, (long long)n);
         if (i <= 3)
-            grid->dim[i - 1] = n;
-        if (n > 2048 || (voxels *= n) > (int64_t)1 << 31)
-            return kf_error_set(err, KF_TOO_LARGE, NULL, "more than 2048 voxels on an axis or 2^31 in all");
+            sizes[i - 1] = n;
     }
-    return KF_OK;
+    return kf_stored_dimensions(sizes, grid, "nifti_dimensions", err);
 }
 
 // `bytes` holds the first `length` bytes of the (uncompressed) file.
-static enum kf_status read_header(const unsigned char *bytes, int64_t length, struct layout *out, struct kf_error *err)
+static enum kf_status read_header(const unsigned char *bytes, int64_t length, struct kf_stored *out,
+                                  struct kf_error *err)
 {
-    *out = (struct layout){0};
+    *out = (struct kf_stored){0};
     const struct offsets *o = NULL;
     struct fields f = {.bytes = bytes};
     for (f.swap = 0; f.swap < 2 && !o; f.swap++) {
@@ -199,11 +196,10 @@ static enum kf_status read_header(const unsigned char *bytes, int64_t length, st
     if (status)
         return status;
     out->swap = f.swap;
-    out->type = (int)field_int(&f, o->type, 2);
-    out->value_bytes = type_bytes(out->type);
-    if (!out->value_bytes)
-        return kf_error_set(err, KF_INVALID, "nifti_type", "voxel type %d is not a real number", out->type);
-    out->data_bytes = kf_grid_voxels(&out->grid) * out->value_bytes;
+    int type = (int)field_int(&f, o->type, 2);
+    out->type = stored_type(type);
+    if (!out->type)
+        return kf_error_set(err, KF_INVALID, "nifti_type", "voxel type %d is not a real number", type);
     double at = o == &nifti_1 ? field_real(&f, o->vox_offset, 4) : (double)field_int(&f, o->vox_offset, 8);
     int64_t least = o == &nifti_1 ? 348 : HEADER_BYTES;
     if (!(at >= 0 && at <= (double)EXTENSIONS_LIMIT))
@@ -220,143 +216,12 @@ static enum kf_status read_header(const unsigned char *bytes, int64_t length, st
     return grid_from_affine(affine, &out->grid, err);
 }
 
-// ---- values ----
-
-#define CHUNK 4096
-
-#define LOAD(ctype, bits)                                                                                              \
-    for (int64_t i = 0; i < n; i++) {                                                                                  \
-        uint##bits##_t raw;                                                                                            \
-        memcpy(&raw, from + i * (bits / 8), bits / 8);                                                                 \
-        if (swap)                                                                                                      \
-            raw = swap_##bits(raw);                                                                                    \
-        ctype value;                                                                                                   \
-        memcpy(&value, &raw, sizeof value);                                                                            \
-        to[i] = (double)value;                                                                                         \
-    }                                                                                                                  \
-    break
-
-static inline uint8_t swap_8(uint8_t v)
+enum kf_voxel_type kf_nifti_wanted(const struct kf_stored *s, enum kf_nifti_want want)
 {
-    return v;
-}
-static inline uint16_t swap_16(uint16_t v)
-{
-    return __builtin_bswap16(v);
-}
-static inline uint32_t swap_32(uint32_t v)
-{
-    return __builtin_bswap32(v);
-}
-static inline uint64_t swap_64(uint64_t v)
-{
-    return __builtin_bswap64(v);
-}
-
-// n values of the file's type as doubles, scaled.
-static void load_values(const struct layout *l, const unsigned char *from, int64_t n, double *to)
-{
-    int swap = l->swap;
-    switch (l->type) {
-    case NIFTI_UINT8:
-        LOAD(uint8_t, 8);
-    case NIFTI_INT8:
-        LOAD(int8_t, 8);
-    case NIFTI_INT16:
-        LOAD(int16_t, 16);
-    case NIFTI_UINT16:
-        LOAD(uint16_t, 16);
-    case NIFTI_INT32:
-        LOAD(int32_t, 32);
-    case NIFTI_UINT32:
-        LOAD(uint32_t, 32);
-    case NIFTI_FLOAT32:
-        LOAD(float, 32);
-    case NIFTI_FLOAT64:
-        LOAD(double, 64);
-    case NIFTI_INT64:
-        LOAD(int64_t, 64);
-    case NIFTI_UINT64:
-        LOAD(uint64_t, 64);
-    default:
-        break;
-    }
-    if (l->slope != 1 || l->inter != 0)
-        for (int64_t i = 0; i < n; i++)
-            to[i] = to[i] * l->slope + l->inter;
-}
-
-// 1 when every value is an integer in [low, high]; NaN is none.
-static int all_integers(const struct layout *l, const unsigned char *data, double low, double high)
-{
-    double values[CHUNK];
-    int64_t total = kf_grid_voxels(&l->grid);
-    for (int64_t start = 0; start < total; start += CHUNK) {
-        int64_t n = total - start < CHUNK ? total - start : CHUNK;
-        load_values(l, data + start * l->value_bytes, n, values);
-        for (int64_t i = 0; i < n; i++)
-            if (!(values[i] >= low && values[i] <= high && values[i] == rint(values[i])))
-                return 0;
-    }
-    return 1;
-}
-
-static void convert(const struct layout *l, const unsigned char *data, struct kf_volume *out)
-{
-    double values[CHUNK];
-    int64_t total = kf_grid_voxels(&l->grid);
-    for (int64_t start = 0; start < total; start += CHUNK) {
-        int64_t n = total - start < CHUNK ? total - start : CHUNK;
-        load_values(l, data + start * l->value_bytes, n, values);
-        for (int64_t i = 0; i < n; i++) {
-            if (out->type == KF_VOXEL_INT16)
-                ((int16_t *)out->data)[start + i] = (int16_t)values[i];
-            else if (out->type == KF_VOXEL_UINT8)
-                ((uint8_t *)out->data)[start + i] = (uint8_t)values[i];
-            else
-                ((float *)out->data)[start + i] = (float)values[i];
-        }
-    }
-}
-
-static enum kf_nifti_want settle(const struct layout *l, enum kf_nifti_want want)
-{
-    if (want != KF_NIFTI_EITHER)
-        return want;
-    return l->type == NIFTI_UINT8 && l->slope == 1 && l->inter == 0 ? KF_NIFTI_LABELS : KF_NIFTI_IMAGE;
-}
-
-// The file's own type when it can be used as it lies; 0 otherwise.
-static enum kf_voxel_type direct_type(const struct layout *l, enum kf_nifti_want want)
-{
-    want = settle(l, want);
-    if (l->swap || l->slope != 1 || l->inter != 0)
-        return 0;
-    if (want == KF_NIFTI_LABELS)
-        return l->type == NIFTI_UINT8 ? KF_VOXEL_UINT8 : 0;
-    return l->type == NIFTI_INT16 ? KF_VOXEL_INT16 : 0;
-}
-
-static enum kf_status volume_from_data(const struct layout *l, const unsigned char *data, enum kf_nifti_want want,
-                                       struct kf_volume *out, struct kf_error *err)
-{
-    enum kf_voxel_type type = direct_type(l, want);
-    int direct = type != 0;
-    if (!direct && settle(l, want) == KF_NIFTI_LABELS) {
-        if (!all_integers(l, data, 0, 255))
-            return kf_error_set(err, KF_INVALID, "labels_range", "a label is not an integer from 0 to 255");
-        type = KF_VOXEL_UINT8;
-    } else if (!direct) {
-        type = all_integers(l, data, INT16_MIN, INT16_MAX) ? KF_VOXEL_INT16 : KF_VOXEL_FLOAT32;
-    }
-    enum kf_status status = kf_volume_alloc(out, &l->grid, type, err);
-    if (status)
-        return status;
-    if (direct)
-        memcpy(out->data, data, (size_t)l->data_bytes);
-    else
-        convert(l, data, out);
-    return KF_OK;
+    int plain = s->slope == 1 && s->inter == 0;
+    if (want == KF_NIFTI_LABELS || (want != KF_NIFTI_IMAGE && plain && s->type == KF_STORED_UINT8))
+        return KF_VOXEL_UINT8;
+    return want == KF_NIFTI_AS_STORED && plain && s->type == KF_STORED_FLOAT32 ? KF_VOXEL_FLOAT32 : 0;
 }
 
 static enum kf_status truncated(struct kf_error *err)
@@ -371,12 +236,12 @@ static enum kf_status parse_packed(const unsigned char *bytes, int64_t length, e
     if (kf_gzip_unpack(bytes, length, head, 348, NULL))
         return truncated(err);
     int64_t have = kf_gzip_unpack(bytes, length, head, HEADER_BYTES, NULL) ? 348 : HEADER_BYTES;
-    struct layout l;
+    struct kf_stored l;
     enum kf_status status = read_header(head, have, &l, err);
     if (status)
         return status;
     // Deflate makes at most 1032 bytes of one: a header that promises more is caught before memory is taken.
-    int64_t total = l.data_offset + l.data_bytes;
+    int64_t total = l.data_offset + kf_stored_data_bytes(&l);
     if (total / 1032 > length)
         return truncated(err);
     unsigned char *plain = kf_memory_take(total);
@@ -385,7 +250,7 @@ static enum kf_status parse_packed(const unsigned char *bytes, int64_t length, e
     if (kf_gzip_unpack(bytes, length, plain, total, NULL))
         status = truncated(err);
     else
-        status = volume_from_data(&l, plain + l.data_offset, want, out, err);
+        status = kf_stored_volume(&l, plain + l.data_offset, kf_nifti_wanted(&l, want), out, err);
     kf_memory_release(plain);
     return status;
 }
@@ -396,13 +261,13 @@ enum kf_status kf_nifti_parse(const void *bytes, int64_t length, enum kf_nifti_w
     *out = (struct kf_volume){0};
     if (kf_gzip_is(bytes, length))
         return parse_packed(bytes, length, want, out, err);
-    struct layout l;
+    struct kf_stored l;
     enum kf_status status = read_header(bytes, length, &l, err);
     if (status)
         return status;
-    if (length < l.data_offset + l.data_bytes)
+    if (length < l.data_offset + kf_stored_data_bytes(&l))
         return truncated(err);
-    return volume_from_data(&l, (const unsigned char *)bytes + l.data_offset, want, out, err);
+    return kf_stored_volume(&l, (const unsigned char *)bytes + l.data_offset, kf_nifti_wanted(&l, want), out, err);
 }
 
 // Uncompressed int16 and labels go from the file straight to their place.
@@ -415,19 +280,19 @@ static enum kf_status read_direct(int fd, int64_t offset, int64_t length, enum k
     enum kf_status status = kf_file_read(fd, offset, head, have, err);
     if (status || kf_gzip_is(head, have))
         return status;
-    struct layout l;
+    struct kf_stored l;
     status = read_header(head, have, &l, err);
     if (status)
         return status;
-    if (length < l.data_offset + l.data_bytes)
+    if (length < l.data_offset + kf_stored_data_bytes(&l))
         return truncated(err);
-    enum kf_voxel_type type = direct_type(&l, want);
+    enum kf_voxel_type type = kf_stored_direct(&l, kf_nifti_wanted(&l, want));
     if (!type)
         return KF_OK;
     *done = 1;
     status = kf_volume_alloc(out, &l.grid, type, err);
     if (!status)
-        status = kf_file_read(fd, offset + l.data_offset, out->data, l.data_bytes, err);
+        status = kf_file_read(fd, offset + l.data_offset, out->data, kf_stored_data_bytes(&l), err);
     if (status)
         kf_volume_release(out);
     return status;
@@ -527,8 +392,8 @@ static void make_header(const struct kf_volume *v, unsigned char header[DATA_OFF
     double r[9];
     for (int i = 0; i < 9; i++)
         r[i] = (i < 6 ? -1 : 1) * g->direction[i];
-    double det = r[0] * (r[4] * r[8] - r[5] * r[7]) - r[1] * (r[3] * r[8] - r[5] * r[6]) +
-                 r[2] * (r[3] * r[7] - r[4] * r[6]);
+    double det =
+        r[0] * (r[4] * r[8] - r[5] * r[7]) - r[1] * (r[3] * r[8] - r[5] * r[6]) + r[2] * (r[3] * r[7] - r[4] * r[6]);
     put_real(header, 104, det < 0 ? -1 : 1);
     for (int i = 0; i < 7; i++)
         put_int(header, 24 + 8 * i, 8, i < 3 ? g->dim[i] : 1);
@@ -559,11 +424,9 @@ void kf_nifti_header(const struct kf_volume *volume, unsigned char header[KF_NIF
     make_header(volume, header);
 }
 
-enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads, struct kf_error *err)
+static enum kf_status write_file(const char *path, const unsigned char header[DATA_OFFSET], const void *data,
+                                 int64_t bytes, int threads, struct kf_error *err)
 {
-    unsigned char header[DATA_OFFSET];
-    make_header(volume, header);
-    int64_t bytes = kf_grid_voxels(&volume->grid) * kf_voxel_bytes(volume->type);
     size_t name = strlen(path);
     int packed = name > 3 && strcmp(path + name - 3, ".gz") == 0;
     int fd;
@@ -573,11 +436,31 @@ enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, 
     if (packed) {
         status = kf_gzip_write(fd, header, DATA_OFFSET, 6, 1, err);
         if (!status)
-            status = kf_gzip_write(fd, volume->data, bytes, 6, threads, err);
+            status = kf_gzip_write(fd, data, bytes, 6, threads, err);
     } else {
         status = kf_file_write(fd, header, DATA_OFFSET, err);
         if (!status)
-            status = kf_file_write(fd, volume->data, bytes, err);
+            status = kf_file_write(fd, data, bytes, err);
     }
     return kf_file_close(fd, status, err);
+}
+
+enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads, struct kf_error *err)
+{
+    unsigned char header[DATA_OFFSET];
+    make_header(volume, header);
+    return write_file(path, header, volume->data, kf_grid_voxels(&volume->grid) * kf_voxel_bytes(volume->type), threads,
+                      err);
+}
+
+enum kf_status kf_nifti_write_vectors(const char *path, const struct kf_grid *grid, const float *xyz, int threads,
+                                      struct kf_error *err)
+{
+    unsigned char header[DATA_OFFSET];
+    const struct kf_volume shape = {.grid = *grid, .type = KF_VOXEL_FLOAT32};
+    make_header(&shape, header);
+    put_int(header, 16, 8, 5);
+    put_int(header, 56, 8, 3); // dim[5]: the components
+    put_int(header, 504, 4, VECTOR_INTENT);
+    return write_file(path, header, xyz, 3 * kf_grid_voxels(grid) * (int64_t)sizeof(float), threads, err);
 }

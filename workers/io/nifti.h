@@ -4,19 +4,24 @@
 #define KERF_IO_NIFTI_H
 
 #include "server/base/error.h"
-#include "workers/kernels/volume.h"
+#include "workers/io/stored.h"
 
 enum kf_nifti_want {
     KF_NIFTI_IMAGE = 1, // int16 when every value after scl_slope/scl_inter is an integer in range, else float32
     KF_NIFTI_LABELS,    // uint8; KF_INVALID "labels_range" when a value is not an integer in 0…255
     KF_NIFTI_EITHER,    // labels when the file stores unscaled uint8, else an image
+    KF_NIFTI_AS_STORED, // EITHER, but unscaled float32 stays float32 though all of its values are integers
 };
+
+// The same wish as kf_stored_volume says it, for a file that stores `stored`.
+enum kf_voxel_type kf_nifti_wanted(const struct kf_stored *stored, enum kf_nifti_want want);
 
 // Reads bytes [offset, offset + length) of `path` (length -1: to the end); gzip is recognised by its first bytes.
 // Geometry: sform if its code is positive, else qform, else pixdim. A dimension beyond the third must be 1.
 // *out is owned: kf_volume_release (workers/io/memory.h). The determinant of a foreign file's direction may be -1.
 // Errors: KF_IO; KF_NOMEM; KF_TOO_LARGE over 2^31 voxels; KF_INVALID with code nifti_header, nifti_type,
-// nifti_dimensions, nifti_geometry (sheared, singular or not finite), nifti_truncated, labels_range.
+// nifti_dimensions, nifti_geometry (sheared, singular or not finite), nifti_truncated, and those
+// of kf_stored_volume (stored.h).
 KF_MUST_USE enum kf_status kf_nifti_read(const char *path, int64_t offset, int64_t length, enum kf_nifti_want want,
                                          struct kf_volume *out, struct kf_error *err);
 
@@ -36,5 +41,10 @@ void kf_nifti_header(const struct kf_volume *volume, unsigned char header[KF_NIF
 // committed by whoever stores them.
 KF_MUST_USE enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads,
                                           struct kf_error *err);
+
+// The same with three float32 components per voxel as dim[5] = 3 (NIFTI_INTENT_VECTOR): xyz holds x of all voxels, then
+// y, then z. Components are written as they are, LPS if they are LPS, as ITK and ANTs keep them.
+KF_MUST_USE enum kf_status kf_nifti_write_vectors(const char *path, const struct kf_grid *grid, const float *xyz,
+                                                  int threads, struct kf_error *err);
 
 #endif

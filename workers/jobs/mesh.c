@@ -319,8 +319,8 @@ static enum kf_status smooth(struct mesh_job *m, const struct segment *s, const 
     int64_t asked = kf_job_integer(m->w.job, "smooth");
     double mean = cbrt(spacing[0] * spacing[1] * spacing[2]);
     struct kf_mesh_smooth how = {
-        .iterations = (int)(asked >= 0 ? asked : from_labels ? 15 : 6),
-        .pass_band = 0.1,
+        .passes = (int)(asked >= 0 ? asked : from_labels ? 20 : 8),
+        .pass_band = from_labels ? 0.1 : 0.5, // grey values have no steps to hide
         .keep_volume = 1,
         .reach_mm = (from_labels ? 1.0 : 0.5) * mean,
         .planes = grid,
@@ -687,7 +687,7 @@ static const struct kf_job_param params[] = {
      "Grey value of the surface; with labels the default is the value that parts them best."},
     {"cap", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1", "Closes a structure where it reaches the border of the volume."},
     {"smooth", KF_PARAM_INTEGER, -1, 200, -1, NULL, "1",
-     "Pairs of smoothing steps; -1 chooses 6 for grey values and 15 for labels. The volume is kept."},
+     "Smoothing passes; -1 chooses 8 for grey values and 20 for labels. The volume is kept."},
     {"piece_mm3", KF_PARAM_DOUBLE, 0, 1e6, 1, NULL, "mm3", "Separate surfaces that enclose less than this are dropped."},
     {"lod0_mm", KF_PARAM_DOUBLE, 0, 100, 0.05, NULL, "mm", "Error that the finest level may have."},
     {"lod1_mm", KF_PARAM_DOUBLE, 0, 100, 0.3, NULL, "mm", "Error that the middle level may have."},

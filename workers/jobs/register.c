@@ -1,32 +1,21 @@
-// register: where a point of the fixed image lies in the moving one, by a rigid or affine map. Gives the transform as
-// JSON, the moving image on the fixed grid, and points carried over.
+// register: where a point of the fixed image lies in the moving one, by a rigid or affine map or a rigid one and a
+// deformation. Gives the transform as JSON, displacements, the moving image on the fixed grid, and points carried over.
 //
 // transform.json: {"model","frame":"LPS mm","from":"fixed","to":"moving","matrix":[[4],[4],[4],[4]],"inverse":[…],
-// "quality":{…}}; matrix · (x, y, z, 1) of the fixed image is the same place in the moving one.
+// "quality":{…}}; matrix · (x, y, z, 1) of the fixed image is the same place in the moving one. With a deformation also
+// "deformation":{"convention","grid",…}: matrix · (p + d(p)), d in the displacement file.
 #include "workers/io/memory.h"
-#include "workers/jobs/shared.h"
+#include "workers/jobs/register_job.h"
 #include "workers/kernels/math.h"
-#include "workers/kernels/register.h"
 #include "workers/kernels/resample.h"
 #include "workers/runtime/cli.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define POINTS_MOST  1000000
 #define LITTLE_SHARE 0.3  // of the fixed samples: below this the overlap is warned of
 #define LITTLE_NMI   1.03 // below this the images say next to nothing of each other
 #define UNSURE_MM    1.0  // both directions should not disagree by more
-
-struct job {
-    struct kf_job_work w;
-    struct kf_volume fixed, moving, fixed_mask, moving_mask;
-    struct kf_affine transform, inverse;
-    struct kf_register_report report;
-};
 
 // ---- the transform ----
 
@@ -75,7 +64,7 @@ static enum kf_status read_transform(const char *path, struct kf_affine *out, st
     return status;
 }
 
-static enum kf_status write_transform(struct job *j, struct kf_error *err)
+static enum kf_status write_transform(struct kf_register_job *j, struct kf_error *err)
 {
     struct kf_job_context *job = j->w.job;
     const char *path = kf_job_output_path(job, "transform.json");
@@ -83,7 +72,7 @@ static enum kf_status write_transform(struct job *j, struct kf_error *err)
         json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o}", "model", kf_job_text(job, "model"), "metric",
                   kf_job_text(job, "metric"), "frame", "LPS mm", "from", "fixed", "to", "moving", "matrix",
                   matrix_json(&j->transform), "inverse", matrix_json(&j->inverse), "quality", quality_json(&j->report));
-    if (!file || !path) {
+    if (!file || !path || (j->deformable && json_object_set_new(file, "deformation", kf_register_field_json(j)))) {
         json_decref(file);
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for the transform");
     }
@@ -95,11 +84,13 @@ static enum kf_status write_transform(struct job *j, struct kf_error *err)
     return status;
 }
 
-static void report_quality(struct job *j)
+static void report_quality(struct kf_register_job *j)
 {
     const struct kf_register_report *q = &j->report;
     struct kf_job_context *job = j->w.job;
     kf_job_report(job, "quality", quality_json(q));
+    if (j->deformable)
+        kf_job_report(job, "deformation", kf_register_field_json(j));
     if (q->overlap < LITTLE_SHARE)
         kf_job_warn(job, "little_overlap", "only %.0f %% of the fixed image lies in the moving one", 100 * q->overlap);
     if (q->nmi < LITTLE_NMI)
@@ -110,87 +101,19 @@ static void report_quality(struct job *j)
         kf_job_warn(job, "not_converged", "the last resolution used all its steps");
 }
 
-// ---- points ----
-
-// x,y,z of one line; 0 when it is not that. Blanks around numbers are fine, more columns are not looked at.
-static int parse_point(const char *line, double p[3])
-{
-    for (int i = 0; i < 3; i++) {
-        char *end;
-        p[i] = strtod(line, &end);
-        if (end == line || !(fabs(p[i]) < 1e6))
-            return 0;
-        while (*end == ' ' || *end == '\t')
-            end++;
-        if (i < 2 && *end++ != ',')
-            return 0;
-        line = end;
-    }
-    return *line == 0 || *line == '\n' || *line == '\r' || *line == ',';
-}
-
-static enum kf_status carry_lines(FILE *in, int64_t length, FILE *out, const struct kf_affine *t, struct kf_error *err)
-{
-    char line[512];
-    int64_t number = 0, read = 0;
-    while ((length < 0 || read < length) && fgets(line, sizeof line, in)) {
-        double p[3], q[3];
-        read += (int64_t)strlen(line);
-        number++;
-        if (number > POINTS_MOST)
-            return kf_error_set(err, KF_TOO_LARGE, "points_csv", "there are more than %d points", POINTS_MOST);
-        if (line[strspn(line, " \t\r\n")] == 0)
-            continue;
-        if (!parse_point(line, p)) {
-            if (number == 1 && strpbrk(line, "xX")) { // a heading
-                fputs("x,y,z\n", out);
-                continue;
-            }
-            return kf_error_set(err, KF_INVALID, "points_csv", "line %lld of the points is not x,y,z in mm",
-                                (long long)number);
-        }
-        kf_affine_apply(t, p, q);
-        fprintf(out, "%.6f,%.6f,%.6f\n", q[0], q[1], q[2]);
-    }
-    return ferror(in) ? kf_error_errno(err, EIO, "reading the points") : KF_OK;
-}
-
-static enum kf_status carry_points(struct job *j, const struct kf_job_input *input, struct kf_error *err)
-{
-    const char *path = kf_job_output_path(j->w.job, "points.csv");
-    FILE *in = path ? fopen(input->path, "rb") : NULL;
-    if (!path)
-        return kf_error_set(err, KF_NOMEM, NULL, "no memory for the points");
-    if (!in)
-        return kf_error_errno(err, errno, "opening the points");
-    FILE *out = fopen(path, "wb");
-    enum kf_status status = out ? KF_OK : kf_error_errno(err, errno, "writing the points");
-    if (!status && fseeko(in, (off_t)input->offset, SEEK_SET))
-        status = kf_error_errno(err, errno, "reading the points");
-    if (!status)
-        status = carry_lines(in, input->length, out, &j->transform, err);
-    fclose(in);
-    if (out && fclose(out) && !status)
-        status = kf_error_errno(err, errno, "writing the points");
-    if (!status)
-        status = kf_job_output(j->w.job, "points", "points", "points.csv", "text/csv",
-                               json_pack("{s:s,s:s}", "frame", "LPS mm", "of", "moving"));
-    return status;
-}
-
 // ---- the warped image ----
 
 // Grey values are those of the moving image; they lie in the frame of the fixed one.
 static void say_what_it_shows(const struct kf_job_context *job, json_t *meta)
 {
-    static const char *const of_moving[] = {"modality", "units", "value_range", "window", "series_description", "quality",
-                                            "corrections", NULL};
+    static const char *const of_moving[] = {"modality",           "units",   "value_range", "window",
+                                            "series_description", "quality", "corrections", NULL};
     static const char *const of_fixed[] = {"frame_of_reference_uid", NULL};
     kf_meta_copy(meta, kf_job_input_named(job, "moving")->meta, of_moving);
     kf_meta_copy(meta, kf_job_input_named(job, "fixed")->meta, of_fixed);
 }
 
-static enum kf_status write_warped(struct job *j, struct kf_error *err)
+static enum kf_status write_warped(struct kf_register_job *j, struct kf_error *err)
 {
     struct kf_volume warped;
     const char *path = kf_job_output_path(j->w.job, "warped.nii.gz");
@@ -199,9 +122,11 @@ static enum kf_status write_warped(struct job *j, struct kf_error *err)
     enum kf_status status = kf_volume_alloc(&warped, &j->fixed.grid, j->moving.type, err);
     if (status)
         return status;
-    status = kf_work_status(kf_resample(&j->w.work, &j->moving, j->transform.m, KF_RESAMPLE_LINEAR,
-                                        kf_job_double(j->w.job, "outside"), &warped),
-                            err, "resampling");
+    double outside = kf_job_double(j->w.job, "outside");
+    status = kf_work_status(
+        j->deformable ? kf_field_warp(&j->w.work, &j->field, &j->transform, &j->moving, 0, outside, &warped)
+                      : kf_resample(&j->w.work, &j->moving, j->transform.m, KF_RESAMPLE_LINEAR, outside, &warped),
+        err, "resampling");
     if (!status)
         status = kf_nifti_write(path, &warped, kf_job_threads(j->w.job), err);
     json_t *meta = status ? NULL : json_pack("{s:o,s:s}", "grid", kf_grid_json(&warped.grid), "of", "moving");
@@ -215,7 +140,7 @@ static enum kf_status write_warped(struct job *j, struct kf_error *err)
 
 // ---- the job ----
 
-static enum kf_status read_one(const struct job *j, const char *name, int required, enum kf_nifti_want want,
+static enum kf_status read_one(const struct kf_register_job *j, const char *name, int required, enum kf_nifti_want want,
                                struct kf_volume *out, struct kf_error *err)
 {
     const struct kf_job_input *input = kf_job_input_named(j->w.job, name);
@@ -224,7 +149,7 @@ static enum kf_status read_one(const struct job *j, const char *name, int requir
     return required ? kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named %s", name) : KF_OK;
 }
 
-static enum kf_status read_inputs(struct job *j, struct kf_error *err)
+static enum kf_status read_inputs(struct kf_register_job *j, struct kf_error *err)
 {
     enum kf_status status = read_one(j, "fixed", 1, KF_NIFTI_IMAGE, &j->fixed, err);
     if (!status)
@@ -236,7 +161,7 @@ static enum kf_status read_inputs(struct job *j, struct kf_error *err)
     return status;
 }
 
-static enum kf_status settings(const struct job *j, struct kf_register *how, struct kf_error *err)
+static enum kf_status settings(const struct kf_register_job *j, struct kf_register *how, struct kf_error *err)
 {
     const struct kf_job_context *job = j->w.job;
     const char *model = kf_job_text(job, "model"), *metric = kf_job_text(job, "metric");
@@ -249,14 +174,14 @@ static enum kf_status settings(const struct job *j, struct kf_register *how, str
         .samples = kf_job_integer(job, "samples"),
         .both_ways = kf_job_boolean(job, "both_ways"),
     };
-    if (strcmp(model, "rigid") != 0 && strcmp(model, "affine") != 0)
-        return kf_error_set(err, KF_INVALID, "register_model", "the model is rigid or affine");
+    if (strcmp(model, "rigid") != 0 && strcmp(model, "affine") != 0 && strcmp(model, "deformable") != 0)
+        return kf_error_set(err, KF_INVALID, "register_model", "the model is rigid, affine or deformable");
     if (strcmp(metric, "mi") != 0 && strcmp(metric, "msd") != 0)
         return kf_error_set(err, KF_INVALID, "register_metric", "the metric is mi or msd");
     return KF_OK;
 }
 
-static enum kf_status align(struct job *j, struct kf_error *err)
+static enum kf_status align(struct kf_register_job *j, struct kf_error *err)
 {
     struct kf_register how;
     struct kf_affine start;
@@ -279,31 +204,45 @@ static enum kf_status align(struct job *j, struct kf_error *err)
     return status;
 }
 
-static int wants_warped(const struct kf_job_context *job)
+int kf_register_wants(const struct kf_job_context *job, const char *flag, int otherwise)
 {
-    return kf_job_option(job, "--out") ? kf_job_option(job, "--warped") != NULL : kf_job_boolean(job, "warp");
+    return kf_job_option(job, "--out") ? kf_job_option(job, flag) != NULL : otherwise;
+}
+
+// Stages and their shares of the job's time.
+static enum kf_status find(struct kf_register_job *j, struct kf_error *err)
+{
+    enum kf_status status;
+    j->deformable = strcmp(kf_job_text(j->w.job, "model"), "deformable") == 0;
+    kf_job_work_stage(&j->w, "reading", 0, j->deformable ? 0.05 : 0.2);
+    status = read_inputs(j, err);
+    kf_job_work_stage(&j->w, "registering", j->deformable ? 0.05 : 0.2, j->deformable ? 0.2 : 0.7);
+    if (!status)
+        status = align(j, err);
+    if (status || !j->deformable)
+        return status;
+    kf_job_work_stage(&j->w, "deforming", 0.2, 0.9);
+    return kf_register_find_field(j, err);
 }
 
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
-    struct job j = {.report = {.mi = 0}};
+    struct kf_register_job j = {.report = {.mi = 0}};
     kf_job_work_init(&j.w, job);
-    kf_job_work_stage(&j.w, "reading", 0, 0.2);
-    enum kf_status status = read_inputs(&j, err);
-    kf_job_work_stage(&j.w, "registering", 0.2, 0.7);
-    if (!status)
-        status = align(&j, err);
-    kf_job_work_stage(&j.w, "resampling", 0.7, 1);
+    enum kf_status status = find(&j, err);
+    kf_job_work_stage(&j.w, "resampling", j.deformable ? 0.9 : 0.7, 1);
     if (!status)
         status = write_transform(&j, err);
-    const struct kf_job_input *points = kf_job_input_named(job, "points");
-    if (!status && points)
-        status = carry_points(&j, points, err);
-    if (!status && wants_warped(job))
+    if (!status && j.deformable)
+        status = kf_register_write_field(&j, err);
+    if (!status)
+        status = kf_register_carry(&j, err);
+    if (!status && kf_register_wants(job, "--warped", kf_job_boolean(job, "warp")))
         status = write_warped(&j, err);
     if (!status)
         report_quality(&j);
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
+    kf_field_release(&j.w.work, &j.field);
     kf_volume_release(&j.moving_mask);
     kf_volume_release(&j.fixed_mask);
     kf_volume_release(&j.moving);
@@ -316,7 +255,8 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
 {
     static const char *const flag_of[][2] = {
-        {"transform", "--out"}, {"points", "--points-out"}, {"warped", "--warped"}};
+        {"transform", "--out"}, {"points", "--points-out"},         {"points_back", "--points-back-out"},
+        {"warped", "--warped"}, {"displacement", "--displacement"}, {"inverse", "--inverse"}};
     enum kf_status status = KF_OK;
     if (!kf_job_option(job, "--out"))
         return kf_error_set(err, KF_INVALID, "bad_usage", "--out is missing; see kerf-job register --help");
@@ -339,7 +279,13 @@ static const struct kf_cli_flag flags[] = {
     {"--start", KF_CLI_INPUT, "start", 0, "A transform of this job to refine, in place of a search for the start."},
     {"--points", KF_CLI_INPUT, "points", 0, "Lines x,y,z in LPS mm of the fixed frame, to be carried over."},
     {"--points-out", KF_CLI_OPTION, NULL, 0, "Where those points go, in LPS mm of the moving frame."},
+    {"--points-back", KF_CLI_INPUT, "points_back", 0, "Lines x,y,z in LPS mm of the moving frame, to be carried back."},
+    {"--points-back-out", KF_CLI_OPTION, NULL, 0, "Where those points go, in LPS mm of the fixed frame."},
     {"--warped", KF_CLI_OPTION, NULL, 0, "Where the moving image on the fixed grid goes (.nii.gz)."},
+    {"--displacement", KF_CLI_OPTION, NULL, 0,
+     "deformable: where the displacement d goes (.nii.gz, 3 components): q = matrix · (p + d(p)), LPS mm."},
+    {"--inverse", KF_CLI_OPTION, NULL, 0,
+     "deformable: where the inverse displacement e goes: p = r + e(r) with r = inverse · q."},
     {0},
 };
 
@@ -348,18 +294,26 @@ static const struct kf_job_cli cli = {
     .place = place,
     .examples =
         "  kerf-job register --fixed ct.nii.gz --moving mr.nii.gz --model rigid --out t.json --warped mr_in_ct.nii.gz\n"
-        "  kerf-job register --fixed a.nii.gz --moving b.nii.gz --out t.json --points p.csv --points-out q.csv\n",
+        "  kerf-job register --fixed a.nii.gz --moving b.nii.gz --out t.json --points p.csv --points-out q.csv\n"
+        "  kerf-job register --fixed ct.nii.gz --moving mr.nii.gz --model deformable --out t.json --displacement "
+        "d.nii.gz --inverse e.nii.gz\n",
 };
 
 static const struct kf_job_param params[] = {
-    {"model", KF_PARAM_TEXT, 0, 0, 0, "rigid", "1", "What the map may do: rigid or affine."},
+    {"model", KF_PARAM_TEXT, 0, 0, 0, "rigid", "1",
+     "What the map may do: rigid, affine, or deformable (rigid, and then a smooth deformation)."},
     {"metric", KF_PARAM_TEXT, 0, 0, 0, "mi", "1",
      "mi: mutual information, any two modalities; msd: mean squared difference, for one modality in the same units."},
     {"finest_mm", KF_PARAM_DOUBLE, 0, 20, 0, NULL, "mm",
      "Voxels are merged up to about this size at the last resolution; 0 chooses 1."},
     {"samples", KF_PARAM_INTEGER, 0, 4000000, 0, NULL, "1", "Samples at the last resolution; 0 chooses 80000."},
     {"both_ways", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1",
-     "Runs the last resolution in both directions, takes the middle and reports how far both lie apart (inverse_mm)."},
+     "Runs the last resolution, and the deformation, in both directions, takes the middle and reports how far both lie "
+     "apart (inverse_mm, ways_mean_mm)."},
+    {"grid_mm", KF_PARAM_DOUBLE, 0, 40, 0, NULL, "mm",
+     "deformable: distance of the nodes of the deformation; voxels are merged to a quarter of it; 0 chooses 8."},
+    {"stiffness", KF_PARAM_DOUBLE, 0, 100, 0, NULL, "1",
+     "deformable: weight of smoothness against likeness; 0 chooses 1."},
     {"warp", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1",
      "Makes the moving image on the fixed grid; on the command line --warped says so."},
     {"outside", KF_PARAM_DOUBLE, -32768, 32767, -1024, NULL, "1",
@@ -369,12 +323,13 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_register = {
     .name = "register",
-    .version = 2,
+    .version = 3,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 12LL << 30,
     .time_limit_s = 600,
-    .summary = "Registers two images, rigid or affine: a transform, points carried over, the image resampled.",
+    .summary =
+        "Registers two images, rigid, affine or deformable: a transform, points carried over, the image resampled.",
     .params = params,
     .run = run,
     .cli = &cli,

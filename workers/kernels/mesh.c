@@ -47,6 +47,36 @@ void kf_corners_release(const struct kf_work *work, struct kf_corners *corners)
     *corners = (struct kf_corners){0};
 }
 
+enum kf_kernel_status kf_spans_make(const struct kf_work *work, const struct kf_mesh *mesh, struct kf_spans *out)
+{
+    *out = (struct kf_spans){.count = (mesh->triangles + KF_SPAN - 1) / KF_SPAN};
+    out->range = kf_work_take(work, out->count * (int64_t)sizeof *out->range);
+    if (!out->range)
+        return KF_KERNEL_NOMEM;
+    int wrong = 0;
+#pragma omp parallel for num_threads(work->threads) schedule(static) reduction(| : wrong)
+    for (int64_t s = 0; s < out->count; s++) {
+        int64_t end = (s + 1) * KF_SPAN < mesh->triangles ? (s + 1) * KF_SPAN : mesh->triangles;
+        uint32_t low = UINT32_MAX, high = 0;
+        for (int64_t c = 3 * s * KF_SPAN; c < 3 * end; c++) {
+            low = mesh->index[c] < low ? mesh->index[c] : low;
+            high = mesh->index[c] > high ? mesh->index[c] : high;
+        }
+        out->range[s][0] = low;
+        out->range[s][1] = high;
+        wrong |= (int64_t)high >= mesh->vertices;
+    }
+    if (wrong)
+        kf_spans_release(work, out);
+    return wrong ? KF_KERNEL_INVALID : KF_KERNEL_OK;
+}
+
+void kf_spans_release(const struct kf_work *work, struct kf_spans *spans)
+{
+    kf_work_give(work, spans->range);
+    *spans = (struct kf_spans){0};
+}
+
 static uint32_t find_root(uint32_t *group, uint32_t v)
 {
     while (group[v] != v) {
@@ -137,18 +167,40 @@ static inline void face_normal(const struct kf_mesh *mesh, int64_t t, float n[3]
     n[2] = u[0] * w[1] - u[1] * w[0];
 }
 
-enum kf_kernel_status kf_mesh_normals(const struct kf_work *work, const struct kf_mesh *mesh, float *normals)
+void kf_gather_normals(const struct kf_work *work, const struct kf_mesh *mesh, const struct kf_spans *spans,
+                       float *sums)
 {
-    memset(normals, 0, (size_t)mesh->vertices * 3 * sizeof *normals);
-    for (int64_t t = 0; t < mesh->triangles; t++) {
-        float n[3];
-        face_normal(mesh, t, n);
-        for (int c = 0; c < 3; c++) {
-            float *to = normals + 3 * (int64_t)mesh->index[3 * t + c];
-            for (int r = 0; r < 3; r++)
-                to[r] += n[r];
+#pragma omp parallel for num_threads(work->threads) schedule(static, 1)
+    for (int part = 0; part < work->threads; part++) {
+        int64_t low, high;
+        kf_part_of(mesh->vertices, 1, part, work->threads, &low, &high);
+        memset(sums + 3 * low, 0, (size_t)(high - low) * 3 * sizeof *sums);
+        for (int64_t s = 0; s < spans->count; s++) {
+            int meets = kf_span_meets(spans, s, low, high);
+            int64_t end = (s + 1) * KF_SPAN < mesh->triangles ? (s + 1) * KF_SPAN : mesh->triangles;
+            for (int64_t t = s * KF_SPAN; t < end && meets; t++) {
+                float n[3];
+                face_normal(mesh, t, n);
+                for (int c = 0; c < 3; c++) {
+                    int64_t v = mesh->index[3 * t + c];
+                    if (meets < 2 && (v < low || v >= high))
+                        continue;
+                    for (int r = 0; r < 3; r++)
+                        sums[3 * v + r] += n[r];
+                }
+            }
         }
     }
+}
+
+enum kf_kernel_status kf_mesh_normals(const struct kf_work *work, const struct kf_mesh *mesh, float *normals)
+{
+    struct kf_spans spans;
+    enum kf_kernel_status status = kf_spans_make(work, mesh, &spans);
+    if (status)
+        return status;
+    kf_gather_normals(work, mesh, &spans, normals);
+    kf_spans_release(work, &spans);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
     for (int64_t v = 0; v < mesh->vertices; v++) {
         float *n = normals + 3 * v;

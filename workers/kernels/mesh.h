@@ -18,19 +18,19 @@ struct kf_mesh {
 void kf_mesh_release(const struct kf_work *work, struct kf_mesh *mesh);
 
 struct kf_mesh_report {
-    int64_t boundary_edges;     // used by one triangle only
-    int64_t nonmanifold_edges;  // used by three or more triangles
-    int64_t misoriented_edges;  // both triangles run along it in the same direction
+    int64_t boundary_edges;       // used by one triangle only
+    int64_t nonmanifold_edges;    // used by three or more triangles
+    int64_t misoriented_edges;    // both triangles run along it in the same direction
     int64_t nonmanifold_vertices; // whose triangles do not form one fan
     int64_t degenerate_triangles; // two equal corners
     int64_t unused_vertices;
-    int64_t components;         // connected through shared vertices
-    int closed;                 // no boundary edge
-    int manifold;               // no non-manifold edge or vertex, no degenerate triangle
-    int oriented;               // no misoriented edge
+    int64_t components; // connected through shared vertices
+    int closed;         // no boundary edge
+    int manifold;       // no non-manifold edge or vertex, no degenerate triangle
+    int oriented;       // no misoriented edge
     double area_mm2;
-    double volume_mm3;          // signed; meaningful when closed and oriented
-    double bounds[2][3];        // least and greatest corner over used vertices; zeros when empty
+    double volume_mm3;   // signed; meaningful when closed and oriented
+    double bounds[2][3]; // least and greatest corner over used vertices; zeros when empty
 };
 
 // Measures the mesh and checks its topology. Memory: 28 bytes per triangle and 16 per vertex.
@@ -41,9 +41,11 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_check(const struct kf_work *wor
 // representation", ICIP 2001), and area; sums over fixed blocks, so that threads do not matter.
 void kf_mesh_measure(const struct kf_work *work, const struct kf_mesh *mesh, double *volume_mm3, double *area_mm2);
 
+#define KF_MESH_SMOOTH_PASSES_MOST 256
+
 struct kf_mesh_smooth {
-    int iterations;     // pairs of a smoothing and an inflating step; 0 does nothing
-    double pass_band;   // 0 < k < 1: features longer than about π/√k edges stay; 0.1 is a good default
+    int passes;         // 0 does nothing, 1 and 2 count as 3; more of them part rough from smooth more sharply
+    double pass_band;   // 0 < k < 1: features longer than about 2π/√(2k) edges stay; 0.1 is a good default
     double keep_volume; // 1: shift along the normals at the end so that the volume is what it was; 0: do not
     // Vertices do not leave the ball of this radius (mm) around their first position; 0: no limit.
     double reach_mm;
@@ -52,8 +54,9 @@ struct kf_mesh_smooth {
     const struct kf_grid *planes;
 };
 
-// Taubin's λ|μ smoothing (Taubin, "A signal processing approach to fair surface design", SIGGRAPH 1995), in place.
-// Boundary vertices of an open mesh stay. Memory: 12 bytes per triangle and 66 per vertex.
+// A windowed sinc over the surface's frequencies (Taubin, Zhang, Golub, "Optimal surface smoothing as filter design",
+// ECCV 1996), in place. Boundary vertices of an open mesh stay. KF_KERNEL_INVALID over KF_MESH_SMOOTH_PASSES_MOST
+// passes or for another pass band. Memory: 12 bytes per triangle and 73 per vertex.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_smooth(const struct kf_work *work, struct kf_mesh *mesh,
                                                         const struct kf_mesh_smooth *how);
 

@@ -1,8 +1,10 @@
-// Surface kernels beside VTK, meshoptimizer and CGAL, in one process: bench_mesh VOLUME.raw LABELS.raw NX NY NZ SX SY SZ
-// [NAME,NAME…]: int16 voxels and uint8 labels, spacing in mm. Peer and ours alternate; the best of a few runs counts.
-// Lines: bench NAME SIZE THREADS PEER PEER_MS OUR_MS RATIO TARGET NOTE, with tabs between.
+// Surface kernels beside VTK, meshoptimizer and CGAL, in one process: bench_mesh HEAD256.nii HEAD512.nii THREADS
+// [NAME,NAME…], what kernels.sh runs; the labels are read from HEAD….labels.nii. Peer and ours alternate; the best of a
+// few runs counts. The small volume is for peers that would take minutes with the large one. Lines: bench NAME SIZE
+// THREADS PEER PEER_MS OUR_MS RATIO TARGET NOTE, with tabs between.
 extern "C" {
 #include "workers/io/memory.h"
+#include "workers/io/nifti.h"
 #include "workers/kernels/mesh_distance.h"
 #include "workers/kernels/mesh_intersect.h"
 #include "workers/kernels/mesh_repair.h"
@@ -32,6 +34,7 @@ extern "C" {
 #include <vtkUnsignedCharArray.h>
 #include <vtkWindowedSincPolyDataFilter.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -44,12 +47,13 @@ extern "C" {
 namespace {
 
 const double ISO = 300;
-const int LABEL_FIRST = 2, LABEL_COUNT = 8;
+const int LABEL_COUNT = 8;
 
 struct input {
+    std::string name, only;
     kf_volume grey{}, labels{};
+    int label[LABEL_COUNT]; // those with the most voxels
     vtkNew<vtkImageData> vtk_grey, vtk_labels;
-    std::string only;
 };
 
 double now_ms()
@@ -69,7 +73,7 @@ using action = std::function<double()>; // does it and says how many ms it took
 
 // Alternates, so that a busy machine is busy for both.
 void measure(const char *name, const std::string &size, int threads, const char *peer, double target, int runs,
-             const action &theirs, const action &ours, const std::string &note)
+             const action &theirs, const action &ours, const std::function<std::string()> &note)
 {
     double best[2] = {1e30, 1e30};
     for (int r = 0; r < runs; r++) {
@@ -77,7 +81,7 @@ void measure(const char *name, const std::string &size, int threads, const char 
         best[1] = std::min(best[1], ours());
     }
     printf("bench\t%s\t%s\t%d\t%s\t%.2f\t%.2f\t%.2f\t%g\t%s\n", name, size.c_str(), threads, peer, best[0], best[1],
-           best[0] / best[1], target, note.c_str());
+           best[0] / best[1], target, note().c_str());
     fflush(stdout);
 }
 
@@ -93,16 +97,16 @@ template <class Filter> double timed(Filter *filter)
     return now_ms() - start;
 }
 
-std::string words(const char *format, double a, double b)
+template <class... Values> std::string words(const char *format, Values... values)
 {
-    char text[160];
-    snprintf(text, sizeof text, format, a, b);
+    char text[240];
+    snprintf(text, sizeof text, format, values...);
     return text;
 }
 
-std::string size_of(const kf_mesh &m)
+std::string thousands(int64_t triangles)
 {
-    return std::to_string(m.triangles / 1000) + "k";
+    return std::to_string(triangles / 1000) + "k triangles";
 }
 
 kf_mesh copy_of(const kf_work &work, const kf_mesh &m)
@@ -174,58 +178,70 @@ kf_mesh isosurface(const kf_work &work, const input &in, int cap)
 void bench_isosurface(input &in, const kf_work &work)
 {
     int64_t triangles[2] = {0, 0};
-    measure("isosurface", std::to_string(in.grey.grid.dim[0]), work.threads, "vtkFlyingEdges3D", 4, 3,
-            [&] {
-                vtkNew<vtkFlyingEdges3D> f;
-                f->SetInputData(in.vtk_grey);
-                f->SetValue(0, ISO);
-                f->ComputeNormalsOff();
-                f->ComputeGradientsOff();
-                f->ComputeScalarsOff();
-                double ms = timed(f.Get());
-                triangles[0] = f->GetOutput()->GetNumberOfPolys();
-                return ms;
-            },
-            [&] {
-                double start = now_ms();
-                kf_mesh m = isosurface(work, in, 0); // theirs is open, too
-                double ms = now_ms() - start;
-                triangles[1] = m.triangles;
-                kf_mesh_release(&work, &m);
-                return ms;
-            },
-            "threshold and surface; manifold");
-    printf("# isosurface: %lld triangles, theirs %lld\n", (long long)triangles[1], (long long)triangles[0]);
+    measure(
+        "isosurface", in.name, work.threads, "vtkFlyingEdges3D", 4, 3,
+        [&] {
+            vtkNew<vtkFlyingEdges3D> f;
+            f->SetInputData(in.vtk_grey);
+            f->SetValue(0, ISO);
+            f->ComputeNormalsOff();
+            f->ComputeGradientsOff();
+            f->ComputeScalarsOff();
+            double ms = timed(f.Get());
+            triangles[0] = f->GetOutput()->GetNumberOfPolys();
+            return ms;
+        },
+        [&] {
+            double start = now_ms();
+            kf_mesh m = isosurface(work, in, 0); // theirs is open, too
+            double ms = now_ms() - start;
+            triangles[1] = m.triangles;
+            kf_mesh_release(&work, &m);
+            return ms;
+        },
+        [&] {
+            return words("threshold and surface, manifold: %lldk triangles, theirs %lldk",
+                         (long long)triangles[1] / 1000, (long long)triangles[0] / 1000);
+        });
 }
 
 void bench_labels(input &in, const kf_work &work)
 {
-    measure("labels8", std::to_string(in.grey.grid.dim[0]), work.threads, "vtkDiscreteFlyingEdges3D", 8, 2,
-            [&] {
-                vtkNew<vtkDiscreteFlyingEdges3D> f;
-                f->SetInputData(in.vtk_labels);
-                for (int k = 0; k < LABEL_COUNT; k++)
-                    f->SetValue(k, LABEL_FIRST + k);
-                f->ComputeNormalsOff();
-                f->ComputeGradientsOff();
-                f->ComputeScalarsOn();
-                return timed(f.Get());
-            },
-            [&] {
-                kf_surface_labels_input how{};
-                struct kf_surface_labels net{};
-                how.labels = &in.labels;
-                double start = now_ms();
-                must(kf_surface_labels(&work, &how, &net));
-                for (int k = 0; k < LABEL_COUNT; k++) {
-                    kf_mesh m{};
-                    must(kf_surface_labels_mesh(&work, &net, LABEL_FIRST + k, &m));
-                    kf_mesh_release(&work, &m);
-                }
-                kf_surface_labels_release(&work, &net);
-                return now_ms() - start;
-            },
-            "ours: net of all labels, then 8 closed surfaces");
+    int64_t triangles[2] = {0, 0};
+    measure(
+        "labels8", in.name, work.threads, "vtkDiscreteFlyingEdges3D", 8, 2,
+        [&] {
+            vtkNew<vtkDiscreteFlyingEdges3D> f;
+            f->SetInputData(in.vtk_labels);
+            for (int k = 0; k < LABEL_COUNT; k++)
+                f->SetValue(k, in.label[k]);
+            f->ComputeNormalsOff();
+            f->ComputeGradientsOff();
+            f->ComputeScalarsOn();
+            double ms = timed(f.Get());
+            triangles[0] = f->GetOutput()->GetNumberOfPolys();
+            return ms;
+        },
+        [&] {
+            kf_surface_labels_input how{};
+            struct kf_surface_labels net {};
+            how.labels = &in.labels;
+            triangles[1] = 0;
+            double start = now_ms();
+            must(kf_surface_labels(&work, &how, &net));
+            for (int label : in.label) {
+                kf_mesh m{};
+                must(kf_surface_labels_mesh(&work, &net, label, &m));
+                triangles[1] += m.triangles;
+                kf_mesh_release(&work, &m);
+            }
+            kf_surface_labels_release(&work, &net);
+            return now_ms() - start;
+        },
+        [&] {
+            return words("net of all labels, then 8 closed surfaces: %lldk triangles, theirs %lldk, open",
+                         (long long)triangles[1] / 1000, (long long)triangles[0] / 1000);
+        });
 }
 
 // Root mean square distance of a vertex from the mean of its neighbours: what smoothing takes away.
@@ -253,41 +269,43 @@ double volume_of(const kf_work &work, const kf_mesh &m)
 }
 
 // Leaves the smooth surface in `mesh`.
-void bench_smooth(const kf_work &work, kf_mesh &mesh)
+void bench_smooth(const input &in, const kf_work &work, kf_mesh &mesh)
 {
     auto peer_in = to_vtk(mesh);
     kf_mesh theirs{}, ours{};
     double before = volume_of(work, mesh);
-    measure("smooth", size_of(mesh), work.threads, "vtkWindowedSinc 20", 4, 3,
-            [&] {
-                vtkNew<vtkWindowedSincPolyDataFilter> f;
-                f->SetInputData(peer_in);
-                f->SetNumberOfIterations(20);
-                f->SetPassBand(0.1);
-                f->BoundarySmoothingOff();
-                f->FeatureEdgeSmoothingOff();
-                f->NonManifoldSmoothingOn();
-                f->NormalizeCoordinatesOn();
-                double ms = timed(f.Get());
-                kf_mesh_release(&work, &theirs);
-                theirs = from_vtk(work, f->GetOutput());
-                return ms;
-            },
-            [&] {
-                struct kf_mesh_smooth how{};
-                how.iterations = 22;
-                how.pass_band = 0.04;
-                how.keep_volume = 1;
-                kf_mesh_release(&work, &ours);
-                ours = copy_of(work, mesh);
-                double start = now_ms();
-                must(kf_mesh_smooth(&work, &ours, &how));
-                return now_ms() - start;
-            },
-            "22 pairs of steps: nearly as smooth, volume kept");
-    printf("# smooth: roughness mm before %.4f, theirs %.4f, ours %.4f; volume change %% theirs %.4f, ours %.4f\n",
-           roughness(mesh), roughness(theirs), roughness(ours), 100 * (volume_of(work, theirs) / before - 1),
-           100 * (volume_of(work, ours) / before - 1));
+    measure(
+        "smooth", in.name, work.threads, "vtkWindowedSinc 20", 4, 3,
+        [&] {
+            vtkNew<vtkWindowedSincPolyDataFilter> f;
+            f->SetInputData(peer_in);
+            f->SetNumberOfIterations(20);
+            f->SetPassBand(0.1);
+            f->BoundarySmoothingOff();
+            f->FeatureEdgeSmoothingOff();
+            f->NonManifoldSmoothingOn();
+            f->NormalizeCoordinatesOn();
+            double ms = timed(f.Get());
+            kf_mesh_release(&work, &theirs);
+            theirs = from_vtk(work, f->GetOutput());
+            return ms;
+        },
+        [&] {
+            struct kf_mesh_smooth how {};
+            how.passes = 10;
+            how.pass_band = 0.2;
+            how.keep_volume = 1;
+            kf_mesh_release(&work, &ours);
+            ours = copy_of(work, mesh);
+            double start = now_ms();
+            must(kf_mesh_smooth(&work, &ours, &how));
+            return now_ms() - start;
+        },
+        [&] {
+            return words("%s; roughness %.4f mm, theirs %.4f, before %.4f; volume %+.4f %%, theirs %+.4f %%",
+                         thousands(mesh.triangles).c_str(), roughness(ours), roughness(theirs), roughness(mesh),
+                         100 * (volume_of(work, ours) / before - 1), 100 * (volume_of(work, theirs) / before - 1));
+        });
     kf_mesh_release(&work, &theirs);
     kf_mesh_release(&work, &mesh);
     mesh = ours;
@@ -301,47 +319,71 @@ double hausdorff(const kf_work &work, const kf_mesh &a, const kf_mesh &b)
     return d.hausdorff_high_mm;
 }
 
-void bench_decimate(const kf_work &work, const kf_mesh &mesh, bool quadric)
+// Ours; *out is owned.
+action decimation(const kf_work &work, const kf_mesh &mesh, int64_t goal, kf_mesh &out)
+{
+    return [&work, &mesh, goal, &out] {
+        struct kf_mesh_decimate how = {goal, 1e3};
+        double reached;
+        kf_mesh_release(&work, &out);
+        out = copy_of(work, mesh);
+        double start = now_ms();
+        must(kf_mesh_decimate(&work, &out, &how, &reached));
+        return now_ms() - start;
+    };
+}
+
+void bench_decimate(const input &in, const kf_work &work, const kf_mesh &mesh)
 {
     int64_t goal = mesh.triangles * 15 / 100;
     kf_mesh theirs{}, ours{};
     double reached;
-    action us = [&] {
-        struct kf_mesh_decimate how = {goal, 1e3};
-        kf_mesh_release(&work, &ours);
-        ours = copy_of(work, mesh);
-        double start = now_ms();
-        must(kf_mesh_decimate(&work, &ours, &how, &reached));
-        return now_ms() - start;
-    };
-    measure("decimate15", size_of(mesh), work.threads, "meshopt_simplify", 1.5, 2,
-            [&] {
-                kf_mesh_release(&work, &theirs);
-                double start = now_ms();
-                must(kf_mesh3p_simplify(&work, &mesh, goal, 1e3, &theirs, &reached));
-                return now_ms() - start;
-            },
-            us, "theirs has one thread");
-    if (work.threads == 1)
-        printf("# decimate15: triangles theirs %lld, ours %lld; Hausdorff mm at most theirs %.3f, ours %.3f\n",
-               (long long)theirs.triangles, (long long)ours.triangles, hausdorff(work, mesh, theirs),
-               hausdorff(work, mesh, ours));
+    measure(
+        "decimate15", in.name, work.threads, "meshopt_simplify", 1.5, 2,
+        [&] {
+            kf_mesh_release(&work, &theirs);
+            double start = now_ms();
+            must(kf_mesh3p_simplify(&work, &mesh, goal, 1e3, &theirs, &reached));
+            return now_ms() - start;
+        },
+        decimation(work, mesh, goal, ours),
+        [&] {
+            std::string note = words("%s to %lldk, theirs %lldk, 1 thread", thousands(mesh.triangles).c_str(),
+                                     (long long)ours.triangles / 1000, (long long)theirs.triangles / 1000);
+            if (work.threads == 1) // the same mesh for any number of threads
+                note += words("; Hausdorff at most %.3f mm, theirs %.3f", hausdorff(work, mesh, ours),
+                              hausdorff(work, mesh, theirs));
+            return note;
+        });
     kf_mesh_release(&work, &theirs);
-    if (quadric) {
-        auto peer_in = to_vtk(mesh);
-        measure("decimate15 quadric", size_of(mesh), work.threads, "vtkQuadricDecimation", 15, 1,
-                [&] {
-                    vtkNew<vtkQuadricDecimation> f;
-                    f->SetInputData(peer_in);
-                    f->SetTargetReduction(0.85);
-                    return timed(f.Get());
-                },
-                us, "theirs has one thread");
-    }
     kf_mesh_release(&work, &ours);
 }
 
-void bench_self(const kf_work &work, const kf_mesh &mesh)
+void bench_quadric(const input &in, const kf_work &work, const kf_mesh &mesh)
+{
+    auto peer_in = to_vtk(mesh);
+    int64_t goal = mesh.triangles * 15 / 100;
+    kf_mesh theirs{}, ours{};
+    measure(
+        "decimate15-quadric", in.name, work.threads, "vtkQuadricDecimation", 15, 1,
+        [&] {
+            vtkNew<vtkQuadricDecimation> f;
+            f->SetInputData(peer_in);
+            f->SetTargetReduction(0.85);
+            double ms = timed(f.Get());
+            theirs = from_vtk(work, f->GetOutput());
+            return ms;
+        },
+        decimation(work, mesh, goal, ours),
+        [&] {
+            return words("%s, theirs 1 thread; Hausdorff at most %.3f mm, theirs %.3f",
+                         thousands(mesh.triangles).c_str(), hausdorff(work, mesh, ours), hausdorff(work, mesh, theirs));
+        });
+    kf_mesh_release(&work, &theirs);
+    kf_mesh_release(&work, &ours);
+}
+
+void bench_self(const input &in, const kf_work &work, const kf_mesh &mesh)
 {
     using Kernel = CGAL::Exact_predicates_inexact_constructions_kernel;
     using Surface = CGAL::Surface_mesh<Kernel::Point_3>;
@@ -353,98 +395,91 @@ void bench_self(const kf_work &work, const kf_mesh &mesh)
         s.add_face(id[mesh.index[3 * t]], id[mesh.index[3 * t + 1]], id[mesh.index[3 * t + 2]]);
     size_t theirs = 0;
     int64_t ours = 0;
-    measure("self intersections", size_of(mesh), work.threads, "CGAL", 5, 2,
-            [&] {
-                std::vector<std::pair<Surface::Face_index, Surface::Face_index>> pairs;
-                double start = now_ms();
-                CGAL::Polygon_mesh_processing::self_intersections(s, std::back_inserter(pairs));
-                theirs = pairs.size();
-                return now_ms() - start;
-            },
-            [&] {
-                kf_mesh_intersections found{};
-                double start = now_ms();
-                must(kf_mesh_intersect(&work, &mesh, 0, &found));
-                double ms = now_ms() - start;
-                ours = found.pairs;
-                kf_work_give(&work, found.pair);
-                return ms;
-            },
-            "theirs has one thread");
-    printf("# self intersections: pairs theirs %zu, ours %lld\n", theirs, (long long)ours);
+    measure(
+        "self-intersections", in.name, work.threads, "CGAL", 5, 2,
+        [&] {
+            std::vector<std::pair<Surface::Face_index, Surface::Face_index>> pairs;
+            double start = now_ms();
+            CGAL::Polygon_mesh_processing::self_intersections(s, std::back_inserter(pairs));
+            theirs = pairs.size();
+            return now_ms() - start;
+        },
+        [&] {
+            kf_mesh_intersections found{};
+            double start = now_ms();
+            must(kf_mesh_intersect(&work, &mesh, 0, &found));
+            double ms = now_ms() - start;
+            ours = found.pairs;
+            kf_work_give(&work, found.pair);
+            return ms;
+        },
+        [&] {
+            return words("%s: %lld pairs, theirs %zu, 1 thread", thousands(mesh.triangles).c_str(), (long long)ours,
+                         theirs);
+        });
 }
 
-void bench_small(const kf_work &work, const kf_mesh &mesh)
+void bench_small(const input &in, const kf_work &work, const kf_mesh &mesh)
 {
     auto peer_in = to_vtk(mesh);
     std::vector<float> normals(3 * (size_t)mesh.vertices);
-    measure("normals", size_of(mesh), work.threads, "vtkPolyDataNormals", 4, 2,
-            [&] {
-                vtkNew<vtkPolyDataNormals> f;
-                f->SetInputData(peer_in);
-                f->SplittingOff();
-                f->ConsistencyOff();
-                return timed(f.Get());
-            },
-            [&] {
-                double start = now_ms();
-                must(kf_mesh_normals(&work, &mesh, normals.data()));
-                return now_ms() - start;
-            },
-            "");
-    measure("drop pieces", size_of(mesh), work.threads, "vtkPolyDataConnectivityFilter", 4, 2,
-            [&] {
-                vtkNew<vtkPolyDataConnectivityFilter> f;
-                f->SetInputData(peer_in);
-                f->SetExtractionModeToLargestRegion();
-                return timed(f.Get());
-            },
-            [&] {
-                kf_mesh m = copy_of(work, mesh);
-                double start = now_ms();
-                must(kf_mesh_drop_small(&work, &m, 1, nullptr));
-                double ms = now_ms() - start;
-                kf_mesh_release(&work, &m);
-                return ms;
-            },
-            "");
-    measure("weld", size_of(mesh), work.threads, "vtkCleanPolyData", 4, 2,
-            [&] {
-                vtkNew<vtkCleanPolyData> f;
-                f->SetInputData(peer_in);
-                f->SetTolerance(0);
-                return timed(f.Get());
-            },
-            [&] {
-                kf_mesh m = copy_of(work, mesh);
-                double start = now_ms();
-                must(kf_mesh_weld(&work, &m));
-                double ms = now_ms() - start;
-                kf_mesh_release(&work, &m);
-                return ms;
-            },
-            "");
+    measure(
+        "normals", in.name, work.threads, "vtkPolyDataNormals", 4, 2,
+        [&] {
+            vtkNew<vtkPolyDataNormals> f;
+            f->SetInputData(peer_in);
+            f->SplittingOff();
+            f->ConsistencyOff();
+            return timed(f.Get());
+        },
+        [&] {
+            double start = now_ms();
+            must(kf_mesh_normals(&work, &mesh, normals.data()));
+            return now_ms() - start;
+        },
+        [&] { return thousands(mesh.triangles); });
+    measure(
+        "drop-pieces", in.name, work.threads, "vtkPolyDataConnectivityFilter", 4, 2,
+        [&] {
+            vtkNew<vtkPolyDataConnectivityFilter> f;
+            f->SetInputData(peer_in);
+            f->SetExtractionModeToLargestRegion();
+            return timed(f.Get());
+        },
+        [&] {
+            kf_mesh m = copy_of(work, mesh);
+            double start = now_ms();
+            must(kf_mesh_drop_small(&work, &m, 1, nullptr));
+            double ms = now_ms() - start;
+            kf_mesh_release(&work, &m);
+            return ms;
+        },
+        [&] { return thousands(mesh.triangles); });
+    measure(
+        "weld", in.name, work.threads, "vtkCleanPolyData", 4, 2,
+        [&] {
+            vtkNew<vtkCleanPolyData> f;
+            f->SetInputData(peer_in);
+            f->SetTolerance(0);
+            return timed(f.Get());
+        },
+        [&] {
+            kf_mesh m = copy_of(work, mesh);
+            double start = now_ms();
+            must(kf_mesh_weld(&work, &m));
+            double ms = now_ms() - start;
+            kf_mesh_release(&work, &m);
+            return ms;
+        },
+        [&] { return thousands(mesh.triangles); });
 }
 
-void load(const char *path, const char *const *size, kf_voxel_type type, kf_volume &v, vtkImageData *image)
+void attach(kf_volume &v, vtkImageData *image)
 {
-    for (int a = 0; a < 3; a++) {
-        v.grid.dim[a] = atoll(size[a]);
-        v.grid.spacing_mm[a] = atof(size[3 + a]);
-        v.grid.direction[4 * a] = 1;
-    }
-    v.type = type;
     int64_t n = kf_grid_voxels(&v.grid);
-    v.data = kf_memory_take(n * kf_voxel_bytes(type));
-    FILE *f = fopen(path, "rb");
-    if (!v.data || !f || fread(v.data, (size_t)kf_voxel_bytes(type), (size_t)n, f) != (size_t)n) {
-        fprintf(stderr, "a volume cannot be read\n");
-        exit(1);
-    }
-    fclose(f);
     image->SetDimensions((int)v.grid.dim[0], (int)v.grid.dim[1], (int)v.grid.dim[2]);
     image->SetSpacing(v.grid.spacing_mm);
-    if (type == KF_VOXEL_INT16) {
+    if (v.type == KF_VOXEL_INT16) {
         vtkNew<vtkShortArray> a;
         a->SetArray(static_cast<short *>(v.data), n, 1);
         image->GetPointData()->SetScalars(a);
@@ -455,38 +490,85 @@ void load(const char *path, const char *const *size, kf_voxel_type type, kf_volu
     }
 }
 
+void load(const std::string &path, input &in)
+{
+    std::string stem = path.substr(0, path.rfind(".nii"));
+    kf_error err;
+    if (kf_nifti_read(path.c_str(), 0, -1, KF_NIFTI_IMAGE, &in.grey, &err) ||
+        kf_nifti_read((stem + ".labels.nii").c_str(), 0, -1, KF_NIFTI_LABELS, &in.labels, &err) ||
+        in.grey.type != KF_VOXEL_INT16) {
+        fprintf(stderr, "%s: the volume or its labels cannot be read\n", path.c_str());
+        exit(1);
+    }
+    in.name = stem.substr(stem.rfind('/') + 1);
+    attach(in.grey, in.vtk_grey);
+    attach(in.labels, in.vtk_labels);
+    int64_t count[256] = {0};
+    for (int64_t v = 0, n = kf_grid_voxels(&in.labels.grid); v < n; v++)
+        count[static_cast<uint8_t *>(in.labels.data)[v]]++;
+    for (int &label : in.label) {
+        label = (int)(std::max_element(count + 1, count + 256) - count);
+        count[label] = -1;
+    }
+}
+
+// The large volume: what is fast in the peer, too.
+void bench_large(input &in, const kf_work &work)
+{
+    if (wanted(in, "isosurface"))
+        bench_isosurface(in, work);
+    if (wanted(in, "labels8"))
+        bench_labels(in, work);
+    if (!wanted(in, "smooth") && !wanted(in, "decimate"))
+        return;
+    kf_mesh mesh = isosurface(work, in, 1);
+    must(kf_mesh_drop_small(&work, &mesh, 1000, nullptr));
+    bench_smooth(in, work, mesh);
+    if (wanted(in, "decimate"))
+        bench_decimate(in, work, mesh);
+    kf_mesh_release(&work, &mesh);
+}
+
+void bench_little(const input &in, const kf_work &work)
+{
+    kf_mesh mesh = isosurface(work, in, 1);
+    struct kf_mesh_smooth how {};
+    how.passes = 10;
+    how.pass_band = 0.2;
+    must(kf_mesh_drop_small(&work, &mesh, 1000, nullptr));
+    must(kf_mesh_smooth(&work, &mesh, &how));
+    if (wanted(in, "quadric"))
+        bench_quadric(in, work, mesh);
+    if (wanted(in, "self"))
+        bench_self(in, work, mesh);
+    if (wanted(in, "small"))
+        bench_small(in, work, mesh);
+    kf_mesh_release(&work, &mesh);
+}
+
 } // namespace
 
 int main(int argc, char **argv)
 {
-    if (argc < 9) {
-        fprintf(stderr, "usage: bench_mesh VOLUME.raw LABELS.raw NX NY NZ SX SY SZ [NAMES]\n");
+    int threads = argc > 3 ? atoi(argv[3]) : 0;
+    if (threads < 1) {
+        fprintf(stderr, "usage: bench_mesh HEAD256.nii HEAD512.nii THREADS [NAME,NAME…]\n"
+                        "names: isosurface labels8 smooth decimate; quadric self small\n");
         return 2;
     }
-    input in;
-    in.only = argc > 9 ? argv[9] : "";
-    load(argv[1], argv + 3, KF_VOXEL_INT16, in.grey, in.vtk_grey);
-    load(argv[2], argv + 3, KF_VOXEL_UINT8, in.labels, in.vtk_labels);
-    for (int threads = 1; threads <= 2; threads++) {
-        kf_work work;
-        kf_work_init(&work, threads);
-        vtkSMPTools::Initialize(threads);
-        if (wanted(in, "isosurface"))
-            bench_isosurface(in, work);
-        if (wanted(in, "labels8"))
-            bench_labels(in, work);
-        if (!wanted(in, "smooth") && !wanted(in, "decimate") && !wanted(in, "self") && !wanted(in, "small"))
-            continue;
-        kf_mesh mesh = isosurface(work, in, 1);
-        must(kf_mesh_drop_small(&work, &mesh, 1000, nullptr));
-        bench_smooth(work, mesh);
-        if (wanted(in, "decimate"))
-            bench_decimate(work, mesh, threads == 1 && wanted(in, "quadric"));
-        if (wanted(in, "self"))
-            bench_self(work, mesh);
-        if (wanted(in, "small"))
-            bench_small(work, mesh);
-        kf_mesh_release(&work, &mesh);
+    kf_work work;
+    kf_work_init(&work, threads);
+    vtkSMPTools::Initialize(threads);
+    input little, large;
+    little.only = large.only = argc > 4 ? argv[4] : "";
+    if (wanted(large, "isosurface") || wanted(large, "labels8") || wanted(large, "smooth") ||
+        wanted(large, "decimate")) {
+        load(argv[2], large);
+        bench_large(large, work);
+    }
+    if (wanted(little, "quadric") || wanted(little, "self") || wanted(little, "small")) {
+        load(argv[1], little);
+        bench_little(little, work);
     }
     return 0;
 }

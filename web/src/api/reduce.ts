@@ -43,6 +43,5 @@ export function reduceJobs(jobs: Job[], event: Heard): { state: Job[]; stale: bo
     stage: typeof event['stage'] === 'string' ? event['stage'] : job.stage,
   };
   // Times and the reason of a failure are in the row only.
-  const ended = state !== job.state && state !== 'running';
-  return { state: jobs.map((other, i) => (i === at ? moved : other)), stale: ended };
+  return { state: jobs.map((other, i) => (i === at ? moved : other)), stale: state !== job.state };
 }

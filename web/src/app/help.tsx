@@ -22,7 +22,7 @@ const gestures: [string, string][] = [
   ['Ctrl and wheel, or pinch', 'Zoom'],
   ['Double click', 'Make a pane large, and small again'],
   ['Click on a surface in 3D', 'Move all slices to that point'],
-  ['Fused view, in the side panel', 'A second scan over the first: blend, checkerboard, split'],
+  ['Fused view, in the side panel', 'A second scan with the first: blend, checkerboard, split, side by side'],
   ['Touch: one finger', 'Go through the slices; a tap moves the crosshair'],
   ['Touch: two fingers', 'Move and zoom'],
 ];

@@ -1,19 +1,30 @@
 // Ties an open case to what the panes show: the chosen volume and the labels that lie over it.
 import { effect, untracked } from '@preact/signals';
 import type { Artefact } from '../api/types';
-import { firstWindow } from '../slices/presets';
+import { firstWindow, type Window } from '../slices/presets';
 import type { Stage } from '../slices/stage';
-import type { LabelLayer, LabelStyle } from '../slices/state';
+import { ctSpan, type LabelLayer, type LabelStyle } from '../slices/state';
 import { ViewVolume } from '../slices/volume';
 import { reason, sayError } from '../ui/toast';
 import type { ShownVolume, Structure } from './model';
 import type { CaseStore } from './store';
 
+interface Open {
+  shown: ShownVolume;
+  volume: ViewVolume;
+}
+
+type Partner = { volume: ShownVolume; tie: number[][] } | null;
+
+const identity = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]];
+
 export class Display {
   private readonly ends: (() => void)[];
-  private open: { volume: ViewVolume; shown: ShownVolume } | null = null;
-  private partner: { id: string; volume: ViewVolume } | null = null;
+  private open: Open | null = null;
+  private partner: Open | null = null;
   private readonly labels = new Map<string, ViewVolume>();
+  /** Brightness and contrast that were chosen for a volume, by its view's id: they stay with it. */
+  private readonly windows = new Map<string, Window>();
 
   /** `onProblem` says why a volume cannot be shown, or that it can (empty); `onProgress` how much of it is exact. */
   constructor(
@@ -21,14 +32,10 @@ export class Display {
     private readonly onProgress: (fraction: number) => void,
   ) {
     this.ends = [
+      // One effect for both scans: when they change places, each must find the other where it was.
       effect(() => {
-        const shown = store.volume.value;
-        untracked(() => this.show(shown));
-      }),
-      effect(() => {
-        const second = store.second.value;
-        const partner = store.partners.value.find((p) => p.volume.view.id === second) ?? null;
-        untracked(() => this.fuse(partner));
+        const [shown, partner] = [store.volume.value, store.partner.value];
+        untracked(() => this.change(shown, partner));
       }),
       effect(() => {
         const [structures, shown] = [store.structures.value, store.volume.value];
@@ -38,59 +45,85 @@ export class Display {
     ];
   }
 
-  private show(shown: ShownVolume | null): void {
-    if (shown?.view.id === this.open?.shown.view.id) return;
-    this.open?.volume.stop();
-    const before = this.open?.shown.meta.frame_of_reference_uid;
-    this.open = null;
+  private change(shown: ShownVolume | null, partner: Partner): void {
+    const before = [this.open, this.partner].filter((open) => open !== null);
+    this.keepWindows();
+    const take = (wanted: ShownVolume): ViewVolume => {
+      const known = before.find((open) => open.shown.view.id === wanted.view.id);
+      if (known) return known.volume;
+      const volume = this.volumeOf(wanted.view);
+      void volume.load(this.stage.state.afterPicture());
+      return volume;
+    };
+    if (shown?.view.id !== this.open?.shown.view.id) this.show(shown, take);
+    this.fuse(partner, take);
+    for (const { volume } of before) if (volume !== this.open?.volume && volume !== this.partner?.volume) volume.stop();
+  }
+
+  private show(shown: ShownVolume | null, take: (wanted: ShownVolume) => ViewVolume): void {
     const { state } = this.stage;
+    const tie = this.wayTo(shown);
+    const swapped = shown !== null && shown.view.id === this.partner?.shown.view.id;
+    this.open = null;
     if (!shown) {
       state.volume.value = null;
       return;
     }
     try {
-      const volume = this.volumeOf(shown.view);
+      const volume = take(shown);
       volume.onProgress = this.onProgress;
-      this.onProgress(0);
+      this.onProgress(volume.exactShare());
       this.open = { volume, shown };
       const [low, high] = shown.meta.value_range ?? [0, 1];
       state.units.value = shown.meta.units ?? '1';
-      state.span.value = shown.meta.units === 'HU' ? 2000 : Math.max(high - low, 1e-6);
-      state.window.value = firstWindow(shown.meta);
-      state.open(volume, before !== undefined && before === shown.meta.frame_of_reference_uid);
+      state.span.value = shown.meta.units === 'HU' ? ctSpan : Math.max(high - low, 1e-6);
+      state.window.value = this.windows.get(shown.view.id) ?? firstWindow(shown.meta);
+      state.open(volume, tie, swapped);
       this.onProblem('');
-      void volume.load(state.afterPicture());
     } catch (cause) {
       state.volume.value = null;
       this.onProblem(reason(cause));
     }
   }
 
-  private fuse(partner: { volume: ShownVolume; tie: number[][] } | null): void {
+  /** How points of the open scan go to the one that takes its place; null when nothing ties them. */
+  private wayTo(next: ShownVolume | null): number[][] | null {
+    if (!this.open || !next) return null;
+    if (next.view.id === this.partner?.shown.view.id) return this.stage.state.fusion.peek()?.tie ?? null;
+    const frame = this.open.shown.meta.frame_of_reference_uid;
+    return frame !== undefined && frame === next.meta.frame_of_reference_uid ? identity : null;
+  }
+
+  private keepWindows(): void {
+    const { state } = this.stage;
+    const fusion = state.fusion.peek();
+    if (this.open) this.windows.set(this.open.shown.view.id, state.window.peek());
+    if (this.partner && fusion) this.windows.set(this.partner.shown.view.id, fusion.window);
+  }
+
+  private fuse(partner: Partner, take: (wanted: ShownVolume) => ViewVolume): void {
     const { state } = this.stage;
     const before = state.fusion.peek();
     if (!partner) {
-      this.partner?.volume.stop();
       this.partner = null;
       state.fusion.value = null;
       return;
     }
     const { meta, view, name } = partner.volume;
-    if (this.partner?.id === view.id && before) {
+    if (this.partner?.shown.view.id === view.id && before) {
       state.fuse({ tie: partner.tie });
       return;
     }
     try {
-      this.partner?.volume.stop();
-      const volume = this.volumeOf(view);
-      this.partner = { id: view.id, volume };
+      const volume = take(partner.volume);
+      volume.onProgress = () => undefined;
+      this.partner = { volume, shown: partner.volume };
       const [low, high] = meta.value_range ?? [0, 1];
       state.fusion.value = {
-        mode: 'blend', colours: 'amber', blend: 0.5, tileMm: 20, ...before, only: null, volume, name, tie: partner.tie, window: firstWindow(meta),
-        units: meta.units ?? '1', range: meta.units === 'HU' ? [-1000, 3000] : [low, Math.max(high, low + 1e-6)],
+        mode: 'blend', colours: 'amber', blend: 0.5, tileMm: 20, ...before, only: null, volume, name, tie: partner.tie,
+        window: this.windows.get(view.id) ?? firstWindow(meta), units: meta.units ?? '1',
+        range: meta.units === 'HU' ? [-1000, 3000] : [low, Math.max(high, low + 1e-6)],
       };
-      const gate = state.afterPicture();
-      void volume.load(gate);
     } catch (cause) {
       this.partner = null;
       state.fusion.value = null;

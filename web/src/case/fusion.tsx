@@ -3,10 +3,12 @@ import { batch } from '@preact/signals';
 import type { JSX } from 'preact';
 import { fusionColours, type FusionColours, type FusionMode } from '../slices/fusion';
 import type { ViewState } from '../slices/state';
+import { currentPreset, presetsFor } from '../slices/presets';
 import { figure } from '../ui/format';
+import { radioKeys, radioStop } from '../ui/radio';
 import type { CaseStore } from './store';
 
-const modes: [FusionMode, string][] = [['blend', 'Blend'], ['checker', 'Checkerboard'], ['split', 'Split']];
+const modes: [FusionMode, string][] = [['blend', 'Blend'], ['checker', 'Checkerboard'], ['split', 'Split'], ['beside', 'Side by side']];
 
 /** Shows the scan that lies on top alone, or lets the two change places; the cursor stays at its point of the patient. */
 export function flick(state: ViewState): void {
@@ -34,17 +36,36 @@ function Slider({ name, value, low, high, step, shown, onValue }: {
   );
 }
 
+/** The few controls that a phone keeps beside the picture: how both are shown, and flicking. */
+export function FusionStrip({ state }: { state: ViewState }): JSX.Element | null {
+  const fusion = state.fusion.value;
+  if (!fusion) return null;
+  return (
+    <div class="only-phone">
+      <select aria-label="How both are shown" value={fusion.mode} data-testid="fusion-mode"
+        onChange={(event) => state.fuse({ mode: event.currentTarget.value as FusionMode, only: null })}>
+        {modes.map(([id, name]) => <option key={id} value={id}>{name}</option>)}
+      </select>
+      <button type="button" onClick={() => flick(state)} aria-label={`Flick to the ${fusion.only === 'second' ? 'first' : 'second'} scan`}>
+        {fusion.only === 'second' ? '1st' : '2nd'}</button>
+    </div>
+  );
+}
+
 function Controls({ store, state }: { store: CaseStore; state: ViewState }): JSX.Element | null {
   const fusion = state.fusion.value;
   if (!fusion) return null;
   const { window, range } = fusion;
   const span = range[1] - range[0];
   const digits = span > 20 ? 0 : 2;
+  const meta = store.partner.value?.volume.meta;
+  const presets = meta ? presetsFor(meta) : [];
   return (
     <div class="fusion">
-      <div class="fusion-modes" role="radiogroup" aria-label="How both are shown">
+      <div class="fusion-modes" role="radiogroup" aria-label="How both are shown" onKeyDown={radioKeys}>
         {modes.map(([id, name]) => (
-          <button key={id} type="button" class="small" role="radio" aria-checked={fusion.mode === id} onClick={() => state.fuse({ mode: id, only: null })}>{name}</button>
+          <button key={id} type="button" class="small" role="radio" aria-checked={fusion.mode === id} tabIndex={radioStop(fusion.mode === id)}
+            onClick={() => state.fuse({ mode: id, only: null })}>{name}</button>
         ))}
       </div>
       {fusion.mode === 'blend' && (
@@ -54,15 +75,26 @@ function Controls({ store, state }: { store: CaseStore; state: ViewState }): JSX
       {fusion.mode === 'checker' && (
         <Slider name="Tile" value={fusion.tileMm} low={5} high={60} step={5} shown={`${fusion.tileMm} mm`} onValue={(tileMm) => state.fuse({ tileMm, only: null })} />
       )}
+      <label class="fusion-line"><span>Window</span>
+        <select value={currentPreset(window, presets)} aria-label="Window of the second scan" onChange={(event) => {
+          const preset = presets.find((p) => p.id === event.currentTarget.value);
+          if (preset) state.fuse({ window: { centre: preset.centre, width: preset.width } });
+        }}>
+          <option value="" hidden>Own</option>
+          {presets.map((preset) => <option key={preset.id} value={preset.id}>{preset.name}</option>)}
+        </select>
+      </label>
       <Slider name="Centre" value={window.centre} low={range[0]} high={range[1]} step={span / 400}
         shown={figure(window.centre, digits)} onValue={(centre) => state.fuse({ window: { ...window, centre } })} />
       <Slider name="Width" value={window.width} low={span / 400} high={span} step={span / 400} shown={figure(window.width, digits)}
         onValue={(width) => state.fuse({ window: { ...window, width } })} />
-      <label class="fusion-line"><span>Colours</span>
-        <select value={fusion.colours} onChange={(event) => state.fuse({ colours: event.currentTarget.value as FusionColours })}>
-          {Object.entries(fusionColours).map(([id, name]) => <option key={id} value={id}>{name}</option>)}
-        </select>
-      </label>
+      {fusion.mode !== 'beside' && (
+        <label class="fusion-line"><span>Colours</span>
+          <select value={fusion.colours} onChange={(event) => state.fuse({ colours: event.currentTarget.value as FusionColours })}>
+            {Object.entries(fusionColours).map(([id, name]) => <option key={id} value={id}>{name}</option>)}
+          </select>
+        </label>
+      )}
       <div class="fusion-modes">
         <button type="button" class="small" title="F" onClick={() => flick(state)}>Flick to {fusion.only === 'second' ? 'first' : 'second'}</button>
         {fusion.only && <button type="button" class="small" onClick={() => state.fuse({ only: null })}>Both</button>}

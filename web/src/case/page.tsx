@@ -7,6 +7,7 @@ import { Shell } from '../app/shell';
 import { useShortcuts, type Shortcut } from '../app/shortcuts';
 import { ScenePane } from '../scene/pane';
 import type { Scene3D } from '../scene/scene';
+import type { Side } from '../slices/fusion';
 import type { Gestures } from '../slices/gestures';
 import { orientations, type Orientation } from '../slices/geometry';
 import { SlicePane } from '../slices/pane';
@@ -19,12 +20,16 @@ import { State } from '../ui/state';
 import './case.css';
 import { Display } from './display';
 import { flick, swapScans } from './fusion';
+import { isOpen } from './jobs';
 import { RunDialog } from './run';
+import type { ShownVolume } from './model';
 import { Sidebar } from './sidebar';
 import { CaseStore } from './store';
 import { Toolbar, tools } from './toolbar';
 
 type PaneId = Orientation | 'scene';
+/** What the panes of a side are labelled with while both scans are shown side by side. */
+const scanLabel = (volume: ShownVolume | undefined | null): string => (volume ? `${volume.meta.modality ?? '?'} · ${volume.name}` : '');
 type Layout = 'grid' | PaneId | 'side';
 
 const phone = matchMedia('(max-width: 720px)');
@@ -82,17 +87,17 @@ function nextVolume(store: CaseStore): void {
   if (volumes.length > 1) store.chosen.value = volumes[(at + 1) % volumes.length].view.id;
 }
 
-function viewerShortcuts({ store, state }: Parts, reset: () => void): Shortcut[] {
-  const meta = () => store.volume.value?.meta;
+function viewerShortcuts({ store, state }: Parts, side: () => Side, reset: () => void): Shortcut[] {
   const presets = ['1', '2', '3', '4', '5', '0'].map((key) => ({
     keys: [key],
     does: ({ 1: 'Bone window', 2: 'Soft tissue window', 3: 'Brain window', 4: 'Lung window', 5: 'Teeth and metal window', 0: 'Automatic window' } as
       Record<string, string>)[key],
     group: 'Windows',
     run: () => {
-      const m = meta();
-      const preset = m && presetsFor(m).find((p) => p.key === key);
-      if (preset) state.window.value = { centre: preset.centre, width: preset.width };
+      const of = state.windowSide(side());
+      const meta = (of === 'second' ? store.partner.value?.volume : store.volume.value)?.meta;
+      const preset = meta && presetsFor(meta).find((p) => p.key === key);
+      if (preset) state.setWindow(of, { centre: preset.centre, width: preset.width });
     },
   }));
   const step = (by: number) => { state.overlayOpacity.value = Math.min(1, Math.max(0, Math.round((state.overlayOpacity.value + by) * 20) / 20)); };
@@ -112,8 +117,9 @@ function viewerShortcuts({ store, state }: Parts, reset: () => void): Shortcut[]
   ];
 }
 
-function Tabs({ layout, onLayout }: { layout: Layout; onLayout: (layout: Layout) => void }): JSX.Element {
-  const tabs: [Layout, string][] = [['axial', 'Axial'], ['coronal', 'Coronal'], ['sagittal', 'Sagittal'], ['scene', '3D'], ['side', 'Case']];
+function Tabs({ layout, open, onLayout }: { layout: Layout; open: number; onLayout: (layout: Layout) => void }): JSX.Element {
+  const tabs: [Layout, string][] = [['axial', 'Axial'], ['coronal', 'Coronal'], ['sagittal', 'Sagittal'], ['scene', '3D'],
+    ['side', open > 0 ? `Case · ${open} open` : 'Case']];
   return (
     <nav class="tabs" aria-label="Views">
       {tabs.map(([id, name]) => (
@@ -132,6 +138,8 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
   const problem = useSignal('');
   const loaded = useSignal(0);
   const active = useRef<PaneId>('axial');
+  const side = useRef<Side>('first');
+  const beside = state.beside.value;
   const gestures = useRef(new Map<Orientation, Gestures>());
   const scene = useRef<Scene3D | null>(null);
 
@@ -164,6 +172,8 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
     state.fits.value += 1;
     const meta = store.volume.value?.meta;
     if (meta) state.window.value = { ...firstWindow(meta) };
+    const other = store.partner.value;
+    if (other) state.fuse({ window: { ...firstWindow(other.volume.meta) } });
     scene.current?.reset();
   };
   const enlarge = (pane: PaneId) => {
@@ -180,12 +190,14 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
     { keys: ['Escape'], does: 'Show all panes', group: 'View', run: () => { if (!phone.matches) layout.value = 'grid'; } },
     { keys: ['s'], does: 'Show or hide the side panel', group: 'View', run: () => { sidebar.value = !sidebar.value; } },
     { keys: ['j'], does: 'Run a job', group: 'View', run: () => { if (mayDo('admin', 'technician', 'planner')) running.value = true; } },
-    ...viewerShortcuts(parts, reset),
+    ...viewerShortcuts(parts, () => side.current, reset),
   ]);
 
   const follow = (event: Event) => {
-    const pane = (event.target as Element).closest<HTMLElement>('[data-pane]')?.dataset['pane'];
-    if (pane) active.current = pane as PaneId;
+    const [pane, second] = (event.target as Element).closest<HTMLElement>('[data-pane]')?.dataset['pane']?.split('-') ?? [];
+    if (!pane) return;
+    active.current = pane as PaneId;
+    side.current = second ? 'second' : 'first';
   };
   return (
     <Shell fixed bar={<CaseBar store={store} />}>
@@ -194,11 +206,13 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
         <main class="viewer" onPointerMove={follow} onFocusIn={follow}>
           <Toolbar state={state} meta={store.volume.value?.meta ?? null} sidebar={sidebar.value}
             onSidebar={() => { sidebar.value = !sidebar.value; }} onReset={reset} />
-          <div class="panes" data-loaded={loaded.value.toFixed(2)}>
-            {orientations.map((orientation) => (
-              <SlicePane key={orientation} stage={stage} orientation={orientation} large={layout.value === orientation}
-                onLarge={() => enlarge(orientation)} onGestures={(o, g) => gestures.current.set(o, g)} />
-            ))}
+          <div class={beside ? 'panes beside' : 'panes'} data-loaded={loaded.value.toFixed(2)}>
+            {orientations.flatMap((orientation) => [
+              <SlicePane key={orientation} stage={stage} orientation={orientation} side="first" scan={beside ? scanLabel(store.volume.value) : ''}
+                large={layout.value === orientation} onLarge={() => enlarge(orientation)} onGestures={(o, g) => gestures.current.set(o, g)} />,
+              <SlicePane key={`${orientation}2`} stage={stage} orientation={orientation} side="second" scan={beside ? scanLabel(store.partner.value?.volume) : ''}
+                large={layout.value === orientation} onLarge={() => enlarge(orientation)} />,
+            ])}
             <ScenePane store={store} state={state} large={layout.value === 'scene'} onLarge={() => enlarge('scene')}
               onScene={(made) => { scene.current = made; }} />
             <EmptyGrid store={store} problem={problem.value} />
@@ -208,7 +222,7 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
           </div>
         </main>
         {running.value && <RunDialog store={store} onClose={() => { running.value = false; }} />}
-        <Tabs layout={layout.value} onLayout={(next) => { layout.value = next; }} />
+        <Tabs layout={layout.value} open={store.jobs.value.filter(isOpen).length} onLayout={(next) => { layout.value = next; }} />
       </div>
     </Shell>
   );

@@ -1,7 +1,7 @@
 // Running a job by hand: a preset or a kind, its inputs, its parameters as the server describes them.
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { get } from '../api/client';
 import type { Artefact, JobKind, JobKinds, JobParam } from '../api/types';
 import { Dialog } from '../ui/dialog';
@@ -15,6 +15,12 @@ export function paramName(name: string): string {
   const words = name.replace(/_(hu|mm|mm3|ml|deg|s)$/, '').replace(/_/g, ' ');
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
+
+/** Names and help of inputs where those of the command line are not for planners. */
+const inputWords: Record<string, [string, string]> = {
+  fixed: ['Scan that stays', 'Its position counts; the other is brought to it.'],
+  moving: ['Scan that moves', 'Is brought to the one that stays.'],
+};
 
 /** What the field says against a value, empty when nothing. */
 export function paramFault(param: JobParam, value: Value): string {
@@ -68,6 +74,8 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
   const inputs = useSignal<Record<string, string>>({});
   const fault = useSignal('');
   const busy = useSignal(false);
+  const first = useRef<HTMLSelectElement>(null);
+  useEffect(() => first.current?.focus(), []);
   const [sort, id] = choice.value.split(':');
   const preset = sort === 'preset' ? all.presets.find((p) => p.id === id) : undefined;
   const kind: JobKind | undefined = all.kinds.find((k) => k.name === (preset?.kind ?? id));
@@ -82,6 +90,18 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
   });
   const lacking = kind.inputs.filter((input) => input.required && !chosen.get(input.name));
   const wrong = kind.params.some((p) => paramFault(p, values[p.name]) !== '');
+  const changed = kind.params.filter((p) => p.name in given.value && given.value[p.name] !== (preset?.params[p.name] ?? p.default)).length;
+  const inputLine = (input: JobKind['inputs'][number]) => (
+    <label class="run-line" key={input.name}><span>{inputWords[input.name]?.[0] ?? paramName(input.name)}</span>
+      <select value={chosen.get(input.name)} data-testid={`run-input-${input.name}`}
+        onChange={(event) => { inputs.value = { ...inputs.value, [input.name]: event.currentTarget.value }; }}>
+        {(!input.required || !chosen.get(input.name)) && <option value="">{input.required ? 'Nothing fits in this case' : 'None'}</option>}
+        {candidates(store, input.artefact).map((f) => <option key={f.id} value={f.id}>{f.name}</option>)}
+      </select>
+      <small>{inputWords[input.name]?.[1] ?? input.help.replace(/ \(NIfTI\)/, '')}</small>
+    </label>
+  );
+  const optional = kind.inputs.filter((input, at) => !input.required && at > 0);
   const start = async () => {
     busy.value = true;
     fault.value = '';
@@ -97,7 +117,7 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
   return (
     <form class="run" onSubmit={(event) => { event.preventDefault(); void start(); }}>
       <label class="run-line"><span>Job</span>
-        <select value={choice.value} data-testid="run-choice" onChange={(event) => {
+        <select value={choice.value} data-testid="run-choice" ref={first} onChange={(event) => {
           choice.value = event.currentTarget.value;
           given.value = {};
           inputs.value = {};
@@ -106,20 +126,15 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
           <optgroup label="All jobs">{all.kinds.map((k) => <option key={k.name} value={`kind:${k.name}`}>{k.title}</option>)}</optgroup>
         </select>
       </label>
-      <p class="run-about">{preset ? `${preset.detail} ` : ''}{kind.summary}
+      <p class="run-about">{preset ? preset.detail : kind.summary}
         {preset?.fallback && <strong> The job made for this is not installed: “{kind.title}” stands in, and does not tell structures apart.</strong>}</p>
-      {kind.inputs.map((input) => (
-        <label class="run-line" key={input.name}><span>{paramName(input.name)}</span>
-          <select value={chosen.get(input.name)} data-testid={`run-input-${input.name}`}
-            onChange={(event) => { inputs.value = { ...inputs.value, [input.name]: event.currentTarget.value }; }}>
-            {(!input.required || !chosen.get(input.name)) && <option value="">{input.required ? 'Nothing fits in this case' : 'None'}</option>}
-            {candidates(store, input.artefact).map((f) => <option key={f.id} value={f.id}>{f.name}</option>)}
-          </select>
-          <small>{input.help}</small>
-        </label>
-      ))}
+      {kind.inputs.filter((input) => !optional.includes(input)).map(inputLine)}
+      {optional.length > 0 && (
+        <details class="run-params"><summary>Further inputs<span>none needed</span></summary><div class="run-more">{optional.map(inputLine)}</div></details>
+      )}
       {kind.params.length > 0 && (
-        <details class="run-params" open><summary>Parameters</summary>
+        <details class="run-params" open={!preset} key={choice.value}>
+          <summary>Parameters{preset && <span>{changed > 0 ? `${changed} changed` : 'as the preset has them'}</span>}</summary>
           {kind.params.map((p) => <ParamField key={p.name} param={p} value={values[p.name]} onValue={(value) => { given.value = { ...given.value, [p.name]: value }; }} />)}
         </details>
       )}

@@ -1,38 +1,23 @@
 // The side panel of a case: volumes, structures, what the signer must know, jobs, and the series that came.
 import { useSignal } from '@preact/signals';
-import type { ComponentChildren, JSX } from 'preact';
-import type { Artefact, CaseDetail, Job } from '../api/types';
+import type { JSX } from 'preact';
+import type { Artefact, CaseDetail } from '../api/types';
 import { mayDo } from '../app/session';
-import { bytes, correctionName, count, dateTime, dicomDate, figure, jobFailure, jobName, jobWarnings, percent } from '../ui/format';
+import { bytes, correctionName, count, dateTime, dicomDate, figure, percent } from '../ui/format';
 import { Icon } from '../ui/icons';
-import { Progress } from '../ui/progress';
-import { State } from '../ui/state';
+import { radioKeys, radioStop } from '../ui/radio';
 import type { ViewState } from '../slices/state';
 import { FusionPanel } from './fusion';
+import { Jobs } from './jobs';
 import { notesOf, type Note, type ShownVolume, type Structure } from './model';
+import { Section } from './section';
 import type { CaseStore } from './store';
-
-interface SectionProps {
-  title: string;
-  aside?: string;
-  open?: boolean;
-  children: ComponentChildren;
-}
-
-function Section({ title, aside, open = true, children }: SectionProps): JSX.Element {
-  return (
-    <details class="side-section" open={open}>
-      <summary><h2>{title}</h2>{aside && <span class="aside">{aside}</span>}</summary>
-      <div class="side-body">{children}</div>
-    </details>
-  );
-}
 
 function VolumeRow({ volume, chosen, onChoose }: { volume: ShownVolume; chosen: boolean; onChoose: () => void }): JSX.Element {
   const grid = volume.meta.grid;
   const thick = volume.meta.quality?.gate;
   return (
-    <button type="button" class="volume-row" role="radio" aria-checked={chosen} onClick={onChoose}>
+    <button type="button" class="volume-row" role="radio" aria-checked={chosen} tabIndex={radioStop(chosen)} onClick={onChoose}>
       <span class="tag">{volume.meta.modality ?? '?'}</span>
       <span class="volume-name">{volume.name}</span>
       {thick && thick !== 'good' && <span class={`mark-${thick}`}><Icon name="warn" size={15} /><span class="visually-hidden">has a warning</span></span>}
@@ -50,7 +35,7 @@ function Volumes({ store }: { store: CaseStore }): JSX.Element {
   return (
     <Section title="Volumes" aside={volumes.length > 1 ? String(volumes.length) : ''}>
       {volumes.length === 0 && <p class="side-empty">None yet.</p>}
-      <div role="radiogroup" aria-label="Volumes">
+      <div role="radiogroup" aria-label="Volumes" onKeyDown={radioKeys}>
         {volumes.map((volume) => (
           <VolumeRow key={volume.view.id} volume={volume} chosen={store.volume.value?.view.id === volume.view.id}
             onChoose={() => { store.chosen.value = volume.view.id; }} />
@@ -143,46 +128,6 @@ function Quality({ volume }: { volume: ShownVolume | null }): JSX.Element | null
   );
 }
 
-function JobRow({ job, store }: { job: Job; store: CaseStore }): JSX.Element {
-  const open = job.state === 'queued' || job.state === 'running';
-  const broken = job.state === 'failed' || job.state === 'dead';
-  return (
-    <div class="job" data-job={job.kind}>
-      <div class="job-line">
-        <span class="job-name">{jobName(job.kind)}</span>
-        <State state={job.state} />
-      </div>
-      {job.state === 'running' && <Progress value={job.progress} label={jobName(job.kind)} />}
-      {(job.state === 'running' && job.stage) && <p class="job-stage">{job.stage.replace(/_/g, ' ')}</p>}
-      {broken && <p class="job-error">{jobFailure(job)}</p>}
-      {job.state === 'done' && jobWarnings(job).map((words) => <p key={words} class="job-warning"><Icon name="warn" size={14} />{words}</p>)}
-      {job.attempts > 1 && <p class="job-stage">Attempt {job.attempts} of {job.max_attempts}</p>}
-      {open && mayDo('admin', 'technician', 'planner') && (
-        <button type="button" class="small" onClick={() => void store.command(job, 'cancel')}>Cancel</button>
-      )}
-      {broken && mayDo('admin', 'technician') && (
-        <button type="button" class="small" onClick={() => void store.command(job, 'retry')}><Icon name="retry" size={14} />Try again</button>
-      )}
-    </div>
-  );
-}
-
-function Jobs({ store, onRun }: { store: CaseStore; onRun: () => void }): JSX.Element {
-  const jobs = [...store.jobs.value].sort((a, b) => b.created_at.localeCompare(a.created_at));
-  const open = jobs.filter((job) => job.state === 'queued' || job.state === 'running').length;
-  const broken = jobs.filter((job) => job.state === 'failed' || job.state === 'dead').length;
-  const aside = [open && `${open} open`, broken && `${broken} failed`].filter(Boolean).join(', ');
-  return (
-    <Section title="Jobs" aside={aside}>
-      {mayDo('admin', 'technician', 'planner') && (
-        <button type="button" class="small" onClick={onRun}><Icon name="plus" size={14} />Run a job</button>
-      )}
-      {jobs.length === 0 && <p class="side-empty">None yet.</p>}
-      {jobs.map((job) => <JobRow key={job.id} job={job} store={store} />)}
-    </Section>
-  );
-}
-
 function Received({ detail }: { detail: CaseDetail | null }): JSX.Element | null {
   if (!detail) return null;
   return (
@@ -229,9 +174,9 @@ export function Sidebar({ store, state, onRun }: { store: CaseStore; state: View
     <aside class="sidebar" aria-label="Case">
       <Volumes store={store} />
       <Section title="Fused view" open={store.partners.value.length > 0}><FusionPanel store={store} state={state} /></Section>
+      <Jobs store={store} onRun={onRun} />
       <Structures store={store} />
       <Quality volume={store.volume.value} />
-      <Jobs store={store} onRun={onRun} />
       <Received detail={store.detail.value} />
       <CaseForm store={store} />
     </aside>

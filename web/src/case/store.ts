@@ -3,8 +3,9 @@ import { computed, signal } from '@preact/signals';
 import { command, get, getAll, patch, post } from '../api/client';
 import { onEvent, type Heard } from '../api/events';
 import { reduceJobs } from '../api/reduce';
-import type { Artefact, CaseDetail, Job } from '../api/types';
-import { reason, sayError } from '../ui/toast';
+import type { Artefact, CaseDetail, Job, JobState } from '../api/types';
+import { failureTitle, jobName } from '../ui/format';
+import { reason, say, sayError } from '../ui/toast';
 import { firstVolume, sharesFrame, structuresOf, tieOf, volumesOf } from './model';
 
 /** How one structure is shown; what is not set comes from the structure itself. */
@@ -39,11 +40,16 @@ export class CaseStore {
         return tie ? [{ volume, tie }] : [];
       });
   });
+  /** The one that lies over it now. */
+  readonly partner = computed(() => this.partners.value.find((p) => p.volume.view.id === this.second.value) ?? null);
   /** Surfaces of another scan that is not registered to the one in the slices: a point in one is none in the other. */
   readonly apart = computed(() => {
     const [shown, volumes] = [this.volume.value, this.volumes.value];
     return shown !== null && this.structures.value.some((s) => s.surfaces.length > 0 && !sharesFrame(s, shown, volumes));
   });
+  /** The state in which each job was last told of, and the jobs that were started from this page. */
+  private readonly told = new Map<string, JobState>();
+  private readonly own = new Set<string>();
   private readonly off: () => void;
   private readonly ending = new AbortController();
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -83,6 +89,18 @@ export class CaseStore {
 
   private async readJobs(): Promise<void> {
     this.jobs.value = await getAll<Job>(`/cases/${this.id}/jobs`, this.ending.signal);
+    this.sayEnds();
+  }
+
+  /** Tells of jobs that ended since the list was last read: failures of any, and what was started here. */
+  private sayEnds(): void {
+    for (const job of this.jobs.value) {
+      const before = this.told.get(job.id);
+      this.told.set(job.id, job.state);
+      if (before === undefined || before === job.state) continue;
+      if (job.state === 'failed' || job.state === 'dead') say(`${jobName(job.kind)}: ${failureTitle(job) || 'it failed.'}`, true);
+      else if (job.state === 'done' && this.own.has(job.id)) say(`${jobName(job.kind)}: done.`);
+    }
   }
 
   private async readArtefacts(): Promise<void> {
@@ -133,6 +151,8 @@ export class CaseStore {
   async run(kind: string, params: Record<string, unknown>, inputs: { role: string; id: string }[], key: string): Promise<Job> {
     const body = { kind, params, inputs: inputs.map((i) => i.id), roles: inputs.map((i) => i.role) };
     const job = await post<Job>(`/cases/${this.id}/jobs`, body, { idempotencyKey: key });
+    this.own.add(job.id);
+    this.told.set(job.id, job.state);
     this.jobs.value = [job, ...this.jobs.value.filter((other) => other.id !== job.id)];
     return job;
   }
@@ -140,6 +160,7 @@ export class CaseStore {
   async command(job: Job, what: 'cancel' | 'retry'): Promise<void> {
     try {
       const moved = await command<Job>(`/jobs/${job.id}/${what}`);
+      this.told.set(moved.id, moved.state);
       this.jobs.value = this.jobs.value.map((other) => (other.id === moved.id ? moved : other));
     } catch (cause) {
       sayError(cause);

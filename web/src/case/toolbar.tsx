@@ -1,10 +1,11 @@
 // The tools of the slice panes: what the left button does, brightness and contrast, overlay, reset.
 import type { JSX } from 'preact';
 import type { ArtefactMeta } from '../api/types';
-import { presetsFor, type Preset } from '../slices/presets';
+import { currentPreset, presetsFor } from '../slices/presets';
 import type { Tool, ViewState } from '../slices/state';
 import { figure } from '../ui/format';
 import { Icon } from '../ui/icons';
+import { FusionStrip } from './fusion';
 
 export const tools: { id: Tool; name: string; key: string; icon: string }[] = [
   { id: 'crosshair', name: 'Crosshair', key: 'c', icon: 'crosshair' },
@@ -12,11 +13,6 @@ export const tools: { id: Tool; name: string; key: string; icon: string }[] = [
   { id: 'pan', name: 'Move', key: 'p', icon: 'pan' },
   { id: 'zoom', name: 'Zoom', key: 'z', icon: 'zoom' },
 ];
-
-function currentPreset(state: ViewState, presets: readonly Preset[]): string {
-  const now = state.window.value;
-  return presets.find((p) => Math.abs(p.centre - now.centre) < 0.5 && Math.abs(p.width - now.width) < 0.5)?.id ?? '';
-}
 
 interface ToolbarProps {
   state: ViewState;
@@ -44,7 +40,7 @@ export function Toolbar({ state, meta, sidebar, onSidebar, onReset }: ToolbarPro
       </div>
       <label class="tool-field">
         <span class="tool-label">Window</span>
-        <select value={currentPreset(state, presets)} disabled={!meta} data-testid="window-preset"
+        <select value={currentPreset(window, presets)} disabled={!meta} data-testid="window-preset"
           onChange={(event) => {
             const preset = presets.find((p) => p.id === event.currentTarget.value);
             if (preset) state.window.value = { centre: preset.centre, width: preset.width };
@@ -53,6 +49,7 @@ export function Toolbar({ state, meta, sidebar, onSidebar, onReset }: ToolbarPro
           {presets.map((preset) => <option key={preset.id} value={preset.id}>{preset.name}</option>)}
         </select>
       </label>
+      <FusionStrip state={state} />
       <span class="tool-figures only-wide" title="Centre and width of the window">
         C {figure(window.centre, decimals)} · W {figure(window.width, decimals)}
       </span>

@@ -5,7 +5,7 @@ import type { Window } from './presets';
 import { rangeOf } from './presets';
 import type { ViewVolume } from './volume';
 
-export type FusionMode = 'blend' | 'checker' | 'split';
+export type FusionMode = 'blend' | 'checker' | 'split' | 'beside';
 export type FusionColours = 'grey' | 'amber' | 'blue';
 
 export interface Fusion {
@@ -23,8 +23,10 @@ export interface Fusion {
   blend: number;
   tileMm: number;
   /** Only one of both, for flicking to and fro. */
-  only: 'first' | 'second' | null;
+  only: Side | null;
 }
+
+export type Side = 'first' | 'second';
 
 export const fusionColours: Record<FusionColours, string> = { grey: 'Grey', amber: 'Amber', blue: 'Blue' };
 
@@ -68,6 +70,9 @@ export function sample(voxels: ArrayLike<number>, dim: readonly number[], i: num
   return flat(at) + (flat(at + dk) - flat(at)) * fk;
 }
 
+/** Panes with more CSS pixels are sampled at every other one, so that a drag stays smooth on one core. */
+const mostPixels = 600000;
+
 /** How opaque the second scan is at a pixel, 0 to 1. Tiles are anchored to the patient: they stay put while scrolling. */
 function shareAt(fusion: Fusion, right: number, down: number, x: number, width: number): number {
   if (fusion.only) return fusion.only === 'second' ? 1 : 0;
@@ -76,10 +81,16 @@ function shareAt(fusion: Fusion, right: number, down: number, x: number, width: 
   return (Math.floor(right / fusion.tileMm) + Math.floor(down / fusion.tileMm)) & 1;
 }
 
+/** What a pane draws of the second scan: side by side, the first pane none of it and the second pane nothing else. */
+export function fusionFor(fusion: Fusion | null, side: Side): Fusion | null {
+  if (!fusion || fusion.mode !== 'beside' || fusion.only) return side === 'first' ? fusion : null;
+  return side === 'first' ? null : { ...fusion, only: 'second', colours: 'grey' };
+}
+
 /** Draws the second scan over a pane whose context is scaled to CSS pixels. */
 export function drawFusion(context: CanvasRenderingContext2D, fusion: Fusion, plane: Plane, view: PaneView, size: Size, focus: Vec3,
   scratch: HTMLCanvasElement): void {
-  const step = size.width * size.height > 400000 ? 2 : 1;
+  const step = size.width * size.height > mostPixels ? 2 : 1;
   const [width, height] = [Math.ceil(size.width / step), Math.ceil(size.height / step)];
   const image = new ImageData(width, height);
   const { start, across, down } = pixelWalk(fusion, plane, view, size, focus);

@@ -3,7 +3,8 @@ import {
   add, onSlice, planeOf, sliceAt, snapped, toPatient, type Orientation, type PaneView, type Plane, type Vec3,
 } from './geometry';
 import { dragWindow, type Window } from './presets';
-import type { Stage } from './stage';
+import type { Side } from './fusion';
+import { paneId, type PaneId, type Stage } from './stage';
 import type { Tool } from './state';
 
 type Action = Tool | 'scroll';
@@ -27,14 +28,18 @@ export class Gestures {
   /** Where the crosshair was before the last two presses: a double click is no wish to move it. */
   private before: Vec3[] = [];
 
-  constructor(private readonly stage: Stage, private readonly orientation: Orientation, private readonly element: HTMLElement) {
+  private readonly pane: PaneId;
+
+  constructor(private readonly stage: Stage, private readonly orientation: Orientation, private readonly side: Side,
+    private readonly element: HTMLElement) {
+    this.pane = paneId(orientation, side);
     const listen = <K extends keyof HTMLElementEventMap>(type: K, run: (event: HTMLElementEventMap[K]) => void) =>
       element.addEventListener(type, run as EventListener, { passive: false });
     listen('pointerdown', (event) => this.down(event));
     listen('pointermove', (event) => this.move(event));
     listen('pointerup', (event) => this.up(event));
     listen('pointercancel', (event) => this.up(event));
-    listen('pointerleave', () => this.stage.hover(this.orientation, null));
+    listen('pointerleave', () => this.stage.hover(this.pane, null));
     listen('wheel', (event) => this.wheel(event));
     listen('dblclick', () => {
       if (this.before.length === 2) this.stage.state.moveTo(this.before[1]);
@@ -45,6 +50,10 @@ export class Gestures {
   private at(event: MouseEvent): [number, number] {
     const box = this.element.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
+  }
+
+  private windowSide(): Side {
+    return this.stage.state.windowSide(this.side);
   }
 
   private plane(): Plane | null {
@@ -68,7 +77,7 @@ export class Gestures {
     const px = this.at(event);
     this.pointers.set(event.pointerId, px);
     this.drag = {
-      action: this.actionOf(event), from: px, last: px, window: this.stage.state.window.peek(), view, moved: false, rest: 0,
+      action: this.actionOf(event), from: px, last: px, window: this.stage.state.windowOf(this.windowSide()), view, moved: false, rest: 0,
     };
     this.before = [this.stage.state.cursor.peek(), ...this.before].slice(0, 2);
     if (this.drag.action === 'crosshair') this.pick(px);
@@ -77,7 +86,7 @@ export class Gestures {
   private move(event: PointerEvent): void {
     const px = this.at(event);
     if (!this.pointers.has(event.pointerId)) {
-      this.stage.hover(this.orientation, px);
+      this.stage.hover(this.pane, px);
       return;
     }
     if (this.pointers.size === 2) {
@@ -90,7 +99,7 @@ export class Gestures {
     if (Math.hypot(px[0] - drag.from[0], px[1] - drag.from[1]) > 6) drag.moved = true;
     this.apply(drag, px);
     drag.last = px;
-    this.stage.hover(this.orientation, px);
+    this.stage.hover(this.pane, px);
   }
 
   private apply(drag: Drag, px: [number, number]): void {
@@ -98,7 +107,7 @@ export class Gestures {
     const [dx, dy] = [px[0] - drag.from[0], px[1] - drag.from[1]];
     switch (drag.action) {
       case 'crosshair': this.pick(px); break;
-      case 'window': state.window.value = dragWindow(drag.window, dx, dy, state.span.peek()); break;
+      case 'window': state.setWindow(this.windowSide(), dragWindow(drag.window, dx, dy, state.spanOf(this.windowSide()))); break;
       case 'pan': this.shift(drag.view, dx, dy); break;
       case 'zoom': this.zoom(drag.view, drag.from, Math.pow(zoomStep, dy * 3)); break;
       case 'scroll': {
@@ -127,7 +136,7 @@ export class Gestures {
     const view = this.stage.view(this.orientation);
     if (!volume || !plane || !view) return;
     const focus = snapped(volume.grid, plane, this.stage.state.cursor.peek());
-    this.stage.state.moveTo(toPatient(plane, view, this.stage.size(this.orientation), px, focus));
+    this.stage.state.moveTo(toPatient(plane, view, this.stage.size(this.pane), px, focus));
   }
 
   /** By whole slices; positive is onward in the direction of growing slice numbers. */
@@ -151,7 +160,7 @@ export class Gestures {
   zoom(view: PaneView, px: [number, number], by: number): void {
     const plane = this.plane();
     if (!plane) return;
-    const size = this.stage.size(this.orientation);
+    const size = this.stage.size(this.pane);
     const mmPerPx = Math.min(5, Math.max(0.01, view.mmPerPx * by));
     const change = view.mmPerPx - mmPerPx;
     const centre: Vec3 = add(

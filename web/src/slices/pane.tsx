@@ -3,8 +3,9 @@ import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { Icon } from '../ui/icons';
 import { Gestures } from './gestures';
+import type { Side } from './fusion';
 import type { Orientation } from './geometry';
-import type { Stage } from './stage';
+import { paneId, type Stage } from './stage';
 import './slices.css';
 
 export const paneNames: Record<Orientation, string> = { axial: 'Axial', coronal: 'Coronal', sagittal: 'Sagittal' };
@@ -12,12 +13,15 @@ export const paneNames: Record<Orientation, string> = { axial: 'Axial', coronal:
 interface SlicePaneProps {
   stage: Stage;
   orientation: Orientation;
+  side: Side;
+  /** The scan in this pane, said when two are shown side by side. */
+  scan: string;
   large: boolean;
   onLarge: () => void;
-  onGestures: (orientation: Orientation, gestures: Gestures) => void;
+  onGestures?: (orientation: Orientation, gestures: Gestures) => void;
 }
 
-export function SlicePane({ stage, orientation, large, onLarge, onGestures }: SlicePaneProps): JSX.Element {
+export function SlicePane({ stage, orientation, side, scan, large, onLarge, onGestures }: SlicePaneProps): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const host = useRef<HTMLDivElement>(null);
   const overlay = useRef<HTMLCanvasElement>(null);
@@ -26,27 +30,33 @@ export function SlicePane({ stage, orientation, large, onLarge, onGestures }: Sl
 
   useEffect(() => {
     const t = texts.current as Record<string, HTMLElement>;
-    stage.attach(orientation, {
+    stage.attach(orientation, side, {
       host: host.current as HTMLDivElement,
       overlay: overlay.current as HTMLCanvasElement,
       slice: t['slice'], place: t['place'], value: t['value'],
       edges: { left: t['left'], right: t['right'], top: t['top'], bottom: t['bottom'] },
+      echo: t['echo'],
     });
-    onGestures(orientation, new Gestures(stage, orientation, box.current as HTMLDivElement));
+    const gestures = new Gestures(stage, orientation, side, box.current as HTMLDivElement);
+    onGestures?.(orientation, gestures);
   }, []);
 
+  const id = paneId(orientation, side);
+  const name = scan ? `${paneNames[orientation]}, ${scan}` : paneNames[orientation];
   return (
-    <section class={`pane pane-${orientation}`} data-pane={orientation} aria-label={`${paneNames[orientation]} slices`}>
+    <section class={`pane pane-${orientation} pane-${side}`} data-pane={id} aria-label={`${name} slices`}>
       <div class="pane-picture" ref={host} />
       <canvas class="pane-overlay" ref={overlay} aria-hidden="true" />
-      <div class="pane-touch" ref={box} tabIndex={0} role="img" aria-label={`${paneNames[orientation]} picture. Arrow keys go through the slices.`}
+      <div class="pane-touch" ref={box} tabIndex={0} role="img" aria-label={`${name} picture. Arrow keys go through the slices.`}
         onDblClick={onLarge} />
       <div class="pane-head">
         <span class="pane-name"><i class="swatch" />{paneNames[orientation]}</span>
-        <span class="pane-slice" ref={text('slice')} data-testid={`${orientation}-slice`} />
+        <span class="pane-slice" ref={text('slice')} data-testid={`${id}-slice`} />
         <span class="pane-place" ref={text('place')} />
+        {scan && <><i class="pane-break" /><span class="pane-scan">{scan}</span></>}
       </div>
-      <span class="pane-value" ref={text('value')} data-testid={`${orientation}-value`} />
+      <i class="pane-echo" ref={text('echo')} hidden aria-hidden="true" />
+      <span class="pane-value" ref={text('value')} data-testid={`${id}-value`} />
       <span class="edge edge-left" ref={text('left')} />
       <span class="edge edge-right" ref={text('right')} />
       <span class="edge edge-top" ref={text('top')} />

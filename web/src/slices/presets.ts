@@ -26,6 +26,11 @@ export function presetsFor(meta: ArtefactMeta): Preset[] {
   return meta.units === 'HU' ? [...ctPresets, auto] : [auto];
 }
 
+/** Which preset a window is, empty when it is one of the user's own. */
+export function currentPreset(now: Window, presets: readonly Preset[]): string {
+  return presets.find((p) => Math.abs(p.centre - now.centre) < 0.5 && Math.abs(p.width - now.width) < 0.5)?.id ?? '';
+}
+
 /** The scanner's window, or the middle of the values that occur. */
 export function autoWindow(meta: ArtefactMeta): Window {
   if (meta.window && Number.isFinite(meta.window.centre) && meta.window.width > 0) {

@@ -2,7 +2,7 @@
 // is drawn at most once per frame, and only the panes that changed.
 import { effect } from '@preact/signals';
 import { figure } from '../ui/format';
-import { carry, drawFusion } from './fusion';
+import { carry, drawFusion, fusionFor, type Side } from './fusion';
 import {
   fitView, letters, opposite, orientations, planeOf, sliceAt, snapped, toPatient, type Orientation, type PaneView, type Plane,
   type Size, type Vec3,
@@ -12,6 +12,11 @@ import type { SliceRenderer } from './renderer';
 import type { ViewState } from './state';
 import { ViewVolume } from './volume';
 
+/** A pane shows the first scan, or the second one in the same plane of the patient. */
+export type PaneId = Orientation | `${Orientation}-second`;
+
+export const paneId = (orientation: Orientation, side: Side): PaneId => (side === 'first' ? orientation : `${orientation}-second`);
+
 /** The elements of one pane; texts are written straight into them, many times a second. */
 export interface PaneElements {
   host: HTMLDivElement;
@@ -20,9 +25,13 @@ export interface PaneElements {
   place: HTMLElement;
   value: HTMLElement;
   edges: Record<'left' | 'right' | 'top' | 'bottom', HTMLElement>;
+  /** Where the pointer is in the pane beside this one. */
+  echo: HTMLElement;
 }
 
 interface Pane {
+  orientation: Orientation;
+  side: Side;
   elements: PaneElements;
   painter: LabelPainter;
   size: Size;
@@ -32,8 +41,8 @@ interface Pane {
 }
 
 export class Stage {
-  private readonly panes = new Map<Orientation, Pane>();
-  private readonly dirty = new Set<Orientation>();
+  private readonly panes = new Map<PaneId, Pane>();
+  private readonly dirty = new Set<PaneId>();
   private renderer: SliceRenderer | null = null;
   private shown: ViewVolume | null = null;
   private ready = false;
@@ -47,9 +56,10 @@ export class Stage {
 
   constructor(readonly state: ViewState) {}
 
-  attach(orientation: Orientation, elements: PaneElements): void {
+  attach(orientation: Orientation, side: Side, elements: PaneElements): void {
     const size = { width: elements.host.clientWidth, height: elements.host.clientHeight };
-    this.panes.set(orientation, { elements, painter: new LabelPainter(), size, shown: size.width > 1 ? size : null, hover: null });
+    const pane = { orientation, side, elements, painter: new LabelPainter(), size, shown: size.width > 1 ? size : null, hover: null };
+    this.panes.set(paneId(orientation, side), pane);
   }
 
   /** Starts when all panes are attached. */
@@ -61,7 +71,7 @@ export class Stage {
       return;
     }
     this.renderer = renderer;
-    for (const [orientation, pane] of this.panes) renderer.addPane(orientation, pane.elements.host);
+    for (const pane of this.firstPanes()) renderer.addPane(pane.orientation, pane.elements.host);
     const resized = new ResizeObserver(() => this.resize());
     for (const pane of this.panes.values()) resized.observe(pane.elements.host);
     this.ends.push(() => resized.disconnect(), ...this.watch());
@@ -141,20 +151,25 @@ export class Stage {
     return volume ? planeOf(volume.grid, orientation) : null;
   }
 
+  /** Those of the first scan: they alone set the views, which the panes beside them share. */
+  private firstPanes(): Pane[] {
+    return [...this.panes.values()].filter((pane) => pane.side === 'first');
+  }
+
   view(orientation: Orientation): PaneView | null {
     return this.state.views.peek()[orientation] ?? null;
   }
 
-  size(orientation: Orientation): Size {
-    return this.panes.get(orientation)?.size ?? { width: 1, height: 1 };
+  size(pane: PaneId): Size {
+    return this.panes.get(pane)?.size ?? { width: 1, height: 1 };
   }
 
   private fit(): void {
     const volume = this.state.volume.peek();
     if (!volume) return;
     const views: Partial<Record<Orientation, PaneView>> = {};
-    for (const [orientation, pane] of this.panes) {
-      if (pane.size.width > 1) views[orientation] = fitView(volume.grid, planeOf(volume.grid, orientation), pane.size);
+    for (const { orientation, size } of this.firstPanes()) {
+      if (size.width > 1) views[orientation] = fitView(volume.grid, planeOf(volume.grid, orientation), size);
     }
     // All panes at one scale, the smallest that shows everything: lengths compare across them.
     const mmPerPx = Math.max(...Object.values(views).map((view) => view.mmPerPx));
@@ -165,10 +180,10 @@ export class Stage {
   private keepInSight(cursor: Vec3): void {
     const views = { ...this.state.views.peek() };
     let moved = false;
-    for (const [orientation, pane] of this.panes) {
+    for (const { orientation, size } of this.firstPanes()) {
       const plane = this.plane(orientation);
       const view = views[orientation];
-      if (!plane || !view || pane.size.width < 2 || !isOutOfSight(plane, view, pane.size, cursor)) continue;
+      if (!plane || !view || size.width < 2 || !isOutOfSight(plane, view, size, cursor)) continue;
       views[orientation] = centredOn(view, cursor);
       moved = true;
     }
@@ -178,7 +193,8 @@ export class Stage {
   private resize(): void {
     let grown = false;
     const views = { ...this.state.views.peek() };
-    for (const [orientation, pane] of this.panes) {
+    for (const pane of this.panes.values()) {
+      const { orientation } = pane;
       const { clientWidth: width, clientHeight: height } = pane.elements.host;
       const before = pane.shown;
       if (width === pane.size.width && height === pane.size.height) continue;
@@ -187,7 +203,7 @@ export class Stage {
       if (width < 2) continue;
       // A pane that grows shows the same part of the patient, larger.
       const view = views[orientation];
-      if (view && before) {
+      if (view && before && pane.side === 'first') {
         const by = Math.min(before.width, before.height) / Math.min(width, height);
         views[orientation] = { ...view, mmPerPx: view.mmPerPx * by };
       }
@@ -195,30 +211,32 @@ export class Stage {
     }
     this.state.views.value = views;
     this.renderer?.resize();
-    const missing = [...this.panes.keys()].some((o) => this.size(o).width > 1 && !this.state.views.peek()[o]);
+    const missing = this.firstPanes().some((pane) => pane.size.width > 1 && !this.state.views.peek()[pane.orientation]);
     if (grown && missing && this.state.volume.peek()) this.fit();
     this.redraw();
   }
 
-  redraw(only?: Orientation): void {
-    for (const orientation of only ? [only] : this.panes.keys()) this.dirty.add(orientation);
+  redraw(): void {
+    for (const id of this.panes.keys()) this.dirty.add(id);
     if (this.frame || this.closed) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
       const todo = [...this.dirty];
       this.dirty.clear();
-      for (const orientation of todo) this.draw(orientation);
+      for (const id of todo) this.draw(id);
     });
   }
 
-  private draw(orientation: Orientation): void {
-    const pane = this.panes.get(orientation);
+  private draw(id: PaneId): void {
+    const pane = this.panes.get(id);
     const volume = this.state.volume.peek();
+    if (!pane || !volume || pane.size.width < 2) return;
+    const { orientation } = pane;
     const view = this.view(orientation);
-    if (!pane || !volume || !view || pane.size.width < 2) return;
+    if (!view) return;
     const plane = planeOf(volume.grid, orientation);
     const focus = snapped(volume.grid, plane, this.state.cursor.peek());
-    if (this.ready) {
+    if (this.ready && pane.side === 'first') {
       this.renderer?.setCamera(orientation, plane, view, pane.size, focus);
       this.renderer?.render(orientation);
     }
@@ -240,7 +258,7 @@ export class Stage {
     context.clearRect(0, 0, width, height);
     context.scale(scale, scale);
     const { state } = this;
-    const fusion = state.fusion.peek();
+    const fusion = fusionFor(state.fusion.peek(), pane.side);
     if (fusion) drawFusion(context, fusion, plane, view, pane.size, focus, this.scratch);
     pane.painter.draw(context, state.layers.peek(), plane, view, pane.size, focus, state.overlayOpacity.peek());
     if (state.crosshair.peek()) drawCrosshair(context, this.planes(), plane, view, pane.size, state.cursor.peek());
@@ -263,7 +281,9 @@ export class Stage {
     const own = found === null ? '' : this.valueText(found.value, found.exact, this.state.units.peek());
     const fusion = this.state.fusion.peek();
     const other = fusion?.volume.valueAt(carry(fusion.tie, at)) ?? null;
-    elements.value.textContent = fusion && other ? `${own} · 2nd ${this.valueText(other.value, other.exact, fusion.units)}` : own;
+    const second = fusion && other ? this.valueText(other.value, other.exact, fusion.units) : '';
+    if (this.state.beside.peek()) elements.value.textContent = pane.side === 'first' ? own : second;
+    else elements.value.textContent = second ? `${own} · 2nd ${second}` : own;
   }
 
   private valueText(value: number, exact: boolean, units: 'HU' | '1'): string {
@@ -271,13 +291,27 @@ export class Stage {
     return `${exact ? '' : '≈ '}${number}${units === 'HU' ? ' HU' : ''}`;
   }
 
-  hover(orientation: Orientation, px: [number, number] | null): void {
-    const pane = this.panes.get(orientation);
+  /** The pointer is over a pane, or has left it; a pane beside it marks the same point and reads its own scan there. */
+  hover(id: PaneId, px: [number, number] | null): void {
+    const pane = this.panes.get(id);
     if (!pane) return;
+    this.point(pane, px, false);
+    const twin = this.panes.get(paneId(pane.orientation, pane.side === 'first' ? 'second' : 'first'));
+    if (!twin) return;
+    // Both show the same view from their middles, and may differ in size by a pixel.
+    const there = px && this.state.beside.peek()
+      ? [px[0] + (twin.size.width - pane.size.width) / 2, px[1] + (twin.size.height - pane.size.height) / 2] as [number, number] : null;
+    this.point(twin, there, there !== null);
+  }
+
+  private point(pane: Pane, px: [number, number] | null, echo: boolean): void {
     pane.hover = px;
+    const mark = pane.elements.echo;
+    mark.hidden = !echo;
+    if (px && echo) mark.style.transform = `translate(${px[0]}px, ${px[1]}px)`;
     const volume = this.state.volume.peek();
-    const view = this.view(orientation);
-    const plane = this.plane(orientation);
+    const view = this.view(pane.orientation);
+    const plane = this.plane(pane.orientation);
     if (volume && view && plane) this.writeTexts(pane, plane, view, volume, snapped(volume.grid, plane, this.state.cursor.peek()));
   }
 

@@ -1,7 +1,7 @@
 // What the panes show, shared by all of them and by the 3D scene.
-import { signal } from '@preact/signals';
+import { batch, computed, signal } from '@preact/signals';
 import { centreLps, clampIjk, ijkToLps, lpsToIjk, type Orientation, type PaneView, type Vec3 } from './geometry';
-import type { Fusion } from './fusion';
+import { carry, type Fusion, type Side } from './fusion';
 import type { Window } from './presets';
 import type { ViewVolume } from './volume';
 
@@ -19,6 +19,14 @@ export interface LabelLayer {
 }
 
 const patienceMs = 6000;
+/** HU; what a drag across a CT's values is scaled by. */
+export const ctSpan = 2000;
+
+type Views = Partial<Record<Orientation, PaneView>>;
+
+function mapViews(views: Views, change: (view: PaneView) => PaneView): Views {
+  return Object.fromEntries(Object.entries(views).map(([orientation, view]) => [orientation, change(view)]));
+}
 
 export class ViewState {
   readonly volume = signal<ViewVolume | null>(null);
@@ -28,9 +36,11 @@ export class ViewState {
   readonly crosshair = signal(true);
   readonly overlayOpacity = signal(0.3);
   readonly layers = signal<readonly LabelLayer[]>([]);
-  readonly views = signal<Partial<Record<Orientation, PaneView>>>({});
+  readonly views = signal<Views>({});
   /** The second scan, null outside of the fused view. */
   readonly fusion = signal<Fusion | null>(null);
+  /** Both scans have panes of their own, with one cursor and one view per orientation. */
+  readonly beside = computed(() => this.fusion.value?.mode === 'beside' && this.fusion.value.only === null);
   readonly units = signal<'HU' | '1'>('1');
   readonly span = signal(1000);
   /** The first picture is on the screen: from now on the line is free for detail, labels and surfaces. */
@@ -45,12 +55,40 @@ export class ViewState {
     this.cursor.value = ijkToLps(volume.grid, clampIjk(volume.grid, lpsToIjk(volume.grid, lps)));
   }
 
-  open(volume: ViewVolume, keepCursor: boolean): void {
-    this.volume.value = volume;
-    if (keepCursor) this.moveTo(this.cursor.value);
-    else this.cursor.value = centreLps(volume.grid);
-    this.views.value = {};
-    this.fits.value += 1;
+  /**
+   * Shows another volume. `tie` takes points of the one before to this one (LPS mm), null when nothing does; with `keepViews`
+   * the panes go on looking at the same part of the patient.
+   */
+  open(volume: ViewVolume, tie: number[][] | null, keepViews = false): void {
+    const [cursor, views] = [this.cursor.value, this.views.value];
+    batch(() => {
+      this.volume.value = volume;
+      if (tie) this.moveTo(carry(tie, cursor));
+      else this.cursor.value = centreLps(volume.grid);
+      this.views.value = tie && keepViews ? mapViews(views, (view) => ({ ...view, centre: carry(tie, view.centre) })) : {};
+      if (!tie || !keepViews) this.fits.value += 1;
+    });
+  }
+
+  /** The scan whose brightness and contrast a pane of that side changes: the one that is seen in it. */
+  windowSide(side: Side): Side {
+    return this.fusion.value && (side === 'second' || this.fusion.value.only === 'second') ? 'second' : 'first';
+  }
+
+  windowOf(side: Side): Window {
+    return side === 'second' && this.fusion.value ? this.fusion.value.window : this.window.value;
+  }
+
+  setWindow(side: Side, window: Window): void {
+    if (side === 'second') this.fuse({ window });
+    else this.window.value = window;
+  }
+
+  /** How far values of a scan spread, for the step of a drag. */
+  spanOf(side: Side): number {
+    const fusion = this.fusion.value;
+    if (side === 'first' || !fusion) return this.span.value;
+    return fusion.units === 'HU' ? ctSpan : fusion.range[1] - fusion.range[0];
   }
 
   /** Resolves with the first picture, or after a while without one, so that nothing waits for a broken display. */

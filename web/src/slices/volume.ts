@@ -112,7 +112,7 @@ export class ViewVolume {
       this.voxels.set(exact, part.k0 * this.sliceLength());
       this.detail.fill(2, part.k0, part.k1);
       this.onSlices(part.k0, part.k1);
-      this.onProgress(this.detail.reduce((n, d) => n + (d === 2 ? 1 : 0), 0) / this.detail.length);
+      this.onProgress(this.exactShare());
     }
   }
 
@@ -124,6 +124,11 @@ export class ViewVolume {
     });
     if (this.type === 'int16') return new Int16Array(voxels);
     return this.type === 'uint8' ? new Uint8Array(voxels) : new Float32Array(voxels);
+  }
+
+  /** How much of it is exact, 0 to 1. */
+  exactShare(): number {
+    return this.detail.reduce((n, d) => n + (d === 2 ? 1 : 0), 0) / this.detail.length;
   }
 
   sliceLength(): number {

@@ -47,6 +47,14 @@ export const count = (n: number, one: string, many = `${one}s`): string => `${n.
 
 export const percent = (fraction: number): string => `${Math.round(Math.min(1, Math.max(0, fraction)) * 100)} %`;
 
+/** A length of time for people: 8 s, 2 min 5 s, 1 h 3 min. */
+export function duration(ms: number): string {
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (!Number.isFinite(s)) return '';
+  if (s < 60) return `${s} s`;
+  return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
 const jobNames: Record<string, string> = {
   import: 'Read the series',
   view: 'Prepare the slices',
@@ -73,12 +81,24 @@ const failures: Record<string, string> = {
   missing_slices: 'Slices of the series are missing.',
 };
 
-/** Why a job did not finish, in words: ours for the known codes, then what the job itself said. */
+/** A sentence of its own: a capital first, a full stop last. */
+const sentence = (words: string): string => (words ? words.charAt(0).toUpperCase() + words.slice(1).replace(/[.\s]*$/, '.') : '');
+
+/** Why a job did not finish, in a few plain words. */
+export function failureTitle(job: Job): string {
+  if (!job.error) return '';
+  return failures[job.error.code] ?? (sentence(job.error.detail) || job.error.code);
+}
+
+/** Why a job did not finish, in words: ours for the known codes, then what the job itself said beyond them. */
 export function jobFailure(job: Job): string {
   if (!job.error) return '';
-  const known = failures[job.error.code];
-  if (!known) return job.error.detail || job.error.code;
-  return job.error.detail && job.error.detail !== known ? `${known} ${job.error.detail}` : known;
+  const title = failureTitle(job);
+  if (!(job.error.code in failures)) return title;
+  // "no bone was found: 0.3 ml …" after "No bone was found in this scan." would say it twice.
+  const [head, rest] = [job.error.detail.split(': ')[0], job.error.detail.split(': ').slice(1).join(': ')];
+  const more = sentence(rest && title.toLowerCase().startsWith(head.toLowerCase()) ? rest : job.error.detail);
+  return more && more !== title ? `${title} ${more}` : title;
 }
 
 /** What a job that is done wants people to know. */

@@ -6,6 +6,8 @@
 
 #include "workers/kernels/bits.h"
 
+#include <math.h>
+
 // Labels of segment.spine. A named vertebra keeps its number in every case; one whose level is unconfirmed has
 // KF_SPINE_UNKNOWN + its place from above (0 is the highest seen). A disc has the label of the vertebra above it + 50.
 enum kf_spine_label {
@@ -54,11 +56,44 @@ struct kf_spine {
 
 #define KF_SPINE_BODY_MM 22.0 // from the middle of the canal to the axis of the bodies
 
+// Index of the voxel that holds a point, −1 outside of the grid.
+static inline int64_t kf_spine_voxel(const struct kf_grid *g, const double p_lps[3])
+{
+    double p[3];
+    int64_t i[3];
+    kf_grid_to_ijk(g, p_lps, p);
+    for (int a = 0; a < 3; a++) {
+        i[a] = (int64_t)floor(p[a] + 0.5);
+        if (i[a] < 0 || i[a] >= g->dim[a])
+            return -1;
+    }
+    return (i[2] * g->dim[1] + i[1]) * g->dim[0] + i[0];
+}
+
+static inline void kf_spine_point(const struct kf_grid *g, int64_t i, int64_t j, int64_t k, double p_lps[3])
+{
+    double ijk[3] = {(double)i, (double)j, (double)k};
+    kf_grid_to_lps(g, ijk, p_lps);
+}
+
+// Signed distance of a point from a disc's plane in mm, towards the feet.
+static inline double kf_spine_below(const struct kf_spine_disc *disc, const double p_lps[3])
+{
+    double sum = 0;
+    for (int c = 0; c < 3; c++)
+        sum += disc->normal[c] * (p_lps[c] - disc->middle[c]);
+    return sum;
+}
+
 // The canal in a volume of about 2 mm whose axes are those of the patient: the path from the upper to the lower border
 // that is most enclosed by bone, by dynamic programming over slices. spine->station (KF_SPINE_STATIONS of them) is the
 // caller's. stations = 0 when nothing is enclosed over at least 40 mm.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse,
                                                              struct kf_spine *spine);
+// Moves the stations to the middle of the widest tube of ellipses that fits between what is labelled (not 0; one byte
+// per voxel). Their directions stay.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_centre_canal(const struct kf_work *work, const struct kf_grid *grid,
+                                                               const uint8_t *labels, struct kf_spine *spine);
 // Discs: dark plates between bright ones across the bodies' axis, at distances that change slowly; dynamic programming
 // over place and distance.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_discs(const struct kf_work *work, const struct kf_volume *volume,
@@ -72,6 +107,9 @@ double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], dou
 // 1 + place from above for vertebrae, KF_SPINE_DISC + 1 + place for discs, else as above.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume,
                                                         double bone_hu, struct kf_spine *spine, uint8_t *labels);
+// Moves the surface of bone by up to a voxel inwards and two outwards to the middle between least and greatest value
+// near it. `scratch`: one byte per voxel.
+void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, uint8_t *labels, uint8_t *scratch);
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
                                                              struct kf_spine *spine, uint8_t *labels);
 // Ribs, sacrum, and names by the rule: counted between ribs above and a sacrum below without a transitional sign.

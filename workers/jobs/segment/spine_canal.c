@@ -11,6 +11,7 @@
 #define SOFT_LOW  (-120)
 #define SOFT_HIGH 110
 #define LEAST_MM  40.0
+#define INSIDE    6 // slices
 
 double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], double outside)
 {
@@ -168,9 +169,16 @@ static void look_for_bodies(const struct kf_volume *coarse, const double p[3], d
 static void frames(const struct kf_volume *coarse, struct kf_spine *spine, double *column, double *scratch)
 {
     int n = spine->stations;
+    for (int c = 0; c < 3; c++) { // a column bends over centimetres; what turns within fewer is a wandering path
+        for (int k = 0; k < n; k++)
+            column[k] = spine->station[k].p[c] - (c == 2 ? spine->station[0].p[2] - k : 0);
+        smooth(column, n, 20, scratch);
+        for (int k = 0; k < n; k++)
+            spine->station[k].p[c] = column[k] + (c == 2 ? spine->station[0].p[2] - k : 0);
+    }
     for (int k = 0; k < n; k++) {
-        const struct kf_spine_station *a = &spine->station[k > 4 ? k - 4 : 0],
-                                      *b = &spine->station[k + 4 < n ? k + 4 : n - 1];
+        const struct kf_spine_station *a = &spine->station[k > 8 ? k - 8 : 0],
+                                      *b = &spine->station[k + 8 < n ? k + 8 : n - 1];
         for (int c = 0; c < 3; c++)
             spine->station[k].down[c] = b->p[c] - a->p[c];
         unit(spine->station[k].down);
@@ -194,9 +202,61 @@ static void frames(const struct kf_volume *coarse, struct kf_spine *spine, doubl
     }
 }
 
+// Where no bone encloses it any more, the sac can still be seen in fat. Moves *at to the middle of what is soft within
+// 8 mm of it; 0 when that is not a soft core in a ring of fat or bone.
+static int sac_in_fat(const struct kf_volume *coarse, int64_t k, int64_t *at)
+{
+    const int64_t *dim = coarse->grid.dim;
+    const int16_t *slice = (const int16_t *)coarse->data + k * dim[0] * dim[1];
+    int64_t x = *at % dim[0], y = *at / dim[0], sum[2] = {0, 0};
+    int soft = 0, core = 0, inner = 0, ring = 0, other = 0;
+    for (int64_t dy = -6; dy <= 6; dy++)
+        for (int64_t dx = -6; dx <= 6; dx++) {
+            int64_t i = x + dx, j = y + dy, r2 = dx * dx + dy * dy;
+            if (r2 > 36 || i < 0 || j < 0 || i >= dim[0] || j >= dim[1])
+                continue;
+            int16_t hu = slice[j * dim[0] + i];
+            int is_soft = hu > -40 && hu < SOFT_HIGH;
+            if (r2 <= 16 && is_soft)
+                sum[0] += dx, sum[1] += dy, soft++;
+            core += r2 <= 5;
+            inner += r2 <= 5 && is_soft;
+            ring += r2 >= 25;
+            other += r2 >= 25 && !is_soft;
+        }
+    if (inner * 10 < core * 8 || other * 10 < ring * 7)
+        return 0;
+    int64_t half = soft / 2;
+    x += (sum[0] + (sum[0] < 0 ? -half : half)) / soft;
+    y += (sum[1] + (sum[1] < 0 ? -half : half)) / soft;
+    *at = y * dim[0] + x;
+    return 1;
+}
+
+// Lengthens the run [*from, *from + *length) of slices by those on which the sac goes on in fat, followed from a few
+// slices inside, since the path wanders where its enclosure ends.
+static void extend(const struct kf_volume *coarse, int64_t *path, int *from, int *length)
+{
+    int count = (int)coarse->grid.dim[2];
+    for (int way = -1; way <= 1; way += 2) {
+        int end = way < 0 ? *from : *from + *length - 1;
+        int64_t at = path[end - way * INSIDE];
+        for (int k = end - way * (INSIDE - 1); k >= 0 && k < count; k += way) {
+            int seen = sac_in_fat(coarse, k, &at), outside = way * (k - end) > 0;
+            if (seen)
+                path[k] = at;
+            else if (outside)
+                break;
+            at = path[k];
+            *from = k < *from ? k : *from;
+            *length += outside;
+        }
+    }
+}
+
 // The longest run of slices that are enclosed on the whole, from above to below, as stations of 1 mm.
-static void lay_stations(const struct kf_volume *coarse, const int64_t *path, const float *score,
-                         struct kf_spine *spine, double *column, double *scratch)
+static void lay_stations(const struct kf_volume *coarse, int64_t *path, const float *score, struct kf_spine *spine,
+                         double *column, double *scratch)
 {
     const struct kf_grid *g = &coarse->grid;
     int count = (int)g->dim[2], from = 0, length = 0, start = 0;
@@ -215,6 +275,7 @@ static void lay_stations(const struct kf_volume *coarse, const int64_t *path, co
     spine->stations = 0;
     if (length * step < LEAST_MM)
         return;
+    extend(coarse, path, &from, &length);
     int stations = (int)(length * step);
     stations = stations > KF_SPINE_STATIONS ? KF_SPINE_STATIONS : stations;
     for (int c = 0; c < 3; c++) {
@@ -236,6 +297,24 @@ static void lay_stations(const struct kf_volume *coarse, const int64_t *path, co
     frames(coarse, spine, column, scratch);
 }
 
+// The path runs anywhere in the canal, and in a wide one to its side; its walls say where the middle is.
+static enum kf_kernel_status centre(const struct kf_work *work, const struct kf_volume *coarse, struct kf_spine *spine,
+                                    double *column, double *scratch)
+{
+    int64_t voxels = kf_grid_voxels(&coarse->grid);
+    const int16_t *hu = coarse->data;
+    uint8_t *bone = kf_work_take(work, voxels);
+    if (!bone)
+        return KF_KERNEL_NOMEM;
+    for (int64_t v = 0; v < voxels; v++)
+        bone[v] = hu[v] >= BONE_HU;
+    enum kf_kernel_status status = kf_spine_centre_canal(work, &coarse->grid, bone, spine);
+    if (!status)
+        frames(coarse, spine, column, scratch);
+    kf_work_give(work, bone);
+    return status;
+}
+
 enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse,
                                           struct kf_spine *spine)
 {
@@ -250,6 +329,8 @@ enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const stru
         score_slices(work, coarse, score);
         follow(work, dim, score, best, from, path);
         lay_stations(coarse, path, score, spine, column, column + most);
+        if (spine->stations > 0)
+            status = centre(work, coarse, spine, column, column + most);
     }
     kf_work_give(work, column);
     kf_work_give(work, path);

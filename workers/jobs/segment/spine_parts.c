@@ -14,39 +14,10 @@
 #define SPARE_STEPS   9 // half millimetres by which a disc may be thicker than on the axis
 #define BRIGHT_HU     400
 #define LATERAL_MM    32
-#define RIB_MM        33 // from the midline: no transverse process of a vertebra with ribs is wider
-#define DIRECTIONS    24
-#define FLAVUM_MM     1.5
-#define SACRAL_MM     42.0 // of the canal below the last disc
-#define CANAL_MM      17.0 // how far its walls are looked for
-
-static int64_t voxel_at(const struct kf_grid *g, const double p_lps[3])
-{
-    double p[3];
-    int64_t i[3];
-    kf_grid_to_ijk(g, p_lps, p);
-    for (int a = 0; a < 3; a++) {
-        i[a] = (int64_t)floor(p[a] + 0.5);
-        if (i[a] < 0 || i[a] >= g->dim[a])
-            return -1;
-    }
-    return (i[2] * g->dim[1] + i[1]) * g->dim[0] + i[0];
-}
-
-static void point_of(const struct kf_grid *g, int64_t i, int64_t j, int64_t k, double p[3])
-{
-    double ijk[3] = {(double)i, (double)j, (double)k};
-    kf_grid_to_lps(g, ijk, p);
-}
-
-// Signed distance from a disc's plane, towards the feet.
-static double below(const struct kf_spine_disc *disc, const double p[3])
-{
-    double sum = 0;
-    for (int c = 0; c < 3; c++)
-        sum += disc->normal[c] * (p[c] - disc->middle[c]);
-    return sum;
-}
+#define RIB_MM        36 // from the midline: few transverse processes of a vertebra with ribs are wider
+#define ARCH_FROM     0.38
+#define ARCH_TO       0.62
+#define ARCH_MM       17 // beside and behind the canal's middle
 
 // Bone: dense shells at full sharpness, and their spongy inside, which is soft enough to need smoothing; its own
 // blurred border is taken off again.
@@ -74,47 +45,63 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
     return status;
 }
 
-// The marker of a point of bone, or 0: the middle of each body between its discs, the sacrum below the last disc, and
-// what is too far away to belong to the column.
+// Where a point lies among the discs.
+struct place {
+    int above;      // discs above it: the place of its vertebra
+    double nearest; // mm to the plane of the nearest disc
+    double share;   // of the way from the disc above to the one below; −1 above the first and below the last
+};
+
+static struct place place_of(const struct kf_spine *spine, const double p[3])
+{
+    struct place at = {.nearest = 1e9, .share = -1};
+    double over = -1;
+    for (int i = 0; i < spine->discs; i++) {
+        double d = kf_spine_below(&spine->disc[i], p);
+        at.nearest = fmin(at.nearest, fabs(d));
+        if (d > 0)
+            at.above++, over = d;
+        else {
+            at.share = over >= 0 ? over / (over - d) : -1;
+            break;
+        }
+    }
+    return at;
+}
+
+// The marker of a point of bone, or 0: the middle of each body between its discs, the arch half way between them (no
+// process of a neighbour reaches there next to the canal), the sacrum below the last disc, and what is too far away to
+// belong to the column.
 static uint8_t marker(const struct kf_spine *spine, const double p[3], const double suv[3])
 {
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
-    int sacral = spine->sacrum && below(&spine->disc[spine->discs - 1], p) > 12;
-    int above = 0;
-    double nearest = 1e9;
-    for (int i = 0; i < spine->discs; i++) {
-        double d = below(&spine->disc[i], p);
-        above += d > 0;
-        nearest = fmin(nearest, fabs(d));
-    }
-    int rib = above < spine->vertebrae && spine->rib[above];
+    int sacral = spine->sacrum && kf_spine_below(&spine->disc[spine->discs - 1], p) > 12;
+    struct place at = place_of(spine, p);
+    int rib = at.above < spine->vertebrae && spine->rib[at.above];
     if (fabs(u) > (sacral ? 63 : rib ? RIB_MM : 52) || v > 34 || v < -78)
         return KF_SPINE_REST;
     if (sacral && fabs(u) < 42 && suv[2] > 14)
         return KF_SPINE_SACRUM;
-    if (u * u / 100 + v * v / 64 > 1)
+    if (at.share > ARCH_FROM && at.share < ARCH_TO && fabs(u) < ARCH_MM && suv[2] > -ARCH_MM && suv[2] < 0)
+        return (uint8_t)(1 + at.above);
+    if (u * u / 100 + v * v / 64 > 1 || at.nearest < 5)
         return 0;
-    if (nearest < 5)
-        return 0;
-    if (above == spine->discs && spine->sacrum)
+    if (at.above == spine->discs && spine->sacrum)
         return KF_SPINE_SACRUM;
-    return (uint8_t)(1 + above);
+    return (uint8_t)(1 + at.above);
 }
 
 // Low where bone is dense: the flood runs along shells and pedicles first and over joints last. Bodies come before all
-// else, so that their spongy inside does not hold the markers back; ribs come late.
+// else, so that their spongy inside does not hold the markers back; what is far to the side of a vertebra without ribs
+// comes late.
 static int16_t height(const struct kf_spine *spine, int16_t hu, const double p[3], const double suv[3])
 {
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
     int level = -(hu < -1000 ? -1000 : hu > BRIGHT_HU ? BRIGHT_HU : hu) / 16; // of equal ones the nearest wins
-    if (fabs(u) > LATERAL_MM)
+    struct place at = place_of(spine, p);
+    if (fabs(u) > LATERAL_MM && !(at.above < spine->vertebrae && spine->rib[at.above]))
         return (int16_t)(level + 60);
-    if (u * u / 484 + v * v / 196 > 1)
-        return (int16_t)level;
-    for (int i = 0; i < spine->discs; i++)
-        if (fabs(below(&spine->disc[i], p)) < 4)
-            return (int16_t)level;
-    return -100;
+    return (int16_t)(u * u / 484 + v * v / 196 > 1 || at.nearest < 4 ? level : -100);
 }
 
 static void mark(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
@@ -133,7 +120,7 @@ static void mark(const struct kf_work *work, const struct kf_volume *volume, con
                 relief[at] = 0;
                 if (!mask[at])
                     continue;
-                point_of(g, i, j, k, p);
+                kf_spine_point(g, i, j, k, p);
                 int inside = kf_spine_coordinates(spine, p, suv);
                 labels[at] = inside || spine->sacrum ? marker(spine, p, suv) : KF_SPINE_REST;
                 relief[at] = height(spine, hu[at], p, suv);
@@ -173,7 +160,7 @@ static int gap(const struct kf_grid *g, const struct kf_spine *spine, const uint
             double q[3];
             for (int c = 0; c < 3; c++)
                 q[c] = p[c] + 0.5 * side * h * spine->disc[d].normal[c];
-            int64_t to = voxel_at(g, q);
+            int64_t to = kf_spine_voxel(g, q);
             if (to >= 0 && labels[to] == (side < 0 ? d + 1 : lower))
                 break;
         }
@@ -198,13 +185,13 @@ static void fill_discs(const struct kf_work *work, const struct kf_volume *volum
             for (int64_t i = 0; i < g->dim[0]; i++) {
                 int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
                 double p[3], suv[3];
-                point_of(g, i, j, k, p);
+                kf_spine_point(g, i, j, k, p);
                 if (labels[at] || hu[at] < 0 || !kf_spine_coordinates(spine, p, suv))
                     continue;
                 if (fabs(suv[1]) > 32 || suv[2] < 4 || suv[2] > 48)
                     continue;
                 for (int d = 0; d < spine->discs; d++) {
-                    if (fabs(below(&spine->disc[d], p)) > DISC_REACH_MM)
+                    if (fabs(kf_spine_below(&spine->disc[d], p)) > DISC_REACH_MM)
                         continue;
                     int apart = gap(g, spine, labels, p, d);
                     if (apart && (!middle[d] || apart <= middle[d] + SPARE_STEPS))
@@ -228,7 +215,7 @@ static void bulge_discs(const struct kf_work *work, const struct kf_volume *volu
                 double p[3], suv[3], q[3];
                 if (before[at] || hu[at] < 40 || hu[at] > 250)
                     continue;
-                point_of(g, i, j, k, p);
+                kf_spine_point(g, i, j, k, p);
                 if (!kf_spine_coordinates(spine, p, suv) || fabs(suv[1]) > 34 || suv[2] < 5 || suv[2] > 50)
                     continue;
                 int sum = 0, s = (int)fmin(fmax(suv[0], 0), spine->stations - 1);
@@ -240,7 +227,7 @@ static void bulge_discs(const struct kf_work *work, const struct kf_volume *volu
                 double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM, r = sqrt(u * u + v * v) + 1e-6;
                 for (int c = 0; c < 3; c++)
                     q[c] = p[c] - BULGE_MM / r * (u * t->left[c] + v * t->front[c]);
-                int64_t to = voxel_at(g, q);
+                int64_t to = kf_spine_voxel(g, q);
                 if (to >= 0 && before[to] > KF_SPINE_DISC && before[to] < KF_SPINE_SACRUM)
                     labels[at] = before[to];
             }
@@ -266,6 +253,7 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
         status = kf_watershed(work, &relief, mask, labels);
     }
     if (!status) {
+        kf_spine_sharpen(work, volume, labels, mask);
         fill_discs(work, volume, spine, labels);
         bulge_discs(work, volume, spine, labels, mask);
     }
@@ -273,117 +261,4 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
     kf_work_give(work, mask);
     kf_work_give(work, relief.data);
     return status;
-}
-
-// ---- the canal ----
-
-// Distance from the canal's middle to bone or disc in each direction; CANAL_MM where nothing is met (a foramen).
-static void measure_walls(const struct kf_grid *g, const struct kf_spine_station *t, const uint8_t *labels,
-                          double wall[DIRECTIONS])
-{
-    for (int n = 0; n < DIRECTIONS; n++) {
-        double cosine = kf_cos(2 * KF_PI * n / DIRECTIONS), sine = kf_sin(2 * KF_PI * n / DIRECTIONS);
-        wall[n] = CANAL_MM + 1;
-        for (double r = 2.5; r <= CANAL_MM; r += 0.4) {
-            double p[3];
-            for (int c = 0; c < 3; c++)
-                p[c] = t->p[c] + r * (cosine * t->left[c] + sine * t->front[c]);
-            int64_t at = voxel_at(g, p);
-            if (at >= 0 && labels[at]) {
-                wall[n] = r;
-                break;
-            }
-        }
-    }
-}
-
-// The typical wall over 24 mm of the canal: nearer than 70 % of what was met; so a foramen is closed by the pedicles
-// above and below it.
-static double typical(const double *wall, int stations, int at, int n)
-{
-    float seen[25];
-    int count = 0;
-    for (int m = at - 12; m <= at + 12; m++)
-        if (m >= 0 && m < stations && wall[m * DIRECTIONS + n] <= CANAL_MM)
-            seen[count++] = (float)wall[m * DIRECTIONS + n];
-    for (int a = 1; a < count; a++) // insertion sort: at most 25
-        for (int b = a; b > 0 && seen[b] < seen[b - 1]; b--) {
-            float keep = seen[b];
-            seen[b] = seen[b - 1];
-            seen[b - 1] = keep;
-        }
-    return count ? seen[3 * count / 10] : 9;
-}
-
-// Moves each station to the middle of its walls.
-static void centre(struct kf_spine *spine, const double *limit)
-{
-    for (int n = 0; n < spine->stations; n++) {
-        struct kf_spine_station *t = &spine->station[n];
-        double u = 0, v = 0;
-        for (int d = 0; d < DIRECTIONS; d++) {
-            u += limit[n * DIRECTIONS + d] * kf_cos(2 * KF_PI * d / DIRECTIONS) * 2 / DIRECTIONS;
-            v += limit[n * DIRECTIONS + d] * kf_sin(2 * KF_PI * d / DIRECTIONS) * 2 / DIRECTIONS;
-        }
-        for (int c = 0; c < 3; c++)
-            t->p[c] += 0.8 * (u * t->left[c] + v * t->front[c]);
-    }
-}
-
-static void paint_canal(const struct kf_work *work, const struct kf_grid *g, const struct kf_spine *spine,
-                        const double *limit, uint8_t *labels)
-{
-    double end = spine->stations - 1; // the sac ends at S2 or so
-    if (spine->sacrum)
-        end = fmin(end, spine->disc[spine->discs - 1].s + SACRAL_MM);
-#pragma omp parallel for schedule(static) num_threads(work->threads)
-    for (int64_t k = 0; k < g->dim[2]; k++)
-        for (int64_t j = 0; j < g->dim[1]; j++)
-            for (int64_t i = 0; i < g->dim[0]; i++) {
-                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
-                double p[3], suv[3];
-                if (labels[at])
-                    continue;
-                point_of(g, i, j, k, p);
-                if (!kf_spine_coordinates(spine, p, suv) || suv[0] < 0 || suv[0] > end)
-                    continue;
-                double r = sqrt(suv[1] * suv[1] + suv[2] * suv[2]);
-                if (r > CANAL_MM)
-                    continue;
-                double turn = kf_atan2(suv[2], suv[1]) / (2 * KF_PI) * DIRECTIONS;
-                turn += turn < 0 ? DIRECTIONS : 0;
-                int n = (int)turn % DIRECTIONS, m = (n + 1) % DIRECTIONS, s = (int)suv[0];
-                double share = turn - floor(turn),
-                       wall = limit[s * DIRECTIONS + n] * (1 - share) + limit[s * DIRECTIONS + m] * share;
-                if (r < wall - 2.2)
-                    labels[at] = KF_SPINE_SAC;
-                else if (r < wall)
-                    labels[at] = KF_SPINE_CANAL;
-            }
-}
-
-enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
-                                          struct kf_spine *spine, uint8_t *labels)
-{
-    int64_t count = (int64_t)spine->stations * DIRECTIONS;
-    double *wall = kf_work_take(work, 2 * count * 8), *limit = wall + count;
-    if (!wall)
-        return KF_KERNEL_NOMEM;
-    for (int turn = 0; turn < 4; turn++) {
-#pragma omp parallel for schedule(static) num_threads(work->threads)
-        for (int n = 0; n < spine->stations; n++)
-            measure_walls(&volume->grid, &spine->station[n], labels, wall + n * DIRECTIONS);
-#pragma omp parallel for schedule(static) num_threads(work->threads)
-        for (int n = 0; n < spine->stations; n++)
-            for (int d = 0; d < DIRECTIONS; d++)
-                limit[n * DIRECTIONS + d] = typical(wall, spine->stations, n, d);
-        if (turn < 3)
-            centre(spine, limit);
-    }
-    for (int64_t n = 0; n < count; n++) // ligamentum flavum lines the back half
-        if (n % DIRECTIONS > DIRECTIONS / 2)
-            limit[n] -= FLAVUM_MM;
-    paint_canal(work, &volume->grid, spine, limit, labels);
-    kf_work_give(work, wall);
-    return KF_KERNEL_OK;
 }

@@ -1,0 +1,171 @@
+// Two scans of one patient, a CT and an MR, from two studies to one picture. The phantom knows where each point of one lies in the
+// other, so that what the page shows is held against the truth.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { bin, check } from '../lib/kerf.mjs';
+import { drop, watch } from './browser.mjs';
+import { writeZip } from './files.mjs';
+
+/** Both series, coarse enough for a test; the pairs are points as the MR has them, then as the CT does (x, y, z each; LPS mm). */
+function phantoms() {
+  const folder = mkdtempSync(join(tmpdir(), 'kerf-browser.'));
+  const make = (kind, spacing) => {
+    execFileSync(join(bin, 'kerf'), ['phantom', kind, '--out', join(folder, kind), '--truth', join(folder, `${kind}.truth`), '--spacing', spacing], { stdio: 'ignore' });
+    const zip = join(folder, `${kind}.zip`);
+    writeZip(zip, join(folder, kind));
+    return zip;
+  };
+  const zips = [make('spine', '1.4x1.4x2'), make('spine-mr', '1.6x1.6x2.4')];
+  const lines = readFileSync(join(folder, 'spine-mr.truth/pairs.csv'), 'utf8').trim().split('\n').slice(1);
+  return { zips, pairs: lines.map((line) => line.split(',').slice(-6).map(Number)) };
+}
+
+const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+const length = (v) => Math.hypot(...v);
+
+export async function fusedStory({ page, clock, shot, text, pane, drawn, picture }) {
+  let caseId = '';
+  const { zips, pairs } = phantoms();
+  const overlay = async (name) => (await pane(name).locator('.pane-overlay').screenshot()).toString('base64');
+  const artefacts = (kind) => page.evaluate(async ([id, k]) => (await (await fetch(`/api/v1/cases/${id}/artefacts?kind=${k}`)).json()).items, [caseId, kind]);
+
+  await clock('browser: a CT and an MR of one patient come as two studies into one case', async () => {
+    await page.goto('/');
+    await page.waitForSelector('.admin-head, table, .empty');
+    await drop(page, zips);
+    await page.waitForSelector('.upload strong:has-text("Finished")', { timeout: 120000 });
+    const row = page.locator('tr[data-case]:has-text("SPINE")').first();
+    await row.waitFor({ timeout: 20000 });
+    caseId = await row.getAttribute('data-case');
+    await page.click('.upload button:has-text("Close")');
+    await row.locator('a').click();
+    for (const modality of ['CT', 'MR']) await page.waitForSelector(`.volume-row .tag:has-text("${modality}")`, { timeout: 120000 });
+    await page.waitForSelector('html[data-first-picture]', { timeout: 120000 });
+    check((await page.locator('[data-testid=second-scan]').count()) === 0, 'nothing ties the two yet');
+    await shot('30-two-scans');
+  });
+
+  await clock('browser: the preset aligns the MR with the CT, and every landmark is carried to its place', async () => {
+    await page.keyboard.press('j');
+    await page.waitForSelector('form.run');
+    await page.selectOption('[data-testid=run-choice]', 'preset:fuse');
+    const input = async (name) => page.locator(`[data-testid=run-input-${name}] option:checked`).innerText();
+    check(/^CT/.test(await input('fixed')) && /^MR/.test(await input('moving')), 'the preset takes the CT and the MR by itself');
+    await shot('31-fuse-form');
+    await page.click('form.run button[type=submit]');
+    await page.waitForSelector('[data-testid=second-scan] option:has-text("MR")', { state: 'attached', timeout: 120000 });
+    const [transform] = await artefacts('transform');
+    const misses = pairs.map((pair) => {
+      const [mr, ct] = [pair.slice(0, 3), pair.slice(3)];
+      return length(transform.meta.matrix.slice(0, 3).map((row, r) => row[0] * ct[0] + row[1] * ct[1] + row[2] * ct[2] + row[3] - mr[r]));
+    });
+    const [before, after] = [pairs.map((p) => length([0, 1, 2].map((c) => p[c] - p[3 + c]))), misses].map(mean);
+    // The phantom's MR is bent by up to 2.5 mm, which a rigid map cannot follow.
+    check(before > 8 && after < 3, `landmarks were ${before.toFixed(2)} mm apart and are ${after.toFixed(2)} mm apart`);
+    await page.waitForSelector('.case-bar .state-ready', { timeout: 120000 });
+  });
+
+  await clock('browser: the fused view shows both, blended and in panes side by side with one cursor', async () => {
+    const own = await page.locator('[data-testid=second-scan] option').evaluateAll((options) => options.find((o) => /MR/.test(o.text) && !/aligned/.test(o.text)).value);
+    await page.selectOption('[data-testid=second-scan]', own);
+    await page.waitForTimeout(1500);
+    await shot('32-fused-ct-mr');
+    await page.click('.fusion-modes button:has-text("Side by side")');
+    await pane('axial-second').waitFor();
+    await page.waitForTimeout(500);
+    check(/MR · Spine T2/.test(await pane('axial-second').innerText()) && /CT · /.test(await pane('axial').innerText()), 'each pane names its scan');
+    await shot('33-beside');
+    // One cursor: a click in the second pane moves the first to the same point of the patient, and each reads its own scan there.
+    const box = await pane('sagittal-second').boundingBox();
+    await page.mouse.click(box.x + box.width * 0.55, box.y + box.height * 0.4);
+    await drawn();
+    check((await text('[data-testid=axial-slice]')) === (await text('[data-testid=axial-second-slice]')), 'both panes are at one slice');
+    check(/HU/.test(await text('[data-testid=sagittal-value]')) && !/HU/.test(await text('[data-testid=sagittal-second-value]')), 'each pane reads its own scan');
+    check(await pane('sagittal').locator('.pane-echo').isVisible(), 'the first pane marks where the pointer is in the second');
+    // One zoom: the wheel with Ctrl in one pane changes the scale of both.
+    const scale = (name) => overlay(name);
+    const [a, b] = [await scale('sagittal'), await scale('sagittal-second')];
+    await page.keyboard.down('Control');
+    await page.mouse.wheel(0, -160);
+    await page.keyboard.up('Control');
+    await drawn();
+    check(a !== (await scale('sagittal')) && b !== (await scale('sagittal-second')), 'both panes zoom');
+    // A window each: dragging in the second pane leaves the first as it is.
+    const [ct, mr] = [await text('.tool-figures'), await page.locator('.fusion output').allInnerTexts()];
+    await page.mouse.move(box.x + 100, box.y + 100);
+    await page.mouse.down({ button: 'right' });
+    await page.mouse.move(box.x + 160, box.y + 130, { steps: 3 });
+    await page.mouse.up({ button: 'right' });
+    await drawn();
+    const chosen = await page.locator('.fusion output').allInnerTexts();
+    check((await text('.tool-figures')) === ct && `${chosen}` !== `${mr}`, 'the second pane has a window of its own');
+    await shot('34-beside-moved');
+    // Swapped, the cursor stays at its point, and each scan keeps its window.
+    await page.keyboard.press('g');
+    await page.waitForTimeout(1000);
+    await shot('35-beside-swapped');
+    check(/MR · /.test(await pane('axial').innerText()), 'G swaps the panes');
+    check((await text('.tool-figures')).includes(chosen[0]) , `the window went along: ${await text('.tool-figures')} was ${chosen}`);
+    await page.keyboard.press('g');
+    await page.waitForTimeout(300);
+    check((await text('.tool-figures')) === ct, 'and back');
+    await pane('sagittal-second').locator('.pane-touch').dblclick();
+    await page.waitForTimeout(500);
+    await shot('36-beside-large');
+    await page.keyboard.press('Escape');
+  });
+  return caseId;
+}
+
+/** The same case in a pocket: the form of a job, and the fused view by touch. */
+export async function phoneStory({ browser, context, origin, complaints, clock, shot }, caseId) {
+  await clock('browser: on a phone a job can be started and both scans compared', async () => {
+    const phone = await browser.newContext({
+      baseURL: origin, viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'dark',
+      storageState: await context.storageState(),
+    });
+    const small = await phone.newPage();
+    watch(small, complaints);
+    const fits = () => small.evaluate(() => document.documentElement.scrollWidth <= innerWidth + 1);
+    await small.goto(`/cases/${caseId}`);
+    await small.waitForSelector('html[data-first-picture]', { timeout: 60000 });
+    await small.tap('nav.tabs button:has-text("Case")');
+    await small.tap('.sidebar button:has-text("Run a job")');
+    await small.waitForSelector('form.run');
+    await small.selectOption('[data-testid=run-choice]', 'preset:fuse');
+    const start = await small.locator('form.run button[type=submit]').boundingBox();
+    check(start.y + start.height <= 844 && start.height >= 36, 'the button that starts is in reach, and large enough for a thumb');
+    await shot('50-phone-form', small);
+    await small.selectOption('[data-testid=run-choice]', 'kind:register');
+    await small.waitForTimeout(200);
+    await shot('51-phone-form-long', small);
+    const sheet = await small.evaluate(() => { const d = document.querySelector('dialog'); return d.scrollWidth <= d.clientWidth + 1; });
+    check(sheet && await fits(), 'the form is not wider than the screen');
+    await small.locator('form.run button:has-text("Cancel")').tap();
+    const own = await small.locator('[data-testid=second-scan] option').evaluateAll((options) => options.find((o) => /MR/.test(o.text) && !/aligned/.test(o.text)).value);
+    await small.selectOption('[data-testid=second-scan]', own);
+    await small.waitForTimeout(300);
+    await shot('52-phone-fused-controls', small);
+    await small.tap('nav.tabs button:has-text("Sagittal")');
+    await small.waitForTimeout(1500);
+    await shot('53-phone-blend', small);
+    await small.selectOption('[data-testid=fusion-mode]', 'beside');
+    await small.waitForTimeout(800);
+    const [one, two] = [await small.locator('[data-pane="sagittal"]').boundingBox(), await small.locator('[data-pane="sagittal-second"]').boundingBox()];
+    check(two.y >= one.y + one.height - 2 && Math.abs(one.height - two.height) <= 2 && two.y + two.height <= 844, 'one above the other, equally large, both on the screen');
+    const slice = (name) => small.locator(`[data-testid=${name}-slice]`).innerText();
+    const before = await slice('sagittal');
+    const touch = await phone.newCDPSession(small);
+    const finger = (type, y) => touch.send('Input.dispatchTouchEvent', { type, touchPoints: type === 'touchEnd' ? [] : [{ x: 200, y }] });
+    await finger('touchStart', two.y + 80);
+    for (let y = two.y + 90; y <= two.y + 180; y += 10) await finger('touchMove', y);
+    await finger('touchEnd', two.y + 180);
+    await small.waitForTimeout(300);
+    check((await slice('sagittal')) !== before && (await slice('sagittal')) === (await slice('sagittal-second')), 'a finger in one pane goes through the slices of both');
+    await shot('54-phone-beside', small);
+    check(await fits(), 'nothing is wider than the screen');
+    await phone.close();
+  });
+}

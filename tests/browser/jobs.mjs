@@ -1,0 +1,46 @@
+// Jobs that do not go well, on a case that is open: one is cancelled while it runs, one fails and says why.
+import { check, until } from '../lib/kerf.mjs';
+
+export async function jobsStory({ page, clock, shot, text }) {
+  const start = async (kind, values) => {
+    await page.keyboard.press('j');
+    await page.waitForSelector('form.run');
+    await page.selectOption('[data-testid=run-choice]', `kind:${kind}`);
+    for (const [name, value] of Object.entries(values)) await page.fill(`#param-${name}`, value);
+    await page.click('form.run button[type=submit]');
+    await page.waitForSelector('form.run', { state: 'detached' });
+  };
+
+  await clock('browser: a running job shows how far it is, and stops when it is cancelled', async () => {
+    await start('register', { finest_mm: '0.2', samples: '4000000' });
+    await page.waitForSelector('.job[data-job=register][data-state=running] [role=progressbar]', { timeout: 30000 });
+    await page.waitForFunction(() => /\d+ % · \S+.* · \d+ s/.test(document.querySelector('[data-testid=job-stage]')?.textContent ?? ''), null, { timeout: 10000 });
+    await shot('40-running');
+    await page.locator('.job[data-job=register] button:has-text("Cancel")').click();
+    const ended = page.locator('.jobs-ended .job[data-job=register][data-state=cancelled]');
+    await ended.waitFor({ state: 'attached', timeout: 15000 });
+    await page.click('.jobs-ended summary');
+    check(/Cancelled/.test(await ended.innerText()) && (await page.locator('.jobs-open .job').count()) === 0, 'it is listed as cancelled');
+    await shot('41-cancelled');
+    await page.click('.jobs-ended summary');
+  });
+
+  await clock('browser: a job that fails says why in plain words, and can be tried again', async () => {
+    await start('segment.bone', { threshold_hu: '3900', seed_hu: '3950' });
+    const failed = page.locator('.jobs-open .job[data-job="segment.bone"][data-state=failed]');
+    await failed.waitFor({ timeout: 30000 });
+    const toast = page.locator('.toast.error');
+    await toast.waitFor();
+    check(/No bone was found/.test(await failed.innerText()) && /No bone was found/.test(await toast.innerText()), await failed.innerText());
+    await until('the case to ask for attention', 10000, async () => /attention/.test(await text('.case-bar')));
+    await shot('42-failed');
+    await toast.locator('button').click();
+    const answer = page.waitForResponse((response) => /\/jobs\/[^/]+\/retry$/.test(response.url()));
+    await failed.locator('button:has-text("Try again")').click();
+    check((await answer).ok(), 'the server takes it');
+    // It fails for the same reason again, and says so again.
+    await toast.waitFor({ timeout: 30000 });
+    await failed.waitFor({ timeout: 30000 });
+    await toast.locator('button').click();
+  });
+}

@@ -1,0 +1,104 @@
+// The jobs of a case: what runs and how far it is, what failed and why, and what is finished.
+import { useSignal } from '@preact/signals';
+import type { JSX } from 'preact';
+import { useEffect } from 'preact/hooks';
+import type { Job } from '../api/types';
+import { mayDo } from '../app/session';
+import { count, duration, jobFailure, jobName, jobWarnings, percent } from '../ui/format';
+import { Icon } from '../ui/icons';
+import { Progress } from '../ui/progress';
+import { State } from '../ui/state';
+import { Section } from './section';
+import type { CaseStore } from './store';
+
+export const isOpen = (job: Job): boolean => job.state === 'queued' || job.state === 'running';
+const isBroken = (job: Job): boolean => job.state === 'failed' || job.state === 'dead';
+
+/** The time, once a second while `on`. */
+function useNow(on: boolean): number {
+  const now = useSignal(Date.now());
+  useEffect(() => {
+    if (!on) return undefined;
+    const timer = setInterval(() => { now.value = Date.now(); }, 1000);
+    return () => clearInterval(timer);
+  }, [on]);
+  return now.value;
+}
+
+/** What a waiting or running job is doing, in one line. */
+export function openWords(job: Job, ahead: number, now: number): string {
+  if (job.cancel_requested) return 'Stopping…';
+  if (job.state === 'queued') {
+    if (job.attempts > 0) return 'Tries again by itself in a moment.';
+    return ahead > 0 ? `${count(ahead, 'job')} of this case before it` : 'Starts when a worker is free';
+  }
+  const since = job.started_at ? duration(now - Date.parse(job.started_at)) : '';
+  return [percent(job.progress), job.stage.replace(/_/g, ' '), since].filter(Boolean).join(' · ');
+}
+
+function Running({ job, ahead }: { job: Job; ahead: number }): JSX.Element {
+  const now = useNow(job.state === 'running');
+  return (
+    <>
+      {job.state === 'running' && <Progress value={job.progress} label={jobName(job.kind)} />}
+      <p class="job-stage" data-testid="job-stage">{openWords(job, ahead, now)}</p>
+      {job.state === 'queued' && job.error && <p class="job-error">{jobFailure(job)}</p>}
+    </>
+  );
+}
+
+function took(job: Job): string {
+  return job.state === 'done' && job.started_at && job.finished_at ? duration(Date.parse(job.finished_at) - Date.parse(job.started_at)) : '';
+}
+
+function JobRow({ job, ahead, store }: { job: Job; ahead: number; store: CaseStore }): JSX.Element {
+  const name = jobName(job.kind);
+  const again = isBroken(job) || job.state === 'cancelled';
+  return (
+    <div class="job" data-job={job.kind} data-state={job.state}>
+      <div class="job-line">
+        <span class="job-name">{name}</span>
+        <span class="job-took">{took(job)}</span>
+        <State state={job.state} />
+      </div>
+      {isOpen(job) && <Running job={job} ahead={ahead} />}
+      {isBroken(job) && <p class="job-error">{jobFailure(job)}</p>}
+      {job.state === 'done' && jobWarnings(job).map((words) => <p key={words} class="job-warning"><Icon name="warn" size={14} />{words}</p>)}
+      {job.attempts > 1 && <p class="job-stage">Attempt {job.attempts} of {job.max_attempts}</p>}
+      {isOpen(job) && !job.cancel_requested && mayDo('admin', 'technician', 'planner') && (
+        <button type="button" class="small" aria-label={`Cancel: ${name}`} onClick={() => void store.command(job, 'cancel')}>Cancel</button>
+      )}
+      {again && mayDo('admin', 'technician') && (
+        <button type="button" class="small" aria-label={`Try again: ${name}`} onClick={() => void store.command(job, 'retry')}>
+          <Icon name="retry" size={14} />Try again</button>
+      )}
+    </div>
+  );
+}
+
+export function Jobs({ store, onRun }: { store: CaseStore; onRun: () => void }): JSX.Element {
+  const jobs = [...store.jobs.value].sort((a, b) => b.created_at.localeCompare(a.created_at));
+  const open = jobs.filter(isOpen);
+  const broken = jobs.filter(isBroken);
+  const ended = jobs.filter((job) => !isOpen(job) && !isBroken(job));
+  const warned = ended.filter((job) => job.state === 'done' && jobWarnings(job).length > 0).length;
+  const aside = [open.length && `${open.length} open`, broken.length && `${broken.length} failed`].filter(Boolean).join(', ');
+  const row = (job: Job) => (
+    <JobRow key={job.id} job={job} store={store} ahead={open.filter((other) => other !== job && other.created_at < job.created_at).length} />
+  );
+  return (
+    <Section title="Jobs" aside={aside}>
+      {mayDo('admin', 'technician', 'planner') && (
+        <button type="button" class="small" onClick={onRun}><Icon name="plus" size={14} />Run a job</button>
+      )}
+      {jobs.length === 0 && <p class="side-empty">None yet.</p>}
+      <div class="jobs-open">{[...open, ...broken].map(row)}</div>
+      {ended.length > 0 && (
+        <details class="jobs-ended">
+          <summary>{count(ended.length, 'job')} finished{warned > 0 && <span class="job-warning"><Icon name="warn" size={14} />{count(warned, 'warning')}</span>}</summary>
+          {ended.map(row)}
+        </details>
+      )}
+    </Section>
+  );
+}

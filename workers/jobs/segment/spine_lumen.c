@@ -1,0 +1,260 @@
+// The canal as a smooth tube of ellipses, the largest that its walls of bone and disc let through, and what lies in it.
+// See spine.h.
+#include "workers/jobs/segment/spine.h"
+#include "workers/kernels/math.h"
+
+#include <math.h>
+
+#define DIRECTIONS    32
+#define REACH_MM      17.0 // how far walls are looked for
+#define WINDOW        12   // mm of the canal above and below that speak for a station's wall
+#define SACRAL_MM     52.0 // of the canal below the last disc, at most
+#define SAC_MARGIN_MM 12   // of fat below the sac
+#define WALL_MM       0.35 // an inscribed ellipse touches only the innermost of a rough wall
+#define STEPS         7    // of the fit: 1.6 mm … 0.025 mm
+#define TURNS         3
+#define SAC_HU        (-35) // half way between epidural fat and the sac
+#define FLAVUM_HU     58    // half way between cord and ligament
+#define SAC_SHARE     0.93  // of the canal's half axes
+
+// Half axes and middle of a station's ellipse, in mm from the station along left and front.
+struct ellipse {
+    double of[4]; // u, v, half axis to the left, half axis to the front
+};
+
+struct walls {
+    double *limit; // DIRECTIONS a station
+    double cosine[DIRECTIONS], sine[DIRECTIONS];
+};
+
+// Distance from the canal's middle to bone or disc in each direction; REACH_MM + 1 where nothing is met (a foramen).
+static void measure_walls(const struct kf_grid *g, const struct kf_spine_station *t, const uint8_t *labels,
+                          const struct walls *walls, double wall[DIRECTIONS])
+{
+    for (int n = 0; n < DIRECTIONS; n++) {
+        wall[n] = REACH_MM + 1;
+        for (double r = 2.5; r <= REACH_MM; r += 0.25) {
+            double p[3];
+            for (int c = 0; c < 3; c++)
+                p[c] = t->p[c] + r * (walls->cosine[n] * t->left[c] + walls->sine[n] * t->front[c]);
+            int64_t at = kf_spine_voxel(g, p);
+            if (at >= 0 && labels[at]) {
+                wall[n] = r;
+                break;
+            }
+        }
+    }
+}
+
+// The typical wall near a station: nearer than 70 % of what was met; so a foramen is closed by the pedicles above and
+// below it.
+static double typical(const double *wall, int stations, int at, int n)
+{
+    float seen[2 * WINDOW + 1];
+    int count = 0;
+    for (int m = at - WINDOW; m <= at + WINDOW; m++)
+        if (m >= 0 && m < stations && wall[m * DIRECTIONS + n] <= REACH_MM)
+            seen[count++] = (float)wall[m * DIRECTIONS + n];
+    for (int a = 1; a < count; a++) // insertion sort: few of them
+        for (int b = a; b > 0 && seen[b] < seen[b - 1]; b--) {
+            float keep = seen[b];
+            seen[b] = seen[b - 1];
+            seen[b - 1] = keep;
+        }
+    return count ? seen[3 * count / 10] : REACH_MM + 1;
+}
+
+// How badly an ellipse fills its walls: what it lacks counts a little, up to 3 mm (corners and foramina are not
+// filled); what it has too much counts four times.
+static double misfit(const struct walls *walls, const double *limit, const struct ellipse *e)
+{
+    double sum = 0;
+    for (int n = 0; n < DIRECTIONS; n++) {
+        // |m + r·d| = 1 in the frame where the ellipse is the unit circle
+        double dx = walls->cosine[n] / e->of[2], dy = walls->sine[n] / e->of[3], mx = -e->of[0] / e->of[2],
+               my = -e->of[1] / e->of[3], a = dx * dx + dy * dy, b = dx * mx + dy * my, c = mx * mx + my * my - 1,
+               root = b * b - a * c;
+        double r = root > 0 ? (sqrt(root) - b) / a : 0, lack = limit[n] - r;
+        sum += lack > 0 ? fmin(lack, 3) : -4 * lack;
+    }
+    return sum;
+}
+
+static void fit(const struct walls *walls, const double *limit, struct ellipse *e)
+{
+    static const double least[4] = {-6, -6, 5, 4}, most[4] = {6, 6, 17, 13};
+    double best = misfit(walls, limit, e), step = 1.6;
+    for (int n = 0; n < STEPS;) {
+        int better = 0;
+        for (int c = 0; c < 8; c++) {
+            struct ellipse other = *e;
+            other.of[c / 2] += c % 2 ? step : -step;
+            if (other.of[c / 2] < least[c / 2] || other.of[c / 2] > most[c / 2])
+                continue;
+            double now = misfit(walls, limit, &other);
+            if (now < best - 1e-9)
+                best = now, *e = other, better = 1;
+        }
+        if (!better)
+            step /= 2, n++;
+    }
+}
+
+// Walls in most directions; without them a station has no ellipse of its own.
+static int is_walled(const double *limit)
+{
+    int met = 0;
+    for (int n = 0; n < DIRECTIONS; n++)
+        met += limit[n] <= REACH_MM;
+    return 2 * met >= DIRECTIONS;
+}
+
+// Triangle of half width `reach` stations over those that have an ellipse; beyond them the size of the nearest.
+static void smooth(const struct walls *walls, const struct ellipse *in, int count, int reach, struct ellipse *out)
+{
+    for (int n = 0; n < count; n++) {
+        double sum[4] = {0}, weight = 0;
+        for (int m = n - reach; m <= n + reach; m++) {
+            if (m < 0 || m >= count || !is_walled(walls->limit + m * DIRECTIONS))
+                continue;
+            double w = 1 + reach - (m < n ? n - m : m - n);
+            for (int c = 0; c < 4; c++)
+                sum[c] += w * in[m].of[c];
+            weight += w;
+        }
+        for (int c = 0; c < 4 && weight > 0; c++)
+            out[n].of[c] = sum[c] / weight;
+        if (weight == 0)
+            out[n] = (struct ellipse){{0, 0, -1, -1}};
+    }
+    for (int n = 1; n < count; n++)
+        if (out[n].of[2] < 0)
+            out[n].of[2] = out[n - 1].of[2], out[n].of[3] = out[n - 1].of[3];
+    for (int n = count - 2; n >= 0; n--)
+        if (out[n].of[2] < 0)
+            out[n].of[2] = out[n + 1].of[2], out[n].of[3] = out[n + 1].of[3];
+}
+
+static void move_to_middle(struct kf_spine *spine, struct ellipse *tube)
+{
+    for (int n = 0; n < spine->stations; n++) {
+        struct kf_spine_station *t = &spine->station[n];
+        for (int c = 0; c < 3; c++)
+            t->p[c] += tube[n].of[0] * t->left[c] + tube[n].of[1] * t->front[c];
+        tube[n].of[0] = tube[n].of[1] = 0;
+    }
+}
+
+// Mean of the voxels around one: noise must not tell fat from sac.
+static double mean_around(const int16_t *hu, const int64_t dim[3], int64_t i, int64_t j, int64_t k)
+{
+    int64_t sum = 0, count = 0;
+    for (int64_t n = 0; n < 27; n++) {
+        int64_t x = i + n % 3 - 1, y = j + n / 3 % 3 - 1, z = k + n / 9 - 1;
+        if (x < 0 || y < 0 || z < 0 || x >= dim[0] || y >= dim[1] || z >= dim[2])
+            continue;
+        sum += hu[(z * dim[1] + y) * dim[0] + x];
+        count++;
+    }
+    return (double)sum / (double)count;
+}
+
+// The sac ends in the sacrum, most often at S2, and fat fills the canal below: the station below which 8 mm hold none.
+static double sac_end(const struct kf_volume *volume, const struct kf_spine *spine)
+{
+    if (!spine->sacrum)
+        return spine->stations - 1;
+    int end = (int)fmin(spine->stations - 1, spine->disc[spine->discs - 1].s + SACRAL_MM), fat = 0,
+        n = (int)spine->disc[spine->discs - 1].s;
+    for (; n < end && fat < 8; n++) {
+        const struct kf_spine_station *t = &spine->station[n];
+        double sum = 0;
+        for (int m = 0; m < 25; m++) {
+            double p[3];
+            for (int c = 0; c < 3; c++)
+                p[c] = t->p[c] + 1.5 * ((m % 5 - 2) * t->left[c] + (m / 5 - 2) * t->front[c]);
+            sum += kf_spine_value(volume, p, 0);
+        }
+        fat = sum / 25 < SAC_HU ? fat + 1 : 0;
+    }
+    return n - fat + SAC_MARGIN_MM;
+}
+
+static void paint(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
+                  const struct ellipse *tube, uint8_t *labels)
+{
+    const struct kf_grid *g = &volume->grid;
+    double end = sac_end(volume, spine);
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+    for (int64_t k = 0; k < g->dim[2]; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++) {
+                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
+                double p[3], suv[3];
+                if (labels[at])
+                    continue;
+                kf_spine_point(g, i, j, k, p);
+                if (!kf_spine_coordinates(spine, p, suv) || suv[0] < 0 || suv[0] > end)
+                    continue;
+                const struct ellipse *e = &tube[(int)suv[0]];
+                double x = suv[1] / (e->of[2] + WALL_MM), y = suv[2] / (e->of[3] + WALL_MM), r = sqrt(x * x + y * y);
+                if (r >= 1)
+                    continue;
+                double hu = mean_around(volume->data, g->dim, i, j, k);
+                if (r > 0.7 && y < 0 && hu > FLAVUM_HU)
+                    continue; // the ligament that lines the arch
+                labels[at] = r < SAC_SHARE && hu > SAC_HU ? KF_SPINE_SAC : KF_SPINE_CANAL;
+            }
+}
+
+// Moves the stations to the middle of the tube that fits between what is labelled. `tube`: one ellipse a station.
+static enum kf_kernel_status fit_tube(const struct kf_work *work, const struct kf_grid *grid, const uint8_t *labels,
+                                      struct kf_spine *spine, struct ellipse *tube)
+{
+    int count = spine->stations;
+    double *wall = kf_work_take(work, (int64_t)count * DIRECTIONS * 2 * 8);
+    struct ellipse *raw = kf_work_take(work, (int64_t)count * (int64_t)sizeof *raw);
+    struct walls walls = {.limit = wall + (int64_t)count * DIRECTIONS};
+    for (int d = 0; d < DIRECTIONS; d++) {
+        walls.cosine[d] = kf_cos(2 * KF_PI * d / DIRECTIONS);
+        walls.sine[d] = kf_sin(2 * KF_PI * d / DIRECTIONS);
+    }
+    for (int turn = 0; wall && raw && turn < TURNS; turn++) {
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+        for (int n = 0; n < count; n++)
+            measure_walls(grid, &spine->station[n], labels, &walls, wall + n * DIRECTIONS);
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+        for (int n = 0; n < count; n++) {
+            for (int d = 0; d < DIRECTIONS; d++)
+                walls.limit[n * DIRECTIONS + d] = typical(wall, count, n, d);
+            raw[n] = (struct ellipse){{0, 0, 9, 8}};
+            fit(&walls, walls.limit + n * DIRECTIONS, &raw[n]);
+        }
+        smooth(&walls, raw, count, 8, tube);
+        move_to_middle(spine, tube);
+    }
+    enum kf_kernel_status status = wall && raw ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    kf_work_give(work, raw);
+    kf_work_give(work, wall);
+    return status;
+}
+
+enum kf_kernel_status kf_spine_centre_canal(const struct kf_work *work, const struct kf_grid *grid,
+                                            const uint8_t *labels, struct kf_spine *spine)
+{
+    struct ellipse *tube = kf_work_take(work, (int64_t)spine->stations * (int64_t)sizeof *tube);
+    enum kf_kernel_status status = tube ? fit_tube(work, grid, labels, spine, tube) : KF_KERNEL_NOMEM;
+    kf_work_give(work, tube);
+    return status;
+}
+
+enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
+                                          struct kf_spine *spine, uint8_t *labels)
+{
+    struct ellipse *tube = kf_work_take(work, (int64_t)spine->stations * (int64_t)sizeof *tube);
+    enum kf_kernel_status status = tube ? fit_tube(work, &volume->grid, labels, spine, tube) : KF_KERNEL_NOMEM;
+    if (!status)
+        paint(work, volume, spine, tube, labels);
+    kf_work_give(work, tube);
+    return status;
+}
