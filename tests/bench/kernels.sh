@@ -22,6 +22,9 @@ otsu|otsu|bench_image|bench_peer_image|0|0|-
 components+relabel|components|bench_image|bench_peer_image|0|0|8
 fill-holes|fill|bench_image|bench_peer_image|0|0|8
 closing-r2|closing|bench_image|bench_peer_image|0|0|60
+closing-r4|closing4|bench_image|bench_peer_image|0|0|60
+closing-r8|closing8|bench_image|bench_peer_image|0|0|60
+bias-n4|bias|bench_image|bench_peer_image|0|0|-
 distance|distance|bench_image|bench_peer_image|0|0|5
 median|median|bench_image|bench_peer_image|0|0|100
 gaussian|gaussian|bench_image|bench_peer_image|0|0|15

@@ -1,7 +1,7 @@
 // Masks against slow and obvious oracles on random blobs: components by flood fill, holes, islands, balls.
 #include "server/base/test.h"
+#include "tests/kernel/parity.h"
 #include "tests/kernel/random.h"
-#include "workers/io/memory.h"
 #include "workers/kernels/bits.h"
 
 #include <stdint.h>
@@ -62,7 +62,8 @@ static int flood(const struct kf_bits *bits, int neighbours, int wanted, int *la
     return count;
 }
 
-static const int64_t sizes[][3] = {{1, 1, 1}, {5, 4, 3}, {63, 5, 4}, {64, 7, 2}, {65, 6, 5}, {130, 9, 11}, {20, 20, 20}};
+static const int64_t sizes[][3] = {{1, 1, 1},  {5, 4, 3},    {63, 5, 4},  {64, 7, 2},
+                                   {65, 6, 5}, {130, 9, 11}, {20, 20, 20}};
 
 KF_TEST(components_agree_with_flood_fill)
 {
@@ -133,35 +134,84 @@ KF_TEST(holes_are_what_the_border_cannot_reach)
     }
 }
 
-KF_TEST(a_ball_reaches_what_lies_within_its_radius)
+// 1 where a voxel of `value` lies within radius_mm of p, by trying all.
+static int within(const struct kf_bits *bits, const double spacing[3], double radius_mm, const int64_t p[3], int value)
 {
-    const double spacing[3] = {0.7, 1.1, 1.6};
-    for (int round = 0; round < 12; round++) {
-        struct kf_work work;
-        kf_work_init(&work, 1 + round % 3);
-        const int64_t dim[3] = {66 + round % 3, 8, 6};
-        double radius = 0.4 * round;
-        struct kf_bits bits, before;
-        make_random(&work, dim, 1, &bits);
-        copy_of(&work, &bits, &before);
-        KF_REQUIRE(!kf_bits_dilate(&work, &bits, spacing, radius));
-        int wrong = 0;
-        for (int64_t v = 0; v < dim[0] * dim[1] * dim[2]; v++) {
-            int64_t p[3] = {v % dim[0], v / dim[0] % dim[1], v / dim[0] / dim[1]};
-            int near = 0;
-            for (int64_t u = 0; u < dim[0] * dim[1] * dim[2] && !near; u++) {
-                int64_t q[3] = {u % dim[0], u / dim[0] % dim[1], u / dim[0] / dim[1]};
+    int64_t q[3];
+    for (q[2] = 0; q[2] < bits->dim[2]; q[2]++)
+        for (q[1] = 0; q[1] < bits->dim[1]; q[1]++)
+            for (q[0] = 0; q[0] < bits->dim[0]; q[0]++) {
                 double sum = 0;
                 for (int a = 0; a < 3; a++)
                     sum += (double)((p[a] - q[a]) * (p[a] - q[a])) * spacing[a] * spacing[a];
-                near = sum <= radius * radius + 1e-9 && kf_bits_get(&before, q[0], q[1], q[2]);
+                if (sum <= radius_mm * radius_mm + 1e-9 && kf_bits_get(bits, q[0], q[1], q[2]) == value)
+                    return 1;
             }
-            wrong += near != kf_bits_get(&bits, p[0], p[1], p[2]);
-        }
-        KF_CHECK_EQ(wrong, 0);
+    return 0;
+}
+
+static int differs_from_ball(const struct kf_bits *before, const struct kf_bits *after, const double spacing[3],
+                             double radius_mm, int eroded)
+{
+    int wrong = 0;
+    int64_t p[3];
+    for (p[2] = 0; p[2] < before->dim[2]; p[2]++)
+        for (p[1] = 0; p[1] < before->dim[1]; p[1]++)
+            for (p[0] = 0; p[0] < before->dim[0]; p[0]++) {
+                int want = within(before, spacing, radius_mm, p, !eroded) != eroded;
+                wrong += want != kf_bits_get(after, p[0], p[1], p[2]);
+            }
+    return wrong;
+}
+
+KF_TEST(a_ball_reaches_what_lies_within_its_radius)
+{
+    static const double spacings[3][3] = {{0.7, 1.1, 1.6}, {1, 1, 1}, {0.4, 0.4, 2.5}};
+    for (int round = 0; round < 36; round++) {
+        struct kf_work work;
+        kf_work_init(&work, 1 + round % 3);
+        const int64_t dim[3] = {64 * (1 + round % 2) + round % 3, 9 + round % 5, 7};
+        const double *spacing = spacings[round % 3], radius = round < 30 ? 0.4 * round : 20.0 * (round - 29);
+        int eroded = round / 3 % 2;
+        struct kf_bits bits, before;
+        make_random(&work, dim, eroded ? 99 : 1, &bits);
+        if (round % 4 == 0) // empty and full rows are passed over
+            memset(kf_bits_row(&bits, 0, 2), eroded ? 0xff : 0, (size_t)(3 * bits.words) * sizeof *bits.word);
+        kf_bits_invert(&work, &bits);
+        kf_bits_invert(&work, &bits); // clears what the line above set past the ends of rows
+        copy_of(&work, &bits, &before);
+        KF_REQUIRE(!(eroded ? kf_bits_erode : kf_bits_dilate)(&work, &bits, spacing, radius));
+        KF_CHECK_EQ(differs_from_ball(&before, &bits, spacing, radius, eroded), 0);
+        for (int64_t row = 0; row < dim[1] * dim[2]; row++)
+            KF_CHECK(!dim[0] || !(dim[0] % 64) || bits.word[(row + 1) * bits.words - 1] >> (dim[0] % 64) == 0);
         kf_bits_release(&work, &bits);
         kf_bits_release(&work, &before);
     }
+}
+
+static int64_t morphology_dim[3] = {131, 40, 33};
+static const double morphology_spacing[3] = {0.9, 0.8, 1.5};
+
+static enum kf_kernel_status close_and_open(const struct kf_work *work, void *out, void *user)
+{
+    struct kf_bits bits = *(const struct kf_bits *)user;
+    memcpy(out, bits.word, (size_t)(bits.words * bits.dim[1] * bits.dim[2]) * sizeof *bits.word);
+    bits.word = out;
+    enum kf_kernel_status status = kf_bits_close(work, &bits, morphology_spacing, 5.3);
+    return status ? status : kf_bits_open(work, &bits, morphology_spacing, 2.7);
+}
+
+KF_TEST(morphology_is_the_same_at_any_thread_count_and_level)
+{
+    struct kf_work work;
+    kf_work_init(&work, 1);
+    struct kf_bits bits;
+    make_random(&work, morphology_dim, 1, &bits);
+    size_t bytes = (size_t)(bits.words * bits.dim[1] * bits.dim[2]) * sizeof *bits.word;
+    void *first = malloc(bytes);
+    KF_CHECK_EQ(parity_failures(close_and_open, &bits, bytes, first), 0);
+    free(first);
+    kf_bits_release(&work, &bits);
 }
 
 KF_TEST(closing_only_adds_and_opening_only_takes)
@@ -234,6 +284,7 @@ KF_TEST(hysteresis_keeps_what_holds_a_seed)
 }
 
 KF_TEST_MAIN(KF_RUN(components_agree_with_flood_fill); KF_RUN(holes_are_what_the_border_cannot_reach);
-             KF_RUN(a_ball_reaches_what_lies_within_its_radius); KF_RUN(closing_only_adds_and_opening_only_takes);
-             KF_RUN(enlarging_repeats_every_voxel);
+             KF_RUN(a_ball_reaches_what_lies_within_its_radius);
+             KF_RUN(morphology_is_the_same_at_any_thread_count_and_level);
+             KF_RUN(closing_only_adds_and_opening_only_takes); KF_RUN(enlarging_repeats_every_voxel);
              KF_RUN(hysteresis_keeps_what_holds_a_seed);)

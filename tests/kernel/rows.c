@@ -46,7 +46,8 @@ static void clear_both(void)
 static void compare(const char *slot, enum kf_cpu level, int64_t n)
 {
     if (memcmp(want, have, sizeof want) != 0) {
-        fprintf(stderr, "%s differs from the reference at level %s, n = %lld\n", slot, kf_cpu_name(level), (long long)n);
+        fprintf(stderr, "%s differs from the reference at level %s, n = %lld\n", slot, kf_cpu_name(level),
+                (long long)n);
         kf_test_failures++;
     }
 }
@@ -127,6 +128,24 @@ static void check_filters(const struct kf_kernel_table *a, const struct kf_kerne
     }
 }
 
+static void check_unite(const struct kf_kernel_table *a, const struct kf_kernel_table *b, enum kf_cpu level)
+{
+    static uint64_t rows[70][20];
+    int64_t offset[70];
+    for (int round = 0; round < 60; round++) {
+        int64_t words = 1 + round % 19, count = round * 7 % 70;
+        for (int n = 0; n < 70; n++) {
+            for (int w = 0; w < 20; w++) // few bits: else the union of many is always full
+                rows[n][w] = test_random(&state) & test_random(&state) & test_random(&state) & test_random(&state);
+            offset[n] = 20 * ((n + round) % 70 - 35);
+        }
+        clear_both();
+        a->unite_rows((uint64_t *)(void *)(want + 64), rows[35], offset, count, words);
+        b->unite_rows((uint64_t *)(void *)(have + 64), rows[35], offset, count, words);
+        compare("unite_rows", level, words);
+    }
+}
+
 KF_TEST(every_variant_equals_the_reference)
 {
     const struct kf_kernel_table *reference = kf_kernels_for(KF_CPU_NONE);
@@ -140,6 +159,7 @@ KF_TEST(every_variant_equals_the_reference)
         check_bits(reference, variant, (enum kf_cpu)level);
         check_paint(reference, variant, (enum kf_cpu)level);
         check_filters(reference, variant, (enum kf_cpu)level);
+        check_unite(reference, variant, (enum kf_cpu)level);
     }
 }
 

@@ -101,7 +101,8 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_bits_fill_holes(const struct kf_work
                                                             int64_t *filled);
 
 // ---- morphology: a ball of radius_mm around each voxel centre; outside of the volume nothing is eroded ----
-// Made for radii of up to about six voxels. Memory: one bit per voxel for each voxel of radius along i, and one.
+// Exact for any radius: a voxel is reached when centre and centre are at most radius_mm apart (and a hair: 1e-9 voxels).
+// Memory: one bit per voxel with a margin of the radius around, three bytes per row, 20 bytes per row under the ball.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_bits_dilate(const struct kf_work *work, struct kf_bits *bits,
                                                         const double spacing_mm[3], double radius_mm);
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_bits_erode(const struct kf_work *work, struct kf_bits *bits,

@@ -21,13 +21,16 @@ struct kf_kernel_table {
     void (*bits_u8)(const uint8_t *row, int64_t n, uint8_t value, uint64_t *bits);
     // row[i] = value where bit i is set; other values stay.
     void (*paint_u8)(const uint64_t *bits, int64_t n, uint8_t value, uint8_t *row);
-    // Symmetric filter across rows: out[i] = w[0]·r[radius][i] + Σ_t w[t]·(r[radius-t][i] + r[radius+t][i]), t = 1…radius.
+    // Symmetric filter across rows: out[i] = w[0]·r[radius][i] + Σ_t w[t]·(r[radius-t][i] + r[radius+t][i]), t =
+    // 1…radius.
     void (*fir_f32)(const float *const *rows, const float *weights, int radius, int64_t n, float *out);
     void (*i16_f32)(const int16_t *row, int64_t n, float *out);
     // d = row[i] - row[i-1] modulo 65536, row[-1] = 0: low byte and high byte to their planes (the view container).
     void (*planes_i16)(const int16_t *row, int64_t n, uint8_t *low, uint8_t *high);
     // sums[i] += row[i]
     void (*add_i16)(const int16_t *row, int64_t n, int32_t *sums);
+    // to |= every row of `words` words at from + offset[n].
+    void (*unite_rows)(uint64_t *to, const uint64_t *from, const int64_t *offset, int64_t count, int64_t words);
     // One slice of cells of the isosurface: counts, then vertices and triangles (surface.c).
     void (*surface_count)(const struct kf_surface_pass *pass, int64_t k);
     void (*surface_fill)(const struct kf_surface_pass *pass, int64_t k);

@@ -186,8 +186,8 @@ static void paint_u8(const uint64_t *bits, int64_t n, uint8_t value, uint8_t *ro
 #endif
 typedef float fir_lanes __attribute__((vector_size(4 * FIR_LANES), aligned(4), may_alias));
 #define FIR_BLOCK       (4 * FIR_LANES)
-#define FIR_AT(row, n)  (*(const fir_lanes *)(const void *)((row) + (n) * FIR_LANES))
-#define FIR_PUT(row, n) (*(fir_lanes *)(void *)((row) + (n) * FIR_LANES))
+#define FIR_AT(row, n)  (*(const fir_lanes *)(const void *)((row) + (n)*FIR_LANES))
+#define FIR_PUT(row, n) (*(fir_lanes *)(void *)((row) + (n)*FIR_LANES))
 
 static void fir_f32(const float *const *rows, const float *weights, int radius, int64_t n, float *out)
 {
@@ -241,6 +241,34 @@ static void add_i16(const int16_t *row, int64_t n, int32_t *restrict sums)
         sums[i] += row[i];
 }
 
+// A block of the row stays in registers while the rows go by.
+static void unite_rows(uint64_t *to, const uint64_t *from, const int64_t *offset, int64_t count, int64_t words)
+{
+    int64_t w = 0;
+#if defined(__AVX512F__)
+    for (; w + 8 <= words; w += 8) {
+        __m512i sum = _mm512_loadu_si512(to + w);
+        for (int64_t n = 0; n < count; n++)
+            sum = _mm512_or_si512(sum, _mm512_loadu_si512(from + offset[n] + w));
+        _mm512_storeu_si512(to + w, sum);
+    }
+#endif
+#if defined(__AVX2__)
+    for (; w + 4 <= words; w += 4) {
+        __m256i sum = _mm256_loadu_si256((const __m256i *)(const void *)(to + w));
+        for (int64_t n = 0; n < count; n++)
+            sum = _mm256_or_si256(sum, _mm256_loadu_si256((const __m256i *)(const void *)(from + offset[n] + w)));
+        _mm256_storeu_si256((__m256i *)(void *)(to + w), sum);
+    }
+#endif
+    for (; w < words; w++) {
+        uint64_t sum = to[w];
+        for (int64_t n = 0; n < count; n++)
+            sum |= from[offset[n] + w];
+        to[w] = sum;
+    }
+}
+
 const struct kf_kernel_table KF_ROWS = {
     .bits_i16 = bits_i16,
     .bits_f32 = bits_f32,
@@ -250,6 +278,7 @@ const struct kf_kernel_table KF_ROWS = {
     .i16_f32 = i16_f32,
     .planes_i16 = planes_i16,
     .add_i16 = add_i16,
+    .unite_rows = unite_rows,
     .surface_count = surface_count,
     .surface_fill = surface_fill,
     .labels_count = labels_count,
