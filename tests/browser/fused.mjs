@@ -25,7 +25,8 @@ function phantoms() {
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 const length = (v) => Math.hypot(...v);
 
-export async function fusedStory({ page, clock, shot, text, pane, drawn, picture }) {
+/** Returns the id of the case, open in the page with both scans side by side. */
+export async function fusedStory({ page, clock, shot, text, pane, drawn }) {
   let caseId = '';
   const { zips, pairs } = phantoms();
   const overlay = async (name) => (await pane(name).locator('.pane-overlay').screenshot()).toString('base64');
@@ -33,7 +34,7 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
 
   await clock('browser: a CT and an MR of one patient come as two studies into one case', async () => {
     await page.goto('/');
-    await page.waitForSelector('.admin-head, table, .empty');
+    await page.waitForSelector('table, .empty');
     await drop(page, zips);
     await page.waitForSelector('.upload strong:has-text("Finished")', { timeout: 120000 });
     const row = page.locator('tr[data-case]:has-text("SPINE")').first();
@@ -85,13 +86,12 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     check(/HU/.test(await text('[data-testid=sagittal-value]')) && !/HU/.test(await text('[data-testid=sagittal-second-value]')), 'each pane reads its own scan');
     check(await pane('sagittal').locator('.pane-echo').isVisible(), 'the first pane marks where the pointer is in the second');
     // One zoom: the wheel with Ctrl in one pane changes the scale of both.
-    const scale = (name) => overlay(name);
-    const [a, b] = [await scale('sagittal'), await scale('sagittal-second')];
+    const [a, b] = [await overlay('sagittal'), await overlay('sagittal-second')];
     await page.keyboard.down('Control');
     await page.mouse.wheel(0, -160);
     await page.keyboard.up('Control');
     await drawn();
-    check(a !== (await scale('sagittal')) && b !== (await scale('sagittal-second')), 'both panes zoom');
+    check(a !== (await overlay('sagittal')) && b !== (await overlay('sagittal-second')), 'both panes zoom');
     // A window each: dragging in the second pane leaves the first as it is.
     const [ct, mr] = [await text('.tool-figures'), await page.locator('.fusion output').allInnerTexts()];
     await page.mouse.move(box.x + 100, box.y + 100);
@@ -107,7 +107,7 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     await page.waitForTimeout(1000);
     await shot('35-beside-swapped');
     check(/MR · /.test(await pane('axial').innerText()), 'G swaps the panes');
-    check((await text('.tool-figures')).includes(chosen[0]) , `the window went along: ${await text('.tool-figures')} was ${chosen}`);
+    check((await text('.tool-figures')).includes(chosen[0]), `the window went along: ${await text('.tool-figures')} was ${chosen}`);
     await page.keyboard.press('g');
     await page.waitForTimeout(300);
     check((await text('.tool-figures')) === ct, 'and back');
@@ -115,6 +115,35 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     await page.waitForTimeout(500);
     await shot('36-beside-large');
     await page.keyboard.press('Escape');
+  });
+
+  await clock('browser: the form and the fused view work by keyboard alone', async () => {
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute('data-testid') ?? document.activeElement?.textContent);
+    const mode = () => page.locator('.fusion-modes [aria-checked=true]').innerText();
+    await page.locator('.fusion-modes [aria-checked=true]').focus();
+    const slice = await text('[data-testid=axial-slice]');
+    await page.keyboard.press('ArrowLeft');
+    check((await mode()) === 'Split' && (await focused()) === 'Split', `arrow keys choose: ${await mode()}`);
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowRight');
+    check((await mode()) === 'Blend', 'and go round');
+    check((await text('[data-testid=axial-slice]')) === slice, 'without going through the slices');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('ArrowRight');
+    check((await text('.fusion output >> nth=0')) === '55 %', 'the next stop is the share');
+    await page.keyboard.press('f');
+    check(/first/.test(await text('.fusion button[title=F]')), 'shortcuts go on working on a slider');
+    await page.keyboard.press('b');
+    await page.locator('.volume-row[aria-checked=true]').focus();
+    await page.keyboard.press('j');
+    await page.waitForSelector('form.run');
+    check((await focused()) === 'run-choice', 'the form starts at the job');
+    await page.keyboard.type('Fuse');
+    check((await page.inputValue('[data-testid=run-choice]')) === 'preset:fuse', 'a preset is chosen by typing its name');
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('form.run', { state: 'detached' });
+    check(/Spine 120 kV/.test(await focused()), 'and closing gives the focus back');
+    await page.click('.fusion-modes button:has-text("Side by side")');
   });
   return caseId;
 }
