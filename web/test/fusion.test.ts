@@ -113,8 +113,11 @@ describe('what was made from what', () => {
     const [one, two] = [artefact('segmentation', 'labels', { grid, segments: segments(0.9) }), artefact('segmentation', 'labels', { grid, segments: segments(0.4, 'needs_review') })];
     const mesh = (of: Artefact) => artefact('mesh.view', 'm.glb', { segment: 1, lod: 0 }, [['labels', of]]);
     const [a, b] = [mesh(two), mesh(one)];
-    const found = structuresOf([one, two, a, b]);
-    expect(found.map((s) => [s.name, s.surfaces[0].id, s.confidence, s.review])).toEqual([['L4', b.id, 0.9, false], ['L4 2', a.id, 0.4, true]]);
+    // Both have one grid and one series: only what its job read says whose labels a view holds.
+    const [first, second] = [one, two].map((of) => artefact('segmentation.view', 'labels', { grid }, [['volume', of]]));
+    const found = structuresOf([one, two, a, b, first, second]);
+    expect(found.map((s) => [s.name, s.surfaces[0].id, s.labels?.id, s.confidence, s.review]))
+      .toEqual([['L4', b.id, first.id, 0.9, false], ['L4 2', a.id, second.id, 0.4, true]]);
     expect(new Set(found.map((s) => s.key)).size).toBe(2);
   });
 });
