@@ -25,15 +25,19 @@ function phantoms() {
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 const length = (v) => Math.hypot(...v);
 
-export async function fusedStory({ page, clock, shot, text, pane, drawn, picture }) {
+/** The second scan is there, exact: its value at the crosshair is shown without “≈”. */
+const second = (page) => page.waitForFunction(() => [...document.querySelectorAll('.pane-value')].some((e) => /2nd [−\d]/.test(e.textContent)), null, { timeout: 20000 });
+
+/** Returns the id of the case, open in the page with both scans side by side. */
+export async function fusedStory({ page, clock, shot, text, pane, drawn }) {
   let caseId = '';
   const { zips, pairs } = phantoms();
-  const overlay = async (name) => (await pane(name).locator('.pane-overlay').screenshot()).toString('base64');
+  const overlay = (name) => page.evaluate((id) => document.querySelector(`[data-pane="${id}"] .pane-overlay`).toDataURL(), name);
   const artefacts = (kind) => page.evaluate(async ([id, k]) => (await (await fetch(`/api/v1/cases/${id}/artefacts?kind=${k}`)).json()).items, [caseId, kind]);
 
   await clock('browser: a CT and an MR of one patient come as two studies into one case', async () => {
     await page.goto('/');
-    await page.waitForSelector('.admin-head, table, .empty');
+    await page.waitForSelector('table, .empty');
     await drop(page, zips);
     await page.waitForSelector('.upload strong:has-text("Finished")', { timeout: 120000 });
     const row = page.locator('tr[data-case]:has-text("SPINE")').first();
@@ -70,11 +74,11 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
   await clock('browser: the fused view shows both, blended and in panes side by side with one cursor', async () => {
     const own = await page.locator('[data-testid=second-scan] option').evaluateAll((options) => options.find((o) => /MR/.test(o.text) && !/aligned/.test(o.text)).value);
     await page.selectOption('[data-testid=second-scan]', own);
-    await page.waitForTimeout(1500);
+    await second(page);
     await shot('32-fused-ct-mr');
     await page.click('.fusion-modes button:has-text("Side by side")');
     await pane('axial-second').waitFor();
-    await page.waitForTimeout(500);
+    await drawn();
     check(/MR · Spine T2/.test(await pane('axial-second').innerText()) && /CT · /.test(await pane('axial').innerText()), 'each pane names its scan');
     await shot('33-beside');
     // One cursor: a click in the second pane moves the first to the same point of the patient, and each reads its own scan there.
@@ -85,13 +89,12 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     check(/HU/.test(await text('[data-testid=sagittal-value]')) && !/HU/.test(await text('[data-testid=sagittal-second-value]')), 'each pane reads its own scan');
     check(await pane('sagittal').locator('.pane-echo').isVisible(), 'the first pane marks where the pointer is in the second');
     // One zoom: the wheel with Ctrl in one pane changes the scale of both.
-    const scale = (name) => overlay(name);
-    const [a, b] = [await scale('sagittal'), await scale('sagittal-second')];
+    const [a, b] = [await overlay('sagittal'), await overlay('sagittal-second')];
     await page.keyboard.down('Control');
     await page.mouse.wheel(0, -160);
     await page.keyboard.up('Control');
     await drawn();
-    check(a !== (await scale('sagittal')) && b !== (await scale('sagittal-second')), 'both panes zoom');
+    check(a !== (await overlay('sagittal')) && b !== (await overlay('sagittal-second')), 'both panes zoom');
     // A window each: dragging in the second pane leaves the first as it is.
     const [ct, mr] = [await text('.tool-figures'), await page.locator('.fusion output').allInnerTexts()];
     await page.mouse.move(box.x + 100, box.y + 100);
@@ -104,17 +107,46 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     await shot('34-beside-moved');
     // Swapped, the cursor stays at its point, and each scan keeps its window.
     await page.keyboard.press('g');
-    await page.waitForTimeout(1000);
+    await drawn();
     await shot('35-beside-swapped');
     check(/MR · /.test(await pane('axial').innerText()), 'G swaps the panes');
-    check((await text('.tool-figures')).includes(chosen[0]) , `the window went along: ${await text('.tool-figures')} was ${chosen}`);
+    check((await text('.tool-figures')).includes(chosen[0]), `the window went along: ${await text('.tool-figures')} was ${chosen}`);
     await page.keyboard.press('g');
-    await page.waitForTimeout(300);
+    await drawn();
     check((await text('.tool-figures')) === ct, 'and back');
     await pane('sagittal-second').locator('.pane-touch').dblclick();
-    await page.waitForTimeout(500);
+    await drawn();
     await shot('36-beside-large');
     await page.keyboard.press('Escape');
+  });
+
+  await clock('browser: the form and the fused view work by keyboard alone', async () => {
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute('data-testid') ?? document.activeElement?.textContent);
+    const mode = () => page.locator('.fusion-modes [aria-checked=true]').innerText();
+    await page.locator('.fusion-modes [aria-checked=true]').focus();
+    const slice = await text('[data-testid=axial-slice]');
+    await page.keyboard.press('ArrowLeft');
+    check((await mode()) === 'Split' && (await focused()) === 'Split', `arrow keys choose: ${await mode()}`);
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowRight');
+    check((await mode()) === 'Blend', 'and go round');
+    check((await text('[data-testid=axial-slice]')) === slice, 'without going through the slices');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('ArrowRight');
+    check((await text('.fusion output >> nth=0')) === '55 %', 'the next stop is the share');
+    await page.keyboard.press('f');
+    check(/first/.test(await text('.fusion button[title=F]')), 'shortcuts go on working on a slider');
+    await page.keyboard.press('b');
+    await page.locator('.volume-row[aria-checked=true]').focus();
+    await page.keyboard.press('j');
+    await page.waitForSelector('form.run');
+    check((await focused()) === 'run-choice', 'the form starts at the job');
+    await page.keyboard.type('Fuse');
+    check((await page.inputValue('[data-testid=run-choice]')) === 'preset:fuse', 'a preset is chosen by typing its name');
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('form.run', { state: 'detached' });
+    check(/Spine 120 kV/.test(await focused()), 'and closing gives the focus back');
+    await page.click('.fusion-modes button:has-text("Side by side")');
   });
   return caseId;
 }
@@ -139,20 +171,18 @@ export async function phoneStory({ browser, context, origin, complaints, clock, 
     check(start.y + start.height <= 844 && start.height >= 36, 'the button that starts is in reach, and large enough for a thumb');
     await shot('50-phone-form', small);
     await small.selectOption('[data-testid=run-choice]', 'kind:register');
-    await small.waitForTimeout(200);
     await shot('51-phone-form-long', small);
     const sheet = await small.evaluate(() => { const d = document.querySelector('dialog'); return d.scrollWidth <= d.clientWidth + 1; });
     check(sheet && await fits(), 'the form is not wider than the screen');
     await small.locator('form.run button:has-text("Cancel")').tap();
     const own = await small.locator('[data-testid=second-scan] option').evaluateAll((options) => options.find((o) => /MR/.test(o.text) && !/aligned/.test(o.text)).value);
     await small.selectOption('[data-testid=second-scan]', own);
-    await small.waitForTimeout(300);
     await shot('52-phone-fused-controls', small);
     await small.tap('nav.tabs button:has-text("Sagittal")');
-    await small.waitForTimeout(1500);
+    await second(small);
     await shot('53-phone-blend', small);
     await small.selectOption('[data-testid=fusion-mode]', 'beside');
-    await small.waitForTimeout(800);
+    await small.waitForTimeout(300);
     const [one, two] = [await small.locator('[data-pane="sagittal"]').boundingBox(), await small.locator('[data-pane="sagittal-second"]').boundingBox()];
     check(two.y >= one.y + one.height - 2 && Math.abs(one.height - two.height) <= 2 && two.y + two.height <= 844, 'one above the other, equally large, both on the screen');
     const slice = (name) => small.locator(`[data-testid=${name}-slice]`).innerText();

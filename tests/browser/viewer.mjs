@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { check, data, finish, Kerf, run, skip, test, until } from '../lib/kerf.mjs';
 import { artifacts, drop, haveBrowser, launch, meter, Recorder, watch } from './browser.mjs';
 import { niftiVoxels, writeZip } from './files.mjs';
+import { fusedStory, phoneStory } from './fused.mjs';
+import { jobsStory } from './jobs.mjs';
 
 const budget = 2 * 1024 * 1024;
 const ownPassword = 'copper lantern hedge 41';
@@ -474,6 +476,11 @@ await clock('browser: on a phone one pane at a time, by touch', async () => {
   check(!wide, 'nothing is wider than the screen');
   await phone.close();
 });
+
+const stage = { page, browser, context, origin, complaints, clock, shot, text, pane, drawn };
+const spineCase = await fusedStory(stage);
+await jobsStory(stage);
+await phoneStory(stage, spineCase);
 
 await clock('browser: signing out closes the door', async () => {
   await page.goto('/');

@@ -338,6 +338,18 @@ static const struct kf_volume *at_rest(const char *kind)
     return v;
 }
 
+// How far a registration said it was, and the widest step of it: a part that reports the end of itself would be one.
+struct heard {
+    double most, leap;
+};
+
+static void hear(void *user, double fraction)
+{
+    struct heard *heard = user;
+    heard->leap = fmax(heard->leap, fraction - heard->most);
+    heard->most = fmax(heard->most, fraction);
+}
+
 static void run_case(const struct image_case *c)
 {
     struct kf_volume moving;
@@ -352,8 +364,12 @@ static void run_case(const struct image_case *c)
     struct kf_register_report report;
     struct kf_work work;
     kf_work_init(&work, 2);
+    struct heard heard = {0};
+    work.progress = hear;
+    work.user = &heard;
     double most = 1e9, mean = 1e9;
     KF_CHECK(!kf_register_images(&work, fixed, &moving, &how, &found, &report));
+    KF_CHECK(heard.most > 0.5 && heard.most <= 1 && heard.leap < 0.3);
     mean = truth_error(&found, &truth, c->centre, c->radii, &most);
     printf("%-34s TRE mean %.3f max %.3f mm, overlap %.2f, nmi %.3f, both ways agree to %.3f mm, %lld evaluations\n",
            c->name, mean, most, report.overlap, report.nmi, report.inverse_mm, (long long)report.evaluations);

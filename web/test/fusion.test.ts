@@ -2,8 +2,10 @@ import { describe, expect, it } from 'vitest';
 import type { Artefact, ArtefactMeta, GridMeta, JobParam } from '../src/api/types';
 import { structuresOf, tieOf, volumesOf } from '../src/case/model';
 import { paramFault, paramName } from '../src/case/run';
-import { carry, pixelWalk, sample, tint } from '../src/slices/fusion';
+import { carry, fusionFor, pixelWalk, sample, tint, type Fusion } from '../src/slices/fusion';
 import { ijkToLps, lpsToIjk, planeOf, toPatient, type Vec3 } from '../src/slices/geometry';
+import { ViewState } from '../src/slices/state';
+import type { ViewVolume } from '../src/slices/volume';
 
 const grid: GridMeta = { dim: [8, 9, 7], spacing_mm: [1, 1, 2], origin_lps: [-4, -5, -6], direction: [1, 0, 0, 0, 1, 0, 0, 0, 1] };
 const oblique: GridMeta = { ...grid, spacing_mm: [0.7, 1.1, 1.5], origin_lps: [3, -2, 1], direction: [0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1] };
@@ -35,6 +37,46 @@ describe('the fused view', () => {
     for (const map of ['grey', 'amber', 'blue'] as const) {
       for (let g = 1; g < 256; g++) expect(light(tint(map, g))).toBeGreaterThanOrEqual(light(tint(map, g - 1)));
     }
+  });
+});
+
+describe('two scans side by side', () => {
+  const volume = (g: GridMeta) => ({ grid: g }) as ViewVolume;
+  const fusion = (change: Partial<Fusion>): Fusion => ({
+    volume: volume(oblique), name: 'MR', units: '1', tie: turn, window: { centre: 5, width: 10 }, range: [0, 10], mode: 'beside', colours: 'amber', blend: 0.5,
+    tileMm: 20, only: null, ...change,
+  });
+
+  it('gives each side its own scan, and one of both to every pane when flicking', () => {
+    expect(fusionFor(fusion({}), 'first')).toBeNull();
+    expect(fusionFor(fusion({}), 'second')).toMatchObject({ only: 'second', colours: 'grey' });
+    expect(fusionFor(fusion({ only: 'second' }), 'first')).toMatchObject({ only: 'second' });
+    expect(fusionFor(fusion({ mode: 'blend' }), 'second')).toBeNull();
+    expect(fusionFor(null, 'first')).toBeNull();
+  });
+
+  it('keeps a window for each scan: a pane changes that of the scan it shows', () => {
+    const state = new ViewState();
+    state.window.value = { centre: 500, width: 2000 };
+    expect(state.windowSide('second')).toBe('first');
+    state.fusion.value = fusion({});
+    state.setWindow(state.windowSide('second'), { centre: 7, width: 3 });
+    expect([state.window.value.centre, state.windowOf('second').centre, state.spanOf('second')]).toEqual([500, 7, 10]);
+    state.fuse({ only: 'second' });
+    expect([state.windowSide('first'), state.beside.value]).toEqual(['second', false]);
+  });
+
+  it('stays at its point of the patient when the scans change places', () => {
+    const state = new ViewState();
+    state.open(volume(grid), null);
+    state.moveTo([-1, -2, 0]);
+    state.views.value = { axial: { centre: [1, 2, 0], mmPerPx: 0.3 } };
+    const there: GridMeta = { ...grid, dim: [40, 40, 40], origin_lps: [-20, -20, -20] };
+    state.open(volume(there), turn, true);
+    carry(turn, [-1, -2, 0]).forEach((c, i) => expect(state.cursor.value[i]).toBeCloseTo(c, 9));
+    expect(state.views.value.axial).toEqual({ centre: carry(turn, [1, 2, 0]), mmPerPx: 0.3 });
+    state.open(volume(grid), null);
+    expect(state.views.value).toEqual({});
   });
 });
 
@@ -71,8 +113,11 @@ describe('what was made from what', () => {
     const [one, two] = [artefact('segmentation', 'labels', { grid, segments: segments(0.9) }), artefact('segmentation', 'labels', { grid, segments: segments(0.4, 'needs_review') })];
     const mesh = (of: Artefact) => artefact('mesh.view', 'm.glb', { segment: 1, lod: 0 }, [['labels', of]]);
     const [a, b] = [mesh(two), mesh(one)];
-    const found = structuresOf([one, two, a, b]);
-    expect(found.map((s) => [s.name, s.surfaces[0].id, s.confidence, s.review])).toEqual([['L4', b.id, 0.9, false], ['L4 2', a.id, 0.4, true]]);
+    // Both have one grid and one series: only what its job read says whose labels a view holds.
+    const [first, second] = [one, two].map((of) => artefact('segmentation.view', 'labels', { grid }, [['volume', of]]));
+    const found = structuresOf([one, two, a, b, first, second]);
+    expect(found.map((s) => [s.name, s.surfaces[0].id, s.labels?.id, s.confidence, s.review]))
+      .toEqual([['L4', b.id, first.id, 0.9, false], ['L4 2', a.id, second.id, 0.4, true]]);
     expect(new Set(found.map((s) => s.key)).size).toBe(2);
   });
 });

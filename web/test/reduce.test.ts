@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseEvent, type Heard } from '../src/api/events';
-import { reduceCases, reduceJobs } from '../src/api/reduce';
+import { reduceCases, mergeJobs, reduceJobs } from '../src/api/reduce';
 import type { CaseItem, Job } from '../src/api/types';
 
 const item = (id: string): CaseItem => ({
@@ -45,6 +45,13 @@ describe('events on jobs', () => {
     expect(reduceJobs([{ ...job('1'), state: 'queued' }], { kind: 'job.changed', case_id: 'a', job_id: '1', state: 'running' }).stale).toBe(true);
     const event: Heard = { kind: 'job.changed', case_id: 'a', job_id: '1', state: 'dead' };
     expect(reduceJobs([job('1')], event)).toMatchObject({ state: [{ state: 'dead' }], stale: true });
+  });
+  it('are not undone by an answer that they overtook', () => {
+    const running = { ...job('1'), state: 'running' as const, progress: 0.2, stage: 'register' };
+    expect(mergeJobs([running], [{ ...running, progress: 0, stage: '' }])).toEqual([running]);
+    expect(mergeJobs([running], [{ ...running, progress: 0, stage: '', attempts: running.attempts + 1 }])[0].progress).toBe(0);
+    expect(mergeJobs([running], [{ ...running, state: 'failed', progress: 0 }])[0]).toMatchObject({ state: 'failed', progress: 0 });
+    expect(mergeJobs([], [running])).toEqual([running]);
   });
   it('read again for a job that is new, and leave other events alone', () => {
     expect(reduceJobs([job('1')], { kind: 'job.changed', case_id: 'a', job_id: '2', state: 'queued' }).stale).toBe(true);

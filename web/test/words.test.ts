@@ -3,7 +3,8 @@ import { problemOf } from '../src/api/client';
 import type { Job, UploadAnswer } from '../src/api/types';
 import { paintLabels } from '../src/slices/overlay';
 import { autoWindow, dragWindow, firstWindow, presetsFor, rangeOf } from '../src/slices/presets';
-import { ago, bytes, dicomDate, figure, jobFailure, personName } from '../src/ui/format';
+import { openWords } from '../src/case/jobs';
+import { ago, bytes, dicomDate, duration, failureTitle, figure, jobFailure, personName } from '../src/ui/format';
 import { mostBytes, mostFiles, plan } from '../src/upload/plan';
 import { addAnswer, type UploadState } from '../src/upload/uploader';
 import type { Dropped } from '../src/upload/walk';
@@ -26,8 +27,28 @@ describe('names, dates and figures', () => {
   it('say why a job did not finish', () => {
     const job = { error: { code: 'no_bone', detail: '12 voxels above 250 HU.' } } as Job;
     expect(jobFailure(job)).toBe('No bone was found in this scan. 12 voxels above 250 HU.');
+    const twice = { error: { code: 'no_bone', detail: 'no bone was found: 0.30 ml lie at or above 250 HU' } } as Job;
+    expect([failureTitle(twice), jobFailure(twice)]).toEqual(['No bone was found in this scan.', 'No bone was found in this scan. 0.30 ml lie at or above 250 HU.']);
+    expect(jobFailure({ error: { code: 'grid', detail: 'the grids differ' } } as Job)).toBe('The grids differ.');
     expect(jobFailure({ error: { code: 'odd', detail: '' } } as Job)).toBe('odd');
     expect(jobFailure({ error: null } as Job)).toBe('');
+  });
+});
+
+describe('a job that is not finished', () => {
+  const job = { state: 'running', progress: 0.42, stage: 'read_parts', attempts: 1, started_at: '2026-01-01T00:00:00Z' } as Job;
+  const now = Date.parse('2026-01-01T00:02:05Z');
+  it('says how far it is, at what, and since when', () => {
+    expect(openWords(job, 0, now)).toBe('42 % · read parts · 2 min 5 s');
+    expect(openWords({ ...job, cancel_requested: true }, 0, now)).toBe('Stopping…');
+  });
+  it('says what it waits for', () => {
+    expect(openWords({ ...job, state: 'queued', attempts: 0 }, 2, now)).toBe('2 jobs of this case before it');
+    expect(openWords({ ...job, state: 'queued', attempts: 0 }, 0, now)).toMatch(/worker is free/);
+    expect(openWords({ ...job, state: 'queued', attempts: 1 }, 2, now)).toMatch(/by itself/);
+  });
+  it('writes lengths of time', () => {
+    expect([0, 59400, 61000, 3780000, -5, NaN].map(duration)).toEqual(['0 s', '59 s', '1 min 1 s', '1 h 3 min', '0 s', '']);
   });
 });
 

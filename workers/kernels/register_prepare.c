@@ -136,10 +136,12 @@ enum kf_kernel_status kf_reg_image_reduce(const struct kf_work *work, const stru
     out->image.data = kf_work_take(work, 2 * kf_grid_voxels(&out->image.grid));
     out->owned_image = 1;
     enum kf_kernel_status status = KF_KERNEL_NOMEM;
+    struct kf_work quiet = *work; // progress stays with the registration
+    quiet.progress = NULL;
     if (out->image.data)
-        status = kf_reduce(work, &from->image, factor, &out->image);
+        status = kf_reduce(&quiet, &from->image, factor, &out->image);
     if (!status && from->mask.data) {
-        status = reduce_mask(work, &from->mask, factor, &out->mask);
+        status = reduce_mask(&quiet, &from->mask, factor, &out->mask);
         out->owned_mask = 1;
     }
     set_frame(out);

@@ -28,6 +28,19 @@ export function reduceCases(cases: CaseItem[], event: Heard): Reduced<CaseItem[]
   return { state: cases.map((other, i) => (i === at ? next : other)), stale: [event.case_id] };
 }
 
+/**
+ * The list as the server read it, under what events said meanwhile: progress only grows, and an answer may be older than the
+ * events that overtook it.
+ */
+export function mergeJobs(known: readonly Job[], fresh: Job[]): Job[] {
+  const before = new Map(known.map((job) => [job.id, job]));
+  return fresh.map((job) => {
+    const old = before.get(job.id);
+    const ahead = old?.state === 'running' && job.state === 'running' && old.attempts === job.attempts && old.progress > job.progress;
+    return ahead ? { ...job, progress: old.progress, stage: old.stage } : job;
+  });
+}
+
 /** The jobs of one case under one event; a job that is not known yet makes the list stale. */
 export function reduceJobs(jobs: Job[], event: Heard): { state: Job[]; stale: boolean } {
   if (event.kind === 'resync') return { state: jobs, stale: true };

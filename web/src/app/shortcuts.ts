@@ -14,8 +14,10 @@ export interface Shortcut {
 
 export const shortcuts = signal<Shortcut[]>([]);
 
+/** True for keys that the focused field needs itself. Sliders and boxes need no letters: after a drag, shortcuts go on working. */
 function inField(event: KeyboardEvent): boolean {
   const target = event.target as HTMLElement | null;
+  if (target instanceof HTMLInputElement && /^(range|checkbox|color)$/.test(target.type)) return event.key.length > 1 || event.key === ' ';
   return !!target && (/^(input|select|textarea)$/i.test(target.tagName) || target.isContentEditable);
 }
 

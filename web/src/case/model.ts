@@ -52,10 +52,10 @@ function current(artefacts: readonly Artefact[], kind: string): Artefact[] {
 
 const from = (made: Artefact, source: Artefact): boolean => (made.made_from ?? []).some((m) => m.sha256 === source.sha256);
 
-/** The source a view was made from, as its job says; without that: same series and grid, the same stem of the name before any other. */
+/** The source a view was made from, as its job says; where no job says anything (older servers): same series and grid, the same stem of the name before any other. */
 function sourceOf(view: Artefact, sources: readonly Artefact[]): Artefact | undefined {
   const said = sources.filter((s) => from(view, s));
-  if (said.length > 0) return said.find((s) => s.series_id === view.series_id) ?? said[0];
+  if ((view.made_from ?? []).length > 0) return said.find((s) => s.series_id === view.series_id) ?? said[0];
   const near = sources.filter((s) => s.series_id === view.series_id && sameGrid(s.meta.grid, view.meta.grid));
   return near.find((s) => stem(s.name) === stem(view.name)) ?? near[0];
 }

@@ -1,7 +1,7 @@
 // Running a job by hand: a preset or a kind, its inputs, its parameters as the server describes them.
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { get } from '../api/client';
 import type { Artefact, JobKind, JobKinds, JobParam } from '../api/types';
 import { Dialog } from '../ui/dialog';
@@ -75,7 +75,7 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
   const fault = useSignal('');
   const busy = useSignal(false);
   const first = useRef<HTMLSelectElement>(null);
-  useEffect(() => first.current?.focus(), []);
+  useLayoutEffect(() => first.current?.focus(), []);
   const [sort, id] = choice.value.split(':');
   const preset = sort === 'preset' ? all.presets.find((p) => p.id === id) : undefined;
   const kind: JobKind | undefined = all.kinds.find((k) => k.name === (preset?.kind ?? id));

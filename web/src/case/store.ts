@@ -2,7 +2,7 @@
 import { computed, signal } from '@preact/signals';
 import { command, get, getAll, patch, post } from '../api/client';
 import { onEvent, type Heard } from '../api/events';
-import { reduceJobs } from '../api/reduce';
+import { mergeJobs, reduceJobs } from '../api/reduce';
 import type { Artefact, CaseDetail, Job, JobState } from '../api/types';
 import { failureTitle, jobName } from '../ui/format';
 import { reason, say, sayError } from '../ui/toast';
@@ -88,7 +88,7 @@ export class CaseStore {
   }
 
   private async readJobs(): Promise<void> {
-    this.jobs.value = await getAll<Job>(`/cases/${this.id}/jobs`, this.ending.signal);
+    this.jobs.value = mergeJobs(this.jobs.value, await getAll<Job>(`/cases/${this.id}/jobs`, this.ending.signal));
     this.sayEnds();
   }
 

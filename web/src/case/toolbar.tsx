@@ -40,7 +40,7 @@ export function Toolbar({ state, meta, sidebar, onSidebar, onReset }: ToolbarPro
       </div>
       <label class="tool-field">
         <span class="tool-label">Window</span>
-        <select value={currentPreset(window, presets)} disabled={!meta} data-testid="window-preset"
+        <select value={currentPreset(window, presets)} disabled={!meta} aria-label="Window" data-testid="window-preset"
           onChange={(event) => {
             const preset = presets.find((p) => p.id === event.currentTarget.value);
             if (preset) state.window.value = { centre: preset.centre, width: preset.width };
