@@ -23,8 +23,9 @@
 #define BACK_MM   84.0
 #define LEAST_ML  5.0 // a vertebra beyond these was cut off, merged or ran out into something else
 #define MOST_ML   110.0
-#define SURE      0.7 // from here on a named segment needs no special look
-#define LEAST_FAT 500 // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
+#define SURE      0.7  // from here on a named segment needs no special look
+#define FINE_MM   1.25 // the planning quality gate
+#define LEAST_FAT 500  // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
 
 // A grid with the patient's axes and cubic voxels over a box.
 static void patient_grid(const double box[2][3], double step, struct kf_grid *out)
@@ -102,11 +103,14 @@ static int final_label(const struct kf_spine *spine, int label)
 struct tally {
     int64_t count[256];
     int cut[256];
+    double sharp; // 1 up to voxels of FINE_MM, less for larger ones: a surface is no surer than its voxels are small
 };
 
 static void number(const struct kf_spine *spine, struct kf_volume *labels, struct tally *tally)
 {
     const int64_t *dim = labels->grid.dim;
+    const double *spacing = labels->grid.spacing_mm;
+    tally->sharp = fmin(1, FINE_MM / fmax(spacing[0], fmax(spacing[1], spacing[2])));
     uint8_t *label = labels->data, map[256];
     for (int n = 0; n < 256; n++)
         map[n] = (uint8_t)final_label(spine, n);
@@ -217,7 +221,7 @@ static json_t *table(const struct kf_spine *spine, const struct kf_grid *grid, c
     for (int n = 1; n < KF_SPINE_REST; n++)
         if (tally->count[n]) {
             double ml = voxel_ml * (double)tally->count[n];
-            json_array_append_new(list, segment(spine, n, ml, confidence_of(spine, tally, n, ml)));
+            json_array_append_new(list, segment(spine, n, ml, tally->sharp * confidence_of(spine, tally, n, ml)));
         }
     return json_pack("{s:o,s:s,s:o}", "grid", kf_grid_json(grid), "levels", spine->named ? "named" : "unconfirmed",
                      "segments", list);
