@@ -17,15 +17,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COARSE_MM 2.0
-#define SIDE_MM   66.0 // of the working box beside, before and behind the canal
-#define FRONT_MM  62.0
-#define BACK_MM   84.0
-#define LEAST_ML  5.0 // a vertebra beyond these was cut off, merged or ran out into something else
-#define MOST_ML   110.0
-#define SURE      0.7  // from here on a named segment needs no special look
-#define FINE_MM   1.25 // the planning quality gate
-#define LEAST_FAT 500  // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
+#define COARSE_MM     2.0
+#define SIDE_MM       66.0 // of the working box beside, before and behind the canal
+#define FRONT_MM      62.0
+#define BACK_MM       84.0
+#define LEAST_ML      5.0 // a vertebra beyond these was cut off, merged or ran out into something else
+#define MOST_ML       110.0
+#define SURE          0.7  // from here on a named segment needs no special look
+#define FINE_MM       1.25 // the planning quality gate
+#define SHELL_SIDE_MM 2.0  // voxels up to here show shells nearly as bright as they are
+#define LEAST_FAT     500  // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
 
 // A grid with the patient's axes and cubic voxels over a box.
 static void patient_grid(const double box[2][3], double step, struct kf_grid *out)
@@ -275,12 +276,14 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
 {
     static const double same[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
     struct kf_volume work_labels = {.data = NULL};
+    // Shells are a millimetre thick: what a voxel holds of one falls as its longest side grows.
+    double side = fmax(grid->spacing_mm[0], fmax(grid->spacing_mm[1], grid->spacing_mm[2])),
+           bone_hu = kf_job_double(w->job, "bone_hu") * fmin(1, fmax(0.5, 1 - (side - SHELL_SIDE_MM) / 2));
     enum kf_status status = kf_volume_alloc(&work_labels, &fine->grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "telling vertebrae apart", 0.45, 0.75);
     if (!status)
-        status =
-            kf_work_status(kf_spine_split(&w->work, fine, kf_job_double(w->job, "bone_hu"), spine, work_labels.data),
-                           err, "telling vertebrae apart");
+        status = kf_work_status(kf_spine_split(&w->work, fine, bone_hu, spine, work_labels.data), err,
+                                "telling vertebrae apart");
     if (!status)
         status = kf_work_status(kf_spine_fill_canal(&w->work, fine, spine, work_labels.data), err, "the canal");
     if (!status)
@@ -368,7 +371,9 @@ static const struct kf_job_cli cli = {
 
 static const struct kf_job_param params[] = {
     {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 430, NULL, "HU",
-     "Shells of bone are at or above this; spongy bone inside them may have half of it."},
+     "Shells of bone are at or above this in voxels of up to 2 mm and at less in larger ones, at half of it from 3 mm; "
+     "spongy "
+     "bone inside them may have half of it."},
     {0},
 };
 
