@@ -1,6 +1,6 @@
 #!/bin/sh
 # segment.spine on a phantom of 1 mm: eight vertebrae with their true levels, discs between them, each near its true
-# volume, and the same bytes for any number of threads and instruction set.
+# volume, a confidence from evidence, an MR refused, and the same bytes for any number of threads and instruction set.
 # Usage: spine_job.sh KERF_JOB KERF
 set -eu
 job=$1
@@ -27,8 +27,17 @@ for n, level in enumerate(["T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5"]):
     assert bone["level"] == level, (bone["name"], level)
     assert abs(bone["volume_ml"] / truth[90 + n] - 1) < 0.2, (level, bone["volume_ml"], truth[90 + n])
     assert 0.4 < disc["volume_ml"] / truth[100 + n] < 1.4, (level, disc["volume_ml"], truth[100 + n])
+    assert bone["confidence"] > 0.5, (level, bone["confidence"])
+assert len({s["confidence"] for s in table["segments"]}) > 4, "the confidence follows no evidence"
 assert abs(found[100]["volume_ml"] / truth[98] - 1) < 0.2, "sacrum"
 CHECK
+"$kerf" phantom spine-mr --seed 1 --spacing 1.5x1.5x3 --out "$work/mr" >"$work/log"
+"$job" import --in "$work/mr" --out "$work/mr.nii" --quiet
+if "$job" segment.spine --image "$work/mr.nii" --out "$work/mr_seg.nii.gz" --quiet 2>"$work/log" ||
+    ! grep -q not_hu "$work/log"; then
+    echo "FAIL an_mr_without_a_header_is_refused"
+    exit 1
+fi
 for way in "3 avx2" "7 avx512"; do
     # shellcheck disable=SC2086
     if [ "$(run $way)" != "$first" ]; then

@@ -17,14 +17,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COARSE_MM 2.0
-#define SIDE_MM   66.0 // of the working box beside, before and behind the canal
-#define FRONT_MM  62.0
-#define BACK_MM   84.0
-#define LEAST_ML  5.0 // a vertebra beyond these was cut off, merged or ran out into something else
-#define MOST_ML   110.0
-#define SURE      0.7 // from here on a named segment needs no special look
-#define LEAST_FAT 500 // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
+#define COARSE_MM     2.0
+#define SIDE_MM       66.0 // of the working box beside, before and behind the canal
+#define FRONT_MM      62.0
+#define BACK_MM       84.0
+#define LEAST_ML      5.0 // a vertebra beyond these was cut off, merged or ran out into something else
+#define MOST_ML       110.0
+#define SURE          0.7  // from here on a named segment needs no special look
+#define FINE_MM       1.25 // the planning quality gate
+#define SHELL_SIDE_MM 2.0  // voxels up to here show shells nearly as bright as they are
+#define LEAST_FAT     500  // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
 
 // A grid with the patient's axes and cubic voxels over a box.
 static void patient_grid(const double box[2][3], double step, struct kf_grid *out)
@@ -102,11 +104,14 @@ static int final_label(const struct kf_spine *spine, int label)
 struct tally {
     int64_t count[256];
     int cut[256];
+    double sharp; // 1 up to voxels of FINE_MM, less for larger ones: a surface is no surer than its voxels are small
 };
 
 static void number(const struct kf_spine *spine, struct kf_volume *labels, struct tally *tally)
 {
     const int64_t *dim = labels->grid.dim;
+    const double *spacing = labels->grid.spacing_mm;
+    tally->sharp = fmin(1, FINE_MM / fmax(spacing[0], fmax(spacing[1], spacing[2])));
     uint8_t *label = labels->data, map[256];
     for (int n = 0; n < 256; n++)
         map[n] = (uint8_t)final_label(spine, n);
@@ -217,7 +222,7 @@ static json_t *table(const struct kf_spine *spine, const struct kf_grid *grid, c
     for (int n = 1; n < KF_SPINE_REST; n++)
         if (tally->count[n]) {
             double ml = voxel_ml * (double)tally->count[n];
-            json_array_append_new(list, segment(spine, n, ml, confidence_of(spine, tally, n, ml)));
+            json_array_append_new(list, segment(spine, n, ml, tally->sharp * confidence_of(spine, tally, n, ml)));
         }
     return json_pack("{s:o,s:s,s:o}", "grid", kf_grid_json(grid), "levels", spine->named ? "named" : "unconfirmed",
                      "segments", list);
@@ -271,12 +276,14 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
 {
     static const double same[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
     struct kf_volume work_labels = {.data = NULL};
+    // Shells are a millimetre thick: what a voxel holds of one falls as its longest side grows.
+    double side = fmax(grid->spacing_mm[0], fmax(grid->spacing_mm[1], grid->spacing_mm[2])),
+           bone_hu = kf_job_double(w->job, "bone_hu") * fmin(1, fmax(0.5, 1 - (side - SHELL_SIDE_MM) / 2));
     enum kf_status status = kf_volume_alloc(&work_labels, &fine->grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "telling vertebrae apart", 0.45, 0.75);
     if (!status)
-        status =
-            kf_work_status(kf_spine_split(&w->work, fine, kf_job_double(w->job, "bone_hu"), spine, work_labels.data),
-                           err, "telling vertebrae apart");
+        status = kf_work_status(kf_spine_split(&w->work, fine, bone_hu, spine, work_labels.data), err,
+                                "telling vertebrae apart");
     if (!status)
         status = kf_work_status(kf_spine_fill_canal(&w->work, fine, spine, work_labels.data), err, "the canal");
     if (!status)
@@ -364,7 +371,9 @@ static const struct kf_job_cli cli = {
 
 static const struct kf_job_param params[] = {
     {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 430, NULL, "HU",
-     "Shells of bone are at or above this; spongy bone inside them may have half of it."},
+     "Shells of bone are at or above this in voxels of up to 2 mm and at less in larger ones, at half of it from 3 mm; "
+     "spongy "
+     "bone inside them may have half of it."},
     {0},
 };
 
