@@ -12,6 +12,7 @@
 #define GRID_MM  1.25
 #define COUNT    32
 #define AIR_HU   -400
+#define WHOLE_ML 25.0
 #define TURN_COS 0.6427876 // of 50 degrees
 
 struct separation {
@@ -134,7 +135,7 @@ static int64_t pick_mandible(struct step *s, const struct kf_grid *scanner, cons
     int alone = round == ROUND_PART;
     for (int64_t n = 0; n < s->c.count; n++) {
         if (s->piece[n].ml < 5 || s->piece[n].ml > 130 || (best >= 0 && s->piece[n].ml <= s->piece[best].ml) ||
-            (round == ROUND_TURNED && s->c.table[n].border))
+            (round == ROUND_TURNED && (s->c.table[n].border || s->piece[n].ml < WHOLE_ML)))
             continue;
         struct kf_head_frame to = from;
         struct kf_grid posed = *scanner;
