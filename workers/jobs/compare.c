@@ -5,27 +5,8 @@
 #include "workers/kernels/overlap.h"
 #include "workers/runtime/cli.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-// The corners of both grids must meet to a tenth of a voxel.
-static int same_grid(const struct kf_grid *a, const struct kf_grid *b)
-{
-    if (memcmp(a->dim, b->dim, sizeof a->dim) != 0)
-        return 0;
-    for (int corner = 0; corner < 8; corner++) {
-        double p[3], q[3], r[3];
-        for (int i = 0; i < 3; i++)
-            p[i] = corner >> i & 1 ? (double)(a->dim[i] - 1) : 0;
-        kf_grid_to_lps(a, p, q);
-        kf_grid_to_ijk(b, q, r);
-        for (int i = 0; i < 3; i++)
-            if (!(fabs(r[i] - p[i]) < 0.1))
-                return 0;
-    }
-    return 1;
-}
 
 static json_t *length_or_null(double mm)
 {
@@ -83,7 +64,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
         else
             status = kf_job_read_volume(input, KF_NIFTI_LABELS, &volume[i], err);
     }
-    if (!status && !same_grid(&volume[0].grid, &volume[1].grid))
+    if (!status && !kf_job_same_grid(&volume[0].grid, &volume[1].grid))
         status = kf_error_set(err, KF_INVALID, "grids_differ", "the label maps do not lie on the same grid");
     kf_job_work_stage(&w, "comparing", 0.2, 1);
     if (!status)

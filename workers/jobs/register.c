@@ -158,6 +158,8 @@ static enum kf_status read_inputs(struct kf_register_job *j, struct kf_error *er
         status = read_one(j, "fixed_mask", 0, KF_NIFTI_LABELS, &j->fixed_mask, err);
     if (!status)
         status = read_one(j, "moving_mask", 0, KF_NIFTI_LABELS, &j->moving_mask, err);
+    if (!status && j->deformable)
+        status = read_one(j, "rigid_labels", 0, KF_NIFTI_LABELS, &j->rigid_labels, err);
     return status;
 }
 
@@ -243,6 +245,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
         report_quality(&j);
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
     kf_field_release(&j.w.work, &j.field);
+    kf_volume_release(&j.rigid_labels);
     kf_volume_release(&j.moving_mask);
     kf_volume_release(&j.fixed_mask);
     kf_volume_release(&j.moving);
@@ -289,6 +292,8 @@ static const struct kf_cli_flag flags[] = {
     {"--moving", KF_CLI_VOLUME, "moving", 1, "The image that is brought to it."},
     {"--fixed-mask", KF_CLI_INPUT, "fixed_mask", 0, "Labels on the fixed grid: only where they are not 0 is compared."},
     {"--moving-mask", KF_CLI_INPUT, "moving_mask", 0, "The same on the moving grid."},
+    {"--rigid-labels", KF_CLI_INPUT, "rigid_labels", 0,
+     "deformable: labels on the fixed grid; each (a vertebra) moves as a whole, and the rest deforms."},
     {"--start", KF_CLI_INPUT, "start", 0, "A transform of this job to refine, in place of a search for the start."},
     {"--points", KF_CLI_INPUT, "points", 0, "Lines x,y,z in LPS mm of the fixed frame, to be carried over."},
     {"--points-out", KF_CLI_OPTION, NULL, 0, "Where those points go, in LPS mm of the moving frame."},
@@ -327,6 +332,8 @@ static const struct kf_job_param params[] = {
      "deformable: distance of the nodes of the deformation; voxels are merged to a quarter of it; 0 chooses 8."},
     {"stiffness", KF_PARAM_DOUBLE, 0, 100, 0, NULL, "1",
      "deformable: weight of smoothness against likeness; 0 chooses 1."},
+    {"rigid_blend_mm", KF_PARAM_DOUBLE, 0.5, 100, 10, NULL, "mm",
+     "deformable: how far from a rigid label its motion is felt."},
     {"warp", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1",
      "Makes the moving image on the fixed grid; on the command line --warped says so."},
     {"outside", KF_PARAM_DOUBLE, -32768, 32767, -1024, NULL, "1",

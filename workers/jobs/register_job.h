@@ -3,17 +3,20 @@
 #define KERF_JOBS_REGISTER_JOB_H
 
 #include "workers/jobs/shared.h"
+#include "workers/kernels/field_rigid.h"
 #include "workers/kernels/register_deform.h"
 
 // A point p of the fixed image lies at transform · (p + d(p)) in the moving one.
 struct kf_register_job {
     struct kf_job_work w;
-    struct kf_volume fixed, moving, fixed_mask, moving_mask;
+    struct kf_volume fixed, moving, fixed_mask, moving_mask, rigid_labels;
     struct kf_affine transform, inverse;
     struct kf_register_report report;
     int deformable;
     struct kf_field field; // xyz NULL unless deformable; owned: kf_field_release
     struct kf_register_deform_report deform;
+    struct kf_rigid_part parts[KF_RIGID_PARTS]; // what stays rigid within the deformation
+    int part_count;
 };
 
 // Whether an output is to be made: on the command line when its flag is there, in the service when `otherwise`.

@@ -5,6 +5,7 @@
 #include "workers/io/meshfile.h"
 #include "workers/runtime/cli.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,6 +85,23 @@ static json_t *numbers(const double *values, int count)
     for (int i = 0; i < count; i++)
         json_array_append_new(list, json_real(values[i]));
     return list;
+}
+
+int kf_job_same_grid(const struct kf_grid *a, const struct kf_grid *b)
+{
+    if (memcmp(a->dim, b->dim, sizeof a->dim) != 0)
+        return 0;
+    for (int corner = 0; corner < 8; corner++) {
+        double p[3], q[3], r[3];
+        for (int i = 0; i < 3; i++)
+            p[i] = corner >> i & 1 ? (double)(a->dim[i] - 1) : 0;
+        kf_grid_to_lps(a, p, q);
+        kf_grid_to_ijk(b, q, r);
+        for (int i = 0; i < 3; i++)
+            if (!(fabs(r[i] - p[i]) < 0.1))
+                return 0;
+    }
+    return 1;
 }
 
 json_t *kf_grid_json(const struct kf_grid *grid)

@@ -31,6 +31,9 @@ KF_MUST_USE enum kf_status kf_job_read_mesh(const struct kf_work *work, const st
 // {"dim","spacing_mm","origin_lps","direction"}; a new reference, NULL without memory.
 json_t *kf_grid_json(const struct kf_grid *grid);
 
+// Whether the corners of both grids meet to a tenth of a voxel.
+int kf_job_same_grid(const struct kf_grid *a, const struct kf_grid *b);
+
 // Copies those members of `from` (may be NULL) that are in `keys` (NULL at the end) into `to`.
 void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys);
 

@@ -122,22 +122,31 @@ static struct kf_field_range jacobian_at(const struct kf_field *f, const int64_t
     return range;
 }
 
-struct kf_field_range kf_field_jacobian(const struct kf_field *f)
+struct kf_field_range kf_field_jacobian(const struct kf_work *work, const struct kf_field *f)
 {
     struct kf_field_range range = {1e30, -1e30};
-    int64_t at[3];
-    for (at[2] = 0; at[2] < f->grid.dim[2]; at[2]++)
-        for (at[1] = 0; at[1] < f->grid.dim[1]; at[1]++)
-            for (at[0] = 0; at[0] < f->grid.dim[0]; at[0]++) {
-                struct kf_field_range here = jacobian_at(f, at);
-                range.least = here.least < range.least ? here.least : range.least;
-                range.most = here.most > range.most ? here.most : range.most;
-            }
+    const int64_t *dim = f->grid.dim;
+#pragma omp parallel num_threads(work->threads)
+    {
+        struct kf_field_range mine = {1e30, -1e30};
+#pragma omp for schedule(static)
+        for (int64_t n = 0; n < kf_grid_voxels(&f->grid); n++) {
+            const int64_t at[3] = {n % dim[0], n / dim[0] % dim[1], n / dim[0] / dim[1]};
+            struct kf_field_range here = jacobian_at(f, at);
+            mine.least = here.least < mine.least ? here.least : mine.least;
+            mine.most = here.most > mine.most ? here.most : mine.most;
+        }
+#pragma omp critical // the least and the most do not depend on the order
+        {
+            range.least = mine.least < range.least ? mine.least : range.least;
+            range.most = mine.most > range.most ? mine.most : range.most;
+        }
+    }
     return range;
 }
 
 // Moves what is around a node half way to its neighbours' mean.
-static void relax(struct kf_field *f, const int64_t at[3])
+static void relax(struct kf_field *f, const uint8_t *keep, const int64_t at[3])
 {
     const int64_t *dim = f->grid.dim, total = kf_grid_voxels(&f->grid);
     const int64_t stride[3] = {1, dim[0], dim[0] * dim[1]};
@@ -150,6 +159,7 @@ static void relax(struct kf_field *f, const int64_t at[3])
             inside &= here[a] >= 0 && here[a] < dim[a];
             n += here[a] * stride[a];
         }
+        inside = inside && !(keep && keep[n]);
         for (int c = 0; inside && c < 3; c++) {
             double sum = 0, count = 0;
             for (int a = 0; a < 3; a++) {
@@ -163,24 +173,33 @@ static void relax(struct kf_field *f, const int64_t at[3])
     }
 }
 
-int kf_field_unfold(const struct kf_work *work, struct kf_field *f, double least)
+int kf_field_unfold(const struct kf_work *work, struct kf_field *f, const uint8_t *keep, double least)
 {
-    for (int round = 0; round < 200; round++) {
-        int found = 0;
-        int64_t at[3];
-        for (at[2] = 0; at[2] < f->grid.dim[2]; at[2]++)
-            for (at[1] = 0; at[1] < f->grid.dim[1]; at[1]++)
-                for (at[0] = 0; at[0] < f->grid.dim[0]; at[0]++)
-                    if (jacobian_at(f, at).least < least) {
-                        relax(f, at);
-                        found = 1;
-                    }
-        if (!found)
-            return round;
+    const int64_t *dim = f->grid.dim, total = kf_grid_voxels(&f->grid);
+    uint8_t *folded = kf_work_take(work, total);
+    int rounds = -1;
+    for (int round = 0; folded && round < 200; round++) {
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+        for (int64_t n = 0; n < total; n++) {
+            const int64_t at[3] = {n % dim[0], n / dim[0] % dim[1], n / dim[0] / dim[1]};
+            folded[n] = jacobian_at(f, at).least < least;
+        }
+        int64_t found = 0;
+        for (int64_t n = 0; n < total; n++) {
+            const int64_t at[3] = {n % dim[0], n / dim[0] % dim[1], n / dim[0] / dim[1]};
+            found += folded[n];
+            if (folded[n])
+                relax(f, keep, at);
+        }
+        if (!found) {
+            rounds = round;
+            break;
+        }
         if (work->cancelled && work->cancelled(work->user))
-            return -1;
+            break;
     }
-    return -1;
+    kf_work_give(work, folded);
+    return rounds;
 }
 
 // ---- the inverse ----

@@ -301,12 +301,12 @@ static enum kf_kernel_status settle(struct deform *d, struct kf_field *field, co
     if (status)
         return status;
     from_blocks(d, d->u, &step);
-    if (kf_field_unfold(d->work, &step, STEP_LEAST) < 0)
+    if (kf_field_unfold(d->work, &step, NULL, STEP_LEAST) < 0)
         status = KF_KERNEL_INVALID;
     if (!status)
         status = kf_field_compose(d->work, &step, field);
     kf_field_release(d->work, &step);
-    if (!status && kf_field_unfold(d->work, field, LEAST) < 0)
+    if (!status && kf_field_unfold(d->work, field, NULL, LEAST) < 0)
         status = KF_KERNEL_INVALID;
     return status;
 }
@@ -371,35 +371,38 @@ static void take_middle(const struct deform *d, const struct kf_affine *back, st
     report->ways_max_mm = most;
 }
 
-static enum kf_kernel_status judge(const struct deform *d, const struct kf_field *field,
-                                   struct kf_register_deform_report *report)
+enum kf_kernel_status kf_register_deform_judge(const struct kf_work *work, const struct kf_field *field,
+                                               struct kf_register_deform_report *report)
 {
     struct kf_field inverse;
-    enum kf_kernel_status status = kf_field_invert(d->work, field, &inverse);
+    enum kf_kernel_status status = kf_field_invert(work, field, &inverse);
     if (status)
         return status;
+    const struct kf_grid *g = &field->grid;
+    const int64_t count = kf_grid_voxels(g);
     double way = 0;
-    for (int64_t n = 0; n < d->count; n++) {
-        const double ijk[3] = {(double)(n % d->nodes.dim[0]), (double)(n / d->nodes.dim[0] % d->nodes.dim[1]),
-                               (double)(n / d->nodes.dim[0] / d->nodes.dim[1])};
+    report->inverse_mean_mm = report->inverse_max_mm = report->moved_max_mm = 0;
+    for (int64_t n = 0; n < count; n++) {
+        const double ijk[3] = {(double)(n % g->dim[0]), (double)(n / g->dim[0] % g->dim[1]),
+                               (double)(n / g->dim[0] / g->dim[1])};
         double p[3], q[3], e[3], square = 0, moved = 0;
-        kf_grid_to_lps(&d->nodes, ijk, p);
+        kf_grid_to_lps(g, ijk, p);
         for (int a = 0; a < 3; a++) {
-            double x = (double)field->xyz[a * d->count + n];
+            double x = (double)field->xyz[a * count + n];
             q[a] = p[a] + x;
             moved += x * x;
         }
         kf_field_at(&inverse, q, e);
         for (int a = 0; a < 3; a++)
             square += (q[a] + e[a] - p[a]) * (q[a] + e[a] - p[a]);
-        report->inverse_mean_mm += sqrt(square) / (double)d->count;
+        report->inverse_mean_mm += sqrt(square) / (double)count;
         report->inverse_max_mm = sqrt(square) > report->inverse_max_mm ? sqrt(square) : report->inverse_max_mm;
         way += sqrt(moved);
         report->moved_max_mm = sqrt(moved) > report->moved_max_mm ? sqrt(moved) : report->moved_max_mm;
     }
-    report->moved_mean_mm = way / (double)d->count;
-    report->jacobian = kf_field_jacobian(field);
-    kf_field_release(d->work, &inverse);
+    report->moved_mean_mm = way / (double)count;
+    report->jacobian = kf_field_jacobian(work, field);
+    kf_field_release(work, &inverse);
     return KF_KERNEL_OK;
 }
 
@@ -422,12 +425,12 @@ enum kf_kernel_status kf_register_deform(const struct kf_work *work, const struc
         status = one_way(&e, moving, fixed, &other, &unused);
         if (!status) {
             take_middle(&d, &back, field, &other, report);
-            status = kf_field_unfold(work, field, LEAST) < 0 ? KF_KERNEL_INVALID : KF_KERNEL_OK;
+            status = kf_field_unfold(work, field, NULL, LEAST) < 0 ? KF_KERNEL_INVALID : KF_KERNEL_OK;
         }
         kf_field_release(work, &other);
     }
     if (!status)
-        status = judge(&d, field, report);
+        status = kf_register_deform_judge(work, field, report);
     if (status) {
         kf_field_release(work, field);
         *report = (struct kf_register_deform_report){.ways_mean_mm = -1, .ways_max_mm = -1};

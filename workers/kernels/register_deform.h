@@ -37,4 +37,9 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_register_deform(const struct kf_work
                                                             struct kf_field *field,
                                                             struct kf_register_deform_report *report);
 
+// Fills in what `report` says of the field alone: jacobian, inverse_… and moved_…, anew for a field changed since.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_register_deform_judge(const struct kf_work *work,
+                                                                  const struct kf_field *field,
+                                                                  struct kf_register_deform_report *report);
+
 #endif
