@@ -1,5 +1,6 @@
 #include "workers/kernels/bits.h"
 #include "workers/kernels/cpu.h"
+#include "workers/kernels/sets.h"
 
 #include <string.h>
 
@@ -37,26 +38,7 @@ static void list_runs(const uint64_t *row, int64_t words, int32_t *start, int32_
         end[ends] = (int32_t)(64 * words);
 }
 
-// ---- union-find over runs; a root is the least run of its set, so that the order of unions does not matter ----
-
-static uint32_t find_root(uint32_t *parent, uint32_t run)
-{
-    while (parent[run] != run) {
-        parent[run] = parent[parent[run]];
-        run = parent[run];
-    }
-    return run;
-}
-
-static void unite(uint32_t *parent, uint32_t a, uint32_t b)
-{
-    a = find_root(parent, a);
-    b = find_root(parent, b);
-    if (a < b)
-        parent[b] = a;
-    else
-        parent[a] = b;
-}
+// ---- union-find over runs ----
 
 // Joins the runs of two rows that touch; slack 1 counts diagonal neighbours.
 static void unite_rows(struct kf_components *c, int64_t row_a, int64_t row_b, int32_t slack)
@@ -65,7 +47,7 @@ static void unite_rows(struct kf_components *c, int64_t row_a, int64_t row_b, in
     int64_t b = c->row_first[row_b], b_end = c->row_first[row_b + 1];
     while (a < a_end && b < b_end) {
         if (c->start[a] < c->end[b] + slack && c->start[b] < c->end[a] + slack)
-            unite(c->component, (uint32_t)a, (uint32_t)b);
+            kf_set_join(c->component, (uint32_t)a, (uint32_t)b);
         if (c->end[a] < c->end[b])
             a++;
         else

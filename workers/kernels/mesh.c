@@ -1,5 +1,6 @@
 #include "workers/kernels/mesh.h"
 #include "workers/kernels/adjacency.h"
+#include "workers/kernels/sets.h"
 
 #include <string.h>
 
@@ -77,15 +78,6 @@ void kf_spans_release(const struct kf_work *work, struct kf_spans *spans)
     *spans = (struct kf_spans){0};
 }
 
-static uint32_t find_root(uint32_t *group, uint32_t v)
-{
-    while (group[v] != v) {
-        group[v] = group[group[v]];
-        v = group[v];
-    }
-    return v;
-}
-
 void kf_mesh_groups(const struct kf_mesh *mesh, uint32_t *group)
 {
     for (int64_t v = 0; v < mesh->vertices; v++)
@@ -93,11 +85,7 @@ void kf_mesh_groups(const struct kf_mesh *mesh, uint32_t *group)
     for (int64_t c = 0; c < 3 * mesh->triangles; c++) {
         if (c % 3 == 2)
             continue;
-        uint32_t a = find_root(group, mesh->index[c]), b = find_root(group, mesh->index[c + 1]);
-        if (a < b)
-            group[b] = a;
-        else
-            group[a] = b;
+        kf_set_join(group, mesh->index[c], mesh->index[c + 1]);
     }
     for (int64_t v = 0; v < mesh->vertices; v++)
         group[v] = group[group[v]]; // the group of an earlier vertex is final

@@ -3,12 +3,13 @@
 // no mate bounds a hole.
 #include "workers/kernels/mesh_stitch.h"
 #include "workers/kernels/adjacency.h"
+#include "workers/kernels/sets.h"
 
 #include <string.h>
 
-#define NONE      UINT32_MAX
-#define SHEETS    32 // triangles at one edge that are told apart; more are all cut
-#define SPLITS    16 // rounds of parting sheets that keep both ends of an edge in common
+#define NONE   UINT32_MAX
+#define SHEETS 32 // triangles at one edge that are told apart; more are all cut
+#define SPLITS 16 // rounds of parting sheets that keep both ends of an edge in common
 
 struct stitcher {
     struct kf_mesh *mesh;
@@ -17,8 +18,14 @@ struct stitcher {
     uint32_t *root; // per corner: union-find
 };
 
-static uint32_t from_of(const struct kf_mesh *m, uint32_t h) { return m->index[h]; }
-static uint32_t to_of(const struct kf_mesh *m, uint32_t h) { return m->index[kf_corner_next(h)]; }
+static uint32_t from_of(const struct kf_mesh *m, uint32_t h)
+{
+    return m->index[h];
+}
+static uint32_t to_of(const struct kf_mesh *m, uint32_t h)
+{
+    return m->index[kf_corner_next(h)];
+}
 
 static void release(const struct kf_work *work, struct stitcher *s)
 {
@@ -116,8 +123,8 @@ static void sort_edges(struct stitcher *s, uint32_t *first)
     for (uint32_t h = 0; h < count; h++)
         s->sort[first[lower(m, h)]++] = h;
     for (uint32_t i = 1; i < count; i++) // short runs: insertion keeps the order of equal ones
-        for (uint32_t k = i, h = s->sort[i]; k > 0 && lower(m, s->sort[k - 1]) == lower(m, h) &&
-                                             upper(m, s->sort[k - 1]) > upper(m, h); k--) {
+        for (uint32_t k = i, h = s->sort[i];
+             k > 0 && lower(m, s->sort[k - 1]) == lower(m, h) && upper(m, s->sort[k - 1]) > upper(m, h); k--) {
             s->sort[k] = s->sort[k - 1];
             s->sort[k - 1] = h;
         }
@@ -281,22 +288,6 @@ static enum kf_kernel_status orient(const struct kf_work *work, struct stitcher 
 
 // ---- one vertex per fan ----
 
-static uint32_t find(uint32_t *root, uint32_t c)
-{
-    while (root[c] != c) {
-        root[c] = root[root[c]];
-        c = root[c];
-    }
-    return c;
-}
-
-static void join(uint32_t *root, uint32_t a, uint32_t b)
-{
-    a = find(root, a);
-    b = find(root, b);
-    root[a > b ? a : b] = a < b ? a : b;
-}
-
 // Makes room for more vertices and triangles; what is there is kept.
 static enum kf_kernel_status grow(const struct kf_work *work, struct kf_mesh *m, int64_t vertices, int64_t triangles)
 {
@@ -341,8 +332,8 @@ static enum kf_kernel_status split_vertices(const struct kf_work *work, struct s
         uint32_t g = s->mate[h];
         if (g == NONE || g < h)
             continue;
-        join(s->root, h, kf_corner_next(g));
-        join(s->root, kf_corner_next(h), g);
+        kf_set_join(s->root, h, kf_corner_next(g));
+        kf_set_join(s->root, kf_corner_next(h), g);
     }
     uint8_t *taken = kf_work_take(work, m->vertices);
     if (!taken)
@@ -350,14 +341,14 @@ static enum kf_kernel_status split_vertices(const struct kf_work *work, struct s
     memset(taken, 0, (size_t)m->vertices);
     int64_t more = 0;
     for (uint32_t c = 0; c < count; c++)
-        if (find(s->root, c) == c) {
+        if (kf_set_root(s->root, c) == c) {
             more += taken[m->index[c]];
             taken[m->index[c]] = 1;
         }
     enum kf_kernel_status status = more ? grow(work, m, more, 0) : KF_KERNEL_OK;
     memset(taken, 0, (size_t)(m->vertices));
     for (uint32_t c = 0; c < count && more && !status; c++) {
-        uint32_t r = find(s->root, c), v = m->index[c];
+        uint32_t r = kf_set_root(s->root, c), v = m->index[c];
         if (r != c) {
             m->index[c] = m->index[r]; // the root is the least corner of its fan: it has its number already
         } else if (taken[v]) {
@@ -517,8 +508,8 @@ static void pack(struct kf_mesh *m, uint32_t *place)
     m->vertices = count;
 }
 
-enum kf_kernel_status kf_mesh_stitch(const struct kf_work *work, struct kf_mesh *mesh,
-                                     const struct kf_mesh_repair *how, struct kf_mesh_repair_report *report)
+enum kf_kernel_status kf_mesh_stitch(const struct kf_work *work, struct kf_mesh *mesh, const struct kf_mesh_repair *how,
+                                     struct kf_mesh_repair_report *report)
 {
     struct stitcher s = {.mesh = mesh};
     enum kf_kernel_status status = drop_duplicates(work, mesh, report);
