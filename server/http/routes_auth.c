@@ -119,6 +119,8 @@ static enum kf_status find_session(struct kf_request *request, struct kf_session
     if (status == KF_OK && fresh && atomic_load(&routes->generation) == generation)
         kf_cache_put(routes->sessions, key, sizeof key, *machine ? row->session_id : row->account_id, row, sizeof *row,
                      SESSION_TTL_MS);
+    if (atomic_load(&routes->generation) != generation) // heard between the look and the keeping
+        kf_cache_drop(routes->sessions, key, sizeof key);
     return status;
 }
 

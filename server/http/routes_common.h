@@ -73,8 +73,9 @@ KF_MUST_USE enum kf_status kf_view_reply(struct kf_request *request, struct kf_r
                                          struct kf_out *out, struct kf_error *err);
 // Something of the organisation has changed.
 void kf_views_forget(struct kf_routes *routes, const char *organisation_id);
-// Whether the database's notifications arrive, said every half second; nothing is kept while they do not.
-void kf_views_hearing(struct kf_routes *routes, int hearing);
+// When the database's notifications were last known to arrive (monotonic), said every half second; 0: they do not, and
+// nothing is kept.
+void kf_views_hearing(struct kf_routes *routes, int64_t heard_ns);
 // Whether what is kept here may be used: the database was heard within the last moments.
 int kf_views_fresh(const struct kf_routes *routes);
 

@@ -1,5 +1,6 @@
 // The live stream, and where its events come from.
 #include "server/app/events.h"
+#include "server/base/timeid.h"
 #include "server/http/routes_common.h"
 #include "server/http/sse.h"
 #include <string.h>
@@ -39,13 +40,16 @@ static enum kf_status wait_events(void *app, void *thread, int timeout_ms,
                                   struct kf_error *err)
 {
     struct listener listener = {app, notified, to};
+    int64_t asked_ns = kf_time_monotonic_ns();
     enum kf_status status = kf_app_events_wait(thread, timeout_ms, heard, &listener, err);
     // After the first quiet return LISTEN is in force; after a loss nothing is kept until it is again.
-    kf_views_hearing(app, status == KF_OK);
+    kf_views_hearing(app, status == KF_OK ? asked_ns : 0);
     return status;
 }
 
 struct emitter {
+    struct kf_routes *routes;
+    int forgot;
     kf_live_emit *emit;
     void *to;
     const char *organisation_id;
@@ -53,7 +57,11 @@ struct emitter {
 
 static void emit_row(void *context, const struct kf_event_row *row)
 {
-    const struct emitter *emitter = context;
+    struct emitter *emitter = context;
+    // A row may be here before its notification: whoever is told of it must not read what was kept before it.
+    if (!emitter->forgot)
+        kf_views_forget(emitter->routes, emitter->organisation_id);
+    emitter->forgot = 1;
     struct kf_live_event event = {.id = row->id,
                                   .created_ms = row->created_ms,
                                   .organisation_id = emitter->organisation_id,
@@ -66,8 +74,7 @@ static void emit_row(void *context, const struct kf_event_row *row)
 static enum kf_status fetch_events(void *app, void *thread, const char *organisation_id, int64_t after, size_t limit,
                                    kf_live_emit *emit, void *to, struct kf_error *err)
 {
-    struct emitter emitter = {emit, to, organisation_id};
-    (void)app;
+    struct emitter emitter = {app, 0, emit, to, organisation_id};
     return kf_app_events_after(thread, organisation_id, after, (int)limit, emit_row, &emitter, err);
 }
 

@@ -11,7 +11,7 @@
 #include "server/http/routes_common.h"
 #include <string.h>
 
-#define HEARD_MOST_MS 1500 // three times the longest silence of the listener (WAIT_MS in server/live/live.c)
+#define HEARD_MOST_MS 1500 // three waits of the listener (WAIT_MS in server/live/live.c)
 
 struct view {
     int64_t revision; // -1: the answer has no ETag
@@ -80,10 +80,10 @@ void kf_views_forget(struct kf_routes *routes, const char *organisation_id)
     kf_cache_drop_group(routes->views, organisation_id);
 }
 
-void kf_views_hearing(struct kf_routes *routes, int hearing)
+void kf_views_hearing(struct kf_routes *routes, int64_t heard_ns)
 {
-    int64_t was = atomic_exchange(&routes->heard_ns, hearing ? kf_time_monotonic_ns() : 0);
-    if ((was != 0) != (hearing != 0))
+    int64_t was = atomic_exchange(&routes->heard_ns, heard_ns);
+    if ((was != 0) != (heard_ns != 0))
         atomic_fetch_add(&routes->hearing_epoch, 1); // what was kept before a silence is not used after it
 }
 

@@ -24,6 +24,7 @@ struct kf_store {
     const struct kf_query *prepared[KF_PREPARED_SLOTS];
     int prepared_count;
     char listening[32]; // channel, on this connection
+    int deaf;             // a connection that listened was lost: something may not have been heard
     int asked;            // an empty query is under way to see that the connection lives
     int64_t announced_ns; // when an instance.received event was last asked for
     enum kf_status (*ready)(void *context, struct kf_error *err); // run between sending a batch and committing it

@@ -112,6 +112,7 @@ void kf_connection_drop(struct kf_store *store)
     store->connection = NULL;
     memset(store->prepared, 0, sizeof store->prepared);
     store->prepared_count = 0;
+    store->deaf |= store->listening[0] != 0;
     store->listening[0] = 0;
     store->asked = 0;
     if (store->transaction == KF_TX_OPEN)
@@ -280,20 +281,31 @@ static enum kf_status take_arrived(struct kf_store *store, void (*notified)(void
     }
     while (store->asked && !PQisBusy(store->connection)) {
         PGresult *result = PQgetResult(store->connection);
+        int lost = result && PQresultStatus(result) != PGRES_EMPTY_QUERY;
         store->asked = result != NULL;
         PQclear(result);
+        if (lost) {
+            kf_connection_drop(store);
+            return kf_error_set(err, KF_DB, NULL, "The database ended the connection that listens.");
+        }
     }
     *count += hand_over(store, notified, to);
     return KF_OK;
 }
 
-enum kf_status kf_store_wait(struct kf_store *store, const char *channel, int timeout_ms,
-                             void (*notified)(void *to, const char *payload), void *to, struct kf_error *err)
+static enum kf_status wait_for(struct kf_store *store, const char *channel, int timeout_ms,
+                               void (*notified)(void *to, const char *payload), void *to, struct kf_error *err)
 {
     enum kf_status status = listen_on(store, channel, err);
     if (status)
         return status;
+    if (store->deaf)
+        return kf_error_set(err, KF_DB, NULL, "The connection that listened was lost for a while.");
     store->asked = PQsendQuery(store->connection, "") == 1;
+    if (!store->asked) {
+        kf_connection_drop(store);
+        return kf_error_set(err, KF_DB, NULL, "The database connection was lost while waiting.");
+    }
     int64_t start = kf_time_monotonic_ns(), deadline = start + (int64_t)timeout_ms * 1000000;
     int64_t patience = start + (int64_t)(timeout_ms > ANSWER_MS ? timeout_ms : ANSWER_MS) * 1000000;
     int count = hand_over(store, notified, to);
@@ -316,4 +328,13 @@ enum kf_status kf_store_wait(struct kf_store *store, const char *channel, int ti
         if (!store->asked && (count || n < 0 || left_ms <= 0))
             return KF_OK;
     }
+}
+
+enum kf_status kf_store_wait(struct kf_store *store, const char *channel, int timeout_ms,
+                             void (*notified)(void *to, const char *payload), void *to, struct kf_error *err)
+{
+    enum kf_status status = wait_for(store, channel, timeout_ms, notified, to, err);
+    if (status)
+        store->deaf = 0; // now it was said
+    return status;
 }

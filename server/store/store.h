@@ -51,10 +51,11 @@ KF_MUST_USE enum kf_status kf_store_ping(struct kf_store *store, struct kf_error
 int kf_store_fd(const struct kf_store *store);
 
 // LISTEN. Waits at most timeout_ms for notifications on `channel` ("kerf_event" or "kerf_job") and calls notified for
-// each (payload borrowed). Sets LISTEN up on the first call and after a loss. Use a connection of its own. KF_OK proves
-// that the connection lives: the database answered a question on it (KF_DB when it did not within a second or
-// timeout_ms). Payloads: kerf_event "ORGANISATION EVENT_ID" or "ORGANISATION 0 …" (schema/0002_change_notify.sql);
-// kerf_job "queued KIND" or "cancel JOB_ID".
+// each (payload borrowed). Sets LISTEN up on the first call and after a loss. Use a connection of its own. KF_DB once
+// after a loss, also one that another use of the store has mended: something may not have been heard. KF_OK proves that
+// the connection lives: the database answered a question on it (KF_DB when it did not within a second or timeout_ms).
+// Payloads: kerf_event "ORGANISATION EVENT_ID" or "ORGANISATION 0 …" (schema/0002_change_notify.sql); kerf_job "queued
+// KIND" or "cancel JOB_ID".
 KF_MUST_USE enum kf_status kf_store_wait(struct kf_store *store, const char *channel, int timeout_ms,
                                          void (*notified)(void *to, const char *payload), void *to,
                                          struct kf_error *err);

@@ -1,11 +1,13 @@
 // What a server that keeps answers and sessions hears of: every change behind them, and that it hears at all.
 #include "server/base/test.h"
 #include "server/base/timeid.h"
+#include "server/store/event.h"
 #include "server/store/store.h"
 #include "tests/service/fixture_pg.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *org;
 static struct kf_store *listener;
@@ -132,6 +134,22 @@ KF_TEST(a_listener_that_is_no_longer_answered_says_so)
     kf_store_close(other);
 }
 
+// The hub reads on the connection that listens; a read that has connected again must not hide that it was deaf.
+KF_TEST(a_loss_that_a_read_has_mended_is_told_once)
+{
+    struct kf_store *other = NULL;
+    struct kf_error err = {0};
+    int64_t newest;
+    KF_REQUIRE(kf_store_new(&other, fixture_server_url(), "mended", KF_STORE_APP, &err) == KF_OK);
+    KF_CHECK_EQ(kf_store_wait(other, "kerf_event", 0, note, NULL, &err), KF_OK);
+    fixture_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mended'");
+    usleep(200000);
+    KF_CHECK_EQ(kf_store_event_newest(other, org, &newest, &err), KF_OK);
+    KF_CHECK_EQ(kf_store_wait(other, "kerf_event", 0, note, NULL, &err), KF_DB);
+    KF_CHECK_EQ(kf_store_wait(other, "kerf_event", 0, note, NULL, &err), KF_OK);
+    kf_store_close(other);
+}
+
 static void prepare(void)
 {
     org = fixture_organisation("Heard");
@@ -140,4 +158,5 @@ static void prepare(void)
 
 KF_TEST_MAIN(prepare(); KF_RUN(every_change_behind_a_kept_answer_is_told);
              KF_RUN(what_changes_nothing_that_is_kept_is_not_told);
-             KF_RUN(a_listener_that_is_no_longer_answered_says_so); kf_store_close(listener); fixture_stop();)
+             KF_RUN(a_listener_that_is_no_longer_answered_says_so); KF_RUN(a_loss_that_a_read_has_mended_is_told_once);
+             kf_store_close(listener); fixture_stop();)

@@ -338,9 +338,9 @@ static enum kf_status step(struct walker *w, int implicit, int *pixels, struct e
 // What went wrong inside a guessed sequence makes it an opaque value again. Returns 1 when there was such a guess.
 // A private value may be a sequence to DCMTK, whose dictionary knows some creators: at the top level it stays in the
 // file, unparsed; inside a sequence nothing can be left out, and the guess stands.
-static int undo_guess(struct walker *w, enum kf_status status)
+static int undo_guess(struct walker *w, enum kf_status *status)
 {
-    if (status != KF_INVALID || (w->err && strcmp(w->err->code, "too_deep") == 0))
+    if (*status != KF_INVALID || (w->err && strcmp(w->err->code, "too_deep") == 0))
         return 0;
     for (int i = 0; i < w->depth; i++) {
         const struct open_part *part = &w->stack[i];
@@ -351,7 +351,8 @@ static int undo_guess(struct walker *w, enum kf_status status)
             return 0;
         w->depth = i;
         w->at = private ? part->guessed.at : part->end;
-        return !private || skip_bulk(w, &part->guessed) == KF_OK;
+        *status = private ? skip_bulk(w, &part->guessed) : KF_OK;
+        return *status == KF_OK;
     }
     return 0;
 }
@@ -433,7 +434,7 @@ static enum kf_status walk_dataset(struct walker *w, int64_t start)
             break;
         int64_t before = w->at;
         enum kf_status status = step(w, implicit, &pixels, &e);
-        if (status != KF_OK && undo_guess(w, status))
+        if (status != KF_OK && undo_guess(w, &status))
             continue;
         if (status != KF_OK) {
             w->at = before;

@@ -98,7 +98,7 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
         {(!input.required || !chosen.get(input.name)) && <option value="">{input.required ? 'Nothing fits in this case' : 'None'}</option>}
         {candidates(store, input.artefact).map((f) => <option key={f.id} value={f.id}>{f.name}</option>)}
       </select>
-      <small>{inputWords[input.name]?.[1] ?? input.help.replace(/ \(NIfTI\)/, '')}</small>
+      <small>{inputWords[input.name]?.[1] ?? input.help}</small>
     </label>
   );
   const optional = kind.inputs.filter((input, at) => !input.required && at > 0);

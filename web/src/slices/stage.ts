@@ -1,5 +1,5 @@
-// The three panes together: takes state and pointer moves, tells the renderer where to look, draws overlays. Everything
-// is drawn at most once per frame, and only the panes that changed.
+// The panes together: takes state and pointer moves, tells the renderer where to look, draws overlays. Everything is
+// drawn at most once per frame.
 import { effect } from '@preact/signals';
 import { figure } from '../ui/format';
 import { carry, drawFusion, fusionFor, type Side } from './fusion';
