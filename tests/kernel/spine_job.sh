@@ -13,6 +13,7 @@ trap 'rm -rf "$work"' EXIT
 
 # run THREADS LEVEL: sum of the labels and their table
 run() {
+    rm -f "$work"/seg.*
     KERF_CPU=$2 "$job" segment.spine --image "$work/whole.nii" --out "$work/seg.nii.gz" --threads "$1" --quiet
     cat "$work/seg.nii.gz" "$work/seg.json" | sha256sum
 }

@@ -51,7 +51,11 @@ static enum kf_status carry_lines(FILE *in, int64_t length, FILE *out, struct ca
 {
     char line[512];
     int64_t number = 0, read = 0;
-    while ((length < 0 || read < length) && fgets(line, sizeof line, in)) {
+    // The input may be a part of a file: not a byte behind it is read.
+    while (length < 0 || read < length) {
+        int room = length < 0 || length - read >= (int64_t)sizeof line ? (int)sizeof line : (int)(length - read) + 1;
+        if (!fgets(line, room, in))
+            break;
         double p[3], q[3];
         read += (int64_t)strlen(line);
         number++;

@@ -17,8 +17,8 @@ struct kf_bias_settings {
 void kf_bias_defaults(struct kf_bias_settings *settings);
 
 // log_field (one float per voxel of `in`): the natural logarithm of the gain, mean 0 over the voxels used. `in` is
-// int16 or float32; voxels at or below 0 and those outside of `mask` (NULL: none) are not used, the field reaches over
-// them. *used (may be NULL): block means that were used; under 100 the field is 0 everywhere. N4 (Tustison et al.,
+// int16 or float32; blocks whose mean is at or below 0 and those whose middle voxel is outside of `mask` (NULL: none)
+// are not used, the field reaches over them. *used (may be NULL): block means that were used; under 100 the field is 0 everywhere. N4 (Tustison et al.,
 // "N4ITK: improved N3 bias correction", IEEE TMI 29(6), 2010): the histogram of the corrected logarithms is sharpened
 // by deconvolution with a Gaussian (Sled, Zijdenbos, Evans, IEEE TMI 17(1), 1998), each voxel's expected sharp value
 // subtracted, and the rest smoothed by a least-squares-like cubic B-spline (Lee, Wolberg, Shin, "Scattered data

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#define HOPELESS 40 // rounds of unfolding without fewer folds than ever before
+
 enum kf_kernel_status kf_field_take(const struct kf_work *work, const struct kf_grid *grid, struct kf_field *field)
 {
     int64_t bytes = 3 * kf_grid_voxels(grid) * (int64_t)sizeof(float);
@@ -173,12 +175,15 @@ static void relax(struct kf_field *f, const uint8_t *keep, const int64_t at[3])
     }
 }
 
-int kf_field_unfold(const struct kf_work *work, struct kf_field *f, const uint8_t *keep, double least)
+enum kf_kernel_status kf_field_unfold(const struct kf_work *work, struct kf_field *f, const uint8_t *keep, double least)
 {
     const int64_t *dim = f->grid.dim, total = kf_grid_voxels(&f->grid);
     uint8_t *folded = kf_work_take(work, total);
-    int rounds = -1;
-    for (int round = 0; folded && round < 200; round++) {
+    if (!folded)
+        return KF_KERNEL_NOMEM;
+    enum kf_kernel_status status = KF_KERNEL_INVALID;
+    int64_t fewest = INT64_MAX;
+    for (int round = 0, better = 0; round - better < HOPELESS; round++) {
 #pragma omp parallel for num_threads(work->threads) schedule(static)
         for (int64_t n = 0; n < total; n++) {
             const int64_t at[3] = {n % dim[0], n / dim[0] % dim[1], n / dim[0] / dim[1]};
@@ -191,15 +196,18 @@ int kf_field_unfold(const struct kf_work *work, struct kf_field *f, const uint8_
             if (folded[n])
                 relax(f, keep, at);
         }
-        if (!found) {
-            rounds = round;
+        if (found < fewest) {
+            fewest = found;
+            better = round;
+        }
+        int stopped = work->cancelled && work->cancelled(work->user);
+        if (!found || stopped) {
+            status = found ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
             break;
         }
-        if (work->cancelled && work->cancelled(work->user))
-            break;
     }
     kf_work_give(work, folded);
-    return rounds;
+    return status;
 }
 
 // ---- the inverse ----

@@ -28,9 +28,10 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_field_compose(const struct kf_work *
                                                           struct kf_field *field);
 struct kf_field_range kf_field_jacobian(const struct kf_work *work, const struct kf_field *field);
 // Shrinks differences between neighbours where the Jacobian is below `least` until it is nowhere; nodes where `keep`
-// (one byte per node; NULL: none) is not 0 stay. Returns how many rounds it took, -1 when it did not come to an end or
-// there is no memory (a byte per node).
-int kf_field_unfold(const struct kf_work *work, struct kf_field *field, const uint8_t *keep, double least);
+// (one byte per node; NULL: none) is not 0 stay. KF_KERNEL_INVALID: it does not come to an end; KF_KERNEL_NOMEM (a byte
+// per node); KF_KERNEL_CANCELLED.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_field_unfold(const struct kf_work *work, struct kf_field *field,
+                                                         const uint8_t *keep, double least);
 // The p with p + d(p) = q by fixed-point iteration (Chen et al., "A simple fixed-point approach to invert a deformation
 // field", Medical Physics 35(1), 2008), up to 1e-4 mm or 60 steps; p may be q. Returns what is left, mm.
 double kf_field_invert_at(const struct kf_field *field, const double q[3], double p[3]);

@@ -215,8 +215,7 @@ enum kf_kernel_status kf_field_keep_rigid(const struct kf_work *work, const stru
     }
     if (!status) {
         finish(&r);
-        if (*count == 0 || kf_field_unfold(work, &r.out, r.label, least) < 0)
-            status = work->cancelled && work->cancelled(work->user) ? KF_KERNEL_CANCELLED : KF_KERNEL_INVALID;
+        status = *count == 0 ? KF_KERNEL_INVALID : kf_field_unfold(work, &r.out, r.label, least);
     }
     kf_work_give(work, r.weight);
     if (status) {

@@ -10,6 +10,7 @@
 #define LOOK_HU   250.0
 #define MARGIN_MM 5.0
 #define UNSIDED   0.4 // below this the fibula is too nearly before or behind the tibia
+#define BESIDE_MM 60  // between the middles of two legs, from left to right
 
 static const double same_place[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
 
@@ -214,13 +215,15 @@ static void name_sides(struct kf_legs *legs)
         int sure = fabs(leg->lateral) >= UNSIDED, left = leg->lateral > 0;
         leg->tibia = !sure ? KF_LEG_TIBIA_UNSIDED : left ? KF_LEG_TIBIA_LEFT : KF_LEG_TIBIA_RIGHT;
     }
-    if (legs->count == 2) {
+    // Of two legs that lie beside each other; one on top of the other has no order.
+    if (legs->count == 2 && fabs(legs->leg[0].middle[0] - legs->leg[1].middle[0]) >= BESIDE_MM) {
         int first_is_left = legs->leg[0].middle[0] > legs->leg[1].middle[0];
         for (int n = 0; n < 2; n++) {
             int by_order = first_is_left == (n == 0) ? KF_LEG_TIBIA_LEFT : KF_LEG_TIBIA_RIGHT;
-            if (legs->leg[n].tibia == KF_LEG_TIBIA_UNSIDED)
+            if (legs->leg[n].tibia == KF_LEG_TIBIA_UNSIDED) {
                 legs->leg[n].tibia = by_order;
-            else if (legs->leg[n].tibia != by_order)
+                legs->leg[n].by_order = 1;
+            } else if (legs->leg[n].tibia != by_order)
                 legs->reason = KF_LEG_TWO_SIDES;
         }
     }
@@ -248,18 +251,24 @@ enum kf_kernel_status kf_leg_segment(const struct kf_work *work, const struct kf
     memset(labels, 0, (size_t)kf_grid_voxels(&image->grid));
     if (image->type != KF_VOXEL_INT16 && image->type != KF_VOXEL_FLOAT32)
         return KF_KERNEL_INVALID;
-    enum kf_kernel_status status = regions_along(work, image, patient, labels, legs);
+    struct kf_work part = *work; // what a part has done of itself is not what is done of the whole
+    part.progress = NULL;
+    enum kf_kernel_status status = regions_along(&part, image, patient, labels, legs);
+    if (!status && kf_work_step(work, 0.5))
+        status = KF_KERNEL_CANCELLED;
     if (!status && !legs->count && legs->reason != KF_LEG_NO_BONE) {
         double own[9];
         int found;
-        status = kf_leg_axes(work, image, own, &found);
+        status = kf_leg_axes(&part, image, own, &found);
         if (!status && found && own[8] < 0.94) { // over 20°: else it is the same again
-            status = regions_along(work, image, own, labels, legs);
+            status = regions_along(&part, image, own, labels, legs);
             legs->turned = legs->count > 0;
         }
     }
+    if (!status && kf_work_step(work, 0.75))
+        status = KF_KERNEL_CANCELLED;
     if (!status && legs->count)
-        status = kf_leg_border(work, image, labels, legs);
+        status = kf_leg_border(&part, image, labels, legs);
     if (status)
         return status;
     name_sides(legs);

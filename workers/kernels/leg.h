@@ -30,6 +30,7 @@ enum kf_leg_reason {
 // What was seen of one leg; lengths in mm, directions LPS.
 struct kf_leg {
     int tibia, fibula;       // labels
+    int by_order;            // 1: the side is only that of the other leg's other side, not seen in this one
     int pieces;              // of the fibula that were put together
     int cropped_low;         // 1: the fibula's lower end is outside of the image
     int cropped_high;        // 1: its upper end is

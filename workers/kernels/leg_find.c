@@ -332,6 +332,17 @@ static int find_pairs(const struct kf_grid *image, const struct kf_grid *frame, 
         }
         if (best.score <= 0)
             continue;
+        // Of thin bones beside one tibia the nearer and longer is meant, so that they leave room for the other leg.
+        int rival = 0;
+        while (rival < count && out[rival].tibia != best.tibia)
+            rival++;
+        if (rival < count && out[rival].score >= best.score)
+            continue;
+        if (rival < count) {
+            for (int n = rival; n + 1 < count; n++)
+                out[n] = out[n + 1];
+            count--;
+        }
         int at = count < KF_LEG_MOST ? count++ : KF_LEG_MOST;
         while (at > 0 && out[at - 1].score < best.score) {
             if (at < KF_LEG_MOST)
@@ -341,8 +352,6 @@ static int find_pairs(const struct kf_grid *image, const struct kf_grid *frame, 
         if (at < KF_LEG_MOST)
             out[at] = best;
     }
-    if (count == 2 && out[0].tibia == out[1].tibia) // two thin bones beside one: the nearer and longer one is meant
-        count = 1;
     if (count == 2 && !level(&all->piece[out[0].fibula], &all->piece[out[1].fibula]))
         count = 1;
     return count;

@@ -301,14 +301,11 @@ static enum kf_kernel_status settle(struct deform *d, struct kf_field *field, co
     if (status)
         return status;
     from_blocks(d, d->u, &step);
-    if (kf_field_unfold(d->work, &step, NULL, STEP_LEAST) < 0)
-        status = KF_KERNEL_INVALID;
+    status = kf_field_unfold(d->work, &step, NULL, STEP_LEAST);
     if (!status)
         status = kf_field_compose(d->work, &step, field);
     kf_field_release(d->work, &step);
-    if (!status && kf_field_unfold(d->work, field, NULL, LEAST) < 0)
-        status = KF_KERNEL_INVALID;
-    return status;
+    return status ? status : kf_field_unfold(d->work, field, NULL, LEAST);
 }
 
 // One direction. *field is owned, whatever comes back.
@@ -425,7 +422,7 @@ enum kf_kernel_status kf_register_deform(const struct kf_work *work, const struc
         status = one_way(&e, moving, fixed, &other, &unused);
         if (!status) {
             take_middle(&d, &back, field, &other, report);
-            status = kf_field_unfold(work, field, NULL, LEAST) < 0 ? KF_KERNEL_INVALID : KF_KERNEL_OK;
+            status = kf_field_unfold(work, field, NULL, LEAST);
         }
         kf_field_release(work, &other);
     }

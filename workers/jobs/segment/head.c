@@ -24,7 +24,10 @@ struct findings {
     double confidence[KF_HEAD_LABELS];
     struct kf_head_nerve nerve[2]; // left, right
     int nerves_sought;
+    int is_hu;
 };
+
+#define TURNED_DEG 50 // from here on nobody should trust left and right unseen
 
 static const struct {
     const char *name, *code, *meaning, *colour; // code NULL: none that we could check
@@ -138,6 +141,11 @@ static void measure(const struct kf_grid *g, const uint8_t *labels, struct findi
         f->ml[l] = (double)f->voxels[l] * g->spacing_mm[0] * g->spacing_mm[1] * g->spacing_mm[2] / 1000;
 }
 
+static double turned_deg(const struct kf_head_frame *frame)
+{
+    return kf_acos(kf_head_frame_cosine(frame)) * 180 / KF_PI;
+}
+
 // Confidence falls with the strength of the separation that was needed and with what is unlike anatomy. It is a rule of
 // thumb, not a probability; below 0.7 a planner must look.
 static void judge(struct findings *f)
@@ -152,12 +160,17 @@ static void judge(struct findings *f)
         jaw = fmin(jaw, 0.6);
     f->confidence[KF_HEAD_MANDIBLE] = jaw;
     f->confidence[KF_HEAD_SKULL] = c->mandible_found ? fmin(0.9, jaw + (c->atlas_apart ? 0 : -0.3)) : 0.3;
-    f->confidence[KF_HEAD_SPINE] = c->mandible_found && c->atlas_apart ? 0.8 : 0.3;
+    // What has no evidence of its own stays below what a planner may take unseen.
+    f->confidence[KF_HEAD_SPINE] = c->mandible_found && c->atlas_apart ? 0.65 : 0.3;
     f->confidence[KF_HEAD_UPPER_TEETH] = f->confidence[KF_HEAD_LOWER_TEETH] = 0.5; // roots are found in part only
     for (int side = 0; side < 2; side++)
-        f->confidence[KF_HEAD_NERVE_LEFT + side] = fmin(jaw, 0.2 + 0.6 * f->nerve[side].seen);
-    f->confidence[KF_HEAD_AIRWAY] = 0.75;
+        f->confidence[KF_HEAD_NERVE_LEFT + side] = fmin(fmin(jaw, 0.65), 0.2 + 0.6 * f->nerve[side].seen);
+    f->confidence[KF_HEAD_AIRWAY] = 0.65;
     f->confidence[KF_HEAD_SKIN] = 0.9;
+    int turned = turned_deg(&c->frame) > TURNED_DEG;
+    for (int l = 1; l < KF_HEAD_LABELS; l++)
+        if (!f->is_hu || (turned && l != KF_HEAD_SKIN))
+            f->confidence[l] = fmin(f->confidence[l], 0.5);
 }
 
 static json_t *code_json(int label)
@@ -197,11 +210,6 @@ static json_t *head_meta(const struct kf_grid *grid, const struct findings *f)
         json_array_append_new(segments, segment);
     }
     return json_pack("{s:o, s:o}", "grid", kf_grid_json(grid), "segments", segments);
-}
-
-static double turned_deg(const struct kf_head_frame *frame)
-{
-    return kf_acos(kf_head_frame_cosine(frame)) * 180 / KF_PI;
 }
 
 static json_t *frame_json(const struct kf_head_frame *frame)
@@ -249,7 +257,11 @@ static void report(struct kf_job_context *job, const struct findings *f)
     if (c->mandible_found && !f->nerves_sought)
         kf_job_warn(job, "nerve_outside",
                     "A foramen of the nerve canals lies outside of the field: the canals were not sought.");
-    if (c->mandible_found && turned_deg(&c->frame) > 60)
+    for (int side = 0; side < 2; side++)
+        if (f->nerves_sought && f->nerve[side].count < 2)
+            kf_job_warn(job, "nerve_missing", "The nerve canal on the %s was sought and not found.",
+                        side ? "right" : "left");
+    if (c->mandible_found && turned_deg(&c->frame) > TURNED_DEG)
         kf_job_warn(job, "turned",
                     "The head lies otherwise than the scanner says: look whether left and right are right.");
     if (c->mandible_found && !c->atlas_apart)
@@ -280,7 +292,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     kf_job_work_init(&w, job);
     struct kf_head_settings s = {kf_job_double(job, "bone_hu"), kf_job_double(job, "jaw_hu"),
                                  kf_job_double(job, "island_ml")};
-    struct findings f = {0};
+    struct findings f = {.is_hu = strcmp(kf_json_text(input->meta, "units", "HU"), "HU") == 0};
     struct kf_volume volume, labels = {0};
     kf_job_work_stage(&w, "reading", 0, 0.1);
     status = kf_job_read_volume(input, KF_NIFTI_IMAGE, &volume, err);
@@ -300,7 +312,8 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     }
     if (!status)
         status = write_labels(&w, &labels, &f, err);
-    report(job, &f);
+    if (!status)
+        report(job, &f);
     kf_head_cores_release(&w.work, &f.cores);
     kf_volume_release(&labels);
     return status;

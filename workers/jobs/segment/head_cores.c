@@ -153,12 +153,18 @@ static int64_t pick_mandible(struct step *s, const struct kf_grid *scanner, cons
     return best;
 }
 
+// The sizes that kf_head_pieces_are_rami takes; noise makes specks by the ten thousand.
+static int may_be_ramus(const struct kf_head_piece *p)
+{
+    return p->ml >= 2 && p->ml <= 45;
+}
+
 // Two rami whose chin is not in the field: Where the chin would be is said by the joints.
 static int pick_rami(const struct step *s, int64_t pair[2])
 {
     for (int64_t n = 0; n < s->c.count; n++)
-        for (int64_t m = n + 1; m < s->c.count; m++)
-            if (kf_head_pieces_are_rami(&s->piece[n], &s->piece[m])) {
+        for (int64_t m = n + 1; m < s->c.count && may_be_ramus(&s->piece[n]); m++)
+            if (may_be_ramus(&s->piece[m]) && kf_head_pieces_are_rami(&s->piece[n], &s->piece[m])) {
                 pair[0] = n;
                 pair[1] = m;
                 return 1;
@@ -172,7 +178,10 @@ static void take_mandible(struct kf_head_cores *cores, struct step *s, int64_t m
     memcpy(cores->low, m->low, sizeof cores->low);
     memcpy(cores->high, m->high, sizeof cores->high);
     memcpy(cores->centre, m->centre, sizeof cores->centre);
-    cores->centre[0] = (cores->low[0] + cores->high[0]) / 2;
+    // The middle of a jaw that lacks a part of one side is not the middle of the head, which is the frame's mirror
+    // plane.
+    double middle = (cores->low[0] + cores->high[0]) / 2;
+    cores->centre[0] = fabs(middle) > 8 ? 0 : middle;
     cores->pieces = 0;
     s->skull = kf_head_pieces_skull(s->piece, s->c.count, m->low, m->centre, main);
     for (int64_t n = 0; n < s->c.count; n++) {

@@ -49,7 +49,7 @@ static enum kf_status check_input(struct kf_job_context *job, const struct kf_jo
 
 // How sure a bone is, from what was seen: it falls with the strength of the separation, with sections too alike, with a
 // length unlike that of adults, with metal and with gaps. A rule of thumb, not a probability.
-static double confidence(const struct kf_legs *legs, const struct kf_leg *leg, int is_fibula)
+static double confidence(const struct kf_legs *legs, const struct kf_leg *leg, int is_hu, int is_fibula)
 {
     int whole = !leg->cropped_low && !leg->cropped_high;
     double sure = 0.95 - 0.02 * legs->strength;
@@ -60,15 +60,15 @@ static double confidence(const struct kf_legs *legs, const struct kf_leg *leg, i
     sure -= leg->metal > 0.001 ? 0.3 : 0;
     sure -= legs->turned ? 0.3 : 0;
     sure -= is_fibula && leg->pieces > 1 ? 0.3 : 0;
-    if (leg->tibia == KF_LEG_TIBIA_UNSIDED)
+    if (leg->tibia == KF_LEG_TIBIA_UNSIDED || leg->by_order || !is_hu)
         sure = fmin(sure, 0.5);
     return fmax(sure, 0);
 }
 
-static json_t *segment(const struct kf_legs *legs, const struct kf_leg *leg, int is_fibula, double voxel_ml)
+static json_t *segment(const struct kf_legs *legs, const struct kf_leg *leg, int is_hu, int is_fibula, double voxel_ml)
 {
     int label = is_fibula ? leg->fibula : leg->tibia;
-    double sure = confidence(legs, leg, is_fibula);
+    double sure = confidence(legs, leg, is_hu, is_fibula);
     return json_pack("{s:i,s:s,s:{s:s,s:s,s:s},s:s?,s:s,s:I,s:f,s:f,s:s}", "label", label, "name", table[label].name,
                      "code", "scheme", "SCT", "value", table[label].code, "meaning", table[label].meaning, "side",
                      table[label].side, "colour", table[label].colour, "voxels", (json_int_t)leg->voxels[is_fibula],
@@ -76,14 +76,15 @@ static json_t *segment(const struct kf_legs *legs, const struct kf_leg *leg, int
                      sure < REVIEW ? "needs review" : "completed");
 }
 
-static json_t *leg_meta(const struct kf_legs *legs, const struct kf_grid *grid)
+static json_t *leg_meta(const struct kf_legs *legs, int is_hu, const struct kf_grid *grid)
 {
     double voxel_ml = grid->spacing_mm[0] * grid->spacing_mm[1] * grid->spacing_mm[2] / 1000;
     json_t *list = json_array();
     for (int label = 1; label < KF_LEG_LABELS; label++)
         for (int n = 0; n < legs->count; n++)
             if (legs->leg[n].tibia == label || legs->leg[n].fibula == label)
-                json_array_append_new(list, segment(legs, &legs->leg[n], legs->leg[n].fibula == label, voxel_ml));
+                json_array_append_new(list,
+                                      segment(legs, &legs->leg[n], is_hu, legs->leg[n].fibula == label, voxel_ml));
     return json_pack("{s:o,s:o}", "grid", kf_grid_json(grid), "segments", list);
 }
 
@@ -92,6 +93,9 @@ static void warn_of(struct kf_job_context *job, const struct kf_legs *legs, cons
     int whole = !leg->cropped_low && !leg->cropped_high;
     if (leg->tibia == KF_LEG_TIBIA_UNSIDED)
         kf_job_warn(job, "side_unconfirmed", "Whether this is a left or a right leg could not be told: name it.");
+    if (leg->by_order)
+        kf_job_warn(job, "side_by_order",
+                    "The side of one leg was taken from the place beside the other alone: check it.");
     if (whole && (leg->fibula_mm < FIBULA_MM_MIN || leg->fibula_mm > FIBULA_MM_MAX))
         kf_job_warn(job, "length_unusual", "The fibula's length is unlike that of an adult: check the units.");
     if (leg->metal > 0.001)
@@ -123,7 +127,7 @@ static void report(struct kf_job_context *job, const struct kf_legs *legs)
 }
 
 static enum kf_status write_labels(struct kf_job_work *w, const struct kf_volume *labels, const struct kf_legs *legs,
-                                   struct kf_error *err)
+                                   int is_hu, struct kf_error *err)
 {
     kf_job_work_stage(w, "writing", 0.9, 1);
     const char *path = kf_job_output_path(w->job, "labels.nii.gz");
@@ -131,7 +135,7 @@ static enum kf_status write_labels(struct kf_job_work *w, const struct kf_volume
                                  : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
     if (!status)
         status = kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip",
-                               leg_meta(legs, &labels->grid));
+                               leg_meta(legs, is_hu, &labels->grid));
     return status;
 }
 
@@ -141,6 +145,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     enum kf_status status = check_input(job, input, err);
     if (status)
         return status;
+    int is_hu = strcmp(kf_json_text(input->meta, "units", "HU"), "HU") == 0;
     struct kf_job_work w;
     kf_job_work_init(&w, job);
     struct kf_legs legs = {0};
@@ -157,7 +162,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     if (!status && legs.count == 0)
         status = kf_error_set(err, KF_UNPROCESSABLE, refusals[legs.reason].code, "%s", refusals[legs.reason].text);
     if (!status)
-        status = write_labels(&w, &labels, &legs, err);
+        status = write_labels(&w, &labels, &legs, is_hu, err);
     if (!status)
         report(job, &legs);
     kf_volume_release(&labels);

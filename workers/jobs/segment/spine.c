@@ -24,6 +24,7 @@
 #define LEAST_ML      5.0 // a vertebra beyond these was cut off, merged or ran out into something else
 #define MOST_ML       110.0
 #define SURE          0.7  // from here on a named segment needs no special look
+#define DOUBTFUL      0.3  // evidence of a vertebra below which it may be two, or a half
 #define FINE_MM       1.25 // the planning quality gate
 #define SHELL_SIDE_MM 2.0  // voxels up to here show shells nearly as bright as they are
 #define LEAST_FAT     500  // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
@@ -104,6 +105,7 @@ static int final_label(const struct kf_spine *spine, int label)
 struct tally {
     int64_t count[256];
     int cut[256];
+    int is_hu;    // 0: the values are not Hounsfield units, whatever was found in them is for a person
     double sharp; // 1 up to voxels of FINE_MM, less for larger ones: a surface is no surer than its voxels are small
 };
 
@@ -150,6 +152,15 @@ static double vertebra_evidence(const struct kf_spine *spine, const struct tally
     return 0.95 * split * size * (tally->cut[first + i] ? 0.5 : 1);
 }
 
+// Names count up from the lowest vertebra: one in doubt, two in one or a half of one, puts all above it in doubt.
+static double count_evidence(const struct kf_spine *spine, const struct tally *tally, int first, int place)
+{
+    double least = 1;
+    for (int n = place + 1; n < spine->vertebrae; n++)
+        least = fmin(least, vertebra_evidence(spine, tally, first, n));
+    return least < DOUBTFUL ? 0.4 : 1;
+}
+
 static double confidence_of(const struct kf_spine *spine, const struct tally *tally, int label, double volume_ml)
 {
     int disc = label > KF_SPINE_DISC && label < KF_SPINE_SACRUM,
@@ -165,7 +176,10 @@ static double confidence_of(const struct kf_spine *spine, const struct tally *ta
         sure = 0.9 * disc_evidence(spine, place) * (tally->cut[label] ? 0.5 : 1);
     else if (volume_ml <= MOST_ML && volume_ml >= LEAST_ML)
         sure = vertebra_evidence(spine, tally, first, place);
-    return spine->named ? sure * (0.5 + 0.5 * spine->clear) : sure; // a level in doubt is in doubt for all of them
+    if (!spine->named)
+        return sure;
+    // A level in doubt is in doubt for all of them.
+    return fmin(sure * (0.5 + 0.5 * spine->clear), count_evidence(spine, tally, first, place));
 }
 
 // ---- the table ----
@@ -181,13 +195,15 @@ static void level_name(int label, char out[16])
 }
 
 // SNOMED CT: the general concept where the level is unconfirmed, or where we are not certain of the special one.
-static json_t *segment(const struct kf_spine *spine, int label, double volume_ml, double confidence)
+static json_t *segment(const struct kf_spine *spine, const struct tally *tally, int label, double volume_ml)
 {
     static const char *const colours[3] = {"#e8dcc0", "#d9c39a", "#c8b89e"};
     char name[96], level[16] = "", under[16];
     const char *code = "51282000", *meaning = "Vertebra", *colour = colours[label % 3];
     // Unconfirmed levels are for a person whatever the shape, and so is all that was never measured against truth.
-    const char *state = spine->named && confidence >= SURE ? "completed" : "needs review";
+    double confidence = tally->sharp * confidence_of(spine, tally, label, volume_ml);
+    int measured = label != KF_SPINE_SACRUM && label != KF_SPINE_SAC;
+    const char *state = spine->named && measured && tally->is_hu && confidence >= SURE ? "completed" : "needs review";
     int disc = label > KF_SPINE_DISC && label < KF_SPINE_SACRUM, bone = disc ? label - KF_SPINE_DISC : label;
     if (label == KF_SPINE_SACRUM) {
         snprintf(name, sizeof name, "Sacrum");
@@ -222,7 +238,7 @@ static json_t *table(const struct kf_spine *spine, const struct kf_grid *grid, c
     for (int n = 1; n < KF_SPINE_REST; n++)
         if (tally->count[n]) {
             double ml = voxel_ml * (double)tally->count[n];
-            json_array_append_new(list, segment(spine, n, ml, tally->sharp * confidence_of(spine, tally, n, ml)));
+            json_array_append_new(list, segment(spine, tally, n, ml));
         }
     return json_pack("{s:o,s:s,s:o}", "grid", kf_grid_json(grid), "levels", spine->named ? "named" : "unconfirmed",
                      "segments", list);
@@ -296,10 +312,10 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
     return status;
 }
 
-static enum kf_status write_labels(struct kf_job_work *w, const struct kf_spine *spine, struct kf_volume *labels,
-                                   struct kf_error *err)
+static enum kf_status write_labels(struct kf_job_work *w, const struct kf_spine *spine, int is_hu,
+                                   struct kf_volume *labels, struct kf_error *err)
 {
-    struct tally tally = {.count = {0}};
+    struct tally tally = {.is_hu = is_hu};
     number(spine, labels, &tally);
     kf_job_work_stage(w, "writing", 0.88, 1);
     const char *path = kf_job_output_path(w->job, "labels.nii.gz");
@@ -327,6 +343,9 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
         return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
     if (strcmp(kf_json_text(input->meta, "modality", "CT"), "CT") != 0)
         return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "the spine is found in CT only so far");
+    int is_hu = strcmp(kf_json_text(input->meta, "units", "HU"), "HU") == 0;
+    if (!is_hu)
+        kf_job_warn(job, "not_hu", "The values are not Hounsfield units (cone-beam CT?): look at every part.");
     struct kf_job_work w;
     kf_job_work_init(&w, job);
     struct kf_spine spine = {.stations = 0};
@@ -350,7 +369,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
         status = label_column(&w, &grid, &spine, &fine, &labels, err);
     kf_volume_release(&fine);
     if (!status)
-        status = write_labels(&w, &spine, &labels, err);
+        status = write_labels(&w, &spine, is_hu, &labels, err);
     if (!status)
         report(job, &spine);
     kf_volume_release(&labels);

@@ -6,6 +6,7 @@
 #define RIB_TO_MM   57
 #define RIB_VOXELS  20 // samples of 2 mm on each side
 #define LUMBAR      5
+#define RIBS        12
 
 // Samples of bone where only a rib reaches: beside the body's upper half and below, behind the front of the body.
 static int lateral_bone(const struct kf_volume *volume, const struct kf_spine *spine, double from, double to, int side)
@@ -40,7 +41,7 @@ void kf_spine_name(const struct kf_volume *volume, struct kf_spine *spine)
         int left = lateral_bone(volume, spine, from, to, 1), right = lateral_bone(volume, spine, from, to, -1);
         int bone = left < right ? left : right, most = left < right ? right : left;
         spine->rib[i] = bone >= RIB_VOXELS ? 1 : 0;
-        odd += !spine->rib[i] && most >= 2 * RIB_VOXELS && i + LUMBAR < spine->vertebrae; // a rib on one side only
+        odd += !spine->rib[i] && most >= 2 * RIB_VOXELS && i + LUMBAR <= spine->vertebrae; // a rib on one side only
         // A count twice or half of the least for a rib is clear; what lies at it could be either.
         double apart = fabs(kf_ln((bone + 1.0) / (RIB_VOXELS + 1.0))) / kf_ln(2);
         if (i + LUMBAR + 1 >= spine->vertebrae)
@@ -50,6 +51,8 @@ void kf_spine_name(const struct kf_volume *volume, struct kf_spine *spine)
     }
     for (int i = 0; i <= last; i++)
         odd += !spine->rib[i];
+    if (last >= RIBS) // nobody has more: a vertebra was cut in two
+        odd++;
     if (!spine->sacrum || last < 0 || odd || spine->vertebrae - 1 - last != LUMBAR)
         return;
     spine->named = 1;

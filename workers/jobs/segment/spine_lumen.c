@@ -4,6 +4,7 @@
 #include "workers/kernels/math.h"
 
 #include <math.h>
+#include <stddef.h>
 
 #define DIRECTIONS    32
 #define REACH_MM      17.0 // how far walls are looked for
@@ -216,7 +217,7 @@ static enum kf_kernel_status fit_tube(const struct kf_work *work, const struct k
     int count = spine->stations;
     double *wall = kf_work_take(work, (int64_t)count * DIRECTIONS * 2 * 8);
     struct ellipse *raw = kf_work_take(work, (int64_t)count * (int64_t)sizeof *raw);
-    struct walls walls = {.limit = wall + (int64_t)count * DIRECTIONS};
+    struct walls walls = {.limit = wall ? wall + (int64_t)count * DIRECTIONS : NULL};
     for (int d = 0; d < DIRECTIONS; d++) {
         walls.cosine[d] = kf_cos(2 * KF_PI * d / DIRECTIONS);
         walls.sine[d] = kf_sin(2 * KF_PI * d / DIRECTIONS);
