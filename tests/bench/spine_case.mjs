@@ -58,6 +58,7 @@ await withScratch(async (dir) => {
   const at = (...names) => join(dir, ...names);
   const phantoms = join(process.env.KERF_BENCH_DATA ?? dir, `spine_case.${seed}`);
   if (!existsSync(phantoms)) {
+    mkdirSync(`${phantoms}.part`, { recursive: true });
     must('kerf', ['phantom', 'spine', '--seed', seed, '--out', join(`${phantoms}.part`, 'ct'), '--size', '512x512x300']);
     must('kerf', ['phantom', 'spine-mr', '--seed', seed, '--out', join(`${phantoms}.part`, 'mr'), '--size', '320x320x80']);
     renameSync(`${phantoms}.part`, phantoms);
