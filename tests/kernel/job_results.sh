@@ -11,17 +11,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
 
-# expect NAME COMMAND…: the command must succeed
-expect() {
-    name=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then
-        echo "pass $name"
-    else
-        echo "FAIL $name: $(tail -c 300 "$work/log")"
-        failed=1
-    fi
-}
+# shellcheck source=tests/kernel/expect.sh
+. "$(dirname "$0")/expect.sh"
 
 # between FILE KEY LOW HIGH: the number after "KEY": in a JSON file
 between() {

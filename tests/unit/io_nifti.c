@@ -1,5 +1,6 @@
 // NIfTI in and out: what is written reads back, geometry survives, hostile headers end in a status.
 #include "server/base/test.h"
+#include "tests/unit/io_sample.h"
 #include "workers/io/file.h"
 #include "workers/io/memory.h"
 #include "workers/io/nifti.h"
@@ -7,51 +8,12 @@
 #include <stdint.h>
 #include <unistd.h>
 
-static char scratch[64];
-
-static const char *temporary(const char *name)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", scratch, name);
-    return path;
-}
-
-// An oblique, anisotropic grid: rotation by 0.3 about z, then 0.2 about x.
-static struct kf_grid oblique(int64_t i, int64_t j, int64_t k)
-{
-    double c = cos(0.3), s = sin(0.3), d = cos(0.2), t = sin(0.2);
-    struct kf_grid g = {.dim = {i, j, k}, .spacing_mm = {0.46875, 0.5, 1.25}, .origin_lps = {-120.5, 33.25, -870.125}};
-    const double direction[9] = {c, -s * d, s * t, s, c * d, -c * t, 0, t, d};
-    memcpy(g.direction, direction, sizeof direction);
-    return g;
-}
-
-static void check_grid(const struct kf_grid *a, const struct kf_grid *b, double tolerance)
-{
-    for (int i = 0; i < 3; i++) {
-        KF_CHECK_EQ(a->dim[i], b->dim[i]);
-        KF_CHECK_NEAR(a->spacing_mm[i], b->spacing_mm[i], tolerance);
-        KF_CHECK_NEAR(a->origin_lps[i], b->origin_lps[i], tolerance);
-    }
-    for (int i = 0; i < 9; i++)
-        KF_CHECK_NEAR(a->direction[i], b->direction[i], tolerance);
-}
-
 static void round_trip(const char *name, enum kf_voxel_type type, enum kf_nifti_want want)
 {
-    struct kf_grid grid = oblique(33, 17, 9);
     struct kf_volume v, back = {0};
     struct kf_error err;
-    KF_REQUIRE(!kf_volume_alloc(&v, &grid, type, &err));
-    int64_t n = kf_grid_voxels(&grid);
-    for (int64_t i = 0; i < n; i++) {
-        if (type == KF_VOXEL_INT16)
-            ((int16_t *)v.data)[i] = (int16_t)(i * 7919 % 65536 - 32768);
-        else if (type == KF_VOXEL_UINT8)
-            ((uint8_t *)v.data)[i] = (uint8_t)(i * 31);
-        else
-            ((float *)v.data)[i] = (float)i * 0.37f - 5;
-    }
+    sample(type, &v);
+    int64_t n = kf_grid_voxels(&v.grid);
     KF_CHECK(!kf_nifti_write(temporary(name), &v, 2, &err));
     KF_CHECK(!kf_nifti_read(temporary(name), 0, -1, want, &back, &err));
     KF_REQUIRE(back.data);

@@ -166,22 +166,6 @@ static enum kf_kernel_status find_bone(struct kf_job_work *w, const struct kf_vo
 
 // ---- what goes in and out ----
 
-static enum kf_status check_input(struct kf_job_context *job, const struct kf_job_input *input, struct kf_error *err)
-{
-    if (!input)
-        return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
-    const char *modality = kf_json_text(input->meta, "modality", "CT"),
-               *units = kf_json_text(input->meta, "units", "HU");
-    if (strcmp(modality, "CT") != 0)
-        return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "bone by threshold needs a CT; this volume is %.16s",
-                            modality);
-    if (strcmp(units, "HU") != 0)
-        kf_job_warn(job, "not_hu",
-                    "The values are not Hounsfield units (cone-beam CT?): a fixed threshold may take too much or too "
-                    "little. Look at the result and set the threshold by eye.");
-    return KF_OK;
-}
-
 static enum kf_status check_bone(const struct findings *f, const struct settings *s, struct kf_error *err)
 {
     if (f->largest_ml >= s->least_ml)
@@ -234,8 +218,9 @@ static enum kf_status write_labels(struct kf_job_work *w, const struct kf_grid *
 
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
-    const struct kf_job_input *input = kf_job_input_named(job, "volume");
-    enum kf_status status = check_input(job, input, err);
+    const struct kf_job_input *input;
+    int is_hu;
+    enum kf_status status = kf_job_ct_input(job, "bone is", &input, &is_hu, err);
     if (status)
         return status;
     struct kf_job_work w;

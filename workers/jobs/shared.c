@@ -53,6 +53,24 @@ void kf_job_work_stage(struct kf_job_work *w, const char *stage, double from, do
     kf_job_progress(w->job, from, stage);
 }
 
+enum kf_status kf_job_ct_input(struct kf_job_context *job, const char *what, const struct kf_job_input **input,
+                               int *is_hu, struct kf_error *err)
+{
+    *input = kf_job_input_named(job, "volume");
+    if (!*input)
+        return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
+    const char *modality = kf_json_text((*input)->meta, "modality", "CT");
+    if (strcmp(modality, "CT") != 0)
+        return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "%s found in a CT only; this volume is %.16s", what,
+                            modality);
+    *is_hu = strcmp(kf_json_text((*input)->meta, "units", "HU"), "HU") == 0;
+    if (!*is_hu)
+        kf_job_warn(job, "not_hu",
+                    "The values are not Hounsfield units (cone-beam CT?): what goes by them may be too much or too "
+                    "little. Look at every part.");
+    return KF_OK;
+}
+
 enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want, struct kf_volume *out,
                                   struct kf_error *err)
 {

@@ -18,6 +18,11 @@ void kf_job_work_init(struct kf_job_work *w, struct kf_job_context *job);
 // Says which stage comes next and which share of the job it is.
 void kf_job_work_stage(struct kf_job_work *w, const char *stage, double from, double to);
 
+// The input "volume" of a kind that works on a CT, borrowed into *input: KF_INVALID "input_missing", KF_UNPROCESSABLE
+// "not_ct". *is_hu 0, with a warning "not_hu", when its values are not Hounsfield units. `what` begins the refusal.
+KF_MUST_USE enum kf_status kf_job_ct_input(struct kf_job_context *job, const char *what,
+                                           const struct kf_job_input **input, int *is_hu, struct kf_error *err);
+
 // Reads an input (never NULL): NIfTI, NRRD or MetaImage; detached MetaImage only where a person named the file. *out is
 // owned: kf_volume_release.
 KF_MUST_USE enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want,

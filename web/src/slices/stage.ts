@@ -42,7 +42,6 @@ interface Pane {
 
 export class Stage {
   private readonly panes = new Map<PaneId, Pane>();
-  private readonly dirty = new Set<PaneId>();
   private renderer: SliceRenderer | null = null;
   private shown: ViewVolume | null = null;
   private ready = false;
@@ -217,13 +216,10 @@ export class Stage {
   }
 
   redraw(): void {
-    for (const id of this.panes.keys()) this.dirty.add(id);
     if (this.frame || this.closed) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
-      const todo = [...this.dirty];
-      this.dirty.clear();
-      for (const id of todo) this.draw(id);
+      for (const id of this.panes.keys()) this.draw(id);
     });
   }
 

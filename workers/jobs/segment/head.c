@@ -43,20 +43,6 @@ static const struct {
     [KF_HEAD_SPINE] = {"Cervical spine", "122494005", "Cervical spine structure", "#b9c9a0"},
 };
 
-static enum kf_status check_input(struct kf_job_context *job, const struct kf_job_input *input, struct kf_error *err)
-{
-    if (!input)
-        return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
-    const char *modality = kf_json_text(input->meta, "modality", "CT"),
-               *units = kf_json_text(input->meta, "units", "HU");
-    if (strcmp(modality, "CT") != 0)
-        return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "the head is segmented in a CT; this volume is %.16s",
-                            modality);
-    if (strcmp(units, "HU") != 0)
-        kf_job_warn(job, "not_hu", "The values are not Hounsfield units (cone-beam CT?): look at every part.");
-    return KF_OK;
-}
-
 // Sets labels that are still 0 where the bit is set.
 static void paint_free(const struct kf_bits *bits, uint8_t label, uint8_t *labels)
 {
@@ -284,15 +270,16 @@ static enum kf_status write_labels(struct kf_job_work *w, const struct kf_volume
 
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
-    const struct kf_job_input *input = kf_job_input_named(job, "volume");
-    enum kf_status status = check_input(job, input, err);
+    const struct kf_job_input *input;
+    int is_hu;
+    enum kf_status status = kf_job_ct_input(job, "the head is", &input, &is_hu, err);
     if (status)
         return status;
     struct kf_job_work w;
     kf_job_work_init(&w, job);
     struct kf_head_settings s = {kf_job_double(job, "bone_hu"), kf_job_double(job, "jaw_hu"),
                                  kf_job_double(job, "island_ml")};
-    struct findings f = {.is_hu = strcmp(kf_json_text(input->meta, "units", "HU"), "HU") == 0};
+    struct findings f = {.is_hu = is_hu};
     struct kf_volume volume, labels = {0};
     kf_job_work_stage(&w, "reading", 0, 0.1);
     status = kf_job_read_volume(input, KF_NIFTI_IMAGE, &volume, err);

@@ -33,20 +33,6 @@ static const struct {
     [KF_LEG_TWO_SIDES] = {"leg_sides", "the fibulas lie on sides that contradict the order of the two legs"},
 };
 
-static enum kf_status check_input(struct kf_job_context *job, const struct kf_job_input *input, struct kf_error *err)
-{
-    if (!input)
-        return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
-    const char *modality = kf_json_text(input->meta, "modality", "CT"),
-               *units = kf_json_text(input->meta, "units", "HU");
-    if (strcmp(modality, "CT") != 0)
-        return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "the leg is segmented in a CT; this volume is %.16s",
-                            modality);
-    if (strcmp(units, "HU") != 0)
-        kf_job_warn(job, "not_hu", "The values are not Hounsfield units: look at every border.");
-    return KF_OK;
-}
-
 // How sure a bone is, from what was seen: it falls with the strength of the separation, with sections too alike, with a
 // length unlike that of adults, with metal and with gaps. A rule of thumb, not a probability.
 static double confidence(const struct kf_legs *legs, const struct kf_leg *leg, int is_hu, int is_fibula)
@@ -141,11 +127,11 @@ static enum kf_status write_labels(struct kf_job_work *w, const struct kf_volume
 
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
-    const struct kf_job_input *input = kf_job_input_named(job, "volume");
-    enum kf_status status = check_input(job, input, err);
+    const struct kf_job_input *input;
+    int is_hu;
+    enum kf_status status = kf_job_ct_input(job, "the leg is", &input, &is_hu, err);
     if (status)
         return status;
-    int is_hu = strcmp(kf_json_text(input->meta, "units", "HU"), "HU") == 0;
     struct kf_job_work w;
     kf_job_work_init(&w, job);
     struct kf_legs legs = {0};

@@ -338,20 +338,17 @@ static int is_like_hu(const struct kf_volume *image)
 
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
-    const struct kf_job_input *input = kf_job_input_named(job, "volume");
-    if (!input)
-        return kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
-    if (strcmp(kf_json_text(input->meta, "modality", "CT"), "CT") != 0)
-        return kf_error_set(err, KF_UNPROCESSABLE, "not_ct", "the spine is found in CT only so far");
-    int is_hu = strcmp(kf_json_text(input->meta, "units", "HU"), "HU") == 0;
-    if (!is_hu)
-        kf_job_warn(job, "not_hu", "The values are not Hounsfield units (cone-beam CT?): look at every part.");
+    const struct kf_job_input *input;
+    int is_hu;
+    enum kf_status status = kf_job_ct_input(job, "the spine is", &input, &is_hu, err);
+    if (status)
+        return status;
     struct kf_job_work w;
     kf_job_work_init(&w, job);
     struct kf_spine spine = {.stations = 0};
     struct kf_volume image = {.data = NULL}, fine = {.data = NULL}, labels = {.data = NULL};
     kf_job_work_stage(&w, "reading", 0, 0.15);
-    enum kf_status status = kf_job_read_volume(input, KF_NIFTI_IMAGE, &image, err);
+    status = kf_job_read_volume(input, KF_NIFTI_IMAGE, &image, err);
     if (!status && image.type != KF_VOXEL_INT16)
         status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu", "the values are not whole Hounsfield units");
     struct kf_grid grid = image.grid;
