@@ -60,7 +60,8 @@ KF_TEST(every_cell_case_is_sound)
 
 KF_TEST(random_masks_are_closed_manifold_and_oriented)
 {
-    static const int64_t sizes[][3] = {{9, 8, 7}, {61, 6, 5}, {62, 6, 5}, {63, 5, 6}, {64, 7, 5}, {65, 4, 9}, {129, 8, 8}};
+    static const int64_t sizes[][3] = {{9, 8, 7},  {61, 6, 5}, {62, 6, 5}, {63, 5, 6},
+                                       {64, 7, 5}, {65, 4, 9}, {129, 8, 8}};
     for (int round = 0; round < 70; round++) {
         struct kf_work work;
         kf_work_init(&work, 1 + round % 3);
@@ -185,7 +186,8 @@ KF_TEST(spheres_and_tori_are_true_under_every_direction)
             KF_REQUIRE(!kf_mesh_check(&work, &mesh, &r));
             KF_CHECK(r.closed && r.manifold && r.oriented);
             KF_CHECK_EQ(r.components, 1);
-            double volume = which ? 2 * M_PI * M_PI * rings[0] * rings[1] * rings[1] : 4.0 / 3 * M_PI * pow(radius[0], 3);
+            double volume =
+                which ? 2 * M_PI * M_PI * rings[0] * rings[1] * rings[1] : 4.0 / 3 * M_PI * pow(radius[0], 3);
             double area = which ? 4 * M_PI * M_PI * rings[0] * rings[1] : 4 * M_PI * radius[0] * radius[0];
             // Chords cut corners: 1.5 % on a tube of four voxels' radius.
             KF_CHECK_NEAR(r.volume_mm3 / volume, 1, 0.016);
@@ -260,6 +262,71 @@ KF_TEST(smoothing_keeps_volume_and_flattens_stairs)
     kf_bits_release(&work, &bits);
 }
 
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+// Marks the vertices of edges that only one triangle has.
+static void mark_border(const struct kf_mesh *mesh, uint8_t *border)
+{
+    int64_t count = 3 * mesh->triangles;
+    uint64_t *edge = malloc((size_t)count * sizeof *edge);
+    KF_REQUIRE(edge != NULL);
+    for (int64_t e = 0; e < count; e++)
+        edge[e] = (uint64_t)mesh->index[e] << 32 | mesh->index[e % 3 == 2 ? e - 2 : e + 1];
+    qsort(edge, (size_t)count, sizeof *edge, by_value);
+    for (int64_t e = 0; e < count; e++) {
+        uint64_t back = edge[e] << 32 | edge[e] >> 32;
+        if (!bsearch(&back, edge, (size_t)count, sizeof *edge, by_value))
+            border[edge[e] >> 32] = border[edge[e] & 0xFFFFFFFF] = 1;
+    }
+    free(edge);
+}
+
+KF_TEST(smoothing_leaves_open_borders_and_its_reach)
+{
+    struct kf_work work;
+    kf_work_init(&work, 2);
+    struct kf_grid grid = plain_grid(30, 30, 12);
+    struct kf_bits bits;
+    KF_REQUIRE(!kf_bits_alloc(&work, grid.dim, &bits));
+    for (int64_t v = 0; v < 30 * 30 * 12; v++)
+        if (hypot((double)(v % 30) - 14.4, (double)(v / 30 % 30) - 14.6) < 9)
+            kf_bits_put(&bits, v % 30, v / 30 % 30, v / 900);
+    struct kf_mesh mesh;
+    KF_REQUIRE(!kf_surface(&work, &(struct kf_surface_input){.inside = &bits, .grid = &grid, .cap = 0}, &mesh));
+    float *was = malloc((size_t)mesh.vertices * 12);
+    uint8_t *border = calloc((size_t)mesh.vertices, 1);
+    KF_REQUIRE(was && border);
+    memcpy(was, mesh.xyz, (size_t)mesh.vertices * 12);
+    mark_border(&mesh, border);
+    KF_REQUIRE(!kf_mesh_smooth(&work, &mesh, &(struct kf_mesh_smooth){20, 0.1, 0, 0.2, NULL}));
+    int64_t on = 0, free_to_move = 0;
+    double farthest = 0;
+    for (int64_t v = 0; v < mesh.vertices; v++) {
+        double moved = 0;
+        for (int r = 0; r < 3; r++)
+            moved += pow((double)mesh.xyz[3 * v + r] - (double)was[3 * v + r], 2);
+        if (border[v]) {
+            KF_CHECK(moved <= 0);
+            on++;
+        } else {
+            free_to_move += moved > 1e-4;
+        }
+        farthest = fmax(farthest, sqrt(moved));
+    }
+    KF_CHECK(on > 80 && free_to_move > mesh.vertices / 2); // two rings of about 72 voxel edges
+    KF_CHECK(farthest > 0.19 && farthest < 0.2001);
+    KF_CHECK_EQ(kf_mesh_smooth(&work, &mesh, &(struct kf_mesh_smooth){257, 0.1, 0, 0, NULL}), KF_KERNEL_INVALID);
+    KF_CHECK_EQ(kf_mesh_smooth(&work, &mesh, &(struct kf_mesh_smooth){5, 1, 0, 0, NULL}), KF_KERNEL_INVALID);
+    free(was);
+    free(border);
+    kf_mesh_release(&work, &mesh);
+    kf_bits_release(&work, &bits);
+}
+
 KF_TEST(smoothing_leaves_caps_flat)
 {
     struct kf_work work;
@@ -325,4 +392,5 @@ KF_TEST(the_level_of_a_threshold_is_found_again)
 KF_TEST_MAIN(KF_RUN(every_cell_case_is_sound); KF_RUN(random_masks_are_closed_manifold_and_oriented);
              KF_RUN(without_a_cap_only_the_border_is_open); KF_RUN(spheres_and_tori_are_true_under_every_direction);
              KF_RUN(threads_and_instruction_sets_do_not_matter); KF_RUN(smoothing_keeps_volume_and_flattens_stairs);
-             KF_RUN(smoothing_leaves_caps_flat); KF_RUN(the_level_of_a_threshold_is_found_again);)
+             KF_RUN(smoothing_leaves_open_borders_and_its_reach); KF_RUN(smoothing_leaves_caps_flat);
+             KF_RUN(the_level_of_a_threshold_is_found_again);)

@@ -47,7 +47,8 @@ struct kf_mesh_smooth {
     int passes;         // 0 does nothing, 1 and 2 count as 3; more of them part rough from smooth more sharply
     double pass_band;   // 0 < k < 1: features longer than about 2π/√(2k) edges stay; 0.1 is a good default
     double keep_volume; // 1: shift along the normals at the end so that the volume is what it was; 0: do not
-    // Vertices do not leave the ball of this radius (mm) around their first position; 0: no limit.
+    // Vertices do not leave the ball of this radius (mm) around their first position, before the shift of keep_volume
+    // at the end; 0: no limit.
     double reach_mm;
     // Vertices that start on the outermost voxel planes of this grid (to 1/32 voxel) only slide along them, so that the
     // caps of a cut structure stay flat; NULL: no such planes. Borrowed.
