@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseEvent, type Heard } from '../src/api/events';
-import { reduceCases, mergeJobs, reduceJobs } from '../src/api/reduce';
+import { reduceCases, mergeJobs, newlyEnded, reduceJobs } from '../src/api/reduce';
 import type { CaseItem, Job } from '../src/api/types';
 
 const item = (id: string): CaseItem => ({
@@ -31,6 +31,19 @@ describe('events on the work list', () => {
   });
   it('ask for everything after a gap', () => {
     expect(reduceCases([item('a')], { kind: 'resync' }).stale).toEqual(['*']);
+  });
+});
+
+describe('jobs that have ended', () => {
+  const over = (id: string, at: string): Job => ({ ...job(id), state: 'failed', finished_at: at });
+  it('are no news when the page is opened', () => {
+    expect(newlyEnded(null, [over('1', 'a')]).ended).toEqual([]);
+  });
+  it('are told once, also when they began and ended between two looks or ended anew', () => {
+    const first = newlyEnded(null, [over('1', 'a'), job('2')]);
+    const second = newlyEnded(first.told, [over('1', 'a'), over('2', 'b'), over('3', 'c')]);
+    expect(second.ended.map((j) => j.id)).toEqual(['2', '3']);
+    expect(newlyEnded(second.told, [over('1', 'a'), over('2', 'b'), over('3', 'd')]).ended.map((j) => j.id)).toEqual(['3']);
   });
 });
 

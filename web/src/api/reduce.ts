@@ -41,6 +41,18 @@ export function mergeJobs(known: readonly Job[], fresh: Job[]): Job[] {
   });
 }
 
+/**
+ * What has ended since `told` (id → when it ended; null: nothing was read yet, so nothing is news). A job may have begun
+ * and ended between two looks, or ended anew after a retry.
+ */
+export function newlyEnded(told: ReadonlyMap<string, string> | null, jobs: readonly Job[]): { ended: Job[]; told: Map<string, string> } {
+  const over = jobs.filter((job) => job.finished_at !== null);
+  return {
+    ended: told ? over.filter((job) => told.get(job.id) !== job.finished_at) : [],
+    told: new Map(over.map((job) => [job.id, job.finished_at ?? ''])),
+  };
+}
+
 /** The jobs of one case under one event; a job that is not known yet makes the list stale. */
 export function reduceJobs(jobs: Job[], event: Heard): { state: Job[]; stale: boolean } {
   if (event.kind === 'resync') return { state: jobs, stale: true };

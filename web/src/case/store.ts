@@ -2,8 +2,8 @@
 import { computed, signal } from '@preact/signals';
 import { command, get, getAll, patch, post } from '../api/client';
 import { onEvent, type Heard } from '../api/events';
-import { mergeJobs, reduceJobs } from '../api/reduce';
-import type { Artefact, CaseDetail, Job, JobState } from '../api/types';
+import { mergeJobs, newlyEnded, reduceJobs } from '../api/reduce';
+import type { Artefact, CaseDetail, Job } from '../api/types';
 import { failureTitle, jobName } from '../ui/format';
 import { reason, say, sayError } from '../ui/toast';
 import { firstVolume, sharesFrame, structuresOf, tieOf, volumesOf } from './model';
@@ -47,8 +47,8 @@ export class CaseStore {
     const [shown, volumes] = [this.volume.value, this.volumes.value];
     return shown !== null && this.structures.value.some((s) => s.surfaces.length > 0 && !sharesFrame(s, shown, volumes));
   });
-  /** The state in which each job was last told of, and the jobs that were started from this page. */
-  private readonly told = new Map<string, JobState>();
+  /** When each job ended that was told of, and the jobs that were started from this page. */
+  private told: Map<string, string> | null = null;
   private readonly own = new Set<string>();
   private readonly off: () => void;
   private readonly ending = new AbortController();
@@ -94,10 +94,9 @@ export class CaseStore {
 
   /** Tells of jobs that ended since the list was last read: failures of any, and what was started here. */
   private sayEnds(): void {
-    for (const job of this.jobs.value) {
-      const before = this.told.get(job.id);
-      this.told.set(job.id, job.state);
-      if (before === undefined || before === job.state) continue;
+    const { ended, told } = newlyEnded(this.told, this.jobs.value);
+    this.told = told;
+    for (const job of ended) {
       if (job.state === 'failed' || job.state === 'dead') say(`${jobName(job.kind)}: ${failureTitle(job) || 'it failed.'}`, true);
       else if (job.state === 'done' && this.own.has(job.id)) say(`${jobName(job.kind)}: done.`);
     }
@@ -117,10 +116,15 @@ export class CaseStore {
     if (event.kind !== 'resync' && event.case_id !== this.id) return;
     const { state, stale } = reduceJobs(this.jobs.value, event);
     this.jobs.value = state;
-    if (stale) this.stale.add('jobs');
-    if (event.kind === 'artefact.made' || event.kind === 'resync') this.stale.add('artefacts');
-    if (event.kind !== 'job.changed') this.stale.add('detail');
-    if (this.stale.size > 0) this.timer ??= setTimeout(() => void this.refresh(), 250);
+    if (stale) this.readAgain('jobs');
+    if (event.kind === 'artefact.made' || event.kind === 'resync') this.readAgain('artefacts');
+    if (event.kind !== 'job.changed') this.readAgain('detail');
+  }
+
+  /** Soon, and together with what else is asked for by then. */
+  private readAgain(what: 'detail' | 'jobs' | 'artefacts'): void {
+    this.stale.add(what);
+    this.timer ??= setTimeout(() => void this.refresh(), 250);
   }
 
   private async refresh(): Promise<void> {
@@ -152,16 +156,16 @@ export class CaseStore {
     const body = { kind, params, inputs: inputs.map((i) => i.id), roles: inputs.map((i) => i.role) };
     const job = await post<Job>(`/cases/${this.id}/jobs`, body, { idempotencyKey: key });
     this.own.add(job.id);
-    this.told.set(job.id, job.state);
     this.jobs.value = [job, ...this.jobs.value.filter((other) => other.id !== job.id)];
+    this.readAgain('jobs'); // it may have ended before this answer came
     return job;
   }
 
   async command(job: Job, what: 'cancel' | 'retry'): Promise<void> {
     try {
       const moved = await command<Job>(`/jobs/${job.id}/${what}`);
-      this.told.set(moved.id, moved.state);
       this.jobs.value = this.jobs.value.map((other) => (other.id === moved.id ? moved : other));
+      this.readAgain('jobs');
     } catch (cause) {
       sayError(cause);
     }
