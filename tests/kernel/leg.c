@@ -4,7 +4,7 @@
 #include "tests/kernel/random.h"
 #include "workers/jobs/phantom/anatomy.h"
 #include "workers/jobs/phantom/phantom.h"
-#include "workers/kernels/leg.h"
+#include "workers/jobs/segment/leg.h"
 
 static struct kf_volume image, truth;
 

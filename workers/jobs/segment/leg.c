@@ -2,7 +2,7 @@
 // what is asked of the input, how sure the result is, and what is said where there is none.
 #include "workers/io/memory.h"
 #include "workers/jobs/shared.h"
-#include "workers/kernels/leg.h"
+#include "workers/jobs/segment/leg.h"
 #include "workers/runtime/cli.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 // Tibia and fibula of one or two legs in a CT, without learned weights.
-#ifndef KERF_KERNELS_LEG_H
-#define KERF_KERNELS_LEG_H
+#ifndef KERF_JOBS_SEGMENT_LEG_H
+#define KERF_JOBS_SEGMENT_LEG_H
 
 #include "workers/kernels/volume.h"
 #include "workers/kernels/work.h"

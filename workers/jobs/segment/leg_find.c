@@ -1,6 +1,6 @@
 // Which pieces of bone are a tibia and its fibula: sections of every piece, then pairs of pieces.
+#include "workers/jobs/segment/leg_inside.h"
 #include "workers/kernels/distance.h"
-#include "workers/kernels/leg_inside.h"
 
 #include <math.h>
 #include <string.h>
