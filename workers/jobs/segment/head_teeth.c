@@ -1,6 +1,7 @@
 // Teeth by their density: enamel and metal are seeds, dentine that hangs on to them and lies near follows, below the
 // crown only deeper than the cortical plate, which is as dense. The jaw that a voxel is in says upper or lower. Roots
 // are found only in part.
+#include "workers/jobs/segment/cortex.h"
 #include "workers/jobs/segment/head.h"
 #include "workers/kernels/distance.h"
 
@@ -13,6 +14,8 @@
 #define CROWN_MM   3.0
 #define ROOT_MM    13.0
 #define PLATE_MM   2.6 // of cortical bone around roots
+#define EDGE_HU    400 // a fall from tooth to neighbour of so much shows where the tooth ends
+#define METAL_HU   2800
 
 static int in_zone(const struct kf_head_cores *c, const double p[3])
 {
@@ -116,4 +119,41 @@ enum kf_kernel_status kf_head_teeth(const struct kf_work *work, const struct kf_
     kf_bits_release(work, &enamel);
     kf_work_give(work, far);
     return status;
+}
+
+// The least value of the two voxels beyond voxel n in the direction of `step`, `most` of which are in the field.
+static double beyond(const struct kf_volume *v, int64_t n, int64_t step, int64_t most)
+{
+    double least = kf_value_hu(v, n + step);
+    return most > 1 ? fmin(least, kf_value_hu(v, n + 2 * step)) : least;
+}
+
+void kf_head_teeth_evidence(const struct kf_volume *v, const uint8_t *labels, uint8_t label,
+                            struct kf_head_teeth_seen *seen)
+{
+    const int64_t *dim = v->grid.dim, step[3] = {1, dim[0], dim[0] * dim[1]};
+    const double *s = v->grid.spacing_mm, area[3] = {s[1] * s[2], s[0] * s[2], s[0] * s[1]};
+    double border = 0, edge = 0, voxels = 0, metal = 0, enamel = 0;
+    for (int64_t k = 0, n = 0; k < dim[2]; k++)
+        for (int64_t j = 0; j < dim[1]; j++)
+            for (int64_t i = 0; i < dim[0]; i++, n++) {
+                if (labels[n] != label)
+                    continue;
+                double value = kf_value_hu(v, n);
+                const int64_t at[3] = {i, j, k};
+                voxels++;
+                metal += value >= METAL_HU;
+                enamel += value >= ENAMEL_HU;
+                for (int side = 0; side < 6; side++) {
+                    int a = side / 2;
+                    int64_t left = side % 2 ? at[a] : dim[a] - 1 - at[a], to = side % 2 ? -step[a] : step[a];
+                    if (left == 0 || labels[n + to] == label)
+                        continue;
+                    border += area[a];
+                    edge += value - beyond(v, n, to, left) >= EDGE_HU ? area[a] : 0;
+                }
+            }
+    seen->edge = border > 0 ? edge / border : 0;
+    seen->metal = voxels > 0 ? metal / voxels : 0;
+    seen->enamel_ml = enamel * s[0] * s[1] * s[2] / 1000;
 }
