@@ -477,7 +477,7 @@ await clock('browser: on a phone one pane at a time, by touch', async () => {
   await phone.close();
 });
 
-const stage = { page, browser, context, origin, complaints, clock, shot, text, pane, drawn };
+const stage = { page, browser, context, origin, complaints, clock, shot, text, pane, drawn, picture };
 const spineCase = await fusedStory(stage);
 await jobsStory(stage);
 await phoneStory(stage, spineCase);
