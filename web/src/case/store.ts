@@ -161,7 +161,7 @@ export class CaseStore {
     return job;
   }
 
-  async command(job: Job, what: 'cancel' | 'retry'): Promise<void> {
+  async command(job: Job, what: 'cancel' | 'retry' | 'acknowledge'): Promise<void> {
     try {
       const moved = await command<Job>(`/jobs/${job.id}/${what}`);
       this.jobs.value = this.jobs.value.map((other) => (other.id === moved.id ? moved : other));
