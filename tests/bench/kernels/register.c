@@ -165,7 +165,7 @@ static void print_line(const char *name, const char *moving, enum kf_register_me
     fflush(stdout);
 }
 
-// The same as MetaImage: elastix's ITK does not read NIfTI-2. All images here lie along the axes of the patient.
+// The same as MetaImage, in doubles. All images here lie along the axes of the patient.
 static int write_metaimage(const char *name, const struct kf_volume *v)
 {
     char path[256];
