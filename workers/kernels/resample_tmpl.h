@@ -23,7 +23,7 @@ static inline int16_t to_i16(float value)
 }
 
 #define LINEAR(name, type, convert)                                                                                    \
-    static inline void name##_16(const struct kf_resample_row *row, int64_t first, type *out)                                      \
+    static inline void name##_16(const struct kf_resample_row *row, int64_t first, type *out)                          \
     {                                                                                                                  \
         struct resample_block b = block_at(row, first);                                                                \
         int64_t line = row->dim[0], plane = row->dim[0] * row->dim[1];                                                 \
@@ -83,7 +83,7 @@ static inline __m512 pair_f32(const float *base, __m512i index, __m512 t)
 }
 
 #define LINEAR_GATHER(name, type, pair, store)                                                                         \
-    static inline void name##_16(const struct kf_resample_row *row, int64_t first, type *out)                                      \
+    static inline void name##_16(const struct kf_resample_row *row, int64_t first, type *out)                          \
     {                                                                                                                  \
         struct resample_block b = block_at(row, first);                                                                \
         struct gather16 g = gather_of(&b, row->dim);                                                                   \
@@ -132,7 +132,7 @@ static inline four four_f32(const float *p)
 }
 
 #define CUBIC(name, type, load, convert)                                                                               \
-    static inline void name##_16(const struct kf_resample_row *row, int64_t first, type *out)                                      \
+    static inline void name##_16(const struct kf_resample_row *row, int64_t first, type *out)                          \
     {                                                                                                                  \
         struct resample_block b = block_at(row, first);                                                                \
         int64_t line = row->dim[0], plane = row->dim[0] * row->dim[1];                                                 \
