@@ -128,40 +128,6 @@ static void mark(const struct kf_work *work, const struct kf_volume *volume, con
             }
 }
 
-// A sacrum is broad: bone 30 to 46 mm from the midline on both sides in at least 8 mm below the last disc, of what the
-// field shows.
-static int find_sacrum(const struct kf_volume *volume, const struct kf_spine *spine)
-{
-    const struct kf_spine_disc *last = &spine->disc[spine->discs - 1];
-    double left[3], front[3], along = 0;
-    const double *lateral = spine->station[(int)last->s].left;
-    for (int c = 0; c < 3; c++)
-        along += lateral[c] * last->normal[c];
-    for (int c = 0; c < 3; c++)
-        left[c] = lateral[c] - along * last->normal[c];
-    for (int c = 0; c < 3; c++) // down × left
-        front[c] = last->normal[(c + 1) % 3] * left[(c + 2) % 3] - last->normal[(c + 2) % 3] * left[(c + 1) % 3];
-    int broad = 0;
-    for (int w = 4; w <= 40; w++) {
-        int both = 1;
-        for (int side = -1; side <= 1; side += 2) {
-            int bone = 0, seen = 0;
-            for (int u = 30; u <= 46; u += 2)
-                for (int v = -30; v <= -2; v += 2) {
-                    double p[3];
-                    for (int c = 0; c < 3; c++)
-                        p[c] = last->middle[c] + w * last->normal[c] + side * u * left[c] + v * front[c];
-                    double hu = kf_spine_value(volume, p, -2000);
-                    seen += hu > -1500;
-                    bone += hu > 130;
-                }
-            both = both && seen >= 45 && 3 * bone >= seen;
-        }
-        broad += both;
-    }
-    return broad >= 8;
-}
-
 // Half millimetres along a disc's normal from the vertebra above to the one below; 0 when either is not met.
 static int gap(const struct kf_grid *g, const struct kf_spine *spine, const uint8_t *labels, const double p[3], int d)
 {
@@ -256,8 +222,6 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
     relief.data = kf_work_take(work, 2 * voxels);
     uint8_t *mask = kf_work_take(work, voxels);
     enum kf_kernel_status status = relief.data && mask ? kf_bits_alloc(work, g->dim, &bone) : KF_KERNEL_NOMEM;
-    spine->sacrum = spine->discs > 0 && find_sacrum(volume, spine);
-    spine->vertebrae = spine->discs + !spine->sacrum;
     kf_spine_name(volume, spine);
     if (!status)
         status = find_bone(work, volume, bone_hu, &bone);
