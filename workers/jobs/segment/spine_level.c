@@ -7,7 +7,7 @@
 #define RIB_VOXELS   20 // samples of 2 mm on each side
 #define LUMBAR       5
 #define WING_SAMPLES 25 // of 4 mm²
-#define WING_MM      5
+#define WING_MM      4
 #define RIBS         12
 
 // Samples of bone where only a rib reaches: beside the body's upper half and below, behind the front of the body.
