@@ -1,5 +1,5 @@
-// What lies in the canal of a CT and leaves it, on phantoms that were not used in tuning (seeds from 121; tuning saw
-// 1 … 8). The baseline beside it is a window of Hounsfield units for each structure. Two minutes on two cores.
+// What lies in the canal of a CT and leaves it, on phantoms that were not used in tuning (seeds from 131; tuning saw
+// 1 … 14). The baseline beside it is a window of Hounsfield units for each structure. Two minutes on two cores.
 import { join } from 'node:path';
 import { Table, atLeast, fixed, must, readJson, tool, withScratch } from './lib.mjs';
 import { mapLabels } from './labels.mjs';
@@ -13,14 +13,14 @@ const structures = [
     { name: 'ligamentum flavum', truth: 114, ours: 105, gate: 0.5, hu: [71, 110] },
 ];
 const cases = [
-    { name: 'seed 121', args: ['--seed', '121'] },
-    { name: 'seed 122, turned 8×5×-10°', args: ['--seed', '122', '--pose', '8x5x-10'] },
-    { name: 'seed 123, noise 35 HU', args: ['--seed', '123', '--noise', '35'] },
-    { name: 'seed 124, 0.9×0.9×2 mm', args: ['--seed', '124', '--spacing', '0.9x0.9x2'] },
-    { name: 'seed 125, 1 mm', args: ['--seed', '125', '--spacing', '1x1x1'] },
-    { name: 'seed 126, 1.3 mm, noise 20 HU', args: ['--seed', '126', '--spacing', '1.3x1.3x1.3', '--noise', '20'] },
-    { name: 'seed 127, cropped to 190×190×200 mm', args: ['--seed', '127', '--size', '271x271x250', '--spacing', '0.7x0.7x0.8', '--shift', '0x0x-10'] },
-    { name: 'seed 128', args: ['--seed', '128'] },
+    { name: 'seed 131', args: ['--seed', '131'] },
+    { name: 'seed 132, turned 8×5×-10°', args: ['--seed', '132', '--pose', '8x5x-10'] },
+    { name: 'seed 133, noise 35 HU', args: ['--seed', '133', '--noise', '35'] },
+    { name: 'seed 134, 0.9×0.9×2 mm', args: ['--seed', '134', '--spacing', '0.9x0.9x2'] },
+    { name: 'seed 135, 1 mm', args: ['--seed', '135', '--spacing', '1x1x1'] },
+    { name: 'seed 136, 1.3 mm, noise 20 HU', args: ['--seed', '136', '--spacing', '1.3x1.3x1.3', '--noise', '20'] },
+    { name: 'seed 137, cropped to 190×190×200 mm', args: ['--seed', '137', '--size', '271x271x250', '--spacing', '0.7x0.7x0.8', '--shift', '0x0x-10'] },
+    { name: 'seed 138', args: ['--seed', '138'] },
 ];
 
 const scores = (dir, truth, ours) => {

@@ -115,6 +115,26 @@ static void average(const struct section *in, int count, int at, int along, stru
     }
 }
 
+// 1-2-1 both ways over what is known: noise between neighbours goes, a cord's edge stays where it is.
+static void soften(struct section *section)
+{
+    struct section before = *section;
+    for (int cell = 0; cell < CELLS; cell++) {
+        float sum = 0, weight = 0;
+        if (before.weight[cell] == 0)
+            continue;
+        for (int n = 0; n < 9; n++) {
+            int x = cell % ACROSS + n % 3 - 1, y = cell / ACROSS + n / 3 - 1;
+            if (x < 0 || y < 0 || x >= ACROSS || y >= DEEP)
+                continue;
+            float w = before.weight[y * ACROSS + x] * (n % 3 == 1 ? 2.0F : 1.0F) * (n / 3 == 1 ? 2.0F : 1.0F);
+            sum += w * before.value[y * ACROSS + x];
+            weight += w;
+        }
+        section->value[cell] = sum / weight;
+    }
+}
+
 // Means of the two classes of values near a station (two-means from the outer deciles); 0 with too few.
 static int two_values(const struct section *mean, int count, int at, float *scratch, double *low, double *high)
 {
@@ -190,33 +210,33 @@ struct values {
 static int learn_values(const struct section *mean, int count, const struct kf_spine_look *look, float *scratch,
                         struct values *values)
 {
-    float apart[KF_SPINE_STATIONS];
+    float apart[KF_SPINE_STATIONS], cord[KF_SPINE_STATIONS], sign = (float)look->fluid_to_cord;
     int64_t known = 0;
     for (int n = 0; n < count; n++) {
         double low, high;
         values[n] = (struct values){0, 0};
         if (!two_values(mean, count, n, scratch, &low, &high))
             continue;
-        values[n] = look->fluid_to_cord > 0 ? (struct values){(float)low, (float)high}
-                                            : (struct values){(float)high, (float)low};
-        if (look->fluid_to_cord * (values[n].cord - look->cord_least) >= 0)
-            apart[known++] = (float)(high - low);
+        values[n] = sign > 0 ? (struct values){(float)low, (float)high} : (struct values){(float)high, (float)low};
+        if (sign * (values[n].cord - look->cord_least) >= 0) {
+            apart[known] = (float)(high - low);
+            cord[known++] = values[n].cord;
+        }
     }
     if (known < SHORTEST)
         return 0;
-    float typical = kf_select_f32(apart, known, known / 2);
+    float usual_apart = kf_select_f32(apart, known, known / 2), usual_cord = kf_select_f32(cord, known, known / 2);
     int last = -1;
-    for (int n = 0; n < count; n++) {
-        float here = fabsf(values[n].cord - values[n].fluid);
-        if (here > 0.85F * typical && look->fluid_to_cord * (values[n].cord - look->cord_least) >= 0) {
+    for (int n = 0; n < count; n++)
+        if (sign * (values[n].cord - values[n].fluid) > 0.85F * usual_apart &&
+            sign * (values[n].cord - usual_cord) > -0.2F * usual_apart) {
             for (int m = last < 0 ? 0 : last + 1; m < n; m++) // what lies between takes the nearer end's
                 values[m] = last < 0 || m - last > n - m ? values[n] : values[last];
             last = n;
         }
-    }
     for (int m = last + 1; m < count; m++)
         values[m] = values[last];
-    return 1;
+    return last >= 0;
 }
 
 // Triangle over the stations that have a cord.
@@ -350,8 +370,10 @@ enum kf_kernel_status kf_spine_find_cord(const struct kf_work *work, const struc
         for (int n = 0; n < count; n++)
             sample_content(smooth, &spine->station[n], &sac[n], &raw[n]);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
-        for (int n = 0; n < count; n++)
+        for (int n = 0; n < count; n++) {
             average(raw, count, n, ALONG, &mean[n]);
+            soften(&mean[n]);
+        }
         if (learn_values(mean, count, look, scratch, values)) {
             trace(work, mean, values, look, rough, weight, spine, cord, range);
         }
