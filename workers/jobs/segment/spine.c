@@ -1,12 +1,14 @@
-// segment.spine: the vertebrae of a CT one by one with their levels, sacrum, discs, canal, dural sac.
+// segment.spine: the vertebrae of a CT one by one with their levels, sacrum, discs, canal, and what lies in it.
 //
 //   1. On 2 mm: the canal as the path most enclosed by bone (spine_canal.c).
 //   2. On the working grid around it: discs across the bodies' axis (spine_split.c), bone shared out by watershed from
-//      the bodies, discs between end plates, canal and sac within their walls (spine_parts.c).
+//      the bodies, discs between end plates, canal within its walls (spine_parts.c); sac, cord, ligamentum flavum and
+//      nerve roots in it (spine_neural.c).
 //   3. Levels by ribs and sacrum, or none (spine_level.c).
 //   4. Back on the image's grid.
 #include "workers/io/memory.h"
 #include "workers/jobs/segment/spine.h"
+#include "workers/jobs/segment/spine_neural.h"
 #include "workers/jobs/shared.h"
 #include "workers/kernels/image.h"
 #include "workers/kernels/math.h"
@@ -193,6 +195,8 @@ static double confidence_of(const struct kf_spine *spine, const struct tally *ta
         first = spine->named ? spine->lowest - spine->vertebrae + 1 : KF_SPINE_UNKNOWN;
     int place = (disc ? label - KF_SPINE_DISC : label) - first;
     double sure = 0;
+    if (label >= KF_SPINE_CORD)
+        return kf_spine_neural_sure(spine, label);
     if (label >= KF_SPINE_SACRUM) { // the canal is as sure as the column around it on the whole
         for (int d = 0; d < spine->discs; d++)
             sure += 0.9 * disc_evidence(spine, d) / spine->discs;
@@ -228,17 +232,16 @@ static json_t *segment(const struct kf_spine *spine, const struct tally *tally, 
     const char *code = "51282000", *meaning = "Vertebra", *colour = colours[label % 3];
     // Unconfirmed levels are for a person whatever the shape, and so is all that was never measured against truth.
     double confidence = tally->sharp * confidence_of(spine, tally, label, volume_ml);
-    int measured = label != KF_SPINE_SACRUM && label != KF_SPINE_SAC;
+    int measured = label < KF_SPINE_SACRUM || label == KF_SPINE_CANAL;
     const char *state = spine->named && measured && tally->is_hu && confidence >= SURE ? "completed" : "needs review";
     int disc = label > KF_SPINE_DISC && label < KF_SPINE_SACRUM, bone = disc ? label - KF_SPINE_DISC : label;
     if (label == KF_SPINE_SACRUM) {
         snprintf(name, sizeof name, "Sacrum");
         code = "54735007", meaning = "Sacrum";
-    } else if (label == KF_SPINE_CANAL || label == KF_SPINE_SAC) {
-        snprintf(name, sizeof name,
-                 label == KF_SPINE_CANAL ? "Spinal canal outside of the dural sac"
-                                         : "Dural sac (estimated from the canal's wall)");
-        code = "61853006", meaning = "Spinal canal structure", colour = label == KF_SPINE_CANAL ? "#8fb8de" : "#f2d45c";
+    } else if (label >= KF_SPINE_CANAL) {
+        struct kf_spine_name own = kf_spine_neural_name(label);
+        snprintf(name, sizeof name, "%s", own.name);
+        code = own.code, meaning = own.meaning, colour = own.colour;
     } else if (spine->named) {
         level_name(bone, level);
         level_name(bone + 1, under);
@@ -328,6 +331,8 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
                                 "telling vertebrae apart");
     if (!status)
         status = kf_work_status(kf_spine_fill_canal(&w->work, fine, spine, work_labels.data), err, "the canal");
+    if (!status)
+        status = kf_work_status(kf_spine_find_neural(&w->work, fine, spine, work_labels.data), err, "the nerves");
     if (!status)
         status = kf_volume_alloc(labels, grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "back to the image", 0.8, 0.88);
@@ -426,7 +431,7 @@ const struct kf_job_kind kf_job_segment_spine = {
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 6LL << 30,
     .time_limit_s = 600,
-    .summary = "Tells the vertebrae of a CT apart, with levels where they can be counted, discs and canal.",
+    .summary = "Tells the vertebrae of a CT apart, with levels where they can be counted, discs, canal, cord and roots.",
     .params = params,
     .run = run,
     .cli = &cli,
