@@ -323,6 +323,7 @@ await clock('browser: the preset for the jaw gives each part its own surface', a
   check(/Needs review/.test(await text('.structure[data-structure="Lower teeth"]')), 'what is unsure says so');
   const shows = (name) => page.locator(`.structure[data-structure="${name}"] button[aria-label^="Show"]`).getAttribute('aria-pressed');
   check((await shows('Skin')) === 'false' && (await shows('Mandible')) === 'true', 'the skin does not hide what lies in it');
+  check((await shows('Bone')) === 'true' && (await shows('Bone 2')) === 'false', 'nor bone as a whole its parts, unless somebody has asked for it');
   await shot('22b-head-parts');
 });
 
