@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { check, data, finish, Kerf, run, skip, test, until } from '../lib/kerf.mjs';
 import { artifacts, drop, haveBrowser, launch, meter, Recorder, watch } from './browser.mjs';
 import { niftiVoxels, writeZip } from './files.mjs';
-import { fusedStory, phoneStory } from './fused.mjs';
+import { fusedStory, phantoms, phoneStory } from './fused.mjs';
 import { jobsStory } from './jobs.mjs';
 
 const budget = 2 * 1024 * 1024;
@@ -85,6 +85,9 @@ function correlation(a, b) {
   return sum((i) => (a[i] - ma) * (b[i] - mb)) / Math.sqrt(sum((i) => (a[i] - ma) ** 2) * sum((i) => (b[i] - mb) ** 2));
 }
 
+// Made beside the first tests, which leave the machine idle for most of the time.
+const spine = phantoms();
+spine.catch(() => undefined); // told of where it is waited for
 const began = Date.now();
 const clock = (name, body) => test(name, async () => {
   const from = Date.now();
@@ -481,7 +484,7 @@ await clock('browser: on a phone one pane at a time, by touch', async () => {
 });
 
 const stage = { page, browser, context, origin, complaints, clock, shot, text, pane, drawn, picture };
-const spineCase = await fusedStory(stage);
+const spineCase = await fusedStory(stage, spine);
 await jobsStory(stage);
 await phoneStory(stage, spineCase);
 
