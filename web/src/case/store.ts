@@ -16,7 +16,6 @@ export interface Look {
 }
 
 const plainLook: Look = { visible: true, opacity: 1, colour: null };
-const hiddenLook: Look = { ...plainLook, visible: false };
 
 export class CaseStore {
   readonly detail = signal<CaseDetail | null>(null);
@@ -26,7 +25,8 @@ export class CaseStore {
   readonly chosen = signal<string | null>(null);
   /** The second volume of the fused view, by its view's id. */
   readonly second = signal<string | null>(null);
-  readonly looks = signal<ReadonlyMap<string, Look>>(new Map());
+  /** What was chosen for a structure, and nothing else: the rest may change with what else there is. */
+  readonly looks = signal<ReadonlyMap<string, Partial<Look>>>(new Map());
   readonly volumes = computed(() => volumesOf(this.artefacts.value));
   readonly structures = computed(() => structuresOf(this.artefacts.value));
   private readonly covering = computed(() => new Set(this.structures.value.filter((s) => s.covers).map((s) => s.key)));
@@ -69,11 +69,11 @@ export class CaseStore {
   }
 
   look(key: string): Look {
-    return this.looks.value.get(key) ?? (this.covering.value.has(key) ? hiddenLook : plainLook);
+    return { ...plainLook, visible: !this.covering.value.has(key), ...this.looks.value.get(key) };
   }
 
   setLook(key: string, change: Partial<Look>): void {
-    this.looks.value = new Map(this.looks.value).set(key, { ...this.look(key), ...change });
+    this.looks.value = new Map(this.looks.value).set(key, { ...this.looks.value.get(key), ...change });
   }
 
   async load(): Promise<void> {
