@@ -39,7 +39,7 @@ const chinless = ['chin cut', 'rami alone'];
 const apart = ['no lower teeth', 'no teeth', 'no teeth, 30 mm resected'];
 const resected = (title) => title.includes('resected');
 const names = { 1: 'skull', 2: 'mandible', 3: 'upper teeth', 4: 'lower teeth', 5: 'airway', 7: 'spine' };
-const least = { 1: 0.92, 2: 0.96, 3: 0.8, 4: 0.68, 5: 0.85, 7: 0.9 };
+const least = { 1: 0.95, 2: 0.96, 3: 0.8, 4: 0.75, 5: 0.85, 7: 0.95 };
 
 // The phantom's labels in the job's numbers: sinuses are airway, a nerve canal lies in the mandible, a filling or a crown of
 // metal (63) is of the teeth that it touches.

@@ -260,6 +260,39 @@ KF_TEST(what_the_field_cuts_is_named)
     }
 }
 
+// One row of bone along i in the middle of soft tissue (40 HU), or of air before it; what kf_head_rim_trim leaves of
+// it.
+static int trimmed(const int16_t *row, int count, int before_hu, uint8_t label, uint8_t *left)
+{
+    enum { LENGTH = 16 };
+    int16_t hu[LENGTH];
+    uint8_t labels[LENGTH] = {0};
+    struct kf_volume v = {.grid = {.dim = {LENGTH, 1, 1}, .spacing_mm = {1, 1, 1}}, .type = KF_VOXEL_INT16, .data = hu};
+    struct kf_work work;
+    kf_work_init(&work, 2);
+    for (int n = 0; n < LENGTH; n++) {
+        int in = n >= 5 && n < 5 + count;
+        hu[n] = in ? row[n - 5] : (int16_t)(n < 5 ? before_hu : 40);
+        labels[n] = in ? label : 0;
+    }
+    if (kf_head_rim_trim(&work, &v, labels))
+        return 0;
+    memcpy(left, labels + 5, (size_t)count);
+    return 1;
+}
+
+KF_TEST(a_blurred_rim_goes_and_thin_walls_stay)
+{
+    const int16_t slab[5] = {400, 1200, 1200, 1200, 700}, wall[1] = {400}, spongy[4] = {500, 280, 280, 300};
+    uint8_t left[5];
+    KF_CHECK(trimmed(slab, 5, 40, KF_HEAD_SKULL, left));
+    KF_CHECK(!left[0] && left[1] && left[2] && left[3] && left[4]);
+    KF_CHECK(trimmed(slab, 5, -900, KF_HEAD_SPINE, left) && left[0]);  // half way up from air is less
+    KF_CHECK(trimmed(slab, 5, 40, KF_HEAD_MANDIBLE, left) && left[0]); // has a trim of its own
+    KF_CHECK(trimmed(wall, 1, 40, KF_HEAD_SKULL, left) && left[0]);
+    KF_CHECK(trimmed(spongy, 4, 40, KF_HEAD_SKULL, left) && left[0] && left[1] && left[3]);
+}
+
 KF_TEST(teeth_are_as_sure_as_their_border_shows)
 {
     enum { SIDE = 20, COUNT = SIDE * SIDE * SIDE };
@@ -276,8 +309,8 @@ KF_TEST(teeth_are_as_sure_as_their_border_shows)
         hu[n] = (int16_t)(tooth && k < 10 ? (k < 8 ? 3000 : 2100) : hu[n]);
     }
     kf_head_teeth_evidence(&v, labels, KF_HEAD_UPPER_TEETH, &seen);
-    // Six faces of 64 mm²: the top and four rows of the sides end in soft tissue, two rows and the bottom 1100 HU higher.
-    // denser.
+    // Six faces of 64 mm²: the top and four rows of the sides end in soft tissue, two rows and the bottom 1100 HU
+    // higher. denser.
     KF_CHECK_NEAR(seen.edge, (64 + 4 * 8 * 4 + 64 + 4 * 8 * 2) / 384.0, 1e-9);
     KF_CHECK_NEAR(seen.metal, 0.25, 1e-9);
     KF_CHECK_NEAR(seen.enamel_ml, 0.512, 1e-9);
@@ -289,4 +322,4 @@ KF_TEST_MAIN(KF_RUN(a_posed_grid_leads_back_to_the_patient); KF_RUN(front_and_to
              KF_RUN(the_mirror_plane_is_found_however_the_head_lies);
              KF_RUN(each_canal_is_followed_on_its_side_and_painted_in_the_jaw_alone);
              KF_RUN(where_no_wall_shows_the_evidence_is_less); KF_RUN(what_the_field_cuts_is_named);
-             KF_RUN(teeth_are_as_sure_as_their_border_shows);)
+             KF_RUN(a_blurred_rim_goes_and_thin_walls_stay); KF_RUN(teeth_are_as_sure_as_their_border_shows);)

@@ -6,7 +6,7 @@
 //   3. Cores: pieces of bone that surely are mandible, skull, spine, found by shape and place at the mildest separation
 //      that shows a mandible (head_cores.c).
 //   4. The cores compete for all bone (head_split.c).
-//   5. Teeth by density within each jaw (head_teeth.c); the blurred rim of the mandible goes, its marrow is filled.
+//   5. Teeth by density within each jaw (head_teeth.c); the blurred rim of the bones goes, the jaw's marrow is filled.
 // What was not found, or looks wrong, has a low confidence and the state "needs review".
 #include "workers/io/memory.h"
 #include "workers/jobs/segment/head.h"
@@ -102,6 +102,8 @@ static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_v
         status = kf_head_teeth(work, &posed, &f->cores, labels);
     if (!status)
         status = kf_head_jaw_trim(work, &posed, s, labels);
+    if (!status)
+        status = kf_head_rim_trim(work, &posed, labels);
     if (!status && f->cores.mandible_found)
         status = kf_head_drop_tubes(work, &posed.grid, &f->cores, labels);
     for (int jaw = 0; jaw < 2 && !status; jaw++)

@@ -87,6 +87,9 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_split(const struct kf_work *wor
 // Takes the blurred rim below jaw_hu off the mandible and fills its marrow.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_jaw_trim(const struct kf_work *work, const struct kf_volume *volume,
                                                           const struct kf_head_settings *s, uint8_t *labels);
+// Takes the blurred rim off skull and spine, where bone lies behind it: their surface is half way up to it.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_rim_trim(const struct kf_work *work, const struct kf_volume *volume,
+                                                          uint8_t *labels);
 // Dense crowns and what hangs on to them become teeth of the jaw that they are in.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_teeth(const struct kf_work *work, const struct kf_volume *volume,
                                                        const struct kf_head_cores *cores, uint8_t *labels);

@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+#define SOFT_HU 50.0
+
 static const uint8_t label_of_part[3] = {KF_HEAD_SKULL, KF_HEAD_MANDIBLE, KF_HEAD_SPINE};
 
 static enum kf_kernel_status paint_cores(const struct kf_work *work, const struct kf_bits *bone,
@@ -218,4 +220,50 @@ enum kf_kernel_status kf_head_jaw_trim(const struct kf_work *work, const struct 
     kf_bits_release(work, &jaw);
     kf_bits_release(work, &solid);
     return status;
+}
+
+// 1: on some axis the voxel borders on soft tissue or air, bone of its own label lies behind it, and it is less than
+// half way up from what lies outside to the denser of the next two voxels inside. A wall one voxel thick has no bone
+// behind it.
+static int is_rim(const struct kf_volume *v, const uint8_t *labels, const int64_t at[3], int64_t n)
+{
+    const int64_t *dim = v->grid.dim, step[3] = {1, dim[0], dim[0] * dim[1]};
+    double value = kf_value_hu(v, n);
+    for (int side = 0; side < 6; side++) {
+        int a = side / 2;
+        int64_t in = side % 2 ? step[a] : -step[a], deep = side % 2 ? dim[a] - 1 - at[a] : at[a];
+        int64_t room = dim[a] - 1 - deep; // voxels on the outer side
+        if (at[a] == 0 || at[a] == dim[a] - 1 || labels[n - in] != 0 || labels[n + in] != labels[n])
+            continue;
+        double inside = kf_value_hu(v, n + in);
+        if (deep > 1 && labels[n + 2 * in] == labels[n])
+            inside = fmax(inside, kf_value_hu(v, n + 2 * in));
+        double outside = fmin(kf_value_hu(v, n - in), SOFT_HU);
+        if (room > 1)
+            outside = fmin(outside, kf_value_hu(v, n - 2 * in));
+        if (value < (inside + outside) / 2)
+            return 1;
+    }
+    return 0;
+}
+
+enum kf_kernel_status kf_head_rim_trim(const struct kf_work *work, const struct kf_volume *volume, uint8_t *labels)
+{
+    const int64_t *dim = volume->grid.dim;
+    int64_t count = kf_grid_voxels(&volume->grid);
+    uint8_t *before = kf_work_take(work, count);
+    if (!before)
+        return KF_KERNEL_NOMEM;
+    memcpy(before, labels, (size_t)count);
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t k = 0; k < dim[2]; k++)
+        for (int64_t j = 0; j < dim[1]; j++)
+            for (int64_t i = 0; i < dim[0]; i++) {
+                int64_t n = i + dim[0] * (j + dim[1] * k);
+                if ((before[n] == KF_HEAD_SKULL || before[n] == KF_HEAD_SPINE) &&
+                    is_rim(volume, before, (const int64_t[3]){i, j, k}, n))
+                    labels[n] = 0;
+            }
+    kf_work_give(work, before);
+    return KF_KERNEL_OK;
 }
