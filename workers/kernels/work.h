@@ -72,7 +72,7 @@ static inline int kf_loop_stop(struct kf_loop *loop)
 #ifdef _OPENMP
     calling = omp_get_thread_num() == 0;
 #endif
-    if (calling && kf_work_step(loop->work, loop->from + (loop->to - loop->from) * (double)done / (double)loop->count))
+    if (calling && !loop->stop && kf_work_step(loop->work, loop->from + (loop->to - loop->from) * (double)done / (double)loop->count))
         __atomic_store_n(&loop->stop, 1, __ATOMIC_RELAXED);
     return __atomic_load_n(&loop->stop, __ATOMIC_RELAXED);
 }
