@@ -253,7 +253,7 @@ static const struct {
                {"otsu", run_otsu, EDGE / 2},
                {"otsu local", run_otsu_local, EDGE / 4},
                {"bias", run_bias, EDGE / 4},
-               {"fast marching", run_march, 1},
+               {"fast marching", run_march, EDGE / 2},
                {"watershed", run_watershed, EDGE / 2},
                {"grow", run_grow, 2},
                {"graph cut", run_cut, EDGE / 4},

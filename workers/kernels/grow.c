@@ -267,9 +267,14 @@ static enum kf_kernel_status settle(const struct kf_work *work, struct grow *g)
         most = most < KF_GROW_FAR - step ? most + step : KF_GROW_FAR;
         for (int colour = 0; colour < COLOURS; colour++) {
             int64_t count = list_due(g, colour, most);
+            double done = (double)swept / (double)(swept + all);
+            struct kf_loop loop = kf_loop_make(work, count, done, done);
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1) if (count > 1)
             for (int64_t n = 0; n < count; n++)
-                sweep(g, g->list[n], update);
+                if (!kf_loop_stop(&loop))
+                    sweep(g, g->list[n], update);
+            if (loop.stop)
+                return KF_KERNEL_CANCELLED;
             for (int64_t n = 0; n < count; n++) {
                 int64_t at[3];
                 tile_place(g, g->list[n], at);

@@ -9,7 +9,7 @@
 
 #define LEVELS     65536
 #define AHEAD      16 // voxels between asking for memory and using it, a power of two
-#define STEP_EVERY 0x3ffff
+#define STEP_EVERY 0x1ffff
 #define CLOSED     1       // any label: neither flooded nor asked
 
 struct basin {
