@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Memory at 512³, on two threads: the most bytes that each kernel has in use with its input and output, and the most
 # that each job has resident. Beside it the longest time that a kernel went without asking whether to go on.
-#   tests/bench/memory.sh [NAME…]: some of the kernels, or `jobs`. Needs build/release.
+#   tests/bench/memory.sh [NAME…]: some of the kernels, `jobs`, or `big`: volumes past 2^31 voxels. Needs build/release.
 # Input is what the caller hands in: seeds, markers and terminals too; of masks one bit per voxel, but a byte where
 # floats come out of it. Kernels that work in place have no output of their own.
 set -euo pipefail
@@ -99,6 +99,14 @@ jobs() {
     job 'register, deformable' register "${pair[@]}" --model deformable --out "$work/d.json"
 }
 
+# Only when asked for: needs 5.5 GB.
+big() {
+    printf '\n'
+    cmake --build build/release --target bench_big >&2
+    "$bin/bench_big" || failed=1
+}
+
 kernels
+[[ $wanted != *" big "* ]] || big
 [ "$wanted" != "  " ] && [[ $wanted != *" jobs "* ]] || jobs
 exit $failed

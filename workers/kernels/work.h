@@ -67,12 +67,12 @@ static inline struct kf_loop kf_loop_make(const struct kf_work *work, int64_t co
 // From any thread of the team; only the calling thread asks, the others hear of it.
 static inline int kf_loop_stop(struct kf_loop *loop)
 {
-    int64_t done = __atomic_add_fetch(&loop->done, 1, __ATOMIC_RELAXED);
+    double done = (double)__atomic_add_fetch(&loop->done, 1, __ATOMIC_RELAXED) / (double)loop->count;
     int calling = 1;
 #ifdef _OPENMP
     calling = omp_get_thread_num() == 0;
 #endif
-    if (calling && !loop->stop && kf_work_step(loop->work, loop->from + (loop->to - loop->from) * (double)done / (double)loop->count))
+    if (calling && !loop->stop && kf_work_step(loop->work, loop->from + (loop->to - loop->from) * done))
         __atomic_store_n(&loop->stop, 1, __ATOMIC_RELAXED);
     return __atomic_load_n(&loop->stop, __ATOMIC_RELAXED);
 }
