@@ -408,10 +408,12 @@ enum kf_kernel_status kf_graph_cut(const struct kf_work *work, const struct kf_v
         memset(flags + c.step[2] + c.voxels, 0, (size_t)c.step[2]);
         c.node = nodes + c.step[2];
         c.flag = flags + c.step[2];
+        struct kf_loop loop = kf_loop_make(work, dim[2], 0, 0.2);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
         for (int64_t k = 0; k < dim[2]; k++)
-            build_slice(&c, image->data, terminal, links, k);
-        status = solve(work, &c, image->data, links, &cost);
+            if (!kf_loop_stop(&loop))
+                build_slice(&c, image->data, terminal, links, k);
+        status = loop.stop ? KF_KERNEL_CANCELLED : solve(work, &c, image->data, links, &cost);
     }
     if (!status) {
 #pragma omp parallel for num_threads(work->threads) schedule(static)

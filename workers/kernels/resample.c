@@ -7,7 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-#define SLICES 16      // between two questions whether to go on
 #define MARGIN 0x1p-10 // voxels; far more than the rounding of positions
 
 struct resample {
@@ -246,15 +245,10 @@ enum kf_kernel_status kf_resample(const struct kf_work *work, const struct kf_vo
             reach += size * 16 * (double)(n == 0 ? 1 : n == 4 ? from[0] : from[0] * from[1]);
     }
     r.near = reach < 0x1p30 && from[0] * from[1] < 1 << 29;
-    int64_t group = SLICES * (int64_t)work->threads;
-    for (int64_t first = 0; first < dim[2]; first += group) {
-        int64_t end = first + group < dim[2] ? first + group : dim[2];
-#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 2)
-        for (int64_t k = first; k < end; k++)
-            for (int64_t j = 0; j < dim[1]; j++)
-                resample_row(&r, j, k);
-        if (kf_work_step(work, (double)end / (double)dim[2]))
-            return KF_KERNEL_CANCELLED;
-    }
-    return KF_KERNEL_OK;
+    struct kf_loop loop = kf_loop_make(work, dim[2], 0, 1);
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
+    for (int64_t k = 0; k < dim[2]; k++)
+        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < dim[1] && !stop; j++)
+            resample_row(&r, j, k);
+    return loop.stop || kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }

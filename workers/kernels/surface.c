@@ -176,15 +176,17 @@ static enum kf_kernel_status run_passes(const struct kf_work *work, struct kf_su
 {
     const struct kf_kernel_table *table = kf_kernels();
     const struct kf_surface_pass *fixed = p;
+    struct kf_loop count = kf_loop_make(work, p->padded[2], 0, 0.4), fill = kf_loop_make(work, p->padded[2], 0.4, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 2)
     for (int64_t k = 0; k < p->padded[2]; k++)
-        table->surface_count(fixed, k);
+        if (!kf_loop_stop(&count))
+            table->surface_count(fixed, k);
+    if (count.stop)
+        return KF_KERNEL_CANCELLED;
     int64_t vertices, triangles;
     sum_rows(p, &vertices, &triangles);
     if (vertices > UINT32_MAX - 1 || triangles > UINT32_MAX)
         return KF_KERNEL_TOO_LARGE;
-    if (kf_work_step(work, 0.4))
-        return KF_KERNEL_CANCELLED;
     mesh->xyz = kf_work_take(work, vertices * 3 * (int64_t)sizeof(float));
     mesh->index = kf_work_take(work, triangles * 3 * (int64_t)sizeof(uint32_t));
     if (!mesh->xyz || !mesh->index)
@@ -195,8 +197,9 @@ static enum kf_kernel_status run_passes(const struct kf_work *work, struct kf_su
     p->index = mesh->index;
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 2)
     for (int64_t k = 0; k < p->padded[2]; k++)
-        table->surface_fill(fixed, k);
-    return kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+        if (!kf_loop_stop(&fill))
+            table->surface_fill(fixed, k);
+    return fill.stop || kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 static enum kf_kernel_status check_input(const struct kf_surface_input *input)

@@ -75,18 +75,19 @@ static enum kf_kernel_status run_passes(const struct kf_work *work, struct kf_la
 {
     const struct kf_kernel_table *table = kf_kernels();
     const struct kf_labels_pass *fixed = p;
+    struct kf_loop count = kf_loop_make(work, p->cells[2], 0, 0.3), fill = kf_loop_make(work, p->cells[2], 0.3, 0.6);
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 2)
     for (int64_t k = 0; k < p->cells[2]; k++)
-        table->labels_count(fixed, k);
-    enum kf_kernel_status status = take_result(work, p, out);
+        if (!kf_loop_stop(&count))
+            table->labels_count(fixed, k);
+    enum kf_kernel_status status = count.stop ? KF_KERNEL_CANCELLED : take_result(work, p, out);
     if (status)
         return status;
-    if (kf_work_step(work, 0.3))
-        return KF_KERNEL_CANCELLED;
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 2)
     for (int64_t k = 0; k < p->cells[2]; k++)
-        table->labels_fill(fixed, k);
-    return kf_work_step(work, 0.6) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+        if (!kf_loop_stop(&fill))
+            table->labels_fill(fixed, k);
+    return fill.stop || kf_work_step(work, 0.6) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 // ---- relaxation ----

@@ -9,9 +9,8 @@
 
 #define LEVELS     65536
 #define AHEAD      16 // voxels between asking for memory and using it, a power of two
-#define STEP_EVERY 0x3ffff
-#define CLOSED     1 // any label: neither flooded nor asked
-#define SLAB       16 // slices between two questions whether to go on, a multiple of a brick
+#define STEP_EVERY 0x1ffff
+#define CLOSED     1       // any label: neither flooded nor asked
 
 struct basin {
     const struct kf_volume *relief;
@@ -106,15 +105,12 @@ static void take_slice(const struct basin *b, int64_t k)
 
 static enum kf_kernel_status fill_bricks(const struct kf_work *work, struct basin *b)
 {
-    for (int64_t from = 0; from < b->bricks[2]; from += SLAB) {
-        int64_t to = from + SLAB < b->bricks[2] ? from + SLAB : b->bricks[2];
+    struct kf_loop loop = kf_loop_make(work, b->bricks[2], 0, 0);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
-        for (int64_t layer = from; layer < to; layer++)
+    for (int64_t layer = 0; layer < b->bricks[2]; layer++)
+        if (!kf_loop_stop(&loop))
             fill_layer(b, layer);
-        if (kf_work_step(work, 0))
-            return KF_KERNEL_CANCELLED;
-    }
-    return KF_KERNEL_OK;
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 // ---- flooding ----
@@ -144,7 +140,7 @@ static enum kf_kernel_status push_markers(const struct kf_work *work, struct bas
             for (int64_t i = 0; i < b->dim[0]; i++, v++)
                 if (b->labels[v] && !(b->mask && !b->mask[v]))
                     kf_queue_push(&b->queue, level_of(b, (uint32_t)v), brick_place(b, i, j, k));
-        if (k % SLAB == 0 && kf_work_step(work, 0))
+        if (kf_work_step(work, 0))
             return KF_KERNEL_CANCELLED;
     }
     return KF_KERNEL_OK;
@@ -225,9 +221,12 @@ static enum kf_kernel_status run(const struct kf_work *work, struct basin *b)
     if (!status)
         status = flood_all(work, b);
     if (!status) {
+        struct kf_loop loop = kf_loop_make(work, b->dim[2], 1, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
         for (int64_t k = 0; k < b->dim[2]; k++)
-            take_slice(b, k);
+            if (!kf_loop_stop(&loop))
+                take_slice(b, k);
+        status = loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
     }
     return status;
 }

@@ -47,7 +47,7 @@ static int64_t share(const uint8_t *labels, int64_t n, uint8_t value)
             double start = bench_ms();                                                                                 \
             counted_start(&counted);                                                                                   \
             must(call, name);                                                                                          \
-            counted_asked(&counted, 1);                                                                                \
+            counted_asked(&counted);                                                                                   \
             spent[r] = bench_ms() - start;                                                                             \
         }                                                                                                              \
         result->ms = timing_median(spent, repeats);                                                                    \
