@@ -733,7 +733,6 @@ KF_TEST_MAIN(KF_RUN(a_transform_and_its_inverse_cancel); KF_RUN(eigenvectors_are
              KF_RUN(landmarks_that_fix_no_motion_are_refused); KF_RUN(the_tree_finds_what_a_full_search_finds);
              KF_RUN(selection_is_the_sorted_value); KF_RUN(label_scores_are_those_of_a_full_search);
              KF_RUN(gradients_are_those_of_the_metric); KF_RUN(patches_change_no_value);
-             KF_RUN(images_of_known_motion_are_registered);
-             KF_RUN(images_that_overlap_in_part_are_registered); KF_RUN(masks_choose_what_is_registered);
-             KF_RUN(registration_gives_the_same_bytes); KF_RUN(hopeless_images_are_refused);
-             KF_RUN(surfaces_are_registered);)
+             KF_RUN(images_of_known_motion_are_registered); KF_RUN(images_that_overlap_in_part_are_registered);
+             KF_RUN(masks_choose_what_is_registered); KF_RUN(registration_gives_the_same_bytes);
+             KF_RUN(hopeless_images_are_refused); KF_RUN(surfaces_are_registered);)
