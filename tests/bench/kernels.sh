@@ -86,7 +86,7 @@ pair() {
     his=$(printf %s "$his" | least)
     known[$name $size]=$his
     # scikit-image is not always there: its recorded 2438 ns per voxel stand in, and the line says so.
-    [ "$peer" != recorded ] || his=$(awk -v b="$input" 'BEGIN { printf "%.0f", 2438e-6 * b / 2 }')
+    [ "$peer" != recorded ] || his=$(awk -v b="$input" 'BEGIN { printf "%.0f", 2438e-6 * b / 3 }')
     line "$name" "$label" "$threads" "$who" "${his:--}" "$our" \
         "$(awk -v p="${his:-0}" -v o="$our" 'BEGIN { if (p > 0) printf "%.2f", p / o; else printf "-" }')" "$target" \
         "$(awk -v b="$bytes" -v i="$input" -v r="$peer" 'BEGIN {

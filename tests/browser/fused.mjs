@@ -29,7 +29,7 @@ const length = (v) => Math.hypot(...v);
 const second = (page) => page.waitForFunction(() => [...document.querySelectorAll('.pane-value')].some((e) => /2nd [−\d]/.test(e.textContent)), null, { timeout: 20000 });
 
 /** Returns the id of the case, open in the page with both scans side by side. */
-export async function fusedStory({ page, clock, shot, text, pane, drawn }) {
+export async function fusedStory({ page, clock, shot, text, pane, drawn, picture }) {
   let caseId = '';
   const { zips, pairs } = phantoms();
   const overlay = (name) => page.evaluate((id) => document.querySelector(`[data-pane="${id}"] .pane-overlay`).toDataURL(), name);
@@ -118,6 +118,38 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn }) {
     await drawn();
     await shot('36-beside-large');
     await page.keyboard.press('Escape');
+  });
+
+  await clock('browser: however fast the scans change places, each pane ends with the scan it names', async () => {
+    const names = ['axial', 'coronal', 'sagittal'];
+    const pictures = () => Promise.all(names.map((name) => picture(name)));
+    const apart = (a, b) => Math.max(...a.map((grey, n) => mean(grey.map((v, p) => Math.abs(v - b[n][p])))));
+    const press = (gaps) => page.evaluate(async (waits) => {
+      for (const ms of waits) {
+        document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'g', bubbles: true }));
+        if (ms > 0) await new Promise((done) => { setTimeout(done, ms); });
+      }
+    }, gaps);
+    const settled = async (isMr, ms = 600) => {
+      await page.waitForFunction((mr) => /MR · /.test(document.querySelector('[data-pane="axial"]').innerText) === mr, isMr);
+      await page.waitForTimeout(ms);
+      return pictures();
+    };
+    const ct = await settled(false);
+    await press([0]);
+    const mr = await settled(true);
+    check(apart(ct, mr) > 5, 'the two look different');
+    // Presses before the last volume is in graphics memory: in one task, in a few, and over several frames.
+    let swapped = true;
+    for (const gaps of [[0, 0], [0, 0, 0], [4, 9, 2, 7, 1], [16, 16, 16, 16], [30, 60, 20, 40, 50]]) {
+      await press(gaps);
+      if (gaps.length % 2 === 1) swapped = !swapped;
+      let off = Infinity;
+      for (let look = 0; look < 30 && off >= 1; look++) off = apart(await settled(swapped, 100), swapped ? mr : ct);
+      check(off < 1, `after presses at ${gaps} ms the grey is ${off.toFixed(1)} off`);
+    }
+    if (swapped) await press([0]);
+    await settled(false, 0);
   });
 
   await clock('browser: the form and the fused view work by keyboard alone', async () => {

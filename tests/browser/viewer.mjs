@@ -321,6 +321,8 @@ await clock('browser: the preset for the jaw gives each part its own surface', a
   for (const part of ['Mandible', 'Lower teeth']) await page.waitForSelector(`.structure[data-structure="${part}"]`, { timeout: 120000 });
   await page.waitForSelector('.case-bar .state-ready', { timeout: 120000 });
   check(/Needs review/.test(await text('.structure[data-structure="Lower teeth"]')), 'what is unsure says so');
+  const shows = (name) => page.locator(`.structure[data-structure="${name}"] button[aria-label^="Show"]`).getAttribute('aria-pressed');
+  check((await shows('Skin')) === 'false' && (await shows('Mandible')) === 'true', 'the skin does not hide what lies in it');
   await shot('22b-head-parts');
 });
 
@@ -477,7 +479,7 @@ await clock('browser: on a phone one pane at a time, by touch', async () => {
   await phone.close();
 });
 
-const stage = { page, browser, context, origin, complaints, clock, shot, text, pane, drawn };
+const stage = { page, browser, context, origin, complaints, clock, shot, text, pane, drawn, picture };
 const spineCase = await fusedStory(stage);
 await jobsStory(stage);
 await phoneStory(stage, spineCase);

@@ -67,6 +67,7 @@ expect host_bits_in_a_network_are_refused 1 'bad_peer' kerf peer add CT2 --addre
 expect peers_are_listed 0 'CT1 -> .*10.0.0.0/8' kerf peer list
 expect no_job_is_dead 0 '^$' kerf job list
 expect a_strange_job_is_not_found 1 'not_found' kerf job retry 00000000-0000-0000-0000-000000000000
+expect a_strange_job_is_not_acknowledged 1 'not_found' kerf job acknowledge 00000000-0000-0000-0000-000000000000
 expect verify_finds_nothing_bad 0 ' 0 bad$' kerf verify
 expect migrate_again_does_nothing 0 ', 0 migrations applied' kerf migrate
 expect an_unknown_organisation_is_named 1 'organisation' kerf user list --organisation Nobody

@@ -36,7 +36,7 @@ static inline FILE *elastix_open(const char *name, const char *ending, const cha
     return fopen(path, mode);
 }
 
-// Writes NAME.nii for us and NAME.mha for elastix, whose ITK does not read NIfTI-2. int16, along the axes of the
+// Writes NAME.nii for us and NAME.mha, its frame in doubles, for elastix. int16, along the axes of the
 // patient.
 static inline int elastix_image(const char *name, const struct kf_volume *v)
 {

@@ -1,6 +1,7 @@
 // Image kernels on a volume: `bench_image VOLUME.nii NAME THREADS REPEATS` prints the median in milliseconds, the most
-// bytes in use (input, output and what the kernel took), and the bytes of its input, which for kernels on masks is one
-// bit per voxel. The peer is peer_image.cxx; kernels.sh runs both.
+// bytes in use (input, output and what the kernel took), the bytes of its input, which for kernels on masks is one bit
+// per voxel, and the longest time in milliseconds without a question whether to go on. The peer is peer_image.cxx;
+// kernels.sh runs both.
 #include "tests/bench/kernels/counted.h"
 #include "tests/bench/kernels/timing.h"
 #include "workers/io/memory.h"
@@ -243,13 +244,16 @@ int main(int argc, char **argv)
         double ms[32], voxels = (double)kf_grid_voxels(&b.in.grid);
         for (int r = -1; r < repeats; r++) { // the first one warms up
             double start = timing_now_ms();
+            counted_start(&counted);
             if (list[n].run(&work, &b))
                 return 1;
+            counted_asked(&counted, 1);
             if (r >= 0)
                 ms[r] = timing_now_ms() - start;
         }
         double in = voxels * list[n].in / 8, out = voxels * list[n].out / 8;
-        printf("%.3f %.0f %.0f\n", timing_median(ms, repeats), in + out + (double)counted.peak, in);
+        printf("%.3f %.0f %.0f %.1f\n", timing_median(ms, repeats), in + out + (double)counted.peak, in,
+               counted.silence_ms);
         return 0;
     }
     fprintf(stderr, "no kernel %s\n", argv[2]);

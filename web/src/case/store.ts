@@ -16,6 +16,7 @@ export interface Look {
 }
 
 const plainLook: Look = { visible: true, opacity: 1, colour: null };
+const hiddenLook: Look = { ...plainLook, visible: false };
 
 export class CaseStore {
   readonly detail = signal<CaseDetail | null>(null);
@@ -28,6 +29,7 @@ export class CaseStore {
   readonly looks = signal<ReadonlyMap<string, Look>>(new Map());
   readonly volumes = computed(() => volumesOf(this.artefacts.value));
   readonly structures = computed(() => structuresOf(this.artefacts.value));
+  private readonly covering = computed(() => new Set(this.structures.value.filter((s) => s.covers).map((s) => s.key)));
   readonly volume = computed(() =>
     this.volumes.value.find((volume) => volume.view.id === this.chosen.value) ?? firstVolume(this.volumes.value) ?? null);
   /** Volumes that can lie over the shown one, with the way there. */
@@ -67,7 +69,7 @@ export class CaseStore {
   }
 
   look(key: string): Look {
-    return this.looks.value.get(key) ?? plainLook;
+    return this.looks.value.get(key) ?? (this.covering.value.has(key) ? hiddenLook : plainLook);
   }
 
   setLook(key: string, change: Partial<Look>): void {
@@ -161,7 +163,7 @@ export class CaseStore {
     return job;
   }
 
-  async command(job: Job, what: 'cancel' | 'retry'): Promise<void> {
+  async command(job: Job, what: 'cancel' | 'retry' | 'acknowledge'): Promise<void> {
     try {
       const moved = await command<Job>(`/jobs/${job.id}/${what}`);
       this.jobs.value = this.jobs.value.map((other) => (other.id === moved.id ? moved : other));

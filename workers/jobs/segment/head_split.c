@@ -1,5 +1,6 @@
 // Skull, mandible and spine compete for the bone: a watershed from their cores over a relief that is low where bone is
 // dense and thick, so that they meet in joint spaces (low values) and at contacts of teeth (thin necks).
+#include "workers/jobs/segment/cortex.h"
 #include "workers/jobs/segment/head.h"
 #include "workers/kernels/distance.h"
 #include "workers/kernels/resample.h"
@@ -9,11 +10,6 @@
 #include <string.h>
 
 static const uint8_t label_of_part[3] = {KF_HEAD_SKULL, KF_HEAD_MANDIBLE, KF_HEAD_SPINE};
-
-static double value_at(const struct kf_volume *v, int64_t n)
-{
-    return v->type == KF_VOXEL_INT16 ? ((const int16_t *)v->data)[n] : (double)((const float *)v->data)[n];
-}
 
 static enum kf_kernel_status paint_cores(const struct kf_work *work, const struct kf_bits *bone,
                                          const struct kf_head_cores *cores, uint8_t *labels)
@@ -38,7 +34,7 @@ static enum kf_kernel_status make_relief(const struct kf_work *work, const struc
     float *depth = kf_work_take(work, count * (int64_t)sizeof *depth);
     enum kf_kernel_status status = depth ? kf_distance(work, bone, v->grid.spacing_mm, 4.5, depth) : KF_KERNEL_NOMEM;
     for (int64_t n = 0; n < count && !status; n++) {
-        double dense = fmin(fmax((value_at(v, n) - 200) / 8, 0), 120),
+        double dense = fmin(fmax((kf_value_hu(v, n) - 200) / 8, 0), 120),
                thick = fmin(fmax(-30 * (double)depth[n], 0), 135);
         relief[n] = (uint8_t)(255 - (int)(dense + thick));
     }
@@ -103,24 +99,6 @@ enum kf_kernel_status kf_head_split(const struct kf_work *work, const struct kf_
     return status ? status : give_rest(work, &volume->grid, bone, cores, labels);
 }
 
-// The greatest value within 2 mm of a voxel, along the axes' box.
-static double local_most(const struct kf_volume *v, const int64_t at[3])
-{
-    const struct kf_grid *g = &v->grid;
-    int64_t low[3], high[3];
-    for (int a = 0; a < 3; a++) {
-        int64_t reach = (int64_t)fmax(1, fmin(4, floor(2 / g->spacing_mm[a])));
-        low[a] = at[a] > reach ? at[a] - reach : 0;
-        high[a] = at[a] + reach < g->dim[a] ? at[a] + reach : g->dim[a] - 1;
-    }
-    double most = -1e9;
-    for (int64_t k = low[2]; k <= high[2]; k++)
-        for (int64_t j = low[1]; j <= high[1]; j++)
-            for (int64_t i = low[0]; i <= high[0]; i++)
-                most = fmax(most, value_at(v, i + g->dim[0] * (j + g->dim[1] * k)));
-    return most;
-}
-
 // The mandible and its teeth without the blurred rim: a voxel of the mandible counts from half way between soft tissue
 // (50 HU) and the densest cortex near it, which is little at a thin condyle, and in any case from `enough`.
 static void select_jaw(const struct kf_volume *v, const uint8_t *labels, double enough, struct kf_bits *out)
@@ -131,9 +109,9 @@ static void select_jaw(const struct kf_volume *v, const uint8_t *labels, double 
             for (int64_t i = 0; i < g->dim[0]; i++, n++) {
                 if (labels[n] != KF_HEAD_MANDIBLE && labels[n] != KF_HEAD_LOWER_TEETH)
                     continue;
-                double value = value_at(v, n);
+                double value = kf_value_hu(v, n);
                 if (labels[n] == KF_HEAD_LOWER_TEETH || value >= enough ||
-                    value >= local_most(v, (const int64_t[3]){i, j, k}) / 2 + 25)
+                    value >= kf_cortex_near(v, (const int64_t[3]){i, j, k}) / 2 + 25)
                     kf_bits_put(out, i, j, k);
             }
 }

@@ -1,12 +1,14 @@
-// segment.spine: the vertebrae of a CT one by one with their levels, sacrum, discs, canal, dural sac.
+// segment.spine: the vertebrae of a CT one by one with their levels, sacrum, discs, canal, and what lies in it.
 //
 //   1. On 2 mm: the canal as the path most enclosed by bone (spine_canal.c).
 //   2. On the working grid around it: discs across the bodies' axis (spine_split.c), bone shared out by watershed from
-//      the bodies, discs between end plates, canal and sac within their walls (spine_parts.c).
+//      the bodies, discs between end plates, canal within its walls (spine_parts.c); sac, cord, ligamentum flavum and
+//      nerve roots in it (spine_neural.c).
 //   3. Levels by ribs and sacrum, or none (spine_level.c).
 //   4. Back on the image's grid.
 #include "workers/io/memory.h"
 #include "workers/jobs/segment/spine.h"
+#include "workers/jobs/segment/spine_neural.h"
 #include "workers/jobs/shared.h"
 #include "workers/kernels/image.h"
 #include "workers/kernels/math.h"
@@ -23,20 +25,46 @@
 #define BACK_MM       84.0
 #define LEAST_ML      5.0 // a vertebra beyond these was cut off, merged or ran out into something else
 #define MOST_ML       110.0
-#define SURE          0.7  // from here on a named segment needs no special look
-#define DOUBTFUL      0.3  // evidence of a vertebra below which it may be two, or a half
-#define FINE_MM       1.25 // the planning quality gate
-#define SHELL_SIDE_MM 2.0  // voxels up to here show shells nearly as bright as they are
-#define LEAST_FAT     500  // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
+#define SURE          0.7    // from here on a named segment needs no special look
+#define DOUBTFUL      0.3    // evidence of a vertebra below which it may be two, or a half
+#define FINE_MM       1.25   // the planning quality gate
+#define SHELL_SIDE_MM 2.0    // voxels up to here show shells nearly as bright as they are
+#define ON_AXIS       0.9999 // cosine
+#define LEAST_STEP    0.65   // of what was asked for
+#define LEAST_VOXEL   0.55
+#define LEAST_FAT     500 // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
 
-// A grid with the patient's axes and cubic voxels over a box.
-static void patient_grid(const double box[2][3], double step, struct kf_grid *out)
+// Voxel sizes near `step` along the patient's axes that make each voxel of the image one of the grid's where they can:
+// then no value is smoothed by interpolation, and labels come back where they were found. In mm.
+static void steps_near(const struct kf_grid *image, double step, double out[3])
 {
-    *out = (struct kf_grid){.direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    double volume = 1;
     for (int a = 0; a < 3; a++) {
-        out->spacing_mm[a] = step;
-        out->origin_lps[a] = box[0][a];
-        out->dim[a] = (int64_t)((box[1][a] - box[0][a]) / step) + 1;
+        out[a] = step;
+        for (int b = 0; b < 3; b++) {
+            double spacing = image->spacing_mm[b];
+            if (fabs(image->direction[3 * a + b]) > ON_AXIS && spacing >= LEAST_STEP * step)
+                out[a] = spacing / floor(fmax(1, spacing / step + 0.5));
+        }
+        volume *= out[a];
+    }
+    if (volume < LEAST_VOXEL * step * step * step)
+        out[0] = out[1] = out[2] = step;
+}
+
+// A grid with the patient's axes over a box, whose first voxel is one of the image's.
+static void patient_grid(const struct kf_grid *image, const double box[2][3], double step, struct kf_grid *out)
+{
+    double ijk[3], p[3];
+    *out = (struct kf_grid){.direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    steps_near(image, step, out->spacing_mm);
+    kf_grid_to_ijk(image, box[0], ijk);
+    for (int a = 0; a < 3; a++)
+        ijk[a] = floor(ijk[a] + 0.5);
+    kf_grid_to_lps(image, ijk, p);
+    for (int a = 0; a < 3; a++) {
+        out->origin_lps[a] = p[a];
+        out->dim[a] = (int64_t)((box[1][a] - p[a]) / out->spacing_mm[a] + 1e-6) + 1;
     }
 }
 
@@ -69,7 +97,7 @@ static void spine_box(const struct kf_spine *spine, const double whole[2][3], do
     }
 }
 
-// `in` (int16) on the patient's axes at `step`, block means first where the image is finer.
+// `in` (int16) on the patient's axes at about `step`, block means first where the image is finer.
 static enum kf_status resampled(const struct kf_work *work, const struct kf_volume *in, const double box[2][3],
                                 double step, struct kf_volume *out, struct kf_error *err)
 {
@@ -79,8 +107,8 @@ static enum kf_status resampled(const struct kf_work *work, const struct kf_volu
     int64_t factor[3];
     for (int a = 0; a < 3; a++)
         factor[a] = (int64_t)fmax(1, floor(step / in->grid.spacing_mm[a] + 0.1));
-    patient_grid(box, step, &grid);
     kf_reduce_grid(&in->grid, factor, &reduced);
+    patient_grid(&reduced, box, step, &grid);
     enum kf_status status = kf_volume_alloc(&mean, &reduced, in->type, err);
     if (!status)
         status = kf_work_status(kf_reduce(work, in, factor, &mean), err, "reducing");
@@ -167,6 +195,8 @@ static double confidence_of(const struct kf_spine *spine, const struct tally *ta
         first = spine->named ? spine->lowest - spine->vertebrae + 1 : KF_SPINE_UNKNOWN;
     int place = (disc ? label - KF_SPINE_DISC : label) - first;
     double sure = 0;
+    if (label >= KF_SPINE_CORD)
+        return kf_spine_neural_sure(spine, label);
     if (label >= KF_SPINE_SACRUM) { // the canal is as sure as the column around it on the whole
         for (int d = 0; d < spine->discs; d++)
             sure += 0.9 * disc_evidence(spine, d) / spine->discs;
@@ -202,17 +232,16 @@ static json_t *segment(const struct kf_spine *spine, const struct tally *tally, 
     const char *code = "51282000", *meaning = "Vertebra", *colour = colours[label % 3];
     // Unconfirmed levels are for a person whatever the shape, and so is all that was never measured against truth.
     double confidence = tally->sharp * confidence_of(spine, tally, label, volume_ml);
-    int measured = label != KF_SPINE_SACRUM && label != KF_SPINE_SAC;
+    int measured = label < KF_SPINE_SACRUM || label == KF_SPINE_CANAL;
     const char *state = spine->named && measured && tally->is_hu && confidence >= SURE ? "completed" : "needs review";
     int disc = label > KF_SPINE_DISC && label < KF_SPINE_SACRUM, bone = disc ? label - KF_SPINE_DISC : label;
     if (label == KF_SPINE_SACRUM) {
         snprintf(name, sizeof name, "Sacrum");
         code = "54735007", meaning = "Sacrum";
-    } else if (label == KF_SPINE_CANAL || label == KF_SPINE_SAC) {
-        snprintf(name, sizeof name,
-                 label == KF_SPINE_CANAL ? "Spinal canal outside of the dural sac"
-                                         : "Dural sac (estimated from the canal's wall)");
-        code = "61853006", meaning = "Spinal canal structure", colour = label == KF_SPINE_CANAL ? "#8fb8de" : "#f2d45c";
+    } else if (label >= KF_SPINE_CANAL) {
+        struct kf_spine_name own = kf_spine_neural_name(label);
+        snprintf(name, sizeof name, "%s", own.name);
+        code = own.code, meaning = own.meaning, colour = own.colour;
     } else if (spine->named) {
         level_name(bone, level);
         level_name(bone + 1, under);
@@ -302,6 +331,8 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
                                 "telling vertebrae apart");
     if (!status)
         status = kf_work_status(kf_spine_fill_canal(&w->work, fine, spine, work_labels.data), err, "the canal");
+    if (!status)
+        status = kf_work_status(kf_spine_find_neural(&w->work, fine, spine, work_labels.data), err, "the nerves");
     if (!status)
         status = kf_volume_alloc(labels, grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "back to the image", 0.8, 0.88);
@@ -395,12 +426,12 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_spine = {
     .name = "segment.spine",
-    .version = 1,
+    .version = 2,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 6LL << 30,
     .time_limit_s = 600,
-    .summary = "Tells the vertebrae of a CT apart, with levels where they can be counted, discs and canal.",
+    .summary = "Tells the vertebrae of a CT apart, with levels where they can be counted, discs, canal, cord and roots.",
     .params = params,
     .run = run,
     .cli = &cli,

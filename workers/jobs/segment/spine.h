@@ -18,7 +18,10 @@ enum kf_spine_label {
     KF_SPINE_DISC = 50,    // + vertebra: 51 … 99
     KF_SPINE_SACRUM = 100,
     KF_SPINE_CANAL = 101,
-    KF_SPINE_SAC = 102,
+    KF_SPINE_SAC = 102, // with the cauda equina
+    KF_SPINE_CORD = 103,
+    KF_SPINE_ROOTS = 104,
+    KF_SPINE_FLAVUM = 105,
     KF_SPINE_REST = 255, // other bone; never written
 };
 
@@ -54,6 +57,7 @@ struct kf_spine {
     int lowest; // label of the lowest vertebra when `named`
     int named;
     double clear; // 0…1: how far the ribs' evidence at the last rib and below is from being read the other way
+    double cord_sure, roots_sure, flavum_sure; // 0…1: how well the image shows each
 };
 
 #define KF_SPINE_BODY_MM 22.0 // from the middle of the canal to the axis of the bodies
@@ -114,7 +118,8 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_split(const struct kf_work *wo
 void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, uint8_t *labels, uint8_t *scratch);
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
                                                              struct kf_spine *spine, uint8_t *labels);
-// Ribs, sacrum, and names by the rule: counted between ribs above and a sacrum below without a transitional sign.
+// Ribs, sacrum, and names by the rule: counted between ribs above and a sacrum below without a transitional sign. At
+// least one disc is known.
 void kf_spine_name(const struct kf_volume *volume, struct kf_spine *spine);
 
 #endif
