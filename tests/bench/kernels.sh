@@ -5,8 +5,8 @@
 #   bench NAME SIZE THREADS PEER PEER_MS OUR_MS RATIO TARGET NOTE
 # and the end of the run makes a table of them. To add a kernel, add a line to `rows`; to add a program of its own, add it
 # to `others`: it is run as PROGRAM HEAD256.nii HEAD512.nii THREADS and prints such lines (NAME may be that of a program).
-# KERF_BENCH_S: seconds after which no further pair is started (600); 90 s later what still runs is stopped. The other
-# programs then get as long again. KERF_BENCH_DATA: where the volumes are kept.
+# KERF_BENCH_S: seconds after which no further pair is started (600); 90 s later what still runs is stopped. Each other
+# program then gets half as long, and what it printed until then counts. KERF_BENCH_DATA: where the volumes are kept.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 bin=build/release/bin
@@ -77,7 +77,7 @@ pair() {
             got=$(in_time "$bin/$peer" "$volume" "$ask" "$threads" 1 "$edge" 2>/dev/null) && his+="${got%% *}"$'\n'
         fi
         got=$(in_time "$bin/$ours" "$volume" "$ask" "$threads" $repeats "$edge") || {
-            line "$name" "$label" "$threads" "$who" - - - "$target" failed
+            line "$name" "$label" "$threads" "$who" - - - "$target" "$([ $? = 124 ] && echo "stopped: out of time" || echo failed)"
             return
         }
         read -r got bytes input _ <<<"$got"
@@ -114,8 +114,10 @@ run_others() {
     for program in "${others[@]}"; do
         [ -x "$bin/$program" ] || continue
         [ "$wanted" = "  " ] || [[ $wanted == *" $program "* ]] || continue
-        in_time "$bin/$program" "$data/head256.nii" "$data/head512.nii" "$1" | grep -P '^bench\t' ||
-            line "$program" - "$1" - - - - - failed
+        # Half of the time for each, so that a slow one does not take what the next needs.
+        timeout $((limit / 2 + 30)) "$bin/$program" "$data/head256.nii" "$data/head512.nii" "$1" >"$lines.other" ||
+            line "$program" - "$1" - - - - - "$([ $? = 124 ] && echo "stopped: out of time" || echo failed)"
+        grep -P '^bench\t' "$lines.other" || true
     done
 }
 
@@ -130,7 +132,7 @@ table() {
 build
 SECONDS=0
 lines=$(mktemp)
-trap 'rm -f "$lines"' EXIT
+trap 'rm -f "$lines" "$lines.other"' EXIT
 for size in 256 512; do
     for threads in 1 2; do
         run_rows $size $threads

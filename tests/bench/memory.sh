@@ -66,13 +66,13 @@ kernels() {
     done <<<"$rows"
 }
 
-# job NAME ARGUMENTS…: one line; a job that fails or needs longer than five minutes says so.
+# job NAME ARGUMENTS…: one line; a job that fails or needs longer than ten minutes says so.
 job() {
     local name=$1 line note=''
     shift
-    timeout 300 /usr/bin/time -o "$work/used" -f '%M %e' "$bin/kerf-job" "$@" --threads 2 --quiet \
-        >/dev/null 2>"$work/log" || note="failed: $(tail -n 1 "$work/log" | cut -c 1-60)"
-    line=$(tail -n 1 "$work/used" 2>/dev/null || echo '0 0')
+    /usr/bin/time -q -o "$work/used" -f '%M %e' timeout 600 "$bin/kerf-job" "$@" --threads 2 --quiet \
+        >/dev/null 2>"$work/log" || note="$([ $? = 124 ] && echo stopped || tail -n 1 "$work/log" | cut -c 1-60)"
+    line=$(tail -n 1 "$work/used")
     printf '%-24s %10.0f %8.1f %s\n' "$name" "$(awk '{ print $1 / 1000 }' <<<"$line")" "${line#* }" "$note"
 }
 
