@@ -79,7 +79,7 @@ const ok = await withScratch(async (dir) => {
         + 'them: a spine that has left its dens on the skull is not apart from it. The mandible is drawn as a shell in its map: the '
         + 'cavities it closes in are marrow, in the image and in the truth. Gates, of the head alone: skull 0.95, mandible 0.96, '
         + 'spine 0.95 (Dice); the baseline (bone at 250 HU, the largest piece as skull, the second as mandible) must miss one. Teeth '
-        + 'and airway are not in the maps. The field of the knee has 27 mm of the fibula, its head: without a shaft there is nothing '
+        + 'and airway are not in the maps. The field of the knee has 32 mm of the fibula, most of it the head: without a shaft there is nothing '
         + 'to plan with, and segment.leg refuses.');
     table.section('Scores', ['job', 'image', 'part', 'Dice', 'ASSD mm', 'HD95 mm', 'volume error %', 'baseline Dice', 'found as']);
     if (!data) return false;
