@@ -4,6 +4,7 @@
 #include "tests/kernel/random.h"
 #include "workers/io/memory.h"
 #include "workers/kernels/cpu.h"
+#include "workers/kernels/decimate_inside.h"
 #include "workers/kernels/surface.h"
 #include "workers/mesh3p/meshopt.h"
 
@@ -183,6 +184,86 @@ KF_TEST(pieces_leave_a_sound_surface_on_target)
     }
 }
 
+// What kf_decimate_round works on, with memory for as many vertices and triangles as the mesh has.
+static void prepare(const struct kf_work *work, struct kf_mesh *mesh, struct kf_decimator *d)
+{
+    const int64_t n = mesh->vertices;
+    float reached2;
+    *d = (struct kf_decimator){.mesh = mesh};
+    d->at.first = kf_work_take(work, (n + 1) * (int64_t)sizeof *d->at.first);
+    d->at.side = kf_work_take(work, 3 * mesh->triangles * (int64_t)sizeof *d->at.side);
+    d->q = kf_work_take(work, n * (int64_t)sizeof *d->q);
+    d->onto = kf_work_take(work, n * (int64_t)sizeof *d->onto);
+    d->flags = kf_work_take(work, n);
+    d->list = kf_work_take(work, n * (int64_t)sizeof *d->list);
+    d->spare = kf_work_take(work, n * (int64_t)sizeof *d->spare);
+    d->known = kf_work_take(work, n * (int64_t)sizeof *d->known);
+    KF_REQUIRE(!kf_decimate_blocks(work, d, &(struct kf_mesh_decimate){0, 1}, &reached2)); // quadrics and borders only
+}
+
+static void put_back(const struct kf_work *work, struct kf_decimator *d)
+{
+    void *const all[] = {d->at.first, d->at.side, d->q, d->onto, d->flags, d->list, d->spare, d->known};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        kf_work_give(work, all[i]);
+}
+
+static void fill_fans(const struct kf_mesh *m, struct kf_fans *at)
+{
+    uint32_t used = 0;
+    for (int64_t v = 0; v < m->vertices; v++) {
+        at->first[v] = used;
+        for (int64_t c = 0; c < 3 * m->triangles; c++)
+            if (m->index[c] == v) {
+                at->side[used][0] = m->index[c % 3 == 2 ? c - 2 : c + 1];
+                at->side[used++][1] = m->index[c % 3 == 0 ? c + 2 : c - 1];
+            }
+    }
+    at->first[m->vertices] = used;
+}
+
+// A pass takes up the proposals of the pass before where nothing has changed. What comes out is what it would be if
+// every vertex were asked anew in each pass.
+KF_TEST(kept_proposals_are_those_of_vertices_asked_anew)
+{
+    struct kf_work work;
+    kf_work_init(&work, 1);
+    for (int kind = 0; kind < 3; kind++) { // a wavy ball, noise, and the wavy ball without a third of it
+        struct kf_mesh mesh[2];
+        struct kf_decimator d[2];
+        for (int n = 0; n < 2; n++) {
+            state = 77;
+            make(&work, kind == 1 ? 14 : 24, 8, 2, kind == 1, &mesh[n]);
+            if (kind == 2)
+                mesh[n].triangles -= mesh[n].triangles / 3;
+            prepare(&work, &mesh[n], &d[n]);
+            memset(d[n].known, 0, (size_t)mesh[n].vertices * sizeof *d[n].known);
+            for (int64_t v = 0; v < mesh[n].vertices; v++)
+                d[n].flags[v] |= KF_VERTEX_STALE;
+        }
+        int64_t collapses = 0;
+        for (int pass = 0; pass < 12; pass++) {
+            int64_t made[2];
+            for (int n = 0; n < 2; n++) {
+                float reached2 = 0;
+                for (int64_t v = 0; v < mesh[n].vertices && n; v++)
+                    d[n].flags[v] |= KF_VERTEX_STALE;
+                fill_fans(&mesh[n], &d[n].at);
+                made[n] = kf_decimate_round(&d[n], 0.5f, INT64_MAX, &reached2);
+            }
+            KF_CHECK_EQ(made[0], made[1]);
+            KF_REQUIRE(mesh[0].triangles == mesh[1].triangles);
+            KF_CHECK(memcmp(mesh[0].index, mesh[1].index, (size_t)mesh[0].triangles * 12) == 0);
+            collapses += made[0];
+        }
+        KF_CHECK(collapses > 200);
+        for (int n = 0; n < 2; n++) {
+            put_back(&work, &d[n]);
+            kf_mesh_release(&work, &mesh[n]);
+        }
+    }
+}
+
 KF_TEST(a_wrong_index_is_refused)
 {
     struct kf_work work;
@@ -199,4 +280,5 @@ KF_TEST(a_wrong_index_is_refused)
 KF_TEST_MAIN(KF_RUN(any_closed_manifold_stays_one); KF_RUN(a_sphere_stays_within_its_error);
              KF_RUN(a_sphere_of_many_pieces_stays_within_its_error); KF_RUN(as_few_triangles_as_the_peer_needs);
              KF_RUN(the_target_is_met); KF_RUN(threads_and_instruction_sets_do_not_matter);
-             KF_RUN(pieces_leave_a_sound_surface_on_target); KF_RUN(a_wrong_index_is_refused);)
+             KF_RUN(pieces_leave_a_sound_surface_on_target); 
+             KF_RUN(kept_proposals_are_those_of_vertices_asked_anew); KF_RUN(a_wrong_index_is_refused);)

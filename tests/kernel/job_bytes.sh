@@ -22,11 +22,12 @@ run() {
         "$job" segment.bone --image "$work/ct.nii" --out "$out/seg.nii.gz" --threads "$1" --quiet
         "$job" segment.head --image "$work/ct.nii" --out "$out/head.nii.gz" --threads "$1" --quiet
         "$job" mesh --labels "$out/seg.nii.gz" --image "$work/ct.nii" --table "$out/seg.json" --out "$out" --threads "$1" --quiet
+        "$job" mesh --labels "$out/head.nii.gz" --shared true --format ply --out "$out" --threads "$1" --quiet
         "$job" view --image "$work/ct.nii" --out "$out/ct.kvv" --threads "$1" --quiet
     )
     (cd "$out" && sha256sum -- * | sha256sum)
 }
-files_wanted=13
+files_wanted=22
 first=$(run 1 none "")
 if [ "$(ls "$work/run" | wc -l)" -ne "$files_wanted" ]; then
     echo "FAIL $name: expected $files_wanted files"

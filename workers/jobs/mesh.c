@@ -4,7 +4,8 @@
 // The labels say what is inside; where the volume's grey values agree with them, they say where between two voxels the
 // surface lies, so that the mesh is smooth below a voxel instead of a staircase. Labels without grey values (drawn by
 // hand, or by a program) are blurred by less than a voxel for the same purpose. A structure that reaches the border
-// of the volume is closed by a flat cap, and the result says so.
+// of the volume is closed by a flat cap, and the result says so. With `shared`, all surfaces come out of one net instead,
+// and labels that touch have the same triangles where they do.
 #include "workers/io/glb.h"
 #include "workers/io/gzip.h"
 #include "workers/io/memory.h"
@@ -13,6 +14,7 @@
 #include "workers/kernels/bits.h"
 #include "workers/kernels/image.h"
 #include "workers/kernels/surface.h"
+#include "workers/kernels/surface_labels.h"
 #include "workers/runtime/cli.h"
 
 #include <ctype.h>
@@ -46,6 +48,8 @@ struct mesh_job {
     struct kf_job_work w;
     struct kf_volume labels; // data NULL when the surface is that of a grey value
     struct kf_volume image;  // data NULL when there is none
+    int shared;
+    struct kf_surface_labels net; // shared only: the surfaces between all labels
     struct segment *segments;
     int count;
     int made;
@@ -415,7 +419,8 @@ static enum kf_status write_master(struct mesh_job *m, const struct segment *s, 
         json_t *meta = mesh_meta(m, s, mesh, r);
         if (meta) {
             json_object_set_new(meta, "frame", json_string("LPS mm"));
-            json_object_set_new(meta, "smoothing_volume_change", json_real(change));
+            if (!m->shared)
+                json_object_set_new(meta, "smoothing_volume_change", json_real(change));
             if (s->level != 0)
                 json_object_set_new(meta, "level", json_real(s->level));
         }
@@ -519,6 +524,36 @@ static enum kf_status write_lods(struct mesh_job *m, const struct segment *s, st
     return status;
 }
 
+// ---- all surfaces at once ----
+
+#define SHARED_ROUNDS 4 // of relaxation, unless `smooth` says how many; more shrink what is thin
+
+static enum kf_status make_net(struct mesh_job *m, struct kf_error *err)
+{
+    int64_t asked = kf_job_integer(m->w.job, "smooth");
+    const struct kf_surface_labels_input input = {&m->labels, (int)(asked >= 0 ? asked : SHARED_ROUNDS)};
+    kf_job_work_stage(&m->w, "extracting all surfaces", 0.1, 0.2);
+    enum kf_status status =
+        kf_work_status(kf_surface_labels(&m->w.work, &input, &m->net), err, "extracting the surfaces between labels");
+    for (int n = 0; n < m->count; n++)
+        for (int a = 0; a < 3; a++)
+            m->segments[n].touches_border |=
+                m->segments[n].box[0][a] == 0 || m->segments[n].box[1][a] == m->labels.grid.dim[a];
+    kf_volume_release(&m->labels);
+    kf_volume_release(&m->image);
+    kf_memory_trim();
+    return status;
+}
+
+// What would move or drop a part of one label's surface, and not of its neighbour's, is left undone.
+static enum kf_status take_from_net(struct mesh_job *m, struct segment *s, struct kf_mesh *mesh, struct kf_error *err)
+{
+    s->smoothing = "interfaces of all labels";
+    return kf_work_status(kf_surface_labels_mesh(&m->w.work, &m->net, s->label, mesh), err, "extracting the surface");
+}
+
+// ---- one segment ----
+
 // The surface of one segment as it is, and the grid it was made on.
 static enum kf_status make_surface(struct mesh_job *m, struct segment *s, struct kf_mesh *mesh, struct kf_grid *grid,
                                    struct kf_error *err)
@@ -555,21 +590,30 @@ static void let_volumes_go(struct mesh_job *m)
     kf_memory_trim();
 }
 
-static enum kf_status mesh_segment(struct mesh_job *m, struct segment *s, struct kf_error *err)
+// A surface of its own: smooth, and without its small pieces.
+static enum kf_status make_alone(struct mesh_job *m, struct segment *s, double from, double share, struct kf_mesh *mesh,
+                                 double *change, struct kf_error *err)
 {
-    double from = 0.1 + 0.9 * (double)m->made / m->count, share = 0.9 / m->count, change = 0;
-    struct kf_mesh mesh = {0};
     struct kf_grid grid;
-    struct kf_mesh_report r;
     kf_job_work_stage(&m->w, "extracting the surface", from, from + 0.2 * share);
-    enum kf_status status = make_surface(m, s, &mesh, &grid, err);
+    enum kf_status status = make_surface(m, s, mesh, &grid, err);
     let_volumes_go(m);
     kf_job_work_stage(&m->w, "smoothing", from + 0.2 * share, from + 0.4 * share);
     if (!status)
-        status = smooth(m, s, &grid, &mesh, &change, err);
+        status = smooth(m, s, &grid, mesh, change, err);
     if (!status)
-        status = kf_work_status(kf_mesh_drop_small(&m->w.work, &mesh, kf_job_double(m->w.job, "piece_mm3"), NULL), err,
+        status = kf_work_status(kf_mesh_drop_small(&m->w.work, mesh, kf_job_double(m->w.job, "piece_mm3"), NULL), err,
                                 "dropping pieces");
+    return status;
+}
+
+static enum kf_status mesh_segment(struct mesh_job *m, struct segment *s, struct kf_error *err)
+{
+    double begin = m->shared ? 0.2 : 0.1, share = (1 - begin) / m->count, from = begin + share * m->made, change = 0;
+    struct kf_mesh mesh = {0};
+    struct kf_mesh_report r;
+    enum kf_status status =
+        m->shared ? take_from_net(m, s, &mesh, err) : make_alone(m, s, from, share, &mesh, &change, err);
     if (!status)
         status = kf_work_status(kf_mesh_check(&m->w.work, &mesh, &r), err, "checking the mesh");
     kf_job_work_stage(&m->w, "writing", from + 0.4 * share, from + 0.5 * share);
@@ -599,6 +643,8 @@ static enum kf_status read_inputs(struct mesh_job *m, const json_t **table, json
     const struct kf_job_input *given = kf_job_input_named(m->w.job, "table");
     if (!labels && !image)
         return kf_error_set(err, KF_INVALID, "input_missing", "the job needs labels, or a volume and iso");
+    if (m->shared && (!labels || !kf_job_boolean(m->w.job, "cap")))
+        return kf_error_set(err, KF_INVALID, "shared_impossible", "shared needs labels, and cap");
     if (!labels && kf_job_double(m->w.job, "iso") <= AUTOMATIC)
         return kf_error_set(err, KF_INVALID, "iso_missing", "a surface of a volume needs the parameter iso");
     enum kf_status status = KF_OK;
@@ -619,18 +665,22 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
     struct mesh_job m = {.only = kf_job_option(job, "--format"), .report = json_array()};
     kf_job_work_init(&m.w, job);
+    m.shared = kf_job_boolean(job, "shared");
     kf_job_work_stage(&m.w, "reading", 0, 0.1);
     const json_t *table = NULL;
     json_t *owned = NULL;
     enum kf_status status = read_inputs(&m, &table, &owned, err);
     if (!status)
         status = list_segments(&m, table, err);
+    if (!status && m.shared)
+        status = make_net(&m, err);
     for (int i = 0; i < m.count && !status; i++)
         status = mesh_segment(&m, &m.segments[i], err);
     kf_job_report(job, "segments", json_integer(m.made));
     kf_job_report(job, "files", m.report);
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
     kf_memory_release(m.segments);
+    kf_surface_labels_release(&m.w.work, &m.net);
     kf_volume_release(&m.labels);
     kf_volume_release(&m.image);
     json_decref(owned);
@@ -680,6 +730,7 @@ static const struct kf_job_cli cli = {
     .place = place,
     .examples = "  kerf-job mesh --labels seg.nii.gz --image ct.nii.gz --table seg.json --out meshes\n"
                 "  kerf-job mesh --labels seg.nii.gz --out meshes --format stl\n"
+                "  kerf-job mesh --labels seg.nii.gz --shared true --out meshes --format ply\n"
                 "  kerf-job mesh --image ct.nii.gz --iso 300 --out bone.stl\n",
 };
 
@@ -688,7 +739,11 @@ static const struct kf_job_param params[] = {
      "Grey value of the surface; the default stands for none: with labels, the value that parts them best."},
     {"cap", KF_PARAM_BOOLEAN, 0, 0, 1, NULL, "1", "Closes a structure where it reaches the border of the volume."},
     {"smooth", KF_PARAM_INTEGER, -1, 200, -1, NULL, "1",
-     "Smoothing passes; -1 chooses 8 for grey values and 20 for labels. The volume is kept."},
+     "Smoothing passes; -1 chooses 8 for grey values, 20 for labels and 4 for shared surfaces, which shrink a little; the "
+     "volume of all others is kept."},
+    {"shared", KF_PARAM_BOOLEAN, 0, 0, 0, NULL, "1",
+     "Takes all labels from one net, so that two that touch have the same vertices and triangles there in PLY and STL. "
+     "Grey values and piece_mm3 are not used, and no vertex leaves the cube between its eight voxels."},
     {"piece_mm3", KF_PARAM_DOUBLE, 0, 1e6, 1, NULL, "mm3", "Separate surfaces that enclose less than this are dropped."},
     {"lod0_mm", KF_PARAM_DOUBLE, 0, 100, 0.05, NULL, "mm", "Error that the finest level may have."},
     {"lod1_mm", KF_PARAM_DOUBLE, 0, 100, 0.3, NULL, "mm", "Error that the middle level may have."},

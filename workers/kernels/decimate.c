@@ -33,7 +33,7 @@ static float dot(const float a[3], const float b[3])
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
-static float evaluate(const struct kf_quadric *q, const float x[3])
+static inline float evaluate(const struct kf_quadric *q, const float x[3])
 {
     float ax = q->a00 * x[0] + q->a01 * x[1] + q->a02 * x[2];
     float ay = q->a01 * x[0] + q->a11 * x[1] + q->a12 * x[2];
@@ -65,22 +65,14 @@ typedef int32_t mask __attribute__((vector_size(16)));
 // both, whichever is larger.
 static four collapse_error2(const struct kf_decimator *d, uint32_t v, const uint32_t u[4])
 {
-    const struct kf_quadric *q = &d->q[v];
-    const float *p = d->mesh->xyz + 3 * (int64_t)v;
-    float at[3][4], own_c[4], own_w[4];
-    for (int n = 0; n < 4; n++) {
-        const float *to = d->mesh->xyz + 3 * (int64_t)u[n];
-        for (int r = 0; r < 3; r++)
-            at[r][n] = to[r] - p[r];
-        own_c[n] = d->q[u[n]].c;
-        own_w[n] = d->q[u[n]].w;
-    }
-    four x, y, z, c, w;
-    memcpy(&x, at[0], 16);
-    memcpy(&y, at[1], 16);
-    memcpy(&z, at[2], 16);
-    memcpy(&c, own_c, 16);
-    memcpy(&w, own_w, 16);
+    const struct kf_quadric *q = &d->q[v], *o[4] = {&d->q[u[0]], &d->q[u[1]], &d->q[u[2]], &d->q[u[3]]};
+    const float *p = d->mesh->xyz + 3 * (int64_t)v, *to[4];
+    for (int n = 0; n < 4; n++)
+        to[n] = d->mesh->xyz + 3 * (int64_t)u[n];
+    const four x = (four){to[0][0], to[1][0], to[2][0], to[3][0]} - p[0];
+    const four y = (four){to[0][1], to[1][1], to[2][1], to[3][1]} - p[1];
+    const four z = (four){to[0][2], to[1][2], to[2][2], to[3][2]} - p[2];
+    const four c = {o[0]->c, o[1]->c, o[2]->c, o[3]->c}, w = {o[0]->w, o[1]->w, o[2]->w, o[3]->w};
     four ax = q->a00 * x + q->a01 * y + q->a02 * z;
     four ay = q->a01 * x + q->a11 * y + q->a12 * z;
     four az = q->a02 * x + q->a12 * y + q->a22 * z;
@@ -92,7 +84,7 @@ static four collapse_error2(const struct kf_decimator *d, uint32_t v, const uint
     return (four)(((mask)alone & (alone > both)) | ((mask)both & ~(alone > both)));
 }
 
-static float one_error2(const struct kf_decimator *d, uint32_t v, uint32_t u)
+static inline float one_error2(const struct kf_decimator *d, uint32_t v, uint32_t u)
 {
     const struct kf_quadric *q = &d->q[v], *r = &d->q[u];
     float t[3];
@@ -120,50 +112,56 @@ static uint32_t key_of(float error2)
 
 static void propose(const struct kf_decimator *d, uint32_t v, struct kf_proposal *p)
 {
-    uint32_t first = d->at.first[v], end = d->at.first[v + 1], onto = NONE;
-    float least = 0;
+    uint32_t first = d->at.first[v], end = d->at.first[v + 1];
+    uint64_t least = UINT64_MAX; // the error's bits, then the neighbour: of equal ones the least
     *p = (struct kf_proposal){v, NONE, 0};
-    if (first == end || end - first > RING_MAX || d->flags[v] & (KF_BORDER | KF_LOCKED))
+    if (first == end || end - first > RING_MAX || d->flags[v] & (KF_VERTEX_BORDER | KF_VERTEX_LOCKED))
         return;
     for (uint32_t i = first; i < end; i += 4) {
         uint32_t u[4], here = end - i < 4 ? end - i : 4;
         for (uint32_t n = 0; n < 4; n++)
-            u[n] = n < here ? d->mesh->index[kf_corner_next(d->at.corner[i + n])] : v;
-        four error2 = collapse_error2(d, v, u);
-        for (uint32_t n = 0; n < here; n++) {
-            if (d->flags[u[n]] & KF_LOCKED)
-                continue;
-            if (onto == NONE || error2[n] < least || (error2[n] == least && u[n] < onto)) {
-                onto = u[n];
-                least = error2[n];
-            }
+            u[n] = d->at.side[n < here ? i + n : i][0];
+        const four error2 = collapse_error2(d, v, u);
+        for (int n = 0; n < 4; n++) {
+            const uint64_t locked = d->flags[u[n]] & KF_VERTEX_LOCKED ? UINT64_MAX : 0;
+            const uint64_t key = ((uint64_t)key_of(error2[n]) << 32 | u[n]) | locked;
+            least = key < least ? key : least;
         }
     }
-    *p = (struct kf_proposal){v, onto, key_of(least)};
+    if (least != UINT64_MAX)
+        *p = (struct kf_proposal){v, (uint32_t)least, (uint32_t)(least >> 32)};
 }
+
+#define DIGIT_BITS 11
+#define DIGITS     (1 << DIGIT_BITS)
 
 void kf_sort_proposals(struct kf_decimator *d)
 {
-    for (int shift = 0; shift < 33; shift += 11) {
-        int64_t start[2049] = {0};
+    uint32_t start[3][DIGITS] = {{0}};
+    for (int64_t i = 0; i < d->count; i++)
+        for (int n = 0; n < 3; n++)
+            start[n][d->list[i].key >> (n * DIGIT_BITS) & (DIGITS - 1)]++;
+    for (int n = 0; n < 3; n++) {
+        uint32_t sum = 0;
+        for (int i = 0; i < DIGITS; i++) {
+            uint32_t here = start[n][i];
+            start[n][i] = sum;
+            sum += here;
+        }
         for (int64_t i = 0; i < d->count; i++)
-            start[(d->list[i].key >> shift & 2047) + 1]++;
-        for (int i = 0; i < 2048; i++)
-            start[i + 1] += start[i];
-        for (int64_t i = 0; i < d->count; i++)
-            d->spare[start[d->list[i].key >> shift & 2047]++] = d->list[i];
+            d->spare[start[n][d->list[i].key >> (n * DIGIT_BITS) & (DIGITS - 1)]++] = d->list[i];
         struct kf_proposal *swap = d->list;
         d->list = d->spare;
         d->spare = swap;
     }
 }
 
-// Leaves the proposals up to limit2, in order of their errors.
-static void keep_proposals(struct kf_decimator *d, float limit2)
+// Leaves of the proposals `from`, one per vertex, those up to limit2 in d->list, in order of their errors.
+static void keep_proposals(struct kf_decimator *d, const struct kf_proposal *from, float limit2)
 {
     int64_t kept = 0;
     for (int64_t v = 0; v < d->mesh->vertices; v++) {
-        struct kf_proposal p = d->list[v];
+        struct kf_proposal p = from[v];
         d->list[kept] = p;
         kept += (p.onto != NONE) & (error2_of(&p) <= limit2);
     }
@@ -173,7 +171,7 @@ static void keep_proposals(struct kf_decimator *d, float limit2)
 
 // ---- collapses ----
 
-// Neighbours of v, each once; -1 when there are too many or one of them is gone. Around a vertex inside a manifold
+// Neighbours of v, each once; -1 when there are too many. Around a vertex inside a manifold
 // every neighbour is the next corner of just one triangle; at a border those that only lie before it are added.
 static int ring_of(const struct kf_decimator *d, uint32_t v, uint32_t ring[RING_MAX])
 {
@@ -181,22 +179,18 @@ static int ring_of(const struct kf_decimator *d, uint32_t v, uint32_t ring[RING_
     int n = 0;
     if (end - first >= RING_MAX)
         return -1;
-    for (uint32_t i = first; i < end; i++) {
-        uint32_t next = d->mesh->index[kf_corner_next(d->at.corner[i])];
-        if (d->flags[next] & KF_REMOVED)
-            return -1;
-        ring[n++] = next;
-    }
-    if (!(d->flags[v] & KF_BORDER))
+    for (uint32_t i = first; i < end; i++)
+        ring[n++] = d->at.side[i][0];
+    if (!(d->flags[v] & KF_VERTEX_BORDER))
         return n;
     for (uint32_t i = first; i < end; i++) {
-        uint32_t before = d->mesh->index[kf_corner_before(d->at.corner[i])];
+        uint32_t before = d->at.side[i][1];
         int seen = 0;
         for (int k = 0; k < n && !seen; k++)
             seen = ring[k] == before;
         if (seen)
             continue;
-        if (d->flags[before] & KF_REMOVED || n >= RING_MAX)
+        if (n >= RING_MAX)
             return -1;
         ring[n++] = before;
     }
@@ -221,8 +215,8 @@ static int link_holds(const struct kf_decimator *d, uint32_t v, uint32_t u)
     if (shared != 2)
         return 0;
     for (uint32_t i = d->at.first[u]; i < d->at.first[u + 1]; i++) {
-        uint32_t a = d->mesh->index[kf_corner_next(d->at.corner[i])];
-        uint32_t b = d->mesh->index[kf_corner_before(d->at.corner[i])];
+        uint32_t a = d->at.side[i][0];
+        uint32_t b = d->at.side[i][1];
         if ((a == common[0] && b == common[1]) || (a == common[1] && b == common[0]))
             return 0;
     }
@@ -234,8 +228,8 @@ static int turns_over(const struct kf_decimator *d, uint32_t v, uint32_t u)
 {
     const float *p = d->mesh->xyz + 3 * (int64_t)v, *q = d->mesh->xyz + 3 * (int64_t)u;
     for (uint32_t i = d->at.first[v]; i < d->at.first[v + 1]; i++) {
-        uint32_t a = d->mesh->index[kf_corner_next(d->at.corner[i])];
-        uint32_t b = d->mesh->index[kf_corner_before(d->at.corner[i])];
+        uint32_t a = d->at.side[i][0];
+        uint32_t b = d->at.side[i][1];
         if (a == u || b == u)
             continue;
         float edge[3], before[3], after[3], n0[3], n1[3];
@@ -260,26 +254,20 @@ static void look_ahead(const struct kf_decimator *d, int64_t i)
         __builtin_prefetch(&d->at.first[d->list[i + 16].onto]);
     }
     if (i + 8 < d->count) {
-        __builtin_prefetch(&d->at.corner[d->at.first[d->list[i + 8].vertex]]);
-        __builtin_prefetch(&d->at.corner[d->at.first[d->list[i + 8].onto]]);
+        __builtin_prefetch(&d->at.side[d->at.first[d->list[i + 8].vertex]]);
+        __builtin_prefetch(&d->at.side[d->at.first[d->list[i + 8].onto]]);
     }
-    if (i + 4 >= d->count)
-        return;
-    const uint32_t end[2] = {d->list[i + 4].vertex, d->list[i + 4].onto};
-    for (int n = 0; n < 2; n++)
-        for (uint32_t c = d->at.first[end[n]]; c < d->at.first[end[n] + 1]; c++)
-            __builtin_prefetch(&d->mesh->index[d->at.corner[c]]);
 }
 
 // What v's collapse onto u means for the proposal of their neighbour w: u costs something else now, v is gone.
 static void refresh(const struct kf_decimator *d, uint32_t w, uint32_t v, uint32_t u)
 {
     struct kf_proposal *known = &d->known[w];
-    if (w == u || w == v || d->flags[w] & (KF_BORDER | KF_LOCKED))
+    if (w == u || w == v || d->flags[w] & (KF_VERTEX_BORDER | KF_VERTEX_LOCKED))
         return;
     if (known->onto == v || known->onto == u)
-        d->flags[w] |= KF_STALE;
-    if (d->flags[w] & KF_STALE)
+        d->flags[w] |= KF_VERTEX_STALE;
+    if (d->flags[w] & KF_VERTEX_STALE)
         return;
     uint32_t key = key_of(one_error2(d, w, u));
     if (known->onto == NONE || key < known->key || (key == known->key && u < known->onto))
@@ -288,15 +276,12 @@ static void refresh(const struct kf_decimator *d, uint32_t w, uint32_t v, uint32
 
 static void refresh_around(const struct kf_decimator *d, uint32_t v, uint32_t u)
 {
-    d->flags[v] |= KF_STALE;
-    d->flags[u] |= KF_STALE;
+    d->flags[v] |= KF_VERTEX_STALE;
+    d->flags[u] |= KF_VERTEX_STALE;
     for (uint32_t i = d->at.first[v]; i < d->at.first[v + 1]; i++)
-        refresh(d, d->mesh->index[kf_corner_next(d->at.corner[i])], v, u);
-    for (uint32_t i = d->at.first[u]; i < d->at.first[u + 1]; i++) {
-        refresh(d, d->mesh->index[kf_corner_next(d->at.corner[i])], v, u);
-        if (d->flags[u] & KF_BORDER)
-            refresh(d, d->mesh->index[kf_corner_before(d->at.corner[i])], v, u);
-    }
+        refresh(d, d->at.side[i][0], v, u);
+    for (uint32_t i = d->at.first[u]; i < d->at.first[u + 1]; i++) // at a border the last one is at it, too, and stays
+        refresh(d, d->at.side[i][0], v, u);
 }
 
 static int64_t take_proposals(struct kf_decimator *d, float goal2, int64_t most, float *reached2)
@@ -306,15 +291,16 @@ static int64_t take_proposals(struct kf_decimator *d, float goal2, int64_t most,
         uint32_t v = d->list[i].vertex, u = d->list[i].onto;
         if (!d->known) // a piece is in the cache
             look_ahead(d, i);
-        if (d->flags[v] & (KF_REMOVED | KF_TARGET) || d->flags[u] & (KF_REMOVED | KF_TARGET))
+        if ((d->flags[v] | d->flags[u]) & (KF_VERTEX_REMOVED | KF_VERTEX_BESIDE))
             continue;
         if (!link_holds(d, v, u) || turns_over(d, v, u))
             continue;
         float t[3];
         subtract(d->mesh->xyz + 3 * (int64_t)u, d->mesh->xyz + 3 * (int64_t)v, t);
         add_quadric(&d->q[u], &d->q[v], t);
-        d->flags[v] |= KF_REMOVED;
-        d->flags[u] |= KF_TARGET;
+        d->flags[v] |= KF_VERTEX_REMOVED;
+        for (uint32_t c = d->at.first[v]; c < d->at.first[v + 1]; c++) // no border is at v: these are all
+            d->flags[d->at.side[c][0]] |= KF_VERTEX_BESIDE;
         d->onto[v] = u;
         if (d->known)
             refresh_around(d, v, u);
@@ -330,12 +316,13 @@ static void renumber(struct kf_decimator *d)
     struct kf_mesh *m = d->mesh;
     int64_t kept = 0;
     for (int64_t t = 0; t < m->triangles; t++) {
-        uint32_t corner[3];
+        uint32_t corner[3], *to = m->index + 3 * kept;
         for (int c = 0; c < 3; c++) {
             uint32_t v = m->index[3 * t + c];
             corner[c] = d->onto[v] == NONE ? v : d->onto[v];
         }
-        memcpy(m->index + 3 * kept, corner, sizeof corner); // no branch: which ones go is hard to foresee
+        for (int c = 0; c < 3; c++)
+            to[c] = corner[c]; // no branch: which ones go is hard to foresee
         kept += corner[0] != corner[1] && corner[1] != corner[2] && corner[2] != corner[0];
     }
     m->triangles = kept;
@@ -353,7 +340,7 @@ void kf_decimate_compact(struct kf_decimator *d)
             continue;
         memmove(m->xyz + 3 * (int64_t)count, m->xyz + 3 * v, 3 * sizeof *m->xyz);
         d->q[count] = d->q[v];
-        d->flags[count] = d->flags[v] & KF_BORDER;
+        d->flags[count] = d->flags[v] & KF_VERTEX_BORDER;
         d->onto[v] = count++;
     }
     for (int64_t c = 0; c < 3 * m->triangles; c++)
@@ -361,11 +348,12 @@ void kf_decimate_compact(struct kf_decimator *d)
     m->vertices = count;
 }
 
-// Takes the proposals in d->list: one per vertex.
-static int64_t finish_round(struct kf_decimator *d, float limit2, int64_t most, float *reached2)
+// Takes of the proposals `from`, one per vertex; they may lie in d->list.
+static int64_t finish_round(struct kf_decimator *d, const struct kf_proposal *from, float limit2, int64_t most,
+                            float *reached2)
 {
     memset(d->onto, 0xff, (size_t)d->mesh->vertices * sizeof *d->onto);
-    keep_proposals(d, limit2);
+    keep_proposals(d, from, limit2);
     // Cheap collapses first: this pass stops a little above the error of its cheaper half.
     float goal2 = d->count ? error2_of(&d->list[d->count / 2]) * 4.0f : 0;
     int64_t made = take_proposals(d, goal2 < limit2 ? goal2 : limit2, most, reached2);
@@ -376,12 +364,33 @@ static int64_t finish_round(struct kf_decimator *d, float limit2, int64_t most, 
 int64_t kf_decimate_round(struct kf_decimator *d, float limit2, int64_t most, float *reached2)
 {
     for (int64_t v = 0; v < d->mesh->vertices; v++) {
-        if (d->flags[v] & KF_STALE)
+        if (d->flags[v] & KF_VERTEX_STALE)
             propose(d, (uint32_t)v, &d->known[v]);
-        d->flags[v] &= (uint8_t) ~(KF_STALE | KF_TARGET);
+        d->flags[v] &= (uint8_t) ~(KF_VERTEX_STALE | KF_VERTEX_BESIDE);
     }
-    memcpy(d->list, d->known, (size_t)d->mesh->vertices * sizeof *d->list);
-    return finish_round(d, limit2, most, reached2);
+    return finish_round(d, d->known, limit2, most, reached2);
+}
+
+static enum kf_kernel_status make_fans(const struct kf_work *work, const struct kf_mesh *m, struct kf_fans *at)
+{
+    struct kf_corners corners;
+    *at = (struct kf_fans){0};
+    enum kf_kernel_status status = kf_corners_make(work, m, &corners);
+    if (status)
+        return status;
+    uint32_t(*side)[2] = kf_work_take(work, 3 * m->triangles * (int64_t)sizeof *side);
+    if (!side) {
+        kf_corners_release(work, &corners);
+        return KF_KERNEL_NOMEM;
+    }
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t i = 0; i < 3 * m->triangles; i++) {
+        side[i][0] = m->index[kf_corner_next(corners.corner[i])];
+        side[i][1] = m->index[kf_corner_before(corners.corner[i])];
+    }
+    *at = (struct kf_fans){corners.first, side};
+    kf_work_give(work, corners.corner);
+    return KF_KERNEL_OK;
 }
 
 // One pass over the whole mesh; *made gets the number of collapses.
@@ -389,15 +398,16 @@ static enum kf_kernel_status run_pass(const struct kf_work *work, struct kf_deci
                                       const struct kf_mesh_decimate *how, float *reached2, int64_t *made)
 {
     float limit2 = (float)(how->error_mm * how->error_mm);
-    enum kf_kernel_status status = kf_corners_make(work, d->mesh, &d->at);
+    enum kf_kernel_status status = make_fans(work, d->mesh, &d->at);
     if (status)
         return status;
     int64_t n = d->mesh->vertices;
 #pragma omp parallel for num_threads(work->threads) schedule(static)
     for (int64_t v = 0; v < n; v++)
         propose(d, (uint32_t)v, &d->list[v]);
-    *made = finish_round(d, limit2, (d->mesh->triangles - how->target) / 2, reached2);
-    kf_corners_release(work, &d->at);
+    *made = finish_round(d, d->list, limit2, (d->mesh->triangles - how->target) / 2, reached2);
+    kf_work_give(work, d->at.first);
+    kf_work_give(work, d->at.side);
     kf_decimate_compact(d);
     return KF_KERNEL_OK;
 }

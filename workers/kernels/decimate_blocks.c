@@ -92,12 +92,16 @@ static enum kf_kernel_status gather_quadrics(const struct kf_work *work, struct 
         memset(balance + low, 0, (size_t)(high - low) * sizeof *balance);
         for (int64_t s = 0; s < spans.count; s++) {
             int64_t end = (s + 1) * KF_SPAN < m->triangles ? (s + 1) * KF_SPAN : m->triangles;
-            if (kf_span_meets(&spans, s, low, high))
-                for (int64_t t = s * KF_SPAN; t < end; t++)
-                    gather_triangle(d, t, low, high, balance);
+            for (int64_t t = s * KF_SPAN; t < end && kf_span_meets(&spans, s, low, high); t++) {
+                for (int c = 0; c < 3 && t + 16 < end; c++) {
+                    __builtin_prefetch(&d->q[m->index[3 * (t + 16) + c]]);
+                    __builtin_prefetch(&balance[m->index[3 * (t + 16) + c]]);
+                }
+                gather_triangle(d, t, low, high, balance);
+            }
         }
         for (int64_t v = low; v < high; v++)
-            d->flags[v] = balance[v] ? KF_BORDER : 0;
+            d->flags[v] = balance[v] ? KF_VERTEX_BORDER : 0;
     }
     kf_work_give(work, balance);
     kf_spans_release(work, &spans);
@@ -199,7 +203,7 @@ static enum kf_kernel_status piece_make(const struct kf_work *work, struct piece
     p->mesh.xyz = kf_work_take(work, n * 3 * (int64_t)sizeof *p->mesh.xyz);
     p->mesh.index = kf_work_take(work, n * (int64_t)sizeof *p->mesh.index);
     p->d.at.first = kf_work_take(work, (n + 1) * (int64_t)sizeof *p->d.at.first);
-    p->d.at.corner = kf_work_take(work, n * (int64_t)sizeof *p->d.at.corner);
+    p->d.at.side = kf_work_take(work, n * (int64_t)sizeof *p->d.at.side);
     p->d.q = kf_work_take(work, n * (int64_t)sizeof *p->d.q);
     p->d.onto = kf_work_take(work, n * (int64_t)sizeof *p->d.onto);
     p->d.flags = kf_work_take(work, n);
@@ -208,7 +212,7 @@ static enum kf_kernel_status piece_make(const struct kf_work *work, struct piece
     p->d.known = kf_work_take(work, n * (int64_t)sizeof *p->d.known);
     p->global = kf_work_take(work, n * (int64_t)sizeof *p->global);
     p->slot = kf_work_take(work, SLOTS * (int64_t)sizeof *p->slot);
-    return p->mesh.xyz && p->mesh.index && p->d.at.first && p->d.at.corner && p->d.q && p->d.onto && p->d.flags &&
+    return p->mesh.xyz && p->mesh.index && p->d.at.first && p->d.at.side && p->d.q && p->d.onto && p->d.flags &&
                    p->d.list && p->d.spare && p->d.known && p->global && p->slot
                ? KF_KERNEL_OK
                : KF_KERNEL_NOMEM;
@@ -217,7 +221,8 @@ static enum kf_kernel_status piece_make(const struct kf_work *work, struct piece
 static void piece_release(const struct kf_work *work, struct piece *p)
 {
     kf_mesh_release(work, &p->mesh);
-    kf_corners_release(work, &p->d.at);
+    kf_work_give(work, p->d.at.first);
+    kf_work_give(work, p->d.at.side);
     kf_work_give(work, p->d.q);
     kf_work_give(work, p->d.onto);
     kf_work_give(work, p->d.flags);
@@ -230,8 +235,7 @@ static void piece_release(const struct kf_work *work, struct piece *p)
 
 static uint32_t local_vertex(const struct blocks *b, struct piece *p, uint32_t v)
 {
-    uint32_t at = v * 2654435769u >> 17;
-    _Static_assert(SLOTS == 1 << 15, "the upper 15 bits");
+    uint32_t at = v % SLOTS; // a piece's vertices are mostly in a row
     for (; p->slot[at] != NONE; at = (at + 1) % SLOTS)
         if (p->global[p->slot[at]] == v)
             return p->slot[at];
@@ -242,17 +246,22 @@ static uint32_t local_vertex(const struct blocks *b, struct piece *p, uint32_t v
     return local;
 }
 
-static void fill_corners(struct piece *p)
+static void fill_fans(struct piece *p)
 {
-    struct kf_corners *at = &p->d.at;
-    const int64_t n = p->mesh.vertices, corners = 3 * p->mesh.triangles;
+    struct kf_fans *at = &p->d.at;
+    const int64_t n = p->mesh.vertices;
+    const uint32_t *index = p->mesh.index;
     memset(at->first, 0, (size_t)(n + 1) * sizeof *at->first);
-    for (int64_t c = 0; c < corners; c++)
-        at->first[p->mesh.index[c] + 1]++;
+    for (int64_t c = 0; c < 3 * p->mesh.triangles; c++)
+        at->first[index[c] + 1]++;
     for (int64_t v = 0; v < n; v++)
         at->first[v + 1] += at->first[v];
-    for (int64_t c = 0; c < corners; c++)
-        at->corner[at->first[p->mesh.index[c]]++] = (uint32_t)c;
+    for (int64_t t = 0; t < p->mesh.triangles; t++)
+        for (int c = 0; c < 3; c++) {
+            uint32_t *side = at->side[at->first[index[3 * t + c]]++];
+            side[0] = index[3 * t + (c + 1) % 3];
+            side[1] = index[3 * t + (c + 2) % 3];
+        }
     memmove(at->first + 1, at->first, (size_t)n * sizeof *at->first);
     at->first[0] = 0;
 }
@@ -263,13 +272,19 @@ static void load_piece(const struct blocks *b, struct piece *p, int64_t from, in
     p->mesh.vertices = 0;
     p->mesh.triangles = end - from;
     p->d.mesh = &p->mesh;
-    for (int64_t c = 3 * from; c < 3 * end; c++)
-        p->mesh.index[c - 3 * from] = local_vertex(b, p, b->whole->mesh->index[c]);
-    fill_corners(p);
+    const struct kf_mesh *whole = b->whole->mesh;
+    for (int64_t c = 3 * from; c < 3 * end; c++) {
+        if (c + 96 < 3 * end) {
+            __builtin_prefetch(whole->xyz + 3 * (int64_t)whole->index[c + 96]);
+            __builtin_prefetch(&b->whole->q[whole->index[c + 96]]);
+        }
+        p->mesh.index[c - 3 * from] = local_vertex(b, p, whole->index[c]);
+    }
+    fill_fans(p);
     for (int64_t v = 0; v < p->mesh.vertices; v++) {
         uint32_t g = p->global[v];
         int inside = p->d.at.first[v + 1] - p->d.at.first[v] == b->degree[g];
-        p->d.flags[v] = inside ? b->whole->flags[g] | KF_STALE : KF_LOCKED | KF_STALE;
+        p->d.flags[v] = inside ? b->whole->flags[g] | KF_VERTEX_STALE : KF_VERTEX_LOCKED | KF_VERTEX_STALE;
         if (inside)
             p->d.q[v] = b->whole->q[g];
     }
@@ -281,7 +296,7 @@ static void store_piece(const struct blocks *b, const struct piece *p, int64_t f
     for (int64_t c = 0; c < 3 * p->mesh.triangles; c++)
         index[c] = p->global[p->mesh.index[c]];
     for (int64_t v = 0; v < p->mesh.vertices; v++)
-        if (!(p->d.flags[v] & (KF_LOCKED | KF_REMOVED)))
+        if (!(p->d.flags[v] & (KF_VERTEX_LOCKED | KF_VERTEX_REMOVED)))
             b->whole->q[p->global[v]] = p->d.q[v];
 }
 
@@ -295,7 +310,7 @@ static void run_piece(const struct blocks *b, struct piece *p, int64_t n, float 
     load_piece(b, p, from, end);
     for (int pass = 0; made > p->mesh.triangles / 24 && p->mesh.triangles > floor + 1; pass++) {
         if (pass)
-            fill_corners(p);
+            fill_fans(p);
         made = kf_decimate_round(&p->d, limit2, (p->mesh.triangles - floor) / 2, &reached2);
     }
     store_piece(b, p, from);

@@ -69,7 +69,7 @@ struct kf_mesh_decimate {
 // Collapses edges by quadric error (Garland and Heckbert, SIGGRAPH 1997), in place: vertices stay where they are or go.
 // A closed, manifold, oriented mesh stays so (link condition), no triangle turns by more than 75° in a collapse, open
 // borders stay. *reached_mm (may be NULL) gets the greatest error of a collapse. The arrays keep their size; large
-// meshes come out in an order in which near vertices follow each other. Memory: 24 bytes per triangle and 93 per
+// meshes come out in an order in which near vertices follow each other. Memory: 36 bytes per triangle and 93 per
 // vertex, and 4 MB per thread.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_decimate(const struct kf_work *work, struct kf_mesh *mesh,
                                                           const struct kf_mesh_decimate *how, double *reached_mm);
