@@ -111,7 +111,7 @@ async function deformation(dir, id, still, moving, map, least, more = []) {
 
 const heads = ['case', 'warp', 'rigid alone: TRE mean / p95 / greatest (mm)', 'deformable: TRE mean / p95 / greatest (mm)', 'Jacobian', 'forth and back: mean, greatest (mm)', 'holds'];
 function deformRow(table, name, warp, r) {
-    const ok = atMost(r.warp.mean, 1.5) && r.warp.mean < r.alone.mean && atLeast(r.d.jacobian_least, 1e-6) && atMost(r.d.inverse_mean_mm, 0.1);
+    const ok = atMost(r.warp.mean, 1.5) && r.warp.mean < 0.99 * r.alone.mean && atLeast(r.d.jacobian_least, 1e-6) && atMost(r.d.inverse_mean_mm, 0.1);
     console.log(name, warp, three(r.alone), three(r.warp), fixed(r.d.jacobian_least, 2));
     table.row([name, warp, three(r.alone), three(r.warp), `${fixed(r.d.jacobian_least, 2)} to ${fixed(r.d.jacobian_most, 2)}`, `${fixed(r.d.inverse_mean_mm, 3)}, ${fixed(r.d.inverse_max_mm, 2)}`, ok ? 'yes' : 'no'], ok);
 }
@@ -172,7 +172,7 @@ async function rigidLabels(table, dir) {
     table.row(['seed 303, 1.6 mm', three(kept.alone), three(free.warp), three(kept.warp), d.rigid_parts.length, fixed(most('bent_mm'), 2), fixed(most('residual_mm'), 4), `${fixed(d.jacobian_least, 2)} to ${fixed(d.jacobian_most, 2)}`, ok ? 'yes' : 'no'], ok);
 }
 
-const table = new Table('register', 'Made by `tests/accuracy/run deform`. TRE: distance between where a point is carried and where the known motion puts it, over points of the patient. Gates: captured as the column says; deformable mean TRE at most 1.5 mm and less than rigid alone, no folds, forth and back within 0.1 mm on average.');
+const table = new Table('register', 'Made by `tests/accuracy/run deform`. TRE: distance between where a point is carried and where the known motion puts it, over points of the patient. Gates: captured as the column says; deformable mean TRE at most 1.5 mm and a hundredth or more below rigid alone, no folds, forth and back within 0.1 mm on average.');
 await withScratch(async (dir) => {
     const only = process.env.KERF_DEFORM_PARTS?.split(','), parts = { capture, phantoms, realImages, rigidLabels };
     for (const [name, part] of Object.entries(parts)) if (!only || only.includes(name)) await part(table, dir);
