@@ -14,6 +14,7 @@
 #define FAT_CONTRAST  70 // HU between a disc and what is around it
 #define SPARE_STEPS   9  // half millimetres by which a disc may be thicker than on the axis
 #define WEDGE_STEPS   24 // and the last one, a wedge, in front
+#define CORE_HU       20
 #define BRIGHT_HU     400
 #define LATERAL_MM    32
 #define RIB_MM        36 // from the midline: few transverse processes of a vertebra with ribs are wider
@@ -21,10 +22,64 @@
 #define ARCH_TO       0.62
 #define ARCH_MM       17 // beside and behind the canal's middle
 
+// Where a point lies among the discs.
+struct place {
+    int above;      // discs above it: the place of its vertebra
+    double nearest; // mm to the plane of the nearest disc
+    double share;   // of the way from the disc above to the one below; −1 where neither can be told
+};
+
+// Beyond the outermost discs the next one would be as far as the last two are apart.
+static double share_beyond(const struct kf_spine *spine, int above, double mm)
+{
+    int last = above > 0;
+    if (spine->discs < 2 || (last && spine->sacrum))
+        return -1;
+    const struct kf_spine_disc *disc = &spine->disc[last ? spine->discs - 2 : 0];
+    double share = mm / (disc[1].s - disc[0].s);
+    return share > 1 ? -1 : last ? share : 1 - share;
+}
+
+static struct place place_of(const struct kf_spine *spine, const double p[3])
+{
+    struct place at = {.nearest = 1e9, .share = -1};
+    double over = -1, under = -1;
+    for (int i = 0; i < spine->discs && under < 0; i++) {
+        double d = kf_spine_below(&spine->disc[i], p);
+        at.nearest = fmin(at.nearest, fabs(d));
+        if (d > 0)
+            at.above++, over = d;
+        else
+            under = -d;
+    }
+    at.share = over >= 0 && under >= 0 ? over / (over + under) : share_beyond(spine, at.above, fmax(over, under));
+    return at;
+}
+
+// A body is bone all through, however little of it old marrow shows.
+static void add_cores(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
+                      struct kf_bits *bone)
+{
+    const struct kf_grid *g = &volume->grid;
+    const int16_t *hu = volume->data;
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+    for (int64_t k = 0; k < g->dim[2]; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++) {
+                double p[3], suv[3];
+                kf_spine_point(g, i, j, k, p);
+                if (hu[(k * g->dim[1] + j) * g->dim[0] + i] < CORE_HU || !kf_spine_coordinates(spine, p, suv))
+                    continue;
+                double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
+                if (u * u / 100 + v * v / 64 <= 1 && place_of(spine, p).nearest >= 7)
+                    kf_bits_put(bone, i, j, k);
+            }
+}
+
 // Bone: dense shells at full sharpness, and their spongy inside, which is soft enough to need smoothing; its own
 // blurred border is taken off again.
 static enum kf_kernel_status find_bone(const struct kf_work *work, const struct kf_volume *volume, double bone_hu,
-                                       struct kf_bits *bone)
+                                       const struct kf_spine *spine, struct kf_bits *bone)
 {
     struct kf_volume smooth = {.grid = volume->grid, .type = KF_VOXEL_FLOAT32};
     struct kf_bits spongy = {0};
@@ -40,35 +95,12 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
         status = kf_bits_threshold(work, volume, bone_hu, 1e9, bone);
     if (!status) {
         kf_bits_combine(work, bone, KF_BITS_OR, &spongy);
+        add_cores(work, volume, spine, bone);
         status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_6, 4000, NULL);
     }
     kf_bits_release(work, &spongy);
     kf_work_give(work, smooth.data);
     return status;
-}
-
-// Where a point lies among the discs.
-struct place {
-    int above;      // discs above it: the place of its vertebra
-    double nearest; // mm to the plane of the nearest disc
-    double share;   // of the way from the disc above to the one below; −1 above the first and below the last
-};
-
-static struct place place_of(const struct kf_spine *spine, const double p[3])
-{
-    struct place at = {.nearest = 1e9, .share = -1};
-    double over = -1;
-    for (int i = 0; i < spine->discs; i++) {
-        double d = kf_spine_below(&spine->disc[i], p);
-        at.nearest = fmin(at.nearest, fabs(d));
-        if (d > 0)
-            at.above++, over = d;
-        else {
-            at.share = over >= 0 ? over / (over - d) : -1;
-            break;
-        }
-    }
-    return at;
 }
 
 // The marker of a point of bone, or 0: the middle of each body between its discs, the arch half way between them (no
@@ -265,7 +297,7 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
     enum kf_kernel_status status = relief.data && mask ? kf_bits_alloc(work, g->dim, &bone) : KF_KERNEL_NOMEM;
     kf_spine_name(volume, spine);
     if (!status)
-        status = find_bone(work, volume, bone_hu, &bone);
+        status = find_bone(work, volume, bone_hu, spine, &bone);
     if (!status) {
         mark(work, volume, spine, &bone, mask, relief.data, labels);
         status = kf_watershed(work, &relief, mask, labels);
