@@ -360,6 +360,23 @@ static int sac_in_fat(const struct kf_volume *coarse, int64_t k, int64_t *at)
     return 1;
 }
 
+// A run that ends a few slices from the field's border goes on straight to it: there the field ends, not the canal.
+static void run_out(const int64_t *dim, int64_t *path, int way, int *from, int *length)
+{
+    int end = way < 0 ? *from : *from + *length - 1, missing = way < 0 ? end : (int)dim[2] - 1 - end;
+    if (missing > INSIDE)
+        return;
+    int64_t x = path[end] % dim[0], y = path[end] / dim[0], in = path[end - way * INSIDE];
+    for (int n = 1; n <= missing; n++) {
+        int64_t i = x + (x - in % dim[0]) * n / INSIDE, j = y + (y - in / dim[0]) * n / INSIDE;
+        i = i < 0 ? 0 : i >= dim[0] ? dim[0] - 1 : i;
+        j = j < 0 ? 0 : j >= dim[1] ? dim[1] - 1 : j;
+        path[end + way * n] = j * dim[0] + i;
+    }
+    *from -= way < 0 ? missing : 0;
+    *length += missing;
+}
+
 // Lengthens the run [*from, *from + *length) of slices by those on which the sac goes on in fat, followed from a few
 // slices inside, since the path wanders where its enclosure ends.
 static void extend(const struct kf_volume *coarse, int64_t *path, int *from, int *length)
@@ -378,6 +395,7 @@ static void extend(const struct kf_volume *coarse, int64_t *path, int *from, int
             *from = k < *from ? k : *from;
             *length += outside;
         }
+        run_out(coarse->grid.dim, path, way, from, length);
     }
 }
 

@@ -11,9 +11,10 @@
 #define ERODE_MM      1.3
 #define DISC_REACH_MM 14
 #define BULGE_MM      2.2
-#define FAT_CONTRAST  70 // HU between a disc and what is around it
-#define SPARE_STEPS   9  // half millimetres by which a disc may be thicker than on the axis
-#define WEDGE_STEPS   24 // and the last one, a wedge, in front
+#define FAT_CONTRAST  70  // HU between a disc and what is around it
+#define SPARE_STEPS   9   // half millimetres by which a disc may be thicker than on the axis
+#define WEDGE_STEPS   24  // and the last one, a wedge, in front
+#define SHELL_GAP_MM  2.5 // half of the widest hole in a shell that is closed
 #define CORE_HU       20
 #define BRIGHT_HU     400
 #define LATERAL_MM    32
@@ -56,9 +57,9 @@ static struct place place_of(const struct kf_spine *spine, const double p[3])
     return at;
 }
 
-// A body is bone all through, however little of it old marrow shows.
-static void add_cores(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
-                      struct kf_bits *bone)
+// A body is bone all through, however little of it old marrow shows: its core, and what its shell encloses.
+static void add_bodies(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
+                       const struct kf_bits *enclosed, struct kf_bits *bone)
 {
     const struct kf_grid *g = &volume->grid;
     const int16_t *hu = volume->data;
@@ -68,10 +69,12 @@ static void add_cores(const struct kf_work *work, const struct kf_volume *volume
             for (int64_t i = 0; i < g->dim[0]; i++) {
                 double p[3], suv[3];
                 kf_spine_point(g, i, j, k, p);
-                if (hu[(k * g->dim[1] + j) * g->dim[0] + i] < CORE_HU || !kf_spine_coordinates(spine, p, suv))
+                if (kf_bits_get(bone, i, j, k) || !kf_spine_coordinates(spine, p, suv) || suv[2] < 9.5 || suv[2] > 50 ||
+                    fabs(suv[1]) > 30)
                     continue;
-                double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
-                if (u * u / 100 + v * v / 64 <= 1 && place_of(spine, p).nearest >= 7)
+                double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM, nearest = place_of(spine, p).nearest;
+                int core = u * u / 100 + v * v / 64 <= 1 && hu[(k * g->dim[1] + j) * g->dim[0] + i] >= CORE_HU;
+                if ((core && nearest >= 7) || (nearest >= 4 && kf_bits_get(enclosed, i, j, k)))
                     kf_bits_put(bone, i, j, k);
             }
 }
@@ -95,7 +98,13 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
         status = kf_bits_threshold(work, volume, bone_hu, 1e9, bone);
     if (!status) {
         kf_bits_combine(work, bone, KF_BITS_OR, &spongy);
-        add_cores(work, volume, spine, bone);
+        kf_bits_combine(work, &spongy, KF_BITS_COPY, bone);
+        status = kf_bits_close(work, &spongy, volume->grid.spacing_mm, SHELL_GAP_MM);
+    }
+    if (!status)
+        status = kf_bits_fill_holes(work, &spongy, KF_NEIGHBOURS_6, 0, NULL);
+    if (!status) {
+        add_bodies(work, volume, spine, &spongy, bone);
         status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_6, 4000, NULL);
     }
     kf_bits_release(work, &spongy);
