@@ -22,7 +22,7 @@
 #define FRONT_MM      62.0
 #define BACK_MM       84.0
 #define SACRUM_MM     60.0 // below the canal's end: a sacrum goes on where its canal is no longer seen
-#define LEAST_ML      5.0 // a vertebra beyond these was cut off, merged or ran out into something else
+#define LEAST_ML      5.0  // a vertebra beyond these was cut off, merged or ran out into something else
 #define MOST_ML       110.0
 #define SURE          0.7    // from here on a named segment needs no special look
 #define DOUBTFUL      0.3    // evidence of a vertebra below which it may be two, or a half

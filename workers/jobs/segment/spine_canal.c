@@ -12,9 +12,9 @@
 #define SOFT_LOW    (-120)
 #define SOFT_HIGH   110
 #define LEAST_MM    40.0
-#define INSIDE      6  // slices
-#define ASIDE     0.8 // of the way down
-#define MIDDLE_MM 25
+#define INSIDE      6   // slices
+#define ASIDE       0.8 // of the way down
+#define MIDDLE_MM   25
 #define TURNS       21 // of the mirror plane: −30° … 30°
 #define TURN_DEG    3.0
 #define SHIFTS      7 // of it
@@ -432,8 +432,8 @@ static int forget_aside(const struct kf_volume *coarse, const int64_t *path, int
     int gone = 0;
     for (int64_t k = 0; k < dim[2]; k++) {
         int64_t nearest = k < from ? from : k >= from + length ? from + length - 1 : k, x = path[nearest] % dim[0];
-        double most = (MIDDLE_MM + 0.3 * fabs((double)(k - nearest)) * coarse->grid.spacing_mm[2]) /
-                      coarse->grid.spacing_mm[0];
+        double most =
+            (MIDDLE_MM + 0.3 * fabs((double)(k - nearest)) * coarse->grid.spacing_mm[2]) / coarse->grid.spacing_mm[0];
         gone |= (double)llabs(path[k] % dim[0] - x) > most;
         for (int64_t j = 0; j < dim[1]; j++)
             for (int64_t i = 0; i < dim[0]; i++)
@@ -549,4 +549,22 @@ int kf_spine_coordinates(const struct kf_spine *spine, const double p_lps[3], do
     suv[1] = d[0] * t->left[0] + d[1] * t->left[1] + d[2] * t->left[2];
     suv[2] = d[0] * t->front[0] + d[1] * t->front[1] + d[2] * t->front[2];
     return suv[0] > -12 && suv[0] < spine->stations + 12;
+}
+
+int kf_spine_locate(const struct kf_spine *spine, const struct kf_grid *grid, int64_t i, int64_t j, int64_t k,
+                    double p_lps[3], double suv[3])
+{
+    kf_spine_point(grid, i, j, k, p_lps);
+    return kf_spine_coordinates(spine, p_lps, suv);
+}
+
+void kf_spine_each_voxel(const struct kf_work *work, const struct kf_grid *grid, int border, kf_spine_visit *visit,
+                         void *context)
+{
+    const int64_t *dim = grid->dim;
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+    for (int64_t k = border; k < dim[2] - border; k++)
+        for (int64_t j = border; j < dim[1] - border; j++)
+            for (int64_t i = border; i < dim[0] - border; i++)
+                visit(context, i, j, k, (k * dim[1] + j) * dim[0] + i);
 }

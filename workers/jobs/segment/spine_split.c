@@ -47,8 +47,8 @@ static void tilted(const struct kf_spine_station *t, int tilt, double down[3], d
     }
 }
 
-// By how much the plates up to `half` mm from the middle (value[8]) are darker than the brightest on either side between
-// `from` and `to` mm.
+// By how much the plates up to `half` mm from the middle (value[8]) are darker than the brightest on either side
+// between `from` and `to` mm.
 static double darkness(const double value[17], int half, int from, int to)
 {
     double above = -1000, below = -1000, dark = 0;
@@ -61,8 +61,8 @@ static double darkness(const double value[17], int half, int from, int to)
     return fmin(above, below) - dark;
 }
 
-// Keeps in *best what is darker than the end plates near it, of a thick disc or one of 2 mm, in bodies whose axis is body_mm before
-// the canal's middle.
+// Keeps in *best what is darker than the end plates near it, of a thick disc or one of 2 mm, in bodies whose axis is
+// body_mm before the canal's middle.
 static void seek_disc(const struct kf_volume *volume, const struct kf_spine_station *t, double body_mm, double size,
                       struct kf_spine_disc *best)
 {
