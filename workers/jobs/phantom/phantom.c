@@ -170,6 +170,7 @@ static enum kf_status open_phantom(const struct kf_phantom_options *o, struct ph
     struct kf_anatomy *a = p->anatomy;
     a->seed = o->seed;
     a->metal = o->metal, a->defect = o->defect, a->table = o->table;
+    a->lumbar_rib = o->lumbar_rib, a->eleven_ribs = o->eleven_ribs;
     a->side = o->left ? 1 : -1;
     status = kf_scene_init(&a->scene, kf_tissues, o->seed, err);
     if (status != KF_OK)
@@ -293,7 +294,7 @@ static json_t *described(const struct phantom *p)
     const struct kf_phantom_options *o = p->o;
     const struct kf_grid *g = &p->grid;
     return json_pack("{s:s,s:s,s:I,s:[I,I,I],s:[f,f,f],s:[f,f,f],s:f,s:f,s:b,s:b,s:b,s:s,s:[f,f,f],s:[f,f,f],s:f,s:f,"
-                     "s:f,s:b,s:b,s:i,s:b}",
+                     "s:f,s:b,s:b,s:i,s:b,s:b,s:b}",
                      "kind", o->kind, "version", "1", "seed", (json_int_t)o->seed, "dim", (json_int_t)g->dim[0],
                      (json_int_t)g->dim[1], (json_int_t)g->dim[2], "spacing_mm", g->spacing_mm[0], g->spacing_mm[1],
                      g->spacing_mm[2], "origin_lps", g->origin_lps[0], g->origin_lps[1], g->origin_lps[2], "noise",
@@ -302,7 +303,8 @@ static json_t *described(const struct phantom *p)
                      o->table, "side", o->left ? "left" : "right", "pose_deg", o->pose_deg[0], o->pose_deg[1],
                      o->pose_deg[2], "shift_mm", o->shift_mm[0], o->shift_mm[1], o->shift_mm[2], "warp_mm",
                      p->place.warp_mm, "bias", o->bias >= 0 ? o->bias : p->kind->bias, "tilt_deg", o->tilt_deg,
-                     "enhanced", o->enhanced, "reversed", o->reversed, "syntax", (int)o->syntax, "no_bone", o->no_bone);
+                     "enhanced", o->enhanced, "reversed", o->reversed, "syntax", (int)o->syntax, "no_bone", o->no_bone,
+                     "lumbar_rib", o->lumbar_rib, "eleven_ribs", o->eleven_ribs);
 }
 
 static void lay_geometry(const struct phantom *p, struct kf_dicom_write_geometry *g)

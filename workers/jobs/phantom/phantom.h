@@ -18,6 +18,7 @@ struct kf_phantom_options {
     int threads;
     int metal, defect, table;        // head
     int no_bone;                     // soft tissue in place of bone and teeth, and no label for them
+    int lumbar_rib, eleven_ribs;     // spine: a pair of ribs on L1 too; none on T12
     int left;                        // leg: 1 left, 0 right
     double pose_deg[3], shift_mm[3]; // the patient turned about the middle of the field of view, then moved
     double warp_mm;                  // spine-mr: amplitude of the deformation; < 0: of the kind
