@@ -126,10 +126,10 @@ function realAbdomen(dir, data) {
     }
 }
 
-// Real CT of 1.5 mm against a person's labels: 21 … 23 are L2 … L4, of which the field cuts the outer two. Old marrow, as
+// Real CT of 1.5 mm against the labels it came with: 21 … 23 are L2 … L4, of which the field cuts the outer two. Old marrow, as
 // dark as a disc.
 function labelledCrop(dir, data) {
-    table.section('Real lumbar crop, 1.5 mm, against manual labels', ['vertebra', 'Dice', 'holds']);
+    table.section('Real lumbar crop, 1.5 mm, against the labels it came with', ['vertebra', 'Dice', 'holds']);
     const ours = join(dir, 'l.nii.gz');
     must('kerf-job', ['segment.spine', '--image', join(data, 'sub-ct_label-22_ct.nii.gz'), '--out', ours, '--quiet']);
     const s = readLabels(ours), truth = readNifti1(join(data, 'sub-ct_seg-vert_label-22_msk.nii.gz'));
