@@ -1,6 +1,7 @@
 #!/bin/sh
 # segment.spine on a phantom of 1 mm: eight vertebrae with their true levels, discs between them, what lies in the canal
-# and leaves it, each near its true volume, a confidence from evidence, an MR refused, and the same bytes for any number of threads and instruction set.
+# and leaves it, each near its true volume, a confidence from evidence, an MR refused, no level named where ribs and
+# sacrum are four or six vertebrae apart, and the same bytes for any number of threads and instruction set.
 # Usage: spine_job.sh KERF_JOB KERF
 set -eu
 job=$1
@@ -43,6 +44,15 @@ if "$job" segment.spine --image "$work/mr.nii" --out "$work/mr_seg.nii.gz" --qui
     echo "FAIL an_mr_without_a_header_is_refused"
     exit 1
 fi
+for sign in --lumbar-rib --eleven-ribs; do
+    "$kerf" phantom spine --seed 1 --spacing 1.3x1.3x1.3 "$sign" --out "$work/$sign" >"$work/log"
+    "$job" import --in "$work/$sign" --out "$work/sign.nii" --quiet
+    "$job" segment.spine --image "$work/sign.nii" --out "$work/sign_seg.nii.gz" --quiet
+    grep -q '"levels": *"unconfirmed"' "$work/sign_seg.json" || {
+        echo "FAIL a_transitional_sign_names_no_level: $sign"
+        exit 1
+    }
+done
 for way in "3 avx2" "7 avx512"; do
     # shellcheck disable=SC2086
     if [ "$(run $way)" != "$first" ]; then

@@ -93,6 +93,7 @@ enum kf_truth_label {
     KF_L_RIB_T10 = 120,
     KF_L_RIB_T11,
     KF_L_RIB_T12,
+    KF_L_RIB_L1,
     KF_L_TIBIA = 140,
     KF_L_FIBULA,
     KF_L_FEMUR,
@@ -133,6 +134,7 @@ struct kf_anatomy {
     int metal, defect, table;
     uint32_t missing_teeth; // as in struct kf_phantom_options
     double resected_mm;
+    int lumbar_rib, eleven_ribs; // spine: a pair of ribs on L1; none on T12
     double side; // leg: +1 left, −1 right
 };
 

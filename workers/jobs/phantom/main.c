@@ -36,6 +36,8 @@ static const struct option_row rows[] = {
     {"--resected", "MM", "0", "head: so much of the left mandibular body is gone, 0 to 40", NUMBER, AT(resected_mm)},
     {"--table", "", "off", "head: a head rest below the patient", SWITCH, AT(table)},
     {"--no-bone", "", "off", "soft tissue in place of bone and teeth", SWITCH, AT(no_bone)},
+    {"--lumbar-rib", "", "off", "spine: ribs on L1 too, so that levels cannot be told", SWITCH, AT(lumbar_rib)},
+    {"--eleven-ribs", "", "off", "spine: no ribs on T12, so that levels cannot be told", SWITCH, AT(eleven_ribs)},
     {"--side", "left|right", "left", "leg: which leg", SIDE, AT(left)},
     {"--pose", "RXxRYxRZ", "0 (spine-mr 4x-3x2.5)", "turn of the patient about the scanner's axes in degrees",
      THREE_NUMBERS, AT(pose_deg)},

@@ -173,6 +173,7 @@ static enum kf_status open_phantom(const struct kf_phantom_options *o, struct ph
     a->seed = o->seed;
     a->metal = o->metal, a->defect = o->defect, a->table = o->table;
     a->missing_teeth = o->missing_teeth, a->resected_mm = o->resected_mm;
+    a->lumbar_rib = o->lumbar_rib, a->eleven_ribs = o->eleven_ribs;
     a->side = o->left ? 1 : -1;
     status = kf_scene_init(&a->scene, kf_tissues, o->seed, err);
     if (status != KF_OK)
@@ -310,6 +311,10 @@ static json_t *described(const struct phantom *p)
         json_object_set_new(json, "missing_teeth", json_integer(o->missing_teeth));
     if (json && o->resected_mm > 0)
         json_object_set_new(json, "resected_mm", json_real(o->resected_mm));
+    if (json && o->lumbar_rib)
+        json_object_set_new(json, "lumbar_rib", json_true());
+    if (json && o->eleven_ribs)
+        json_object_set_new(json, "eleven_ribs", json_true());
     return json;
 }
 

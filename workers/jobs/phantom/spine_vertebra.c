@@ -197,7 +197,7 @@ static void rib(struct kf_anatomy *a, const struct kf_vertebra *v, int i)
         s->frame.side = side;
         kf_scene_part(s, name, KF_L_RIB_T10 + i, KF_T_BONE);
         kf_scene_group(s, KF_UNION, 0);
-        kf_scene_tube(s, KF_UNION, 0, path, i == 2 ? 4 : 6, KF_V(0, 0, 1), 1, 0, 4);
+        kf_scene_tube(s, KF_UNION, 0, path, i >= 2 ? 4 : 6, KF_V(0, 0, 1), 1, 0, 4);
     }
     s->frame.side = 1;
 }
@@ -237,7 +237,7 @@ void kf_build_vertebrae(struct kf_anatomy *a, const struct kf_spine *spine)
         }
         s->frame = own;
         landmarks(a, v);
-        if (i < 3)
+        if (i < (a->eleven_ribs ? 2 : a->lumbar_rib ? 4 : 3))
             rib(a, v, i);
     }
     s->frame = home;

@@ -23,7 +23,8 @@
 #define SIDE_MM       66.0 // of the working box beside, before and behind the canal
 #define FRONT_MM      62.0
 #define BACK_MM       84.0
-#define LEAST_ML      5.0 // a vertebra beyond these was cut off, merged or ran out into something else
+#define SACRUM_MM     60.0 // below the canal's end: a sacrum goes on where its canal is no longer seen
+#define LEAST_ML      5.0  // a vertebra beyond these was cut off, merged or ran out into something else
 #define MOST_ML       110.0
 #define SURE          0.7    // from here on a named segment needs no special look
 #define DOUBTFUL      0.3    // evidence of a vertebra below which it may be two, or a half
@@ -84,7 +85,7 @@ static void whole_box(const struct kf_grid *g, double box[2][3])
 
 static void spine_box(const struct kf_spine *spine, const double whole[2][3], double box[2][3])
 {
-    static const double margin[2][3] = {{SIDE_MM, FRONT_MM, 12}, {SIDE_MM, BACK_MM, 12}};
+    static const double margin[2][3] = {{SIDE_MM, FRONT_MM, SACRUM_MM}, {SIDE_MM, BACK_MM, 12}};
     for (int n = 0; n < spine->stations; n++)
         for (int a = 0; a < 3; a++) {
             double p = spine->station[n].p[a];
@@ -323,7 +324,7 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
     struct kf_volume work_labels = {.data = NULL};
     // Shells are a millimetre thick: what a voxel holds of one falls as its longest side grows.
     double side = fmax(grid->spacing_mm[0], fmax(grid->spacing_mm[1], grid->spacing_mm[2])),
-           bone_hu = kf_job_double(w->job, "bone_hu") * fmin(1, fmax(0.5, 1 - (side - SHELL_SIDE_MM) / 2));
+           bone_hu = kf_job_double(w->job, "bone_hu") * fmin(1, fmax(0.57, 1 - 0.43 * (side - SHELL_SIDE_MM)));
     enum kf_status status = kf_volume_alloc(&work_labels, &fine->grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "telling vertebrae apart", 0.45, 0.75);
     if (!status)
@@ -418,7 +419,7 @@ static const struct kf_job_cli cli = {
 
 static const struct kf_job_param params[] = {
     {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 430, NULL, "HU",
-     "Shells of bone are at or above this in voxels of up to 2 mm and at less in larger ones, at half of it from 3 mm; "
+     "Shells of bone are at or above this in voxels of up to 2 mm and at less in larger ones, at 57 % of it from 3 mm; "
      "spongy "
      "bone inside them may have half of it."},
     {0},

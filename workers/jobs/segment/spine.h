@@ -82,6 +82,12 @@ static inline void kf_spine_point(const struct kf_grid *g, int64_t i, int64_t j,
     kf_grid_to_lps(g, ijk, p_lps);
 }
 
+// Calls visit for every voxel that lies at least `border` voxels within the grid, in parallel over slices: what it
+// writes, no other voxel's visit may read.
+typedef void kf_spine_visit(void *context, int64_t i, int64_t j, int64_t k, int64_t at);
+void kf_spine_each_voxel(const struct kf_work *work, const struct kf_grid *grid, int border, kf_spine_visit *visit,
+                         void *context);
+
 // Signed distance of a point from a disc's plane in mm, towards the feet.
 static inline double kf_spine_below(const struct kf_spine_disc *disc, const double p_lps[3])
 {
@@ -106,6 +112,9 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_discs(const struct kf_wor
                                                              struct kf_spine *spine);
 // The nearest station's coordinates of a point; 0 when it lies beyond the ends.
 int kf_spine_coordinates(const struct kf_spine *spine, const double p_lps[3], double suv[3]);
+// Point and coordinates of a voxel at once.
+int kf_spine_locate(const struct kf_spine *spine, const struct kf_grid *grid, int64_t i, int64_t j, int64_t k,
+                    double p_lps[3], double suv[3]);
 // Trilinear value in an int16 volume, `outside` beyond its border.
 double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], double outside);
 

@@ -12,7 +12,9 @@
 #define SOFT_LOW    (-120)
 #define SOFT_HIGH   110
 #define LEAST_MM    40.0
-#define INSIDE      6  // slices
+#define INSIDE      6   // slices
+#define ASIDE       0.8 // of the way down
+#define MIDDLE_MM   25
 #define TURNS       21 // of the mirror plane: −30° … 30°
 #define TURN_DEG    3.0
 #define SHIFTS      7 // of it
@@ -358,6 +360,23 @@ static int sac_in_fat(const struct kf_volume *coarse, int64_t k, int64_t *at)
     return 1;
 }
 
+// A run that ends a few slices from the field's border goes on straight to it: there the field ends, not the canal.
+static void run_out(const int64_t *dim, int64_t *path, int way, int *from, int *length)
+{
+    int end = way < 0 ? *from : *from + *length - 1, missing = way < 0 ? end : (int)dim[2] - 1 - end;
+    if (missing > INSIDE)
+        return;
+    int64_t x = path[end] % dim[0], y = path[end] / dim[0], in = path[end - way * INSIDE];
+    for (int n = 1; n <= missing; n++) {
+        int64_t i = x + (x - in % dim[0]) * n / INSIDE, j = y + (y - in / dim[0]) * n / INSIDE;
+        i = i < 0 ? 0 : i >= dim[0] ? dim[0] - 1 : i;
+        j = j < 0 ? 0 : j >= dim[1] ? dim[1] - 1 : j;
+        path[end + way * n] = j * dim[0] + i;
+    }
+    *from -= way < 0 ? missing : 0;
+    *length += missing;
+}
+
 // Lengthens the run [*from, *from + *length) of slices by those on which the sac goes on in fat, followed from a few
 // slices inside, since the path wanders where its enclosure ends.
 static void extend(const struct kf_volume *coarse, int64_t *path, int *from, int *length)
@@ -376,28 +395,60 @@ static void extend(const struct kf_volume *coarse, int64_t *path, int *from, int
             *from = k < *from ? k : *from;
             *length += outside;
         }
+        run_out(coarse->grid.dim, path, way, from, length);
     }
 }
 
-// The longest run of slices that are enclosed on the whole, from above to below, as stations of 1 mm.
-static void lay_stations(const struct kf_work *work, const struct kf_volume *coarse, int64_t *path, const float *score,
-                         struct kf_spine *spine, struct scratch *of)
+// No canal runs aside by more than ASIDE in a few slices: there the path goes over to a hip.
+static int runs_aside(const int64_t *path, const int64_t *dim, int64_t k)
 {
-    double *column = of->column, *scratch = of->second;
-    const struct kf_grid *g = &coarse->grid;
-    int count = (int)g->dim[2], from = 0, length = 0, start = 0;
-    int64_t area = g->dim[0] * g->dim[1];
-    double step = g->spacing_mm[2];
+    int64_t above = k + INSIDE < dim[2] ? k + INSIDE : dim[2] - 1, below = k > INSIDE ? k - INSIDE : 0;
+    return (double)llabs(path[above] % dim[0] - path[below] % dim[0]) > ASIDE * (double)(above - below);
+}
+
+// The longest run of slices [*from, *from + *length) that are enclosed on the whole.
+static void enclosed_run(const int64_t *dim, const int64_t *path, const float *score, struct scratch *of, int *from,
+                         int *length)
+{
+    int count = (int)dim[2], start = 0;
+    *from = *length = 0;
     for (int k = 0; k < count; k++)
-        column[k] = score[k * area + path[k]];
-    smooth(column, count, 8, scratch);
+        of->column[k] = score[k * dim[0] * dim[1] + path[k]];
+    smooth(of->column, count, 8, of->second);
     for (int k = 0; k <= count; k++) {
-        if (k < count && column[k] >= 0.36)
+        if (k < count && of->column[k] >= 0.36 && !runs_aside(path, dim, k))
             continue;
-        if (k - start > length)
-            length = k - start, from = start;
+        if (k - start > *length)
+            *length = k - start, *from = start;
         start = k + 1;
     }
+}
+
+// A hip is better enclosed than a sacrum, and draws the path over from far: what is far aside of the run is no canal.
+// 1: the path went there.
+static int forget_aside(const struct kf_volume *coarse, const int64_t *path, int from, int length, float *score)
+{
+    const int64_t *dim = coarse->grid.dim;
+    int gone = 0;
+    for (int64_t k = 0; k < dim[2]; k++) {
+        int64_t nearest = k < from ? from : k >= from + length ? from + length - 1 : k, x = path[nearest] % dim[0];
+        double most =
+            (MIDDLE_MM + 0.3 * fabs((double)(k - nearest)) * coarse->grid.spacing_mm[2]) / coarse->grid.spacing_mm[0];
+        gone |= (double)llabs(path[k] % dim[0] - x) > most;
+        for (int64_t j = 0; j < dim[1]; j++)
+            for (int64_t i = 0; i < dim[0]; i++)
+                if ((double)llabs(i - x) > most)
+                    score[(k * dim[1] + j) * dim[0] + i] = 0;
+    }
+    return gone;
+}
+
+// That run, from above to below, as stations of 1 mm.
+static void lay_stations(const struct kf_work *work, const struct kf_volume *coarse, int64_t *path, int from,
+                         int length, struct kf_spine *spine, struct scratch *of)
+{
+    double *column = of->column, *scratch = of->second, step = coarse->grid.spacing_mm[2];
+    const struct kf_grid *g = &coarse->grid;
     spine->stations = 0;
     if (length * step < LEAST_MM)
         return;
@@ -455,10 +506,16 @@ enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const stru
     enum kf_kernel_status status =
         score && best && from && path && of.column && of.mirror ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     if (!status) {
+        int run, length;
         of.second = of.column + most;
         score_slices(work, coarse, score);
         follow(work, dim, score, best, from, path);
-        lay_stations(work, coarse, path, score, spine, &of);
+        enclosed_run(dim, path, score, &of, &run, &length);
+        if (length > 0 && forget_aside(coarse, path, run, length, score)) {
+            follow(work, dim, score, best, from, path);
+            enclosed_run(dim, path, score, &of, &run, &length);
+        }
+        lay_stations(work, coarse, path, run, length, spine, &of);
         if (spine->stations > 0)
             status = centre(work, coarse, spine, &of);
     }
@@ -492,4 +549,22 @@ int kf_spine_coordinates(const struct kf_spine *spine, const double p_lps[3], do
     suv[1] = d[0] * t->left[0] + d[1] * t->left[1] + d[2] * t->left[2];
     suv[2] = d[0] * t->front[0] + d[1] * t->front[1] + d[2] * t->front[2];
     return suv[0] > -12 && suv[0] < spine->stations + 12;
+}
+
+int kf_spine_locate(const struct kf_spine *spine, const struct kf_grid *grid, int64_t i, int64_t j, int64_t k,
+                    double p_lps[3], double suv[3])
+{
+    kf_spine_point(grid, i, j, k, p_lps);
+    return kf_spine_coordinates(spine, p_lps, suv);
+}
+
+void kf_spine_each_voxel(const struct kf_work *work, const struct kf_grid *grid, int border, kf_spine_visit *visit,
+                         void *context)
+{
+    const int64_t *dim = grid->dim;
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+    for (int64_t k = border; k < dim[2] - border; k++)
+        for (int64_t j = border; j < dim[1] - border; j++)
+            for (int64_t i = border; i < dim[0] - border; i++)
+                visit(context, i, j, k, (k * dim[1] + j) * dim[0] + i);
 }

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #define LEAST_HU 120 // of bone
-#define GAIN     62 // % of the way from least to greatest in voxels of FINE_MM: denser than it is bone, when next to bone
-#define LOSS     56 // less dense than it is none, when next to none
+#define GAIN     62  // % of the way from least to greatest in voxels of FINE_MM: denser than it is bone, next to bone
+#define LOSS     56  // less dense than it is none, next to none
 #define FINE_MM  0.7
 #define GAIN_MM  15 // less for each mm: a large voxel shows less of a thin shell's height
 #define LOSS_MM  10

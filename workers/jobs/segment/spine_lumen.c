@@ -212,33 +212,32 @@ static int is_flavum(const struct kf_volume *volume, const uint8_t *labels, cons
             mean_around(volume->data, labels, volume->grid.dim, at[0], at[1], at[2], 0, &beside) > FAT_OR_FLAVUM_HU);
 }
 
-static void paint(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
-                  const struct ellipse *tube, uint8_t *labels)
+struct painter {
+    const struct kf_volume *volume;
+    const struct kf_spine *spine;
+    const struct ellipse *tube;
+    double end; // station below which nothing is painted
+    uint8_t *labels;
+};
+
+static void paint(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 {
-    const struct kf_grid *g = &volume->grid;
-    double end = sac_end(volume, spine);
-#pragma omp parallel for schedule(static) num_threads(work->threads)
-    for (int64_t k = 0; k < g->dim[2]; k++)
-        for (int64_t j = 0; j < g->dim[1]; j++)
-            for (int64_t i = 0; i < g->dim[0]; i++) {
-                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
-                double p[3], suv[3];
-                if (labels[at])
-                    continue;
-                kf_spine_point(g, i, j, k, p);
-                if (!kf_spine_coordinates(spine, p, suv) || suv[0] < 0 || suv[0] > end)
-                    continue;
-                int s = (int)suv[0];
-                double x = suv[1] / (tube[s].of[2] + WALL_MM), y = suv[2] / (tube[s].of[3] + WALL_MM),
-                       r = sqrt(x * x + y * y);
-                if (r >= 1)
-                    continue;
-                int beside;
-                double hu = mean_around(volume->data, labels, g->dim, i, j, k, 1, &beside);
-                if (suv[2] < 0 && r > 0.7 && is_flavum(volume, labels, &spine->station[s], p, r, beside))
-                    continue; // the ligament that lines the arch
-                labels[at] = r < SAC_SHARE && hu > SAC_HU ? KF_SPINE_SAC : KF_SPINE_CANAL;
-            }
+    const struct painter *painter = context;
+    const struct kf_volume *volume = painter->volume;
+    double p[3], suv[3];
+    int beside;
+    if (painter->labels[at] || !kf_spine_locate(painter->spine, &volume->grid, i, j, k, p, suv) || suv[0] < 0 ||
+        suv[0] > painter->end)
+        return;
+    const struct ellipse *e = &painter->tube[(int)suv[0]];
+    double x = suv[1] / (e->of[2] + WALL_MM), y = suv[2] / (e->of[3] + WALL_MM), r = sqrt(x * x + y * y);
+    if (r >= 1)
+        return;
+    double hu = mean_around(volume->data, painter->labels, volume->grid.dim, i, j, k, 1, &beside);
+    if (suv[2] < 0 && r > 0.7 &&
+        is_flavum(volume, painter->labels, &painter->spine->station[(int)suv[0]], p, r, beside))
+        return; // the ligament that lines the arch
+    painter->labels[at] = r < SAC_SHARE && hu > SAC_HU ? KF_SPINE_SAC : KF_SPINE_CANAL;
 }
 
 // Moves the stations to the middle of the tube that fits between what is labelled. `tube`: one ellipse a station.
@@ -287,8 +286,11 @@ enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const stru
 {
     struct ellipse *tube = kf_work_take(work, (int64_t)spine->stations * (int64_t)sizeof *tube);
     enum kf_kernel_status status = tube ? fit_tube(work, &volume->grid, labels, spine, tube) : KF_KERNEL_NOMEM;
-    if (!status)
-        paint(work, volume, spine, tube, labels);
+    if (!status) {
+        struct painter painter = {
+            .volume = volume, .spine = spine, .tube = tube, .end = sac_end(volume, spine), .labels = labels};
+        kf_spine_each_voxel(work, &volume->grid, 0, paint, &painter);
+    }
     kf_work_give(work, tube);
     return status;
 }

@@ -11,9 +11,11 @@
 #define ERODE_MM      1.3
 #define DISC_REACH_MM 14
 #define BULGE_MM      2.2
-#define FAT_CONTRAST  70 // HU between a disc and what is around it
-#define SPARE_STEPS   9  // half millimetres by which a disc may be thicker than on the axis
-#define WEDGE_STEPS   24 // and the last one, a wedge, in front
+#define FAT_CONTRAST  70  // HU between a disc and what is around it
+#define SPARE_STEPS   9   // half millimetres by which a disc may be thicker than on the axis
+#define WEDGE_STEPS   24  // and the last one, a wedge, in front
+#define SHELL_GAP_MM  2.5 // half of the widest hole in a shell that is closed
+#define CORE_HU       20
 #define BRIGHT_HU     400
 #define LATERAL_MM    32
 #define RIB_MM        36 // from the midline: few transverse processes of a vertebra with ribs are wider
@@ -21,10 +23,75 @@
 #define ARCH_TO       0.62
 #define ARCH_MM       17 // beside and behind the canal's middle
 
+// What every pass over the voxels needs.
+struct pass {
+    const struct kf_volume *volume;
+    const struct kf_spine *spine;
+    const struct kf_bits *enclosed; // by a shell of bone
+    struct kf_bits *bone;
+    uint8_t *mask;
+    int16_t *relief;
+    uint8_t *labels, *before; // before: as the pass found them
+    const int *thickness;     // of each disc on the bodies' axis
+};
+
+static int16_t hu_at(const struct pass *pass, int64_t at)
+{
+    return ((const int16_t *)pass->volume->data)[at];
+}
+
+// Where a point lies among the discs.
+struct place {
+    int above;      // discs above it: the place of its vertebra
+    double nearest; // mm to the plane of the nearest disc
+    double share;   // of the way from the disc above to the one below; −1 where neither can be told
+};
+
+// Beyond the outermost discs the next one would be as far as the last two are apart.
+static double share_beyond(const struct kf_spine *spine, int above, double mm)
+{
+    int last = above > 0;
+    if (spine->discs < 2 || (last && spine->sacrum))
+        return -1;
+    const struct kf_spine_disc *disc = &spine->disc[last ? spine->discs - 2 : 0];
+    double share = mm / (disc[1].s - disc[0].s);
+    return share > 1 ? -1 : last ? share : 1 - share;
+}
+
+static struct place place_of(const struct kf_spine *spine, const double p[3])
+{
+    struct place at = {.nearest = 1e9, .share = -1};
+    double over = -1, under = -1;
+    for (int i = 0; i < spine->discs && under < 0; i++) {
+        double d = kf_spine_below(&spine->disc[i], p);
+        at.nearest = fmin(at.nearest, fabs(d));
+        if (d > 0)
+            at.above++, over = d;
+        else
+            under = -d;
+    }
+    at.share = over >= 0 && under >= 0 ? over / (over + under) : share_beyond(spine, at.above, fmax(over, under));
+    return at;
+}
+
+// A body is bone all through, however little of it old marrow shows: its core, and what its shell encloses.
+static void add_body(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
+{
+    const struct pass *pass = context;
+    double p[3], suv[3];
+    if (kf_bits_get(pass->bone, i, j, k) || !kf_spine_locate(pass->spine, &pass->volume->grid, i, j, k, p, suv) ||
+        suv[2] < 9.5 || suv[2] > 50 || fabs(suv[1]) > 30)
+        return;
+    double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM, nearest = place_of(pass->spine, p).nearest;
+    int core = u * u / 100 + v * v / 64 <= 1 && hu_at(pass, at) >= CORE_HU;
+    if ((core && nearest >= 7) || (nearest >= 4 && kf_bits_get(pass->enclosed, i, j, k)))
+        kf_bits_put(pass->bone, i, j, k);
+}
+
 // Bone: dense shells at full sharpness, and their spongy inside, which is soft enough to need smoothing; its own
 // blurred border is taken off again.
 static enum kf_kernel_status find_bone(const struct kf_work *work, const struct kf_volume *volume, double bone_hu,
-                                       struct kf_bits *bone)
+                                       const struct kf_spine *spine, struct kf_bits *bone)
 {
     struct kf_volume smooth = {.grid = volume->grid, .type = KF_VOXEL_FLOAT32};
     struct kf_bits spongy = {0};
@@ -40,35 +107,19 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
         status = kf_bits_threshold(work, volume, bone_hu, 1e9, bone);
     if (!status) {
         kf_bits_combine(work, bone, KF_BITS_OR, &spongy);
+        kf_bits_combine(work, &spongy, KF_BITS_COPY, bone);
+        status = kf_bits_close(work, &spongy, volume->grid.spacing_mm, SHELL_GAP_MM);
+    }
+    if (!status)
+        status = kf_bits_fill_holes(work, &spongy, KF_NEIGHBOURS_6, 0, NULL);
+    if (!status) {
+        struct pass pass = {.volume = volume, .spine = spine, .enclosed = &spongy, .bone = bone};
+        kf_spine_each_voxel(work, &volume->grid, 0, add_body, &pass);
         status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_6, 4000, NULL);
     }
     kf_bits_release(work, &spongy);
     kf_work_give(work, smooth.data);
     return status;
-}
-
-// Where a point lies among the discs.
-struct place {
-    int above;      // discs above it: the place of its vertebra
-    double nearest; // mm to the plane of the nearest disc
-    double share;   // of the way from the disc above to the one below; −1 above the first and below the last
-};
-
-static struct place place_of(const struct kf_spine *spine, const double p[3])
-{
-    struct place at = {.nearest = 1e9, .share = -1};
-    double over = -1;
-    for (int i = 0; i < spine->discs; i++) {
-        double d = kf_spine_below(&spine->disc[i], p);
-        at.nearest = fmin(at.nearest, fabs(d));
-        if (d > 0)
-            at.above++, over = d;
-        else {
-            at.share = over >= 0 ? over / (over - d) : -1;
-            break;
-        }
-    }
-    return at;
 }
 
 // The marker of a point of bone, or 0: the middle of each body between its discs, the arch half way between them (no
@@ -106,27 +157,18 @@ static int16_t height(const struct kf_spine *spine, int16_t hu, const double p[3
     return (int16_t)(u * u / 484 + v * v / 196 > 1 || at.nearest < 4 ? level : -100);
 }
 
-static void mark(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
-                 const struct kf_bits *bone, uint8_t *mask, int16_t *relief, uint8_t *labels)
+static void mark(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 {
-    const struct kf_grid *g = &volume->grid;
-    const int16_t *hu = volume->data;
-#pragma omp parallel for schedule(static) num_threads(work->threads)
-    for (int64_t k = 0; k < g->dim[2]; k++)
-        for (int64_t j = 0; j < g->dim[1]; j++)
-            for (int64_t i = 0; i < g->dim[0]; i++) {
-                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
-                double p[3], suv[3];
-                mask[at] = (uint8_t)kf_bits_get(bone, i, j, k);
-                labels[at] = 0;
-                relief[at] = 0;
-                if (!mask[at])
-                    continue;
-                kf_spine_point(g, i, j, k, p);
-                int inside = kf_spine_coordinates(spine, p, suv);
-                labels[at] = inside || spine->sacrum ? marker(spine, p, suv) : KF_SPINE_REST;
-                relief[at] = height(spine, hu[at], p, suv);
-            }
+    const struct pass *pass = context;
+    double p[3], suv[3];
+    pass->mask[at] = (uint8_t)kf_bits_get(pass->bone, i, j, k);
+    pass->labels[at] = 0;
+    pass->relief[at] = 0;
+    if (!pass->mask[at])
+        return;
+    int inside = kf_spine_locate(pass->spine, &pass->volume->grid, i, j, k, p, suv);
+    pass->labels[at] = inside || pass->spine->sacrum ? marker(pass->spine, p, suv) : KF_SPINE_REST;
+    pass->relief[at] = height(pass->spine, hu_at(pass, at), p, suv);
 }
 
 // Half millimetres along a disc's normal from the vertebra above to the one below; 0 when either is not met.
@@ -150,107 +192,100 @@ static int gap(const struct kf_grid *g, const struct kf_spine *spine, const uint
     return sum;
 }
 
-static void fill_discs(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
-                       uint8_t *labels)
+static void fill_disc(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 {
-    const struct kf_grid *g = &volume->grid;
-    const int16_t *hu = volume->data;
-    int middle[KF_SPINE_MOST]; // thickness on the bodies' axis
-    for (int d = 0; d < spine->discs; d++)
-        middle[d] = gap(g, spine, labels, spine->disc[d].middle, d);
-#pragma omp parallel for schedule(static) num_threads(work->threads)
-    for (int64_t k = 0; k < g->dim[2]; k++)
-        for (int64_t j = 0; j < g->dim[1]; j++)
-            for (int64_t i = 0; i < g->dim[0]; i++) {
-                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
-                double p[3], suv[3];
-                kf_spine_point(g, i, j, k, p);
-                if (labels[at] || hu[at] < 0 || !kf_spine_coordinates(spine, p, suv))
-                    continue;
-                if (fabs(suv[1]) > 32 || suv[2] < 4 || suv[2] > 48)
-                    continue;
-                for (int d = 0; d < spine->discs; d++) {
-                    if (fabs(kf_spine_below(&spine->disc[d], p)) > DISC_REACH_MM)
-                        continue;
-                    int apart = gap(g, spine, labels, p, d);
-                    int spare = spine->sacrum && d + 1 == spine->discs ? WEDGE_STEPS : SPARE_STEPS;
-                    if (apart && (!middle[d] || apart <= middle[d] + spare))
-                        labels[at] = (uint8_t)(KF_SPINE_DISC + 1 + d);
-                }
-            }
+    const struct pass *pass = context;
+    const struct kf_spine *spine = pass->spine;
+    const struct kf_grid *g = &pass->volume->grid;
+    double p[3], suv[3];
+    if (pass->before[at] || hu_at(pass, at) < 0 || !kf_spine_locate(spine, g, i, j, k, p, suv) || fabs(suv[1]) > 32 ||
+        suv[2] < 4 || suv[2] > 48)
+        return;
+    for (int d = 0; d < spine->discs; d++) {
+        if (fabs(kf_spine_below(&spine->disc[d], p)) > DISC_REACH_MM)
+            continue;
+        int apart = gap(g, spine, pass->before, p, d),
+            spare = spine->sacrum && d + 1 == spine->discs ? WEDGE_STEPS : SPARE_STEPS;
+        if (apart && (!pass->thickness[d] || apart <= pass->thickness[d] + spare))
+            pass->labels[at] = (uint8_t)(KF_SPINE_DISC + 1 + d);
+    }
+}
+
+// A point `mm` further out from the bodies' axis.
+static void outwards(const struct kf_spine *spine, const double p[3], const double suv[3], double mm, double out[3])
+{
+    const struct kf_spine_station *t = &spine->station[(int)fmin(fmax(suv[0], 0), spine->stations - 1)];
+    double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM, r = sqrt(u * u + v * v) + 1e-6;
+    for (int c = 0; c < 3; c++)
+        out[c] = p[c] + mm / r * (u * t->left[c] + v * t->front[c]);
+}
+
+static int is_disc(uint8_t label)
+{
+    return label > KF_SPINE_DISC && label < KF_SPINE_SACRUM;
 }
 
 // The ring bulges beyond the end plates: what is dense enough within BULGE_MM of a disc, away from the bodies' axis.
-static void bulge_discs(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
-                        uint8_t *labels, uint8_t *before)
+static void bulge_disc(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 {
-    const struct kf_grid *g = &volume->grid;
-    const int16_t *hu = volume->data;
-    memcpy(before, labels, (size_t)kf_grid_voxels(g));
-#pragma omp parallel for schedule(static) num_threads(work->threads)
-    for (int64_t k = 1; k < g->dim[2] - 1; k++)
-        for (int64_t j = 1; j < g->dim[1] - 1; j++)
-            for (int64_t i = 1; i < g->dim[0] - 1; i++) {
-                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
-                double p[3], suv[3], q[3];
-                if (before[at] || hu[at] < 40 || hu[at] > 250)
-                    continue;
-                kf_spine_point(g, i, j, k, p);
-                if (!kf_spine_coordinates(spine, p, suv) || fabs(suv[1]) > 34 || suv[2] < 5 || suv[2] > 50)
-                    continue;
-                int sum = 0, s = (int)fmin(fmax(suv[0], 0), spine->stations - 1);
-                for (int n = 0; n < 27; n++)
-                    sum += hu[at + n % 3 - 1 + (n / 3 % 3 - 1) * g->dim[0] + (n / 9 - 1) * g->dim[0] * g->dim[1]];
-                if (sum < 27 * 78)
-                    continue;
-                const struct kf_spine_station *t = &spine->station[s];
-                double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM, r = sqrt(u * u + v * v) + 1e-6;
-                for (int c = 0; c < 3; c++)
-                    q[c] = p[c] - BULGE_MM / r * (u * t->left[c] + v * t->front[c]);
-                int64_t to = kf_spine_voxel(g, q);
-                if (to >= 0 && before[to] > KF_SPINE_DISC && before[to] < KF_SPINE_SACRUM)
-                    labels[at] = before[to];
-            }
+    const struct pass *pass = context;
+    const struct kf_grid *g = &pass->volume->grid;
+    double p[3], suv[3], inner[3];
+    if (pass->before[at] || hu_at(pass, at) < 40 || hu_at(pass, at) > 250 ||
+        !kf_spine_locate(pass->spine, g, i, j, k, p, suv) || fabs(suv[1]) > 34 || suv[2] < 5 || suv[2] > 50)
+        return;
+    int sum = 0;
+    for (int n = 0; n < 27; n++)
+        sum += hu_at(pass, at + n % 3 - 1 + (n / 3 % 3 - 1) * g->dim[0] + (n / 9 - 1) * g->dim[0] * g->dim[1]);
+    if (sum < 27 * 78)
+        return;
+    outwards(pass->spine, p, suv, -BULGE_MM, inner);
+    int64_t to = kf_spine_voxel(g, inner);
+    if (to >= 0 && is_disc(pass->before[to]))
+        pass->labels[at] = pass->before[to];
 }
 
 // The ring's outermost voxels, where it lies in fat: those nearer to the disc's value than to the fat's, both taken
 // along the way out from the bodies' axis.
-static void rim_discs(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
-                      uint8_t *labels, uint8_t *before)
+static void rim_disc(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 {
-    const struct kf_grid *g = &volume->grid;
-    const int16_t *hu = volume->data;
+    const struct pass *pass = context;
+    const struct kf_grid *g = &pass->volume->grid;
     const int64_t step[6] = {-1, 1, -g->dim[0], g->dim[0], -g->dim[0] * g->dim[1], g->dim[0] * g->dim[1]};
-    double side = fmax(g->spacing_mm[0], g->spacing_mm[1]);
-    memcpy(before, labels, (size_t)kf_grid_voxels(g));
-#pragma omp parallel for schedule(static) num_threads(work->threads)
-    for (int64_t k = 1; k < g->dim[2] - 1; k++)
-        for (int64_t j = 1; j < g->dim[1] - 1; j++)
-            for (int64_t i = 1; i < g->dim[0] - 1; i++) {
-                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
-                uint8_t disc = 0;
-                double p[3], suv[3], value[2] = {0, 0}, sum = 2 * hu[at];
-                if (before[at])
-                    continue;
-                for (int n = 0; n < 6; n++) {
-                    uint8_t label = before[at + step[n]];
-                    disc = !disc && label > KF_SPINE_DISC && label < KF_SPINE_SACRUM ? label : disc;
-                    sum += hu[at + step[n]];
-                }
-                kf_spine_point(g, i, j, k, p);
-                if (!disc || !kf_spine_coordinates(spine, p, suv))
-                    continue;
-                const struct kf_spine_station *t = &spine->station[(int)fmin(fmax(suv[0], 0), spine->stations - 1)];
-                double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM, r = sqrt(u * u + v * v) + 1e-6;
-                for (int n = -2; n <= 2; n++) {
-                    double q[3], mm = (n < 0 ? n - 1 : n + 1) * 0.7 * side;
-                    for (int c = 0; c < 3; c++)
-                        q[c] = p[c] + mm / r * (u * t->left[c] + v * t->front[c]);
-                    value[n > 0] += n ? kf_spine_value(volume, q, 0) / 2 : 0;
-                }
-                if (value[0] - value[1] >= FAT_CONTRAST && sum / 8 > (value[0] + value[1]) / 2)
-                    labels[at] = disc;
-            }
+    uint8_t disc = 0;
+    double p[3], suv[3], q[3], value[2] = {0, 0}, sum = 2 * hu_at(pass, at);
+    if (pass->before[at])
+        return;
+    for (int n = 0; n < 6; n++) {
+        disc = !disc && is_disc(pass->before[at + step[n]]) ? pass->before[at + step[n]] : disc;
+        sum += hu_at(pass, at + step[n]);
+    }
+    if (!disc || !kf_spine_locate(pass->spine, g, i, j, k, p, suv))
+        return;
+    for (int n = 2; n <= 3; n++)
+        for (int out = 0; out < 2; out++) {
+            double mm = (out ? n : -n) * 0.7 * fmax(g->spacing_mm[0], g->spacing_mm[1]);
+            outwards(pass->spine, p, suv, mm, q);
+            value[out] += kf_spine_value(pass->volume, q, 0) / 2;
+        }
+    if (value[0] - value[1] >= FAT_CONTRAST && sum / 8 > (value[0] + value[1]) / 2)
+        pass->labels[at] = disc;
+}
+
+// Discs between the bodies, in three passes each of which sees what the one before it left.
+static void lay_discs(const struct kf_work *work, struct pass *pass)
+{
+    static kf_spine_visit *const visits[3] = {fill_disc, bulge_disc, rim_disc};
+    const struct kf_grid *g = &pass->volume->grid;
+    int thickness[KF_SPINE_MOST];
+    for (int d = 0; d < pass->spine->discs; d++)
+        thickness[d] = gap(g, pass->spine, pass->labels, pass->spine->disc[d].middle, d);
+    pass->thickness = thickness;
+    for (int n = 0; n < 3; n++) {
+        memcpy(pass->before, pass->labels, (size_t)kf_grid_voxels(g));
+        kf_spine_each_voxel(work, g, n > 0, visits[n], pass);
+    }
+    pass->thickness = NULL;
 }
 
 enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume, double bone_hu,
@@ -265,16 +300,21 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
     enum kf_kernel_status status = relief.data && mask ? kf_bits_alloc(work, g->dim, &bone) : KF_KERNEL_NOMEM;
     kf_spine_name(volume, spine);
     if (!status)
-        status = find_bone(work, volume, bone_hu, &bone);
+        status = find_bone(work, volume, bone_hu, spine, &bone);
+    struct pass pass = {.volume = volume,
+                        .spine = spine,
+                        .bone = &bone,
+                        .mask = mask,
+                        .relief = relief.data,
+                        .labels = labels,
+                        .before = mask};
     if (!status) {
-        mark(work, volume, spine, &bone, mask, relief.data, labels);
+        kf_spine_each_voxel(work, g, 0, mark, &pass);
         status = kf_watershed(work, &relief, mask, labels);
     }
     if (!status) {
         kf_spine_sharpen(work, volume, labels, mask);
-        fill_discs(work, volume, spine, labels);
-        bulge_discs(work, volume, spine, labels, mask);
-        rim_discs(work, volume, spine, labels, mask);
+        lay_discs(work, &pass);
     }
     kf_bits_release(work, &bone);
     kf_work_give(work, mask);

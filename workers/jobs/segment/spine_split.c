@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#define TILTS         9  // in the sagittal plane: −24° … 24°
+#define TILTS         13 // in the sagittal plane: −36° … 36°
 #define NEAREST       13 // mm between discs
 #define FARTHEST      48
 #define SMALL_BODY_MM 17.0
@@ -47,8 +47,22 @@ static void tilted(const struct kf_spine_station *t, int tilt, double down[3], d
     }
 }
 
-// Keeps in *best what is darker than the end plates 3 to 7 mm above and below, in bodies whose axis is body_mm before
-// the canal's middle.
+// By how much the plates up to `half` mm from the middle (value[8]) are darker than the brightest on either side
+// between `from` and `to` mm.
+static double darkness(const double value[17], int half, int from, int to)
+{
+    double above = -1000, below = -1000, dark = 0;
+    for (int h = -half; h <= half; h++)
+        dark += value[8 + h] / (2 * half + 1);
+    for (int h = from; h <= to; h++) {
+        above = fmax(above, value[8 - h]);
+        below = fmax(below, value[8 + h]);
+    }
+    return fmin(above, below) - dark;
+}
+
+// Keeps in *best what is darker than the end plates near it, of a thick disc or one of 2 mm, in bodies whose axis is
+// body_mm before the canal's middle.
 static void seek_disc(const struct kf_volume *volume, const struct kf_spine_station *t, double body_mm, double size,
                       struct kf_spine_disc *best)
 {
@@ -67,12 +81,7 @@ static void seek_disc(const struct kf_volume *volume, const struct kf_spine_stat
         }
         if (seen < 0.6)
             continue;
-        double above = -1000, below = -1000;
-        for (int h = 3; h <= 7; h++) {
-            above = fmax(above, value[8 - h]);
-            below = fmax(below, value[8 + h]);
-        }
-        double dark = (value[7] + value[8] + value[9]) / 3, contrast = fmin(above, below) - dark;
+        double contrast = fmax(darkness(value, 1, 3, 7), darkness(value, 0, 2, 4));
         if (contrast > best->contrast_hu) {
             best->contrast_hu = contrast;
             memcpy(best->normal, down, sizeof down);
@@ -117,10 +126,10 @@ static void typical_contrast(const struct kf_spine_disc *all, int count, float *
     }
 }
 
-// A plate as dark as spongy bone between end plates is no disc: half the typical contrast is worth nothing.
+// A plate as dark as spongy bone between end plates is no disc: two fifths of the typical contrast are worth nothing.
 static double worth(double contrast_hu, double typical)
 {
-    return fmin(contrast_hu / typical, 2) - 0.45;
+    return fmin(contrast_hu / typical, 2) - 0.4;
 }
 
 // total[n][d]: the best chain whose last disc is at n and the one before d + NEAREST mm above (d = SPAN: it is the
