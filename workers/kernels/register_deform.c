@@ -15,6 +15,7 @@
 #define DAMP    0.064      // per square node
 #define OVERLAP 64         // voxels at least
 #define GAIN    0.99       // of the difference before, at most, or the field has found nothing but noise
+#define APART   0.5        // of grid_mm: what the two directions may differ by on average
 #define LOOK    65536      // nodes between looks at whether to stop
 
 // The bending energy's weight, in nats per square of a node's way, falls from stage to stage.
@@ -562,6 +563,8 @@ enum kf_kernel_status kf_register_deform(const struct kf_work *work, const struc
         release(&e);
         if (!status) {
             take_middle(&d, &back, field, &other, report);
+            if (report->ways_mean_mm > APART * d.h) // then there is nothing to believe in either
+                memset(field->xyz, 0, (size_t)(3 * d.count) * sizeof *field->xyz);
             status = kf_field_unfold(work, field, NULL, LEAST);
         }
         kf_field_release(work, &other);
