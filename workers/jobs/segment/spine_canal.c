@@ -84,8 +84,8 @@ static void score_slices(const struct kf_work *work, const struct kf_volume *coa
 }
 
 // Viterbi: best[v] = score[v] + the best of 5×5 voxels of the slice before, less for each voxel of shift.
-static void follow(const struct kf_work *work, const int64_t *dim, const float *score, float *best, uint8_t *from,
-                   int64_t *path)
+void kf_spine_follow(const struct kf_work *work, const int64_t dim[3], const float *score, float *best, uint8_t *from,
+                     int64_t *path)
 {
     static const float price[3] = {0, 0.06F, 0.2F};
     int64_t area = dim[0] * dim[1];
@@ -327,7 +327,7 @@ enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const stru
     enum kf_kernel_status status = score && best && from && path && column ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     if (!status) {
         score_slices(work, coarse, score);
-        follow(work, dim, score, best, from, path);
+        kf_spine_follow(work, dim, score, best, from, path);
         lay_stations(coarse, path, score, spine, column, column + most);
         if (spine->stations > 0)
             status = centre(work, coarse, spine, column, column + most);
