@@ -14,7 +14,6 @@
 #define ALONG       6  // stations above and below that a section averages
 #define WINDOW      24 // mm of the canal from which the values of cord and fluid are learnt
 #define ALONG_SAC   3
-#define RIM_MM      1.3 // of the sac is blurred by its wall
 #define DEEP_MM     6.2
 #define NOWHERE     (-30000.0)
 #define UNSEEN      (-0.3) // worth of a cell of which nothing is known
@@ -72,7 +71,7 @@ static double like_sac(const struct kf_spine_look *look, double value, int deep)
         return 2 * between(value, look->fat, look->fluid) * between(value, look->hard, look->cord) - 1;
     if (deep && value < look->fat)
         return 2 * between(value, look->flavum, look->hard) - 1;
-    return 2 * between(value, look->fat, look->fluid) - 1;
+    return 2 * between(value, look->fat, 0.5 * (look->fat + look->fluid)) - 1; // a thin film is never as bright
 }
 
 static void sample_sac(const struct kf_volume *smooth, const struct kf_spine_look *look, const uint8_t *labels,
@@ -95,11 +94,11 @@ static void sample_sac(const struct kf_volume *smooth, const struct kf_spine_loo
 
 // The part of the sac that its wall does not blur.
 static void sample_content(const struct kf_volume *smooth, const struct kf_spine_station *t, const struct ellipse *sac,
-                           struct section *out)
+                           double rim_mm, struct section *out)
 {
     struct ellipse core = *sac;
-    core.of[2] = fmax(core.of[2] - RIM_MM, 0.5);
-    core.of[3] = fmax(core.of[3] - RIM_MM, 0.5);
+    core.of[2] = fmax(core.of[2] - rim_mm, 0.5);
+    core.of[3] = fmax(core.of[3] - rim_mm, 0.5);
     for (int cell = 0; cell < CELLS; cell++) {
         double u, v, p[3];
         cell_at(cell, &u, &v);
@@ -379,7 +378,7 @@ enum kf_kernel_status kf_spine_find_cord(const struct kf_work *work, const struc
         trace_sac(work, mean, rough, weight, count, sac, sac_range);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
         for (int n = 0; n < count; n++)
-            sample_content(smooth, &spine->station[n], &sac[n], &raw[n]);
+            sample_content(smooth, &spine->station[n], &sac[n], look->rim_mm, &raw[n]);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
         for (int n = 0; n < count; n++) {
             average(raw, count, n, ALONG, &mean[n]);

@@ -22,14 +22,14 @@
 #define MARROW_HIGH    1.42
 #define STEEP          0.45 // of it per mm: skins between fat and what is dark pass through its values
 #define OPEN_MM        0.8
-#define SHELL_MM       2.0 // from where marrow is even
+#define SHELL_MM       1.9 // from where marrow is even
 #define SLAB_FROM      5   // mm before the canal's middle
 #define SLAB_TO        52
 #define SLAB_SIDE      34
 #define BAND_MM        10.0 // from the bodies' axis to a disc's ring
 #define STEP_MM        0.3
 #define HOLLOW_MM      2.4 // of an end plate
-#define END_PLATE      1.5 // mm of a disc's dark that are bone
+#define END_PLATE      2.2 // mm of a disc's dark that are bone
 #define BRIGHTER       1.5 // times what discs explain when sought as dark: not a T2
 #define OUTSIDE        (-1.0)
 #define MOST_SLOPE     0.4
@@ -126,7 +126,8 @@ static void learn(const struct kf_volume *fine, const struct kf_spine *spine, fl
                                       .hard = 2 * dark,
                                       .fluid_to_cord = -1,
                                       .cord_least = 0.75 * mr->fluid,
-                                      .apart = 0.4 * mr->fluid};
+                                      .apart = 0.4 * mr->fluid,
+                                      .rim_mm = 0.6};
 }
 
 // Bodies at 300 whatever their value, discs below: darker ones, or with `bright` those that are brighter.

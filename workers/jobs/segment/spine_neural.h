@@ -14,6 +14,7 @@ struct kf_spine_look {
     double fluid_to_cord; // sign: 1 where the cord is brighter than the fluid around it
     double cord_least;    // a cord is at least so far to that side
     double apart;         // values between fluid and cord where both are seen well
+    double rim_mm;        // of the sac whose values its wall blurs too much
 };
 
 extern const struct kf_spine_look kf_spine_ct_look;
