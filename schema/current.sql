@@ -96,6 +96,9 @@ CREATE TABLE kerf.job (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     started_at timestamp with time zone,
     finished_at timestamp with time zone,
+    acknowledged_at timestamp with time zone,
+    acknowledged_by uuid,
+    CONSTRAINT job_check CHECK (((acknowledged_by IS NULL) OR (acknowledged_at IS NOT NULL))),
     CONSTRAINT job_key_check CHECK ((length(key) = 32)),
     CONSTRAINT job_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'dead'::text, 'cancelled'::text])))
 );
@@ -143,6 +146,7 @@ BEGIN
         WHEN EXISTS (SELECT FROM kerf.series s JOIN kerf.instance i ON i.series_id = s.id AND NOT i.queued
                      WHERE s.case_id = p_case) THEN 'receiving'
         WHEN EXISTS (SELECT FROM kerf.job f WHERE f.case_id = p_case AND f.state IN ('failed', 'dead')
+                     AND f.acknowledged_at IS NULL
                      AND NOT EXISTS (SELECT FROM kerf.job n WHERE n.case_id = p_case AND n.created_at > f.created_at
                                      AND n.series_id IS NOT DISTINCT FROM f.series_id AND n.state <> 'cancelled'
                                      AND (n.supersedes OR (n.kind = f.kind
@@ -200,13 +204,23 @@ BEGIN
     INSERT INTO kerf.event (organisation_id, case_id, kind, body)
     VALUES (NEW.organisation_id, NEW.case_id, 'job.changed',
             jsonb_build_object('case_id', NEW.case_id, 'job_id', NEW.id, 'kind', NEW.kind, 'state', NEW.state,
-                               'progress', round(NEW.progress::numeric, 3), 'stage', NEW.stage));
+                               'progress', round(NEW.progress::numeric, 3), 'stage', NEW.stage,
+                               'acknowledged', NEW.acknowledged_at IS NOT NULL));
     IF NEW.state = 'queued' THEN
         PERFORM pg_notify('kerf_job', 'queued ' || NEW.kind);
     ELSIF NEW.state = 'running' AND NEW.cancel_requested THEN
         PERFORM pg_notify('kerf_job', 'cancel ' || NEW.id);
     END IF;
     RETURN NULL;
+END $$;
+-- Name: job_moved(); Type: FUNCTION; Schema: kerf; Owner: -
+CREATE FUNCTION kerf.job_moved() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.acknowledged_at := NULL;
+    NEW.acknowledged_by := NULL;
+    RETURN NEW;
 END $$;
 -- Name: login_failed(uuid, integer, double precision, double precision); Type: FUNCTION; Schema: kerf; Owner: -
 CREATE FUNCTION kerf.login_failed(p_account uuid, p_threshold integer, p_base_s double precision, p_most_s double precision) RETURNS double precision
@@ -821,7 +835,9 @@ CREATE TRIGGER case_created AFTER INSERT ON kerf.cases FOR EACH ROW EXECUTE FUNC
 -- Name: event event_notify; Type: TRIGGER; Schema: kerf; Owner: -
 CREATE TRIGGER event_notify AFTER INSERT ON kerf.event FOR EACH ROW EXECUTE FUNCTION kerf.event_notify();
 -- Name: job job_changed; Type: TRIGGER; Schema: kerf; Owner: -
-CREATE TRIGGER job_changed AFTER UPDATE ON kerf.job FOR EACH ROW WHEN (((((old.state IS DISTINCT FROM new.state) OR (old.progress IS DISTINCT FROM new.progress)) OR (old.stage IS DISTINCT FROM new.stage)) OR (old.cancel_requested IS DISTINCT FROM new.cancel_requested))) EXECUTE FUNCTION kerf.job_changed();
+CREATE TRIGGER job_changed AFTER UPDATE ON kerf.job FOR EACH ROW WHEN ((((((old.state IS DISTINCT FROM new.state) OR (old.progress IS DISTINCT FROM new.progress)) OR (old.stage IS DISTINCT FROM new.stage)) OR (old.cancel_requested IS DISTINCT FROM new.cancel_requested)) OR (old.acknowledged_at IS DISTINCT FROM new.acknowledged_at))) EXECUTE FUNCTION kerf.job_changed();
+-- Name: job job_moved; Type: TRIGGER; Schema: kerf; Owner: -
+CREATE TRIGGER job_moved BEFORE UPDATE OF state ON kerf.job FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION kerf.job_moved();
 -- Name: job job_queued; Type: TRIGGER; Schema: kerf; Owner: -
 CREATE TRIGGER job_queued AFTER INSERT ON kerf.job FOR EACH ROW EXECUTE FUNCTION kerf.job_changed();
 -- Name: artefact view_changed; Type: TRIGGER; Schema: kerf; Owner: -
@@ -878,6 +894,9 @@ ALTER TABLE ONLY kerf.instance
 -- Name: instance instance_organisation_id_series_id_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
 ALTER TABLE ONLY kerf.instance
     ADD CONSTRAINT instance_organisation_id_series_id_fkey FOREIGN KEY (organisation_id, series_id) REFERENCES kerf.series(organisation_id, id);
+-- Name: job job_organisation_id_acknowledged_by_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
+ALTER TABLE ONLY kerf.job
+    ADD CONSTRAINT job_organisation_id_acknowledged_by_fkey FOREIGN KEY (organisation_id, acknowledged_by) REFERENCES kerf.account(organisation_id, id);
 -- Name: job job_organisation_id_case_id_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
 ALTER TABLE ONLY kerf.job
     ADD CONSTRAINT job_organisation_id_case_id_fkey FOREIGN KEY (organisation_id, case_id) REFERENCES kerf.cases(organisation_id, id);
@@ -1007,6 +1026,9 @@ GRANT ALL ON FUNCTION kerf.event_notify() TO kerf_app;
 -- Name: FUNCTION job_changed(); Type: ACL; Schema: kerf; Owner: -
 REVOKE ALL ON FUNCTION kerf.job_changed() FROM PUBLIC;
 GRANT ALL ON FUNCTION kerf.job_changed() TO kerf_app;
+-- Name: FUNCTION job_moved(); Type: ACL; Schema: kerf; Owner: -
+REVOKE ALL ON FUNCTION kerf.job_moved() FROM PUBLIC;
+GRANT ALL ON FUNCTION kerf.job_moved() TO kerf_app;
 -- Name: FUNCTION login_failed(p_account uuid, p_threshold integer, p_base_s double precision, p_most_s double precision); Type: ACL; Schema: kerf; Owner: -
 REVOKE ALL ON FUNCTION kerf.login_failed(p_account uuid, p_threshold integer, p_base_s double precision, p_most_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION kerf.login_failed(p_account uuid, p_threshold integer, p_base_s double precision, p_most_s double precision) TO kerf_app;

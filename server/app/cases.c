@@ -153,6 +153,15 @@ enum kf_status kf_app_job_cancel(struct kf_app_thread *thread, const struct kf_a
     return status != KF_OK ? status : kf_queue_cancel(thread->store, actor->organisation_id, id, err);
 }
 
+enum kf_status kf_app_job_acknowledge(struct kf_app_thread *thread, const struct kf_actor *actor, const char *id,
+                                      struct kf_error *err)
+{
+    const char *account = actor->account_id[0] ? actor->account_id : NULL;
+    enum kf_status status = kf_app_enter(thread, actor, KF_PERM_JOB_RUN, "job_acknowledge", id, err);
+    return status != KF_OK ? status
+                           : kf_queue_acknowledge(thread->store, actor->organisation_id, id, account, err);
+}
+
 enum kf_status kf_app_job_retry(struct kf_app_thread *thread, const struct kf_actor *actor, const char *id,
                                 struct kf_error *err)
 {

@@ -61,6 +61,9 @@ KF_MUST_USE enum kf_status kf_app_job_read(struct kf_app_thread *thread, const s
                                            struct kf_arena *arena, struct kf_job_view *out, struct kf_error *err);
 KF_MUST_USE enum kf_status kf_app_job_cancel(struct kf_app_thread *thread, const struct kf_actor *actor, const char *id,
                                              struct kf_error *err);
+// The failure was seen: the case asks for attention on its account no more. KF_CONFLICT "job_not_failed".
+KF_MUST_USE enum kf_status kf_app_job_acknowledge(struct kf_app_thread *thread, const struct kf_actor *actor,
+                                                  const char *id, struct kf_error *err);
 KF_MUST_USE enum kf_status kf_app_job_retry(struct kf_app_thread *thread, const struct kf_actor *actor, const char *id,
                                             struct kf_error *err);
 

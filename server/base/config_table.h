@@ -12,6 +12,7 @@
     X("KERF_BLOBS", TEXT, "", 0, 0, "Where bytes are kept. Empty: KERF_DATA/blobs.")                                    \
     X("KERF_WEB_ROOT", TEXT, "", 0, 0, "Folder of the built web app. Empty: web/dist beside the programs.")             \
     X("KERF_ORGANISATION", TEXT, "Hospital", 0, 0, "Name of the organisation that the first start makes.")              \
+    X("KERF_USER", TEXT, "", 0, 0, "User that the daemons run as when kerf up is root, who then owns what they write; with the private PostgreSQL the same as KERF_POSTGRES_USER. Empty: root.") \
     X("KERF_LOG_LEVEL", TEXT, "info", 0, 0, "debug, info, warn or error.")                                              \
     X("KERF_POSTGRES_BIN", TEXT, "", 0, 0, "Folder with postgres and initdb. Empty: the newest under /usr/lib/postgresql, then PATH.") \
     X("KERF_POSTGRES_USER", TEXT, "postgres", 0, 0, "User that the private PostgreSQL runs as when kerf up is root.")    \

@@ -27,7 +27,7 @@ enum kf_role {
     X(KF_PERM_CASE_WRITE, "case.write", 1, 1, 1, 0, 0)   /* title, archive */                                          \
     X(KF_PERM_DICOM_STORE, "dicom.store", 1, 1, 1, 0, 0) /* uploads and STOW-RS */                                     \
     X(KF_PERM_JOB_READ, "job.read", 1, 1, 1, 1, 1)                                                                     \
-    X(KF_PERM_JOB_RUN, "job.run", 1, 1, 1, 0, 0)       /* start and cancel */                                          \
+    X(KF_PERM_JOB_RUN, "job.run", 1, 1, 1, 0, 0)       /* start, cancel, dismiss a failure */                         \
     X(KF_PERM_JOB_RETRY, "job.retry", 1, 1, 0, 0, 0)   /* wake a dead or failed job */                                 \
     X(KF_PERM_JOB_REVIEW, "job.review", 1, 0, 0, 0, 0) /* the dead letters of the whole organisation */                \
     X(KF_PERM_ACCOUNT_MANAGE, "account.manage", 1, 0, 0, 0, 0)                                                         \

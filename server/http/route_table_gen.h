@@ -42,6 +42,7 @@ kf_handler kf_route_job_kinds;
 kf_handler kf_route_job_list;
 kf_handler kf_route_job_read;
 kf_handler kf_route_job_cancel;
+kf_handler kf_route_job_acknowledge;
 kf_handler kf_route_job_retry;
 kf_handler kf_route_event_stream;
 kf_handler kf_route_upload_create;
@@ -133,6 +134,8 @@ const struct kf_route kf_route_table[] = {
      0, 0, kf_route_job_read, NULL},
     {KF_POST, "/api/v1/jobs/{job_id}/cancel", KF_PERM_JOB_RUN,
      0, 0, kf_route_job_cancel, NULL},
+    {KF_POST, "/api/v1/jobs/{job_id}/acknowledge", KF_PERM_JOB_RUN,
+     0, 0, kf_route_job_acknowledge, NULL},
     {KF_POST, "/api/v1/jobs/{job_id}/retry", KF_PERM_JOB_RETRY,
      0, 0, kf_route_job_retry, NULL},
     {KF_GET, "/api/v1/events", KF_PERM_CASE_READ,

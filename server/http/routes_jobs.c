@@ -33,6 +33,7 @@ static void out_job(struct kf_out *out, const struct kf_job_view *view)
     kf_out_time(out, "created_at", view->created_ms);
     kf_out_time(out, "started_at", view->started_ms);
     kf_out_time(out, "finished_at", view->finished_ms);
+    kf_out_time(out, "acknowledged_at", view->acknowledged_ms);
     kf_out_close(out);
 }
 
@@ -123,6 +124,17 @@ enum kf_status kf_route_job_retry(struct kf_request *request, struct kf_response
         status = kf_app_job_retry(call.thread, &call.actor, id, err);
     kf_views_forget(call.routes, call.actor.organisation_id);
     return status == KF_OK ? reply_job(request, response, 202, id, err) : status;
+}
+
+enum kf_status kf_route_job_acknowledge(struct kf_request *request, struct kf_response *response, struct kf_error *err)
+{
+    struct kf_call call = kf_call_of(request);
+    const char *id;
+    enum kf_status status = kf_path_id(request, "job_id", &id, err);
+    if (status == KF_OK)
+        status = kf_app_job_acknowledge(call.thread, &call.actor, id, err);
+    kf_views_forget(call.routes, call.actor.organisation_id);
+    return status == KF_OK ? reply_job(request, response, 200, id, err) : status;
 }
 
 // ---------------------------------------------------------------------------------------------------- asking for one

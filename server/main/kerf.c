@@ -26,7 +26,7 @@ static const struct kf_command commands[] = {
     {"user", "Add, list, reset and unlock accounts.", kf_command_user},
     {"token", "Add, list and revoke tokens for machines.", kf_command_token},
     {"peer", "Add, list and remove DICOM peers.", kf_command_peer},
-    {"job", "List dead jobs; retry or cancel one.", kf_command_job},
+    {"job", "List dead jobs; retry, acknowledge or cancel one.", kf_command_job},
     {"verify", "Read every blob back and compare it with its hash.", kf_command_verify},
     {"settings", "Show every setting, its value and where it comes from.", kf_command_settings},
     {"version", "Print the version.", command_version},

@@ -8,6 +8,7 @@
 static const char usage[] =
     "kerf job list [--state STATE]   STATE: dead (default), failed, queued, running, done, cancelled or all\n"
     "kerf job retry ID               a dead, failed or cancelled job waits again with fresh attempts\n"
+    "kerf job acknowledge ID         a dead or failed job's case asks for attention on its account no more\n"
     "kerf job cancel ID\n\n"
     "All take --data DIR and --organisation NAME.\n";
 
@@ -52,6 +53,8 @@ int kf_command_job(int argc, char **argv)
         status = list(&admin, state, &err);
     else if (admin.word_count == 2 && strcmp(verb, "retry") == 0)
         status = kf_queue_retry(admin.store, admin.organisation, admin.words[1], &err);
+    else if (admin.word_count == 2 && strcmp(verb, "acknowledge") == 0)
+        status = kf_queue_acknowledge(admin.store, admin.organisation, admin.words[1], NULL, &err);
     else if (admin.word_count == 2 && strcmp(verb, "cancel") == 0)
         status = kf_queue_cancel(admin.store, admin.organisation, admin.words[1], &err);
     else

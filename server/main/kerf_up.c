@@ -10,6 +10,7 @@
 #include "server/base/net/client.h"
 #include "server/base/str.h"
 #include "server/base/timeid.h"
+#include "server/main/run_as.h"
 #include "server/main/supervisor.h"
 #include "server/store/account.h"
 #include "server/store/migrate.h"
@@ -293,6 +294,8 @@ static enum kf_status start_daemons(struct up *up, struct kf_error *err)
         status = settle_port("KERF_DICOM_PORT", "127.0.0.1", err);
     if (!status)
         status = prepare_certificate(up, err);
+    if (!status)
+        status = kf_run_as_prepare(up->data, up->pg != NULL, &up->supervisor.user, err);
     for (size_t i = 0; !status && i < 3; i++)
         status = kf_supervisor_add(&up->supervisor, names[i], err);
     const char *address = kf_config_text("KERF_HTTP_ADDRESS");

@@ -60,11 +60,11 @@ static void plan_start(struct kf_daemon *daemon)
     daemon->start_at_ms = now_ms() + (pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS);
 }
 
-static void start(struct kf_daemon *daemon)
+static void start(struct kf_daemon *daemon, const char *user)
 {
     const char *const argv[] = {daemon->program, NULL};
-    struct kf_spawn spawn = {.program = daemon->program, .argv = argv, .in = -1, .out = STDERR_FILENO, .err = -1,
-                             .death_signal = SIGTERM, .new_group = 1};
+    struct kf_spawn spawn = {.program = daemon->program, .argv = argv, .user = user, .in = -1, .out = STDERR_FILENO,
+                             .err = -1, .death_signal = SIGTERM, .new_group = 1};
     struct kf_error err;
     daemon->started_ms = now_ms();
     if (kf_spawn(&spawn, &daemon->pid, &err)) {
@@ -106,7 +106,7 @@ int kf_supervisor_step(struct kf_supervisor *supervisor, int wait_ms)
         struct kf_daemon *daemon = &supervisor->daemons[i];
         reap(daemon);
         if (!daemon->pid && now_ms() >= daemon->start_at_ms)
-            start(daemon);
+            start(daemon, supervisor->user);
     }
     sigset_t set;
     watched_signals(&set);

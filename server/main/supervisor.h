@@ -21,6 +21,7 @@ struct kf_daemon {
 struct kf_supervisor {
     struct kf_daemon daemons[KF_DAEMONS_MOST]; // in the order of starting; stopped in the reverse one
     int count;
+    const char *user;      // borrowed; that they run as, NULL: ours
     struct kf_pgembed *pg; // borrowed; NULL: an external database
 };
 

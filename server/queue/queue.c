@@ -68,8 +68,8 @@ enum kf_status kf_queue_reap(struct kf_store *store, int *count, struct kf_error
 // Looks the job up (so that an unknown id is KF_NOT_FOUND), changes it, brings the case in line.
 static enum kf_status with_job(struct kf_store *store, const char *organisation, const char *job_id,
                                enum kf_status (*change)(struct kf_store *store, const struct kf_job_row *job,
-                                                        struct kf_error *err),
-                               struct kf_error *err)
+                                                        const char *account, struct kf_error *err),
+                               const char *account, struct kf_error *err)
 {
     struct kf_queue_scope scope;
     enum kf_status status = kf_queue_begin(&scope, store, organisation, err);
@@ -86,20 +86,30 @@ static enum kf_status with_job(struct kf_store *store, const char *organisation,
         job = locked;
     }
     if (!status)
-        status = change(store, &job, err);
+        status = change(store, &job, account, err);
     if (!status)
         status = kf_store_case_derive(store, organisation, job.case_id, err);
     kf_job_row_release(&job);
     return kf_queue_end(&scope, status, err);
 }
 
-static enum kf_status cancel(struct kf_store *store, const struct kf_job_row *job, struct kf_error *err)
+static enum kf_status cancel(struct kf_store *store, const struct kf_job_row *job, const char *account,
+                             struct kf_error *err)
 {
+    (void)account;
     return kf_store_job_cancel(store, job->organisation_id, job->id, err);
 }
 
-static enum kf_status retry(struct kf_store *store, const struct kf_job_row *job, struct kf_error *err)
+static enum kf_status acknowledge(struct kf_store *store, const struct kf_job_row *job, const char *account,
+                                  struct kf_error *err)
 {
+    return kf_store_job_acknowledge(store, job->organisation_id, job->id, account, err);
+}
+
+static enum kf_status retry(struct kf_store *store, const struct kf_job_row *job, const char *account,
+                            struct kf_error *err)
+{
+    (void)account;
     if (strcmp(job->state, "dead") != 0 && strcmp(job->state, "failed") != 0 && strcmp(job->state, "cancelled") != 0)
         return kf_error_set(err, KF_CONFLICT, "job_not_ended", "The job has not failed and was not cancelled.");
     return kf_store_job_retry(store, job->organisation_id, job->id, err);
@@ -108,11 +118,17 @@ static enum kf_status retry(struct kf_store *store, const struct kf_job_row *job
 enum kf_status kf_queue_cancel(struct kf_store *store, const char *organisation, const char *job_id,
                                struct kf_error *err)
 {
-    return with_job(store, organisation, job_id, cancel, err);
+    return with_job(store, organisation, job_id, cancel, NULL, err);
 }
 
 enum kf_status kf_queue_retry(struct kf_store *store, const char *organisation, const char *job_id,
                               struct kf_error *err)
 {
-    return with_job(store, organisation, job_id, retry, err);
+    return with_job(store, organisation, job_id, retry, NULL, err);
+}
+
+enum kf_status kf_queue_acknowledge(struct kf_store *store, const char *organisation, const char *job_id,
+                                    const char *account, struct kf_error *err)
+{
+    return with_job(store, organisation, job_id, acknowledge, account, err);
 }

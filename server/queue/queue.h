@@ -119,6 +119,10 @@ KF_MUST_USE enum kf_status kf_queue_reap(struct kf_store *store, int *count, str
 // A waiting job is cancelled at once; a running one when its worker hears of it. KF_CONFLICT "job_ended" otherwise.
 KF_MUST_USE enum kf_status kf_queue_cancel(struct kf_store *store, const char *organisation, const char *job_id,
                                            struct kf_error *err);
+// Somebody has seen that the job failed: its case asks for attention on its account no more. Doing it again changes
+// nothing; `account` may be NULL. KF_CONFLICT "job_not_failed".
+KF_MUST_USE enum kf_status kf_queue_acknowledge(struct kf_store *store, const char *organisation, const char *job_id,
+                                                const char *account, struct kf_error *err);
 // A dead, failed or cancelled job waits again with fresh attempts. KF_CONFLICT "job_not_ended", or "job_key" when the
 // same work waits, runs or is done under another row.
 KF_MUST_USE enum kf_status kf_queue_retry(struct kf_store *store, const char *organisation, const char *job_id,

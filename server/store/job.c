@@ -276,12 +276,10 @@ enum kf_status kf_store_job_release(struct kf_store *store, const char *organisa
 // ------------------------------------------------------------------------------------------------ people
 // Runs an UPDATE of one job by id; KF_CONFLICT `code` when it changed nothing (the caller knows that the job exists).
 static enum kf_status update_one(struct kf_store *store, const char *organisation, const struct kf_query *query,
-                                 const char *job_id, const char *code, const char *why, struct kf_error *err)
+                                 const struct kf_args *args, const char *code, const char *why, struct kf_error *err)
 {
-    struct kf_args args = {0};
-    kf_args_text(&args, job_id);
     struct kf_rows rows;
-    enum kf_status status = kf_run(store, organisation, query, &args, KF_RUN_WRITE, &rows, err);
+    enum kf_status status = kf_run(store, organisation, query, args, KF_RUN_WRITE, &rows, err);
     if (!status && !rows.changed && code)
         status = kf_error_set(err, KF_CONFLICT, code, "%s", why);
     kf_rows_release(&rows);
@@ -296,7 +294,22 @@ enum kf_status kf_store_job_cancel(struct kf_store *store, const char *organisat
                       "finished_at = CASE state WHEN 'queued' THEN clock_timestamp() ELSE finished_at END, "
                       "state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END "
                       "WHERE id = $1 AND state IN ('queued', 'running')"};
-    return update_one(store, organisation, &query, job_id, "job_ended", "The job has ended already.", err);
+    struct kf_args args = {0};
+    kf_args_text(&args, job_id);
+    return update_one(store, organisation, &query, &args, "job_ended", "The job has ended already.", err);
+}
+
+enum kf_status kf_store_job_acknowledge(struct kf_store *store, const char *organisation, const char *job_id,
+                                        const char *account, struct kf_error *err)
+{
+    static const struct kf_query query = {
+        "job_acknowledge", "UPDATE kerf.job SET acknowledged_at = coalesce(acknowledged_at, clock_timestamp()), "
+                           "acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN $2::uuid ELSE acknowledged_by END "
+                           "WHERE id = $1 AND state IN ('failed', 'dead')"};
+    struct kf_args args = {0};
+    kf_args_text(&args, job_id);
+    kf_args_text(&args, account);
+    return update_one(store, organisation, &query, &args, "job_not_failed", "The job has not failed.", err);
 }
 
 enum kf_status kf_store_job_retry(struct kf_store *store, const char *organisation, const char *job_id,
@@ -309,7 +322,9 @@ enum kf_status kf_store_job_retry(struct kf_store *store, const char *organisati
         "WHERE id = $1 AND state IN ('dead', 'failed', 'cancelled') AND NOT EXISTS (SELECT FROM kerf.job o "
         "WHERE o.organisation_id = j.organisation_id AND o.case_id = j.case_id AND o.key = j.key "
         "AND o.state IN ('queued', 'running', 'done'))"};
-    return update_one(store, organisation, &query, job_id, "job_key", "The same work waits, runs or is done already.",
+    struct kf_args args = {0};
+    kf_args_text(&args, job_id);
+    return update_one(store, organisation, &query, &args, "job_key", "The same work waits, runs or is done already.",
                       err);
 }
 
@@ -323,7 +338,9 @@ enum kf_status kf_store_job_cancel_older(struct kf_store *store, const char *org
         "state = CASE o.state WHEN 'queued' THEN 'cancelled' ELSE o.state END "
         "FROM kerf.job n WHERE n.id = $1 AND o.case_id = n.case_id AND o.series_id = n.series_id AND o.id <> n.id "
         "AND o.supersedes AND o.kind = n.kind AND o.state IN ('queued', 'running') AND o.created_at <= n.created_at"};
-    return update_one(store, organisation, &query, job_id, NULL, NULL, err);
+    struct kf_args args = {0};
+    kf_args_text(&args, job_id);
+    return update_one(store, organisation, &query, &args, NULL, NULL, err);
 }
 
 enum kf_status kf_store_case_lock(struct kf_store *store, const char *organisation, const char *case_id,

@@ -76,6 +76,9 @@ KF_MUST_USE enum kf_status kf_store_job_end(struct kf_store *store, const char *
                                             const char *report, struct kf_error *err);
 KF_MUST_USE enum kf_status kf_store_job_cancel(struct kf_store *store, const char *organisation, const char *job_id,
                                                struct kf_error *err);
+// Failed and dead ones only; once is enough, the first to do it stays. `account` may be NULL.
+KF_MUST_USE enum kf_status kf_store_job_acknowledge(struct kf_store *store, const char *organisation,
+                                                    const char *job_id, const char *account, struct kf_error *err);
 KF_MUST_USE enum kf_status kf_store_job_retry(struct kf_store *store, const char *organisation, const char *job_id,
                                               struct kf_error *err);
 // A supersedes job was queued: cancels the ones of this series that still wait, asks the running ones to stop.

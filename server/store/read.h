@@ -120,7 +120,7 @@ struct kf_job_view {
     const char *report; // JSON text
     int version, priority, attempts, max_attempts, cancel_requested;
     double progress;
-    int64_t created_ms, started_ms, finished_ms, created_us;
+    int64_t created_ms, started_ms, finished_ms, acknowledged_ms, created_us; // acknowledged_ms 0: nobody did
 };
 // case_id or state may be NULL for any. Newest first; after->at = created_us.
 KF_MUST_USE enum kf_status kf_store_job_list(struct kf_store *store, const char *organisation, const char *case_id,

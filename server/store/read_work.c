@@ -12,7 +12,7 @@
 #define JOB_COLUMNS                                                                                                    \
     "j.id, j.case_id, j.kind, j.state, j.stage, j.error_code, j.error_detail, j.report, j.version, j.priority, "       \
     "j.attempts, j.max_attempts, j.cancel_requested, j.progress, " KF_MS("j.created_at") ", " KF_MS(                   \
-        "j.started_at") ", " KF_MS("j.finished_at") ", " KF_US("j.created_at") " "
+        "j.started_at") ", " KF_MS("j.finished_at") ", " KF_MS("j.acknowledged_at") ", " KF_US("j.created_at") " "
 
 // The case joined in front tells an empty case from one that does not exist.
 static const struct kf_query list_artefacts = {
@@ -125,6 +125,7 @@ static void take_job(struct kf_take *take, struct kf_job_view *view)
     view->created_ms = kf_take_integer(take);
     view->started_ms = kf_take_integer(take);
     view->finished_ms = kf_take_integer(take);
+    view->acknowledged_ms = kf_take_integer(take);
     view->created_us = kf_take_integer(take);
 }
 

@@ -71,6 +71,32 @@ function body(labels) {
     return inside;
 }
 
+// Unlabelled cavities that a label closes in, in slices square to any axis, up to 300 mm²: the marrow of a bone drawn as a
+// shell. They become part of it.
+export function fillCavities(labels, label) {
+    const v = labels.v, dim = labels.dim, step = [1, dim[0], dim[0] * dim[1]];
+    for (let axis = 0; axis < 3; axis++) {
+        const [a, b] = [0, 1, 2].filter((x) => x !== axis), most = 300 / (labels.spacing[a] * labels.spacing[b]);
+        for (let slice = 0; slice < dim[axis]; slice++) {
+            const seen = new Uint8Array(dim[a] * dim[b]), at = (m) => slice * step[axis] + (m % dim[a]) * step[a] + Math.floor(m / dim[a]) * step[b];
+            for (let start = 0; start < seen.length; start++) {
+                if (seen[start] || v[at(start)] === label) continue;
+                const piece = [start];
+                let open = false;
+                seen[start] = 1;
+                for (let n = 0; n < piece.length; n++) {
+                    const x = piece[n] % dim[a], y = Math.floor(piece[n] / dim[a]);
+                    if (x === 0 || y === 0 || x === dim[a] - 1 || y === dim[b] - 1) open = true;
+                    const beside = [x > 0 ? piece[n] - 1 : -1, x < dim[a] - 1 ? piece[n] + 1 : -1, piece[n] - dim[a], piece[n] + dim[a]];
+                    for (const m of beside)
+                        if (m >= 0 && m < seen.length && !seen[m] && v[at(m)] !== label) (seen[m] = 1), piece.push(m);
+                }
+                if (!open && piece.length <= most) for (const m of piece) if (v[at(m)] === 0) v[at(m)] = label;
+            }
+        }
+    }
+}
+
 function random(seed) { // mulberry32
     let a = seed >>> 0;
     return () => {

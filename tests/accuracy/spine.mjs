@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { Table, atLeast, fixed, must, readJson, tool, withScratch } from './lib.mjs';
 
-// Voxels of one of our own uint8 NIfTI-2 files, and its header to write others with.
+// Voxels of one of our own uint8 NIfTI-1 files, and its header to write others with.
 function readLabels(path) {
     const bytes = gunzipSync(readFileSync(path));
     return { head: bytes.subarray(0, 544), voxels: bytes.subarray(544) };
@@ -68,7 +68,7 @@ const cases = [
 
 // Labels that reach the border of the image.
 function cutOff(path, voxels) {
-    const head = readLabels(path).head, [nx, ny, nz] = [24, 32, 40].map((at) => Number(head.readBigInt64LE(at)));
+    const head = readLabels(path).head, [nx, ny, nz] = [42, 44, 46].map((at) => head.readInt16LE(at));
     const cut = new Set();
     for (let v = 0, k = 0; k < nz; k++)
         for (let j = 0; j < ny; j++)

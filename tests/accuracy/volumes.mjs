@@ -1,4 +1,4 @@
-// Volumes (NIfTI-2 as Kerf writes it: int16 or uint8, sform) for the accuracy tables: crops, other orders of the axes, two
+// Volumes (NIfTI: int16 or uint8, sform) for the accuracy tables: crops, other orders of the axes, two
 // patients in one field, metal.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -6,10 +6,14 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 export function loadVolume(path) {
     const raw = readFileSync(path);
     const bytes = raw[0] === 0x1f ? gunzipSync(raw) : raw;
-    if (bytes.readInt32LE(0) !== 540) throw new Error('not NIfTI-2');
-    const dim = [24, 32, 40].map((o) => Number(bytes.readBigInt64LE(o)));
-    const offset = Number(bytes.readBigInt64LE(168)), type = bytes.readInt16LE(12), count = dim[0] * dim[1] * dim[2];
-    const affine = [0, 1, 2].map((r) => [0, 1, 2, 3].map((c) => bytes.readDoubleLE(400 + 32 * r + 8 * c)));
+    const two = bytes.readInt32LE(0) === 540;
+    const dim = two ? [24, 32, 40].map((o) => Number(bytes.readBigInt64LE(o))) : [42, 44, 46].map((o) => bytes.readInt16LE(o));
+    const offset = two ? Number(bytes.readBigInt64LE(168)) : bytes.readFloatLE(108);
+    const type = bytes.readInt16LE(two ? 12 : 70), count = dim[0] * dim[1] * dim[2];
+    // Ours say the sform in doubles in their extension.
+    const row = (r, c) => (two ? bytes.readDoubleLE(400 + 32 * r + 8 * c) : bytes.toString('latin1', 360, 374) === 'kerf sform f64'
+        ? bytes.readDoubleLE(376 + 32 * r + 8 * c) : bytes.readFloatLE(280 + 16 * r + 4 * c));
+    const affine = [0, 1, 2].map((r) => [0, 1, 2, 3].map((c) => row(r, c)));
     const body = bytes.buffer.slice(bytes.byteOffset + offset, bytes.byteOffset + offset + count * (type === 4 ? 2 : 1));
     if (type !== 4 && type !== 2) throw new Error('int16 or uint8 is wanted');
     return { dim, type, affine, v: type === 4 ? new Int16Array(body) : new Uint8Array(body) };

@@ -11,7 +11,7 @@ if (!existsSync(peer)) {
   process.exit(0);
 }
 const itk = (...args) => JSON.parse(execFileSync(peer, args, { encoding: 'utf8' }));
-const ours = ['nrrd', 'mha']; // ITK before 5.3 knows no NIfTI-2, which is what our .nii is
+const ours = ['nrrd', 'mha', 'nii', 'nii.gz'];
 const theirs = ['nii', 'nii.gz', 'nrrd', 'mha', 'mhd'];
 let failed = 0;
 

@@ -15,7 +15,7 @@ limit=${KERF_BENCH_S:-600}
 others=(bench_mesh bench_register bench_deform)
 wanted=" $* "
 
-# name | what to ask for | our program | its peer | edge of the cube in head256, head512 (0: whole) | target
+# name | what to ask for | our program | its peer | edge of the cube in head256, head512 (0: whole, -: none) | target
 rows='
 threshold|threshold|bench_image|bench_peer_image|0|0|10
 otsu|otsu|bench_image|bench_peer_image|0|0|-
@@ -24,7 +24,7 @@ fill-holes|fill|bench_image|bench_peer_image|0|0|8
 closing-r2|closing|bench_image|bench_peer_image|0|0|60
 closing-r4|closing4|bench_image|bench_peer_image|0|0|60
 closing-r8|closing8|bench_image|bench_peer_image|0|0|60
-bias-n4|bias|bench_image|bench_peer_image|0|0|-
+bias-n4|bias|bench_image|bench_peer_image|0|-|-
 distance|distance|bench_image|bench_peer_image|0|0|5
 median|median|bench_image|bench_peer_image|0|0|100
 gaussian|gaussian|bench_image|bench_peer_image|0|0|15
@@ -66,7 +66,8 @@ least() { sort -g | head -n 1; }
 declare -A known
 pair() {
     local name=$1 ask=$2 ours=$3 peer=$4 size=$5 edge=$6 target=$7 threads=$8 volume=$data/head$5.nii
-    local got our='' his='' bytes=0 input=1 label=head$size round who
+    local got our='' his='' bytes=0 input=1 label=head$size round who repeats=1
+    [ "$ours" != bench_image ] || [ "$size" = 512 ] || repeats=3
     [ "$edge" = 0 ] || label=head$size/$edge
     who=$(set -- $peer_names; while [ "$1" != "$peer" ]; do shift 2; done; echo "$2")
     case $name in grow-*) who=Dijkstra ;; esac
@@ -75,7 +76,7 @@ pair() {
         if [ -x "$bin/$peer" ] && { [ -z "$his" ] || { [ $round = 2 ] && [ "$size" = 256 ] && [ "$ours" = bench_image ]; }; }; then
             got=$(in_time "$bin/$peer" "$volume" "$ask" "$threads" 1 "$edge" 2>/dev/null) && his+="${got%% *}"$'\n'
         fi
-        got=$(in_time "$bin/$ours" "$volume" "$ask" "$threads" $([ "$ours" = bench_image ] && echo 3 || echo 1) "$edge") || {
+        got=$(in_time "$bin/$ours" "$volume" "$ask" "$threads" $repeats "$edge") || {
             line "$name" "$label" "$threads" "$who" - - - "$target" failed
             return
         }
@@ -86,7 +87,7 @@ pair() {
     his=$(printf %s "$his" | least)
     known[$name $size]=$his
     # scikit-image is not always there: its recorded 2438 ns per voxel stand in, and the line says so.
-    [ "$peer" != recorded ] || his=$(awk -v b="$input" 'BEGIN { printf "%.0f", 2438e-6 * b / 2 }')
+    [ "$peer" != recorded ] || his=$(awk -v b="$input" 'BEGIN { printf "%.0f", 2438e-6 * b / 3 }')
     line "$name" "$label" "$threads" "$who" "${his:--}" "$our" \
         "$(awk -v p="${his:-0}" -v o="$our" 'BEGIN { if (p > 0) printf "%.2f", p / o; else printf "-" }')" "$target" \
         "$(awk -v b="$bytes" -v i="$input" -v r="$peer" 'BEGIN {
@@ -94,15 +95,17 @@ pair() {
 }
 
 run_rows() {
-    local size=$1 threads=$2 name ask ours peer small large target
+    local size=$1 threads=$2 name ask ours peer small large target edge
     while IFS='|' read -r name ask ours peer small large target; do
         [ -n "$name" ] || continue
         [ "$wanted" = "  " ] || [[ $wanted == *" $name "* ]] || continue
+        edge=$([ "$size" = 256 ] && echo "$small" || echo "$large")
+        [ "$edge" != - ] || continue
         if [ $SECONDS -ge "$limit" ]; then
             line "$name" "head$size" "$threads" - - - - "$target" "not run: out of time"
             continue
         fi
-        pair "$name" "$ask" "$ours" "$peer" "$size" "$([ "$size" = 256 ] && echo "$small" || echo "$large")" "$target" "$threads"
+        pair "$name" "$ask" "$ours" "$peer" "$size" "$edge" "$target" "$threads"
     done <<<"$rows"
 }
 

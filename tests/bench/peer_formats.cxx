@@ -48,6 +48,7 @@ int main(int argc, char **argv)
 {
     if (argc < 2)
         return 2;
+    itk::Object::GlobalWarningDisplayOff(); // it warns of NIfTI fields that MetaImage has no place for
     try {
         auto reader = itk::ImageFileReader<Image>::New();
         reader->SetFileName(argv[1]);

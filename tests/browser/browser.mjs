@@ -85,7 +85,7 @@ export class Recorder {
 
   /** Passwords, tokens and cookies are left out; what stays has the same form. Returns the file's path. */
   async save(name) {
-    await soon(Promise.all(this.pending), 15000);
+    await soon(Promise.all(this.pending), 2000); // what comes at all has come by now
     const path = join(artifacts, name);
     writeFileSync(path, `[\n${this.exchanges.map((e) => JSON.stringify(e)).join(',\n')}\n]\n`);
     return path;

@@ -1,4 +1,4 @@
-// Files for the tests: a zip without compression, and the voxels of a NIfTI-2 volume.
+// Files for the tests: a zip without compression, and the voxels of a NIfTI-1 volume.
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -47,13 +47,14 @@ export function writeZip(path, folder, extra = {}) {
   return entries.length;
 }
 
-/** The int16 or float32 voxels of an uncompressed NIfTI-2 file, by index. */
+/** The int16 or float32 voxels of an uncompressed NIfTI-1 file, by index. */
 export function niftiVoxels(bytes) {
-  const dim = [1, 2, 3].map((n) => Number(bytes.readBigInt64LE(16 + 8 * n)));
-  const type = bytes.readInt16LE(12);
-  const start = Number(bytes.readBigInt64LE(168));
-  const slope = bytes.readDoubleLE(176) || 1;
-  const offset = bytes.readDoubleLE(184);
+  if (bytes.readInt32LE(0) !== 348) throw new Error('not NIfTI-1');
+  const dim = [1, 2, 3].map((n) => bytes.readInt16LE(40 + 2 * n));
+  const type = bytes.readInt16LE(70);
+  const start = bytes.readFloatLE(108);
+  const slope = bytes.readFloatLE(112) || 1;
+  const offset = bytes.readFloatLE(116);
   const read = type === 4 ? (n) => bytes.readInt16LE(start + 2 * n) : (n) => bytes.readFloatLE(start + 4 * n);
   if (type !== 4 && type !== 16) throw new Error(`NIfTI type ${type}`);
   return { dim, at: (i, j, k) => read(i + dim[0] * (j + dim[1] * k)) * slope + offset };

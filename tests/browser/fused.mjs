@@ -1,23 +1,24 @@
 // Two scans of one patient, a CT and an MR, from two studies to one picture. The phantom knows where each point of one lies in the
 // other, so that what the page shows is held against the truth.
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { bin, check } from '../lib/kerf.mjs';
 import { drop, watch } from './browser.mjs';
 import { writeZip } from './files.mjs';
 
 /** Both series, coarse enough for a test; the pairs are points as the MR has them, then as the CT does (x, y, z each; LPS mm). */
-function phantoms() {
+export async function phantoms() {
   const folder = mkdtempSync(join(tmpdir(), 'kerf-browser.'));
-  const make = (kind, spacing) => {
-    execFileSync(join(bin, 'kerf'), ['phantom', kind, '--out', join(folder, kind), '--truth', join(folder, `${kind}.truth`), '--spacing', spacing], { stdio: 'ignore' });
+  const make = async (kind, spacing) => {
+    await promisify(execFile)(join(bin, 'kerf'), ['phantom', kind, '--out', join(folder, kind), '--truth', join(folder, `${kind}.truth`), '--spacing', spacing]);
     const zip = join(folder, `${kind}.zip`);
     writeZip(zip, join(folder, kind));
     return zip;
   };
-  const zips = [make('spine', '1.4x1.4x2'), make('spine-mr', '1.6x1.6x2.4')];
+  const zips = [await make('spine', '1.4x1.4x2'), await make('spine-mr', '1.6x1.6x2.4')];
   const lines = readFileSync(join(folder, 'spine-mr.truth/pairs.csv'), 'utf8').trim().split('\n').slice(1);
   return { zips, pairs: lines.map((line) => line.split(',').slice(-6).map(Number)) };
 }
@@ -28,10 +29,10 @@ const length = (v) => Math.hypot(...v);
 /** The second scan is there, exact: its value at the crosshair is shown without “≈”. */
 const second = (page) => page.waitForFunction(() => [...document.querySelectorAll('.pane-value')].some((e) => /2nd [−\d]/.test(e.textContent)), null, { timeout: 20000 });
 
-/** Returns the id of the case, open in the page with both scans side by side. */
-export async function fusedStory({ page, clock, shot, text, pane, drawn }) {
+/** Takes what phantoms() makes; returns the id of the case, open in the page with both scans side by side. */
+export async function fusedStory({ page, clock, shot, text, pane, drawn, picture }, made) {
   let caseId = '';
-  const { zips, pairs } = phantoms();
+  const { zips, pairs } = await made;
   const overlay = (name) => page.evaluate((id) => document.querySelector(`[data-pane="${id}"] .pane-overlay`).toDataURL(), name);
   const artefacts = (kind) => page.evaluate(async ([id, k]) => (await (await fetch(`/api/v1/cases/${id}/artefacts?kind=${k}`)).json()).items, [caseId, kind]);
 
@@ -118,6 +119,38 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn }) {
     await drawn();
     await shot('36-beside-large');
     await page.keyboard.press('Escape');
+  });
+
+  await clock('browser: however fast the scans change places, each pane ends with the scan it names', async () => {
+    const names = ['axial', 'coronal', 'sagittal'];
+    const pictures = () => Promise.all(names.map((name) => picture(name)));
+    const apart = (a, b) => Math.max(...a.map((grey, n) => mean(grey.map((v, p) => Math.abs(v - b[n][p])))));
+    const press = (gaps) => page.evaluate(async (waits) => {
+      for (const ms of waits) {
+        document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'g', bubbles: true }));
+        if (ms > 0) await new Promise((done) => { setTimeout(done, ms); });
+      }
+    }, gaps);
+    const settled = async (isMr, ms = 600) => {
+      await page.waitForFunction((mr) => /MR · /.test(document.querySelector('[data-pane="axial"]').innerText) === mr, isMr);
+      await page.waitForTimeout(ms);
+      return pictures();
+    };
+    const ct = await settled(false);
+    await press([0]);
+    const mr = await settled(true);
+    check(apart(ct, mr) > 5, 'the two look different');
+    // Presses before the last volume is in graphics memory: in one task, in a few, and over several frames.
+    let swapped = true;
+    for (const gaps of [[0, 0], [0, 0, 0], [4, 9, 2, 7, 1], [16, 16, 16, 16], [30, 60, 20, 40, 50]]) {
+      await press(gaps);
+      if (gaps.length % 2 === 1) swapped = !swapped;
+      let off = Infinity;
+      for (let look = 0; look < 30 && off >= 1; look++) off = apart(await settled(swapped, 100), swapped ? mr : ct);
+      check(off < 1, `after presses at ${gaps} ms the grey is ${off.toFixed(1)} off`);
+    }
+    if (swapped) await press([0]);
+    await settled(false, 0);
   });
 
   await clock('browser: the form and the fused view work by keyboard alone', async () => {

@@ -42,5 +42,20 @@ export async function jobsStory({ page, clock, shot, text }) {
     await toast.waitFor({ timeout: 30000 });
     await failed.waitFor({ timeout: 30000 });
     await toast.locator('button').click();
+    await until('the case to ask for attention again', 10000, async () => /attention/.test(await text('.case-bar')));
+  });
+
+  await clock('browser: a failure is dismissed by keyboard, and the case asks for attention no more', async () => {
+    await page.locator('.jobs-open button[aria-label^="Dismiss"]').focus();
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('.case-bar .state-ready', { timeout: 15000 });
+    // The row is with those that ended, and the focus goes there with it.
+    await page.waitForFunction(() => document.activeElement.matches('.jobs-ended summary'), null, { timeout: 10000 });
+    check((await page.locator('.jobs-open .job').count()) === 0, 'nothing is open');
+    await page.keyboard.press('Enter');
+    const row = page.locator('.jobs-ended .job[data-job="segment.bone"][data-state=failed]');
+    check(/Dismissed/.test(await row.innerText()) && await row.locator('button:has-text("Try again")').isVisible(), await row.innerText());
+    await shot('43-dismissed');
+    await page.keyboard.press('Enter');
   });
 }

@@ -4,7 +4,7 @@
 #include "tests/kernel/random.h"
 #include "workers/jobs/phantom/anatomy.h"
 #include "workers/jobs/phantom/phantom.h"
-#include "workers/kernels/leg.h"
+#include "workers/jobs/segment/leg.h"
 
 static struct kf_volume image, truth;
 
@@ -97,6 +97,54 @@ KF_TEST(a_leg_turned_about_its_axis_has_no_side)
     free(labels);
 }
 
+// The image beside its own mirror image, as two legs of one patient, the second at lower x. `fused`: all between tibia
+// and fibula of the second is bone, so that no separation tells them apart.
+static int two_legs(int fused, struct kf_volume *both)
+{
+    const int64_t *d = image.grid.dim;
+    *both = (struct kf_volume){.grid = image.grid, .type = KF_VOXEL_INT16};
+    both->grid.dim[0] = 2 * d[0];
+    int16_t *v = malloc((size_t)kf_grid_voxels(&both->grid) * sizeof *v);
+    const int16_t *from = image.data;
+    const uint8_t *true_label = truth.data;
+    both->data = v;
+    for (int64_t row = 0; row < d[1] * d[2]; row++) {
+        int64_t first = -1, last = -1;
+        for (int64_t i = 0; i < d[0]; i++) {
+            int bone = true_label[row * d[0] + i] == KF_L_TIBIA || true_label[row * d[0] + i] == KF_L_FIBULA;
+            first = bone && first < 0 ? i : first;
+            last = bone ? i : last;
+        }
+        for (int64_t i = 0; i < d[0]; i++) {
+            v[2 * row * d[0] + d[0] + i] = from[row * d[0] + i];
+            v[2 * row * d[0] + d[0] - 1 - i] =
+                fused && first >= 0 && i >= first && i <= last ? 1200 : from[row * d[0] + i];
+        }
+    }
+    return v != NULL;
+}
+
+KF_TEST(a_second_leg_that_cannot_be_told_apart_is_not_passed_over_in_silence)
+{
+    struct kf_legs legs;
+    struct kf_work work;
+    struct kf_volume both;
+    kf_work_init(&work, 2);
+    KF_CHECK(make_leg(1));
+    for (int fused = 0; fused < 2; fused++) {
+        KF_CHECK(two_legs(fused, &both));
+        uint8_t *labels = malloc((size_t)kf_grid_voxels(&both.grid));
+        KF_CHECK(kf_leg_segment(&work, &both, labels, &legs) == KF_KERNEL_OK);
+        KF_CHECK(legs.count == 2 - fused && legs.missed == fused);
+        KF_CHECK(legs.count && (legs.leg[0].tibia == KF_LEG_TIBIA_LEFT || legs.leg[1].tibia == KF_LEG_TIBIA_LEFT));
+        free(labels);
+        free(both.data);
+    }
+    uint8_t *labels = malloc((size_t)kf_grid_voxels(&image.grid));
+    KF_CHECK(kf_leg_segment(&work, &image, labels, &legs) == KF_KERNEL_OK && legs.count == 1 && !legs.missed);
+    free(labels);
+}
+
 KF_TEST(what_is_no_leg_gets_no_label)
 {
     struct kf_volume v = {
@@ -134,4 +182,6 @@ KF_TEST(what_is_no_leg_gets_no_label)
 
 KF_TEST_MAIN(KF_RUN(a_leg_is_the_same_at_any_thread_count_and_level);
              KF_RUN(a_right_leg_has_the_other_labels_and_floats_the_same);
-             KF_RUN(a_leg_turned_about_its_axis_has_no_side); KF_RUN(what_is_no_leg_gets_no_label);)
+             KF_RUN(a_leg_turned_about_its_axis_has_no_side);
+             KF_RUN(a_second_leg_that_cannot_be_told_apart_is_not_passed_over_in_silence);
+             KF_RUN(what_is_no_leg_gets_no_label);)

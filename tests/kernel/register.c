@@ -267,32 +267,51 @@ static int make_noise(struct kf_volume *v, uint64_t seed)
     return 0;
 }
 
-KF_TEST(gradients_are_those_of_the_metric)
-{
-    struct kf_volume v[2];
-    KF_REQUIRE(!make_noise(&v[0], 1) && !make_noise(&v[1], 1));
+// Two noises, samples of the first and the metric over them in the second.
+struct pair {
     struct kf_work work;
-    kf_work_init(&work, 2);
+    struct kf_volume v[2];
     struct kf_reg_image image[2];
     struct kf_reg_range range[2];
     struct kf_reg_samples s;
     struct kf_reg_metric m;
+};
+
+static int make_pair(struct pair *p)
+{
+    const struct kf_reg_units plain = {0, 1};
+    const double middle[3] = {14, 15, 13};
     enum kf_kernel_status status;
-    for (int i = 0; i < 2; i++) {
-        struct kf_reg_units plain = {0, 1};
-        KF_REQUIRE(!kf_reg_image_take(&work, &v[i], NULL, &plain, &image[i]));
-        KF_REQUIRE(kf_reg_range_find(&work, &image[i], &range[i], &status));
-    }
-    KF_REQUIRE(!kf_reg_samples_take(&work, 20000, &s));
-    KF_REQUIRE(!kf_reg_metric_init(&m, &work, s.room));
-    double middle[3] = {14, 15, 13}, centre[3];
-    kf_grid_to_lps(&v[0].grid, middle, centre);
-    memcpy(s.centre, centre, sizeof centre);
-    kf_reg_samples_lay(&image[0], 9000, 1, &range[0], &s);
-    KF_CHECK(s.count > 7000 && s.count < 12000);
-    m.samples = &s;
-    m.moving = &image[1];
-    m.range = range[1];
+    kf_work_init(&p->work, 2);
+    for (int i = 0; i < 2; i++)
+        if (make_noise(&p->v[i], 1) || kf_reg_image_take(&p->work, &p->v[i], NULL, &plain, &p->image[i]) ||
+            !kf_reg_range_find(&p->work, &p->image[i], &p->range[i], &status))
+            return -1;
+    if (kf_reg_samples_take(&p->work, 20000, &p->s) || kf_reg_metric_init(&p->m, &p->work, p->s.room))
+        return -1;
+    kf_grid_to_lps(&p->v[0].grid, middle, p->s.centre);
+    kf_reg_samples_lay(&p->image[0], 9000, 1, &p->range[0], &p->s);
+    p->m.samples = &p->s;
+    p->m.moving = &p->image[1];
+    p->m.range = p->range[1];
+    return 0;
+}
+
+static void release_pair(struct pair *p)
+{
+    kf_reg_metric_release(&p->m);
+    kf_reg_samples_release(&p->work, &p->s);
+    kf_volume_release(&p->v[0]);
+    kf_volume_release(&p->v[1]);
+}
+
+KF_TEST(gradients_are_those_of_the_metric)
+{
+    struct pair p;
+    KF_REQUIRE(!make_pair(&p));
+    struct kf_reg_metric m = p.m;
+    const double *centre = p.s.centre;
+    KF_CHECK(p.s.count > 7000 && p.s.count < 12000);
     for (int kind = KF_REGISTER_MI; kind <= KF_REGISTER_MSD; kind++) {
         m.kind = (enum kf_register_metric)kind;
         // Shrunk, so that no sample leaves the image when the pose changes a little.
@@ -312,10 +331,35 @@ KF_TEST(gradients_are_those_of_the_metric)
             KF_CHECK_NEAR(gradient[e] / want, 1, 0.05);
         }
     }
-    kf_reg_metric_release(&m);
-    kf_reg_samples_release(&work, &s);
-    kf_volume_release(&v[0]);
-    kf_volume_release(&v[1]);
+    release_pair(&p);
+}
+
+// Poses at which all, some and none of the samples find their patch, at and beyond the borders too.
+KF_TEST(patches_change_no_value)
+{
+    struct pair p;
+    KF_REQUIRE(!make_pair(&p));
+    const double *c = p.s.centre;
+    const double pose[12] = {1, 0.05, -0.04, c[0] + 1, -0.03, 1, 0.02, c[1] - 1, 0.04, 0.01, 1, c[2] + 2};
+    for (int kind = KF_REGISTER_MI; kind <= KF_REGISTER_MSD; kind++)
+        for (int far = 0; far < 4; far++) {
+            double at[12], gradient[2][12] = {{0}}, value[2];
+            memcpy(at, pose, sizeof at);
+            at[3] += 2.5 * far;
+            at[1] += 0.03 * far;
+            p.m.kind = (enum kf_register_metric)kind;
+            for (int patched = 0; patched < 2; patched++) {
+                kf_reg_samples_lay(&p.image[0], 9000, 1, &p.range[0], &p.s);
+                if (patched)
+                    kf_reg_patches_take(&p.m, pose);
+                KF_CHECK((p.s.corner[0] == KF_REG_NOWHERE) == !patched);
+                value[patched] = kf_reg_evaluate(&p.m, at, gradient[patched]);
+            }
+            KF_CHECK(p.m.overlap > 0.5 && p.m.overlap < 1);
+            KF_CHECK(memcmp(&value[0], &value[1], sizeof value[0]) == 0);
+            KF_CHECK(memcmp(gradient[0], gradient[1], sizeof gradient[0]) == 0);
+        }
+    release_pair(&p);
 }
 
 struct image_case {
@@ -688,7 +732,7 @@ KF_TEST_MAIN(KF_RUN(a_transform_and_its_inverse_cancel); KF_RUN(eigenvectors_are
              KF_RUN(landmarks_give_the_motion_back); KF_RUN(landmarks_never_mirror);
              KF_RUN(landmarks_that_fix_no_motion_are_refused); KF_RUN(the_tree_finds_what_a_full_search_finds);
              KF_RUN(selection_is_the_sorted_value); KF_RUN(label_scores_are_those_of_a_full_search);
-             KF_RUN(gradients_are_those_of_the_metric); KF_RUN(images_of_known_motion_are_registered);
-             KF_RUN(images_that_overlap_in_part_are_registered); KF_RUN(masks_choose_what_is_registered);
-             KF_RUN(registration_gives_the_same_bytes); KF_RUN(hopeless_images_are_refused);
-             KF_RUN(surfaces_are_registered);)
+             KF_RUN(gradients_are_those_of_the_metric); KF_RUN(patches_change_no_value);
+             KF_RUN(images_of_known_motion_are_registered); KF_RUN(images_that_overlap_in_part_are_registered);
+             KF_RUN(masks_choose_what_is_registered); KF_RUN(registration_gives_the_same_bytes);
+             KF_RUN(hopeless_images_are_refused); KF_RUN(surfaces_are_registered);)

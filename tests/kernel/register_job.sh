@@ -43,11 +43,11 @@ def apply(m, p):
 
 def displacement(name):
     raw = gzip.open(name).read()
-    dim = struct.unpack_from("<8q", raw, 16)
-    assert dim[0] == 5 and dim[4] == 1 and dim[5] == 3 and struct.unpack_from("<i", raw, 504)[0] == 1007, dim
-    ras = [struct.unpack_from("<4d", raw, 400 + 32 * r) for r in range(3)]
+    dim = struct.unpack_from("<8h", raw, 40)
+    assert dim[0] == 5 and dim[4] == 1 and dim[5] == 3 and struct.unpack_from("<h", raw, 68)[0] == 1007, dim
+    ras = [struct.unpack_from("<4f", raw, 280 + 16 * r) for r in range(3)]
     n, size = dim[1:4], dim[1] * dim[2] * dim[3]
-    v = struct.unpack_from("<%df" % (3 * size), raw, struct.unpack_from("<q", raw, 168)[0])
+    v = struct.unpack_from("<%df" % (3 * size), raw, int(struct.unpack_from("<f", raw, 108)[0]))
     step = [math.sqrt(sum(ras[r][c] ** 2 for r in range(3))) for c in range(3)]
 
     def at(p):
@@ -104,9 +104,9 @@ run 2 none --report report.json --rigid-labels vertebrae.nii --both_ways false
 python3 - <<'CHECK' || fail vertebrae_move_as_a_whole
 import gzip, json, math, struct
 raw, labels = gzip.open("out/d.nii.gz").read(), open("vertebrae.nii", "rb").read()[544:]
-dim = struct.unpack_from("<8q", raw, 16)[1:4]
+dim = struct.unpack_from("<8h", raw, 40)[1:4]
 size = dim[0] * dim[1] * dim[2]
-d = struct.unpack_from("<%df" % (3 * size), raw, struct.unpack_from("<q", raw, 168)[0])
+d = struct.unpack_from("<%df" % (3 * size), raw, 544)
 assert size == len(labels)
 report = json.load(open("report.json"))["deformation"]
 assert report["jacobian_least"] > 0 and not report["folds"] and len(report["rigid_parts"]) == 8
@@ -129,7 +129,7 @@ import hashlib, json, os, sys
 at = lambda name: os.path.join(sys.argv[1], name)
 one = lambda role, name: {"name": role, "path": at(name), "offset": 0, "length": os.path.getsize(at(name)), "meta": {},
     "sha256": hashlib.sha256(open(at(name), "rb").read()).hexdigest(), "media_type": "application/octet-stream"}
-spec = {"kind": "register", "version": 3, "params": {"model": "deformable", "grid_mm": 3}, "out": at("stopped"),
+spec = {"kind": "register", "version": 4, "params": {"model": "deformable", "grid_mm": 3}, "out": at("stopped"),
         "inputs": [one("fixed", "spine.nii"), one("moving", "spine-mr.nii")], "threads": 1, "progress_fd": 7}
 json.dump(spec, open(at("spec.json"), "w"))
 SPEC

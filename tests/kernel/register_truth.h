@@ -14,9 +14,9 @@
 // The middle of the phantoms' field of view, about which they turn (head; spine).
 static const double truth_head_centre[3] = {0, -12, -1}, truth_spine_centre[3] = {0, 8, 0};
 
-// A phantom of `kind`, turned by pose_deg and then moved; warp 0. 0 on success; owned: kf_volume_release.
-static inline int truth_make(const char *kind, const int64_t dim[3], const double pose_deg[3], const double shift_mm[3],
-                             struct kf_volume *image)
+// A phantom of `kind`, bent by up to warp_mm, turned by pose_deg and then moved. 0 on success; owned: kf_volume_release.
+static inline int truth_make_bent(const char *kind, const int64_t dim[3], const double pose_deg[3],
+                                  const double shift_mm[3], double warp_mm, struct kf_volume *image)
 {
     struct kf_phantom_options o;
     struct kf_volume labels;
@@ -26,7 +26,7 @@ static inline int truth_make(const char *kind, const int64_t dim[3], const doubl
     memcpy(o.dim, dim, sizeof o.dim);
     memcpy(o.pose_deg, pose_deg, sizeof o.pose_deg);
     memcpy(o.shift_mm, shift_mm, sizeof o.shift_mm);
-    o.warp_mm = 0;
+    o.warp_mm = warp_mm;
     o.threads = 2;
     if (kf_phantom_volumes(&o, image, &labels, &err))
         return -1;
@@ -34,7 +34,13 @@ static inline int truth_make(const char *kind, const int64_t dim[3], const doubl
     return 0;
 }
 
-// The motion of that phantom: where a point of the unmoved one lies.
+static inline int truth_make(const char *kind, const int64_t dim[3], const double pose_deg[3], const double shift_mm[3],
+                             struct kf_volume *image)
+{
+    return truth_make_bent(kind, dim, pose_deg, shift_mm, 0, image);
+}
+
+// The motion of an unbent phantom: where a point of the unmoved one lies.
 static inline struct kf_affine truth_motion(const double centre[3], const double pose_deg[3], const double shift_mm[3])
 {
     struct kf_m3 turn = kf_m_euler(pose_deg[0], pose_deg[1], pose_deg[2]);

@@ -203,7 +203,15 @@ try {
       check(ended.error?.code && ended.error.detail, JSON.stringify(ended));
       check((await admin.get(`/api/v1/jobs?state=${ended.state}`, { expect: 200 })).json.items.some((j) => j.id === ended.id), 'listed');
       await admin.call('POST', `/api/v1/jobs/${ended.id}/cancel`, { expect: 409 });
-      await admin.call('POST', `/api/v1/jobs/${ended.id}/retry`, { expect: 202 });
+      const caseState = (state) => until(`the case to be ${state}`, 30000, async () =>
+        (await admin.get(`/api/v1/cases/${caseId}`, { expect: 200 })).json.state === state);
+      await caseState('attention');
+      const seen = await admin.call('POST', `/api/v1/jobs/${ended.id}/acknowledge`, { expect: 200 });
+      check(seen.json.state === ended.state && Date.parse(seen.json.acknowledged_at) >= Date.parse(ended.finished_at), JSON.stringify(seen.json));
+      await caseState('ready');
+      const again = await admin.call('POST', `/api/v1/jobs/${ended.id}/retry`, { expect: 202 });
+      check(again.json.acknowledged_at === null, 'a retry counts anew');
+      await caseState('attention');
     });
 
     await test('a_job_is_asked_for_by_its_own_table', async () => {

@@ -66,6 +66,7 @@ const asks = {
   job_read: { open: [404] },
   job_cancel: { open: [404] },
   job_retry: { open: [404] },
+  job_acknowledge: { open: [404] },
   event_stream: { query: `?case=${none}`, open: [404] },
   upload_create: { body: 'x', headers: { 'content-type': 'text/plain' }, open: [415] },
   stow_any: { body: 'x', headers: { 'content-type': 'text/plain' }, open: [415] },

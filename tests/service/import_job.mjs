@@ -192,7 +192,7 @@ const tests = {
     const inputs = [...all(straight), slice(make('mr'), 1)].map((path) => ({
       name: 'instance', path, offset: 0, length: readFileSync(path).length, sha256: '', media_type: 'application/dicom',
     }));
-    const spec = { kind: 'import', version: 1, params: {}, inputs: inputs.slice(0, 12), out, threads: 2 };
+    const spec = { kind: 'import', version: 2, params: {}, inputs: inputs.slice(0, 12), out, threads: 2 };
     writeFileSync(join(scratch, 'spec.json'), JSON.stringify(spec));
     execFileSync(job, ['import', '--spec', join(scratch, 'spec.json')]);
     const result = JSON.parse(readFileSync(join(out, 'result.json'), 'utf8'));

@@ -16,6 +16,14 @@ exec 5>&- 6>&- 7>&-
 sleep 1
 echoscu -aet TESTER -aec KERF localhost "$port" && pass room_again || fail room_again "echoscu failed"
 
+# The child of an open association has no privileges to gain and few calls to make.
+exec 5<>"/dev/tcp/127.0.0.1/$port"
+sleep 0.5
+child=$(pgrep -P "$intake_pid" | head -n 1)
+expect child_is_filtered "$(sed -n 's/^\(NoNewPrivs\|Seccomp\):\s*/\1=/p' "/proc/$child/status" | tr '\n' ' ')" "NoNewPrivs=1 Seccomp=2 "
+exec 5>&-
+sleep 0.3
+
 expect alive_within_idle "$("$TOOLS/intake_tool" hold "$port" 0.8)" alive
 expect idle_deadline "$("$TOOLS/intake_tool" hold "$port" 4)" cut
 grep -q '"deadline":"idle"' "$work/intake.log" && pass idle_is_logged || fail idle_is_logged "no log line"

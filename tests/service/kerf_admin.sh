@@ -67,6 +67,7 @@ expect host_bits_in_a_network_are_refused 1 'bad_peer' kerf peer add CT2 --addre
 expect peers_are_listed 0 'CT1 -> .*10.0.0.0/8' kerf peer list
 expect no_job_is_dead 0 '^$' kerf job list
 expect a_strange_job_is_not_found 1 'not_found' kerf job retry 00000000-0000-0000-0000-000000000000
+expect a_strange_job_is_not_acknowledged 1 'not_found' kerf job acknowledge 00000000-0000-0000-0000-000000000000
 expect verify_finds_nothing_bad 0 ' 0 bad$' kerf verify
 expect migrate_again_does_nothing 0 ', 0 migrations applied' kerf migrate
 expect an_unknown_organisation_is_named 1 'organisation' kerf user list --organisation Nobody
@@ -91,5 +92,36 @@ if psql -Xqc 'CREATE DATABASE other' "$owner" 2>"$work/psql.log"; then
         "KERF_DATABASE_OWNER_URL=$owner dbname=other" "$bin/kerf" user list --data "$two"
 else
     echo "skip kerf_up_on_another_database: $(head -n 1 "$work/psql.log")"
+fi
+
+# As root: the daemons get the database's user, to whom what earlier starts wrote as root is handed over, once.
+down() { kill -INT "${pids[-1]}"; wait "${pids[-1]}"; unset 'pids[-1]'; rm -f "$1.ready"; }
+owners() { find "$three/blobs" "$three/scratch" -printf '%u\n' | sort -u | tr '\n' ' '; }
+if [ "$(id -u)" != 0 ]; then
+    echo "skip daemons_run_as_a_user: only root can give them one"
+elif ! setpriv --reuid=postgres --regid=postgres --clear-groups test -x "$bin/kerf-server"; then
+    echo "skip daemons_run_as_a_user: the programs lie where nobody but root may go"
+else
+    three=$work/three
+    "$bin/kerf" phantom head --out "$work/head" --size 64x64x64 --spacing 3x3x3 >/dev/null 2>&1
+    up "$three"
+    expect a_case_is_made_as_root 0 '"case"' "$bin/kerf" check --ready-file "$three.ready" --data "$three" "$work/head"
+    down "$three"
+    expect everything_was_roots 0 '^root $' owners
+    refused() { env "$@" "$bin/kerf" up --data "$three" --http 0 --dicom 0; }
+    expect another_user_than_the_databases_is_refused 1 'user_differs' refused KERF_USER=nobody
+    expect a_user_that_does_not_exist_is_named 1 'no_such_user' refused KERF_USER=nobody.at.all
+    up "$three" KERF_USER=postgres
+    daemons() { ps -o user=,comm= --ppid "${pids[-1]}" | sed -n 's/ \+kerf-/ kerf-/p' | sort | tr '\n' ';'; }
+    expect the_daemons_are_no_root 0 '^postgres kerf-intake;postgres kerf-server;postgres kerf-workerd;$' daemons
+    expect it_was_handed_over 0 '^postgres $' owners
+    "$bin/kerf" phantom spine --out "$work/spine" --spacing 3x3x3 >/dev/null 2>&1
+    expect a_case_is_made_as_the_user 0 '"case"' "$bin/kerf" check --ready-file "$three.ready" --data "$three" "$work/spine"
+    expect what_root_wrote_is_whole 0 ' 0 bad$' "$bin/kerf" verify --data "$three"
+    down "$three"
+    expect nothing_of_roots_was_added 0 '^postgres $' owners
+    expect root_itself_keeps_away 1 'data_of_another' refused KERF_USER=
+    up "$three" KERF_USER=postgres
+    expect and_the_user_comes_back 0 '"status"' curl -sf "$(sed -n 's/.*"http": "\(.*\)".*/\1/p' "$three.ready")/readyz"
 fi
 exit $failures

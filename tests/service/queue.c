@@ -263,6 +263,54 @@ KF_TEST(failures_are_retried_then_dead_then_retried_by_hand)
                      "'%s'", queued.job_id), "failed no_bone");
 }
 
+// Claims the only waiting job of a kind, ends it, and answers what its case says then.
+static const char *end_next(const char *c, const char *kind, const char *code)
+{
+    struct kf_claim claim;
+    struct kf_error err = {0};
+    if (kf_queue_claim(store, kind, "w", 30, &claim, &err))
+        return "nothing was claimed";
+    KF_CHECK_EQ(code ? kf_queue_fail(store, &claim.job, 1, code, "It failed.", NULL, &err)
+                     : kf_queue_finish(store, &claim.job, NULL, 0, NULL, &err), KF_OK);
+    kf_claim_release(&claim);
+    return ask("SELECT state FROM kerf.cases WHERE id = '%s'", c);
+}
+
+KF_TEST(a_failure_that_was_seen_asks_for_attention_no_more)
+{
+    struct kf_queued first, second;
+    struct kf_error err = {0};
+    const char *c = new_case(org);
+    char account[KF_ID_TEXT];
+    snprintf(account, sizeof account, "%s",
+             ask("INSERT INTO kerf.account (id, organisation_id, login, display_name, role, password_hash) "
+                 "VALUES (kerf.new_id(), '%s', 'seen', 'Seen', 'planner', 'x') RETURNING id", org));
+    KF_REQUIRE(add(c, NULL, "seen", "s1", NULL, 0, &first) == KF_OK);
+    KF_REQUIRE(add(c, NULL, "seen", "s2", NULL, 0, &second) == KF_OK);
+    KF_CHECK_EQ(kf_queue_acknowledge(store, org, first.job_id, NULL, &err), KF_CONFLICT); // it waits
+    KF_CHECK_STR(err.code, "job_not_failed");
+    end_next(c, "seen", "no_bone");
+    KF_CHECK_STR(end_next(c, "seen", "no_bone"), "attention");
+    // One of two was seen, then the other; twice is as good as once, and the first to do it stays.
+    KF_CHECK_EQ(kf_queue_acknowledge(store, org, first.job_id, account, &err), KF_OK);
+    KF_CHECK_STR(ask("SELECT state FROM kerf.cases WHERE id = '%s'", c), "attention");
+    KF_CHECK_EQ(kf_queue_acknowledge(store, org, second.job_id, NULL, &err), KF_OK);
+    KF_CHECK_STR(ask("SELECT state FROM kerf.cases WHERE id = '%s'", c), "ready");
+    KF_CHECK_EQ(kf_queue_acknowledge(store, org, first.job_id, NULL, &err), KF_OK);
+    KF_CHECK_STR(ask("SELECT acknowledged_by FROM kerf.job WHERE id = '%s'", first.job_id), account);
+    KF_CHECK_STR(ask("SELECT body->>'acknowledged' FROM kerf.event WHERE body->>'job_id' = '%s' "
+                     "ORDER BY id DESC LIMIT 1", first.job_id), "true");
+    KF_CHECK_EQ(kf_queue_acknowledge(store, fixture_organisation("Elsewhere"), first.job_id, NULL, &err), KF_NOT_FOUND);
+    // Tried again it counts again, and a retry that succeeds leaves nothing to see.
+    KF_CHECK_EQ(kf_queue_retry(store, org, first.job_id, &err), KF_OK);
+    KF_CHECK_STR(ask("SELECT acknowledged_at IS NULL AND acknowledged_by IS NULL FROM kerf.job WHERE id = '%s'",
+                     first.job_id), "t");
+    KF_CHECK_STR(end_next(c, "seen", "no_bone"), "attention");
+    KF_CHECK_EQ(kf_queue_retry(store, org, first.job_id, &err), KF_OK);
+    KF_CHECK_STR(end_next(c, "seen", NULL), "ready");
+    KF_CHECK_EQ(kf_queue_acknowledge(store, org, first.job_id, NULL, &err), KF_CONFLICT); // it is done
+}
+
 KF_TEST(cancelling_a_waiting_and_a_running_job)
 {
     struct kf_queued queued;
@@ -404,6 +452,7 @@ KF_TEST_MAIN(prepare(); KF_RUN(keys_depend_on_everything_that_makes_a_result_and
              KF_RUN(follow_ups_take_matching_outputs_and_inherited_inputs);
              KF_RUN(rules_that_cannot_be_read_are_refused_when_they_are_queued);
              KF_RUN(a_stale_fence_writes_nothing); KF_RUN(failures_are_retried_then_dead_then_retried_by_hand);
+             KF_RUN(a_failure_that_was_seen_asks_for_attention_no_more);
              KF_RUN(cancelling_a_waiting_and_a_running_job);
              KF_RUN(a_grown_series_supersedes_and_what_did_not_change_stays);
              KF_RUN(work_that_was_overtaken_while_it_ran_counts_for_nothing);

@@ -18,7 +18,7 @@ static void round_trip(const char *name, enum kf_voxel_type type, enum kf_nifti_
     KF_CHECK(!kf_nifti_read(temporary(name), 0, -1, want, &back, &err));
     KF_REQUIRE(back.data);
     KF_CHECK_EQ(back.type, type);
-    check_grid(&v.grid, &back.grid, 1e-12);
+    check_grid(&v.grid, &back.grid, 1e-12); // float32 alone would be 1e-5 off
     KF_CHECK(memcmp(v.data, back.data, (size_t)(n * kf_voxel_bytes(type))) == 0);
     kf_volume_release(&v);
     kf_volume_release(&back);
@@ -69,7 +69,7 @@ static int64_t tiny(unsigned char bytes[512], int type, int bits, int big)
     return 352 + bits; // 8 voxels of bits/8 bytes
 }
 
-// Read by what NIfTI-2 says of its bytes, since kf_nifti_read takes only scalars.
+// Read by what NIfTI-1 says of its bytes, since kf_nifti_read takes only scalars.
 KF_TEST(vectors_are_a_fifth_dimension_in_planes)
 {
     struct kf_grid grid = oblique(5, 4, 3);
@@ -84,10 +84,9 @@ KF_TEST(vectors_are_a_fifth_dimension_in_planes)
     KF_REQUIRE(f);
     KF_CHECK_EQ(fread(bytes, 1, sizeof bytes, f), sizeof bytes - 1);
     fclose(f);
-    int64_t dim[8];
-    int32_t intent;
-    memcpy(dim, bytes + 16, sizeof dim);
-    memcpy(&intent, bytes + 504, sizeof intent);
+    int16_t dim[8], intent;
+    memcpy(dim, bytes + 40, sizeof dim);
+    memcpy(&intent, bytes + 68, sizeof intent);
     KF_CHECK(dim[0] == 5 && dim[1] == 5 && dim[2] == 4 && dim[3] == 3 && dim[4] == 1 && dim[5] == 3 && intent == 1007);
     KF_CHECK(memcmp(bytes + KF_NIFTI_DATA, xyz, sizeof xyz) == 0);
     KF_CHECK_EQ(kf_nifti_read(temporary("vectors.nii"), 0, -1, KF_NIFTI_IMAGE, &back, &err), KF_INVALID);
@@ -262,12 +261,108 @@ KF_TEST(qform_agrees_with_sform)
         int64_t length = -1;
         void *bytes;
         KF_REQUIRE(!kf_file_load(temporary("q.nii"), 0, &length, &bytes, &err));
-        put(bytes, 348, 4, 0, 0); // no sform: the quaternion must tell the same
+        put(bytes, 254, 2, 0, 0); // no sform: the quaternion must tell the same, as well as float32 can
         KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &back, &err));
-        check_grid(&grid, &back.grid, 1e-9);
+        check_grid(&grid, &back.grid, 1e-4);
         kf_memory_release(bytes);
         kf_volume_release(&v);
         kf_volume_release(&back);
+    }
+}
+
+// The doubles of our extension count as long as the header says the same, and only then.
+KF_TEST(a_sform_that_somebody_changed_is_believed)
+{
+    struct kf_volume v, back;
+    struct kf_error err;
+    sample(KF_VOXEL_INT16, &v);
+    KF_CHECK(!kf_nifti_write(temporary("q.nii"), &v, 1, &err));
+    int64_t length = -1;
+    void *bytes;
+    KF_REQUIRE(!kf_file_load(temporary("q.nii"), 0, &length, &bytes, &err));
+    float moved = 17.25f;
+    KF_CHECK(memcmp((char *)bytes + 344, "n+1", 4) == 0);
+    put_f32(bytes, 280 + 12, moved, 0);
+    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &back, &err));
+    KF_CHECK(back.grid.origin_lps[0] == -17.25);
+    KF_CHECK(back.grid.origin_lps[1] == v.grid.origin_lps[1]); // exact in float32
+    KF_CHECK(back.grid.spacing_mm[1] != v.grid.spacing_mm[1]); // not, and the extension is out of date
+    KF_CHECK_NEAR(back.grid.spacing_mm[1], v.grid.spacing_mm[1], 1e-6);
+    kf_volume_release(&back);
+    // An extension of another size or name is somebody else's.
+    put_f32(bytes, 280 + 12, (float)-v.grid.origin_lps[0], 0);
+    for (int at = 352; at <= 360; at += 4) {
+        ((unsigned char *)bytes)[at] ^= 1;
+        KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &back, &err));
+        KF_CHECK(back.grid.spacing_mm[1] != v.grid.spacing_mm[1]);
+        kf_volume_release(&back);
+        ((unsigned char *)bytes)[at] ^= 1;
+    }
+    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &back, &err));
+    KF_CHECK_NEAR(back.grid.spacing_mm[1], v.grid.spacing_mm[1], 1e-15);
+    kf_volume_release(&back);
+    kf_memory_release(bytes);
+    kf_volume_release(&v);
+}
+
+KF_TEST(what_float32_cannot_place_is_nifti_2)
+{
+    struct kf_grid grid = oblique(4, 3, 2);
+    struct kf_volume v, back;
+    struct kf_error err;
+    unsigned char header[KF_NIFTI_DATA];
+    grid.origin_lps[0] = 987654.321; // float32: 20 µm off
+    KF_REQUIRE(!kf_volume_alloc(&v, &grid, KF_VOXEL_UINT8, &err));
+    memset(v.data, 0, (size_t)kf_grid_voxels(&grid));
+    KF_CHECK(!kf_nifti_write(temporary("q.nii"), &v, 1, &err));
+    kf_nifti_header(&v, header);
+    KF_CHECK(memcmp(header + 4, "n+2", 4) == 0);
+    KF_REQUIRE(!kf_nifti_read(temporary("q.nii"), 0, -1, KF_NIFTI_LABELS, &back, &err));
+    check_grid(&grid, &back.grid, 1e-12);
+    kf_volume_release(&back);
+    v.grid.origin_lps[0] = 1e39;
+    kf_nifti_header(&v, header);
+    KF_CHECK(memcmp(header + 4, "n+2", 4) == 0);
+    v.grid.origin_lps[0] = 0;
+    kf_nifti_header(&v, header);
+    KF_CHECK(memcmp(header + 344, "n+1", 4) == 0);
+    v.grid.dim[1] = 32767;
+    v.grid.spacing_mm[1] = 0.001;
+    kf_nifti_header(&v, header);
+    KF_CHECK(memcmp(header + 344, "n+1", 4) == 0);
+    v.grid.dim[1] = 32768;
+    kf_nifti_header(&v, header);
+    KF_CHECK(memcmp(header + 4, "n+2", 4) == 0);
+    kf_volume_release(&v);
+}
+
+KF_TEST(a_scale_that_float32_cannot_hold_is_refused)
+{
+    static const struct {
+        int type, bits;
+        float slope, inter;
+        double stored;
+        int fits;
+    } cases[] = {{4, 16, 1e38f, 0, 3, 1},     {4, 16, 1e38f, 0, 4, 0},  {4, 16, -3e38f, -3e38f, 1, 0},
+                 {16, 32, 2.5f, 0, 3e38, 0},  {16, 32, 0.5f, 0, 3e38, 1}, {16, 32, 2.5f, 0, (double)INFINITY, 1},
+                 {64, 64, 1e38f, 0, 1e10, 0}, {2, 8, 1e30f, 5, 255, 1}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        unsigned char bytes[512];
+        int64_t length = tiny(bytes, cases[c].type, cases[c].bits, 0), raw;
+        put_f32(bytes, 112, cases[c].slope, 0);
+        put_f32(bytes, 116, cases[c].inter, 0);
+        if (cases[c].type == 16) {
+            put_f32(bytes, 352 + 12, (float)cases[c].stored, 0);
+        } else {
+            memcpy(&raw, &cases[c].stored, 8);
+            put(bytes, 352 + 3 * cases[c].bits / 8, cases[c].bits / 8,
+                cases[c].type == 64 ? raw : (int64_t)cases[c].stored, 0);
+        }
+        struct kf_volume v;
+        struct kf_error err = {0};
+        KF_CHECK_EQ(kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err), cases[c].fits ? KF_OK : KF_INVALID);
+        KF_CHECK_STR(err.code, cases[c].fits ? "" : "scale_range");
+        kf_volume_release(&v);
     }
 }
 
@@ -304,6 +399,9 @@ int main(void)
     KF_RUN(integers_in_float64_are_never_rounded);
     KF_RUN(stored_floats_stay_floats_when_asked);
     KF_RUN(qform_agrees_with_sform);
+    KF_RUN(a_sform_that_somebody_changed_is_believed);
+    KF_RUN(what_float32_cannot_place_is_nifti_2);
+    KF_RUN(a_scale_that_float32_cannot_hold_is_refused);
     KF_RUN(real_files_are_read);
     static const char *const names[] = {"a.nii", "a.nii.gz", "b.nii", "b.nii.gz", "c.nii", "c.nii.gz", "q.nii"};
     for (int i = 0; i < 7; i++)

@@ -86,6 +86,62 @@ KF_TEST(a_head_has_the_measures_of_a_head)
     drop(a);
 }
 
+static struct kf_anatomy *head_without(uint32_t missing_teeth, double resected_mm)
+{
+    struct kf_anatomy *a = calloc(1, sizeof *a);
+    if (!a || kf_scene_init(&a->scene, kf_tissues, 1, NULL) != KF_OK)
+        abort();
+    a->seed = 1;
+    a->missing_teeth = missing_teeth;
+    a->resected_mm = resected_mm;
+    kf_build_head(a);
+    return a;
+}
+
+// mm along z through (x, y) from -110 to -30 that carry one of the labels from..to.
+static double height_of(const struct kf_anatomy *a, double x, double y, int from, int to)
+{
+    double mm = 0;
+    for (double z = -110; z < -30; z += 0.25) {
+        int label = kf_paint_label(&a->scene, KF_V(x, y, z));
+        mm += label >= from && label <= to ? 0.25 : 0;
+    }
+    return mm;
+}
+
+KF_TEST(missing_teeth_are_gone_and_a_jaw_without_any_is_lower)
+{
+    const uint32_t first_molar = (uint32_t)1 << (16 + 5), lower = 0xffff0000; // 36; 31 to 48
+    struct kf_anatomy *whole = head_without(0, 0), *gap = head_without(first_molar, 0), *bare = head_without(lower, 0);
+    KF_CHECK(height_of(whole, 24.6, -57.8, 36, 36) > 5);
+    KF_CHECK(height_of(gap, 24.6, -57.8, 36, 36) <= 0 && height_of(bare, 24.6, -57.8, 36, 36) <= 0);
+    KF_CHECK_NEAR(height_of(gap, -24.6, -57.8, 46, 46), height_of(whole, -24.6, -57.8, 46, 46), 0.01);
+    KF_CHECK(height_of(bare, -24.6, -57.8, 46, 46) <= 0);
+    KF_CHECK(height_of(bare, 26, -60.2, 11, 28) > 5); // the upper teeth stay
+    double full = height_of(gap, 25, -62, KF_L_MANDIBLE, KF_L_MANDIBLE);
+    double lost = full - height_of(bare, 25, -62, KF_L_MANDIBLE, KF_L_MANDIBLE);
+    KF_CHECK(lost > 4 && lost < 12);
+    drop(whole);
+    drop(gap);
+    drop(bare);
+}
+
+KF_TEST(what_is_resected_is_gone_on_the_left_alone)
+{
+    struct kf_anatomy *whole = head_without(0, 0), *a = head_without(0, 30);
+    for (double t = -14; t <= 14; t += 7) { // along the body
+        double x = 33 - 0.434 * t, y = -58 - 0.901 * t;
+        KF_CHECK(height_of(whole, x, y, KF_L_MANDIBLE, KF_L_MANDIBLE) > 10);
+        KF_CHECK(height_of(a, x, y, KF_L_MANDIBLE, KF_L_MANDIBLE) <= 0);
+        KF_CHECK(height_of(a, -x, y, KF_L_MANDIBLE, KF_L_MANDIBLE) > 10);
+    }
+    for (int end = -1; end <= 1; end += 2) // and bone again beyond both ends
+        KF_CHECK(height_of(a, 33 - 0.434 * 19 * end, -58 - 0.901 * 19 * end, KF_L_MANDIBLE, KF_L_MANDIBLE) > 5);
+    KF_CHECK(height_of(a, 24.6, -57.8, 36, 36) <= 0 && height_of(a, -24.6, -57.8, 46, 46) > 5);
+    drop(whole);
+    drop(a);
+}
+
 KF_TEST(the_condyle_sits_in_its_fossa_with_a_joint_space)
 {
     struct kf_anatomy *a = anatomy_of(kf_build_head, 1, 1);
@@ -252,6 +308,8 @@ KF_TEST(without_bone_nothing_is_dense)
 }
 
 KF_TEST_MAIN(KF_RUN(landmarks_lie_on_what_they_name); KF_RUN(a_head_has_the_measures_of_a_head);
+             KF_RUN(missing_teeth_are_gone_and_a_jaw_without_any_is_lower);
+             KF_RUN(what_is_resected_is_gone_on_the_left_alone);
              KF_RUN(the_condyle_sits_in_its_fossa_with_a_joint_space); KF_RUN(the_head_s_truth_fits_its_image);
              KF_RUN(vertebrae_are_nine_and_do_not_fuse); KF_RUN(the_cord_ends_near_l1_and_the_spine_is_lordotic);
              KF_RUN(a_leg_has_its_length_and_its_side); KF_RUN(without_bone_nothing_is_dense);)

@@ -99,5 +99,51 @@ KF_TEST(a_specification_becomes_a_job)
     unlink(path);
 }
 
+// The lines a job sends, as "stage progress;" each.
+static void told(int fd, char *out, size_t size)
+{
+    char bytes[2000], *rest = bytes, *line;
+    ssize_t n = read(fd, bytes, sizeof bytes - 1);
+    bytes[n > 0 ? n : 0] = 0;
+    out[0] = 0;
+    while ((line = strsep(&rest, "\n")) && *line) {
+        json_t *json;
+        if (kf_json_parse(line, strlen(line), &json, NULL))
+            continue;
+        size_t at = strlen(out);
+        snprintf(out + at, size - at, "%s %.2f;", kf_json_text(json, "stage", "?"), kf_json_number(json, "progress", -1));
+        json_decref(json);
+    }
+}
+
+KF_TEST(a_stage_that_begins_is_told_of_at_once_and_then_seldom)
+{
+    struct kf_job_context job;
+    int ends[2];
+    char lines[400];
+    KF_REQUIRE(pipe(ends) == 0);
+    kf_job_context_init(&job, &kind);
+    job.progress_fd = ends[1];
+    kf_job_progress(&job, 0, "reading");
+    kf_job_progress(&job, 0.1, "reading"); // too soon
+    kf_job_progress(&job, 0.2, "labels");
+    kf_job_progress(&job, 0.2, "surfaces"); // as far, but another stage
+    for (int i = 0; i < 100; i++)
+        kf_job_progress(&job, 0.3 + 0.001 * i, "surfaces");
+    kf_job_progress(&job, 0.1, "writing"); // never backwards
+    told(ends[0], lines, sizeof lines);
+    KF_CHECK_STR(lines, "reading 0.00;labels 0.20;surfaces 0.20;writing 0.40;");
+    usleep(110000);
+    kf_job_progress(&job, 0.3, "writing"); // less than was told
+    kf_job_progress(&job, 0.5, "writing");
+    kf_job_progress(&job, 0.6, "a stage whose name is longer than anybody would want to read in a line of the case page");
+    told(ends[0], lines, sizeof lines);
+    KF_CHECK_STR(lines, "writing 0.50;a stage whose name is longer than anybody would want to read 0.60;");
+    close(ends[0]);
+    close(ends[1]);
+    kf_job_context_release(&job);
+}
+
 KF_TEST_MAIN(KF_RUN(defaults_fill_what_is_not_given); KF_RUN(a_bad_parameter_is_named);
-             KF_RUN(parameters_are_read_from_the_command_line); KF_RUN(a_specification_becomes_a_job);)
+             KF_RUN(parameters_are_read_from_the_command_line); KF_RUN(a_specification_becomes_a_job);
+             KF_RUN(a_stage_that_begins_is_told_of_at_once_and_then_seldom);)

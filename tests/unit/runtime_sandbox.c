@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -179,6 +180,56 @@ KF_TEST(threads_work_in_every_profile)
         KF_CHECK_EQ(inside((enum kf_sandbox_profile)profile, probe_threads), 0);
 }
 
+// What a process that serves a connection may and may not do; the connection was there before the walls.
+static int serving(int listener, int given)
+{
+    struct kf_error err;
+    struct sockaddr_in at;
+    socklen_t length = sizeof at;
+    char path[80], byte;
+    if (getsockname(listener, (struct sockaddr *)&at, &length) || kf_sandbox_enter_client(&err))
+        return 99;
+    if (send(given, "x", 1, 0) != 1 || recv(given, &byte, 1, 0) != 1)
+        return 1;
+    int out = socket(AF_INET, SOCK_STREAM, 0);
+    if (out < 0 || connect(out, (struct sockaddr *)&at, sizeof at) || shutdown(out, SHUT_WR))
+        return 2;
+    if (bind(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&at, sizeof at) == 0 || errno != EPERM)
+        return 3;
+    if (listen(out, 1) == 0 || errno != EPERM || accept(listener, NULL, NULL) >= 0 || errno != EPERM)
+        return 4;
+    if (socket(AF_NETLINK, SOCK_RAW, 0) >= 0 || socket(AF_PACKET, SOCK_RAW, 0) >= 0)
+        return 5;
+    snprintf(path, sizeof path, "%s/stored", scratch);
+    int file = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (file < 0 || write(file, "x", 1) != 1 || fdatasync(file) || ftruncate(file, 0) || unlink(path))
+        return 6;
+    if (chmod(scratch, 0777) == 0 || chown(scratch, 1, 1) == 0 || setuid(1) == 0)
+        return 7;
+    if (probe_executable_memory(NULL))
+        return 8;
+    int processes = probe_processes(NULL);
+    return processes ? 10 + processes : 0;
+}
+
+KF_TEST(who_serves_a_connection_connects_and_stores_and_does_little_else)
+{
+    int listener = socket(AF_INET, SOCK_STREAM, 0), pair[2], status = -1;
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    KF_REQUIRE(bind(listener, (struct sockaddr *)&any, sizeof any) == 0 && listen(listener, 4) == 0);
+    KF_REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0 && send(pair[0], "y", 1, 0) == 1);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(serving(listener, pair[1]));
+    waitpid(child, &status, 0);
+    KF_CHECK(WIFEXITED(status));
+    KF_CHECK_EQ(WEXITSTATUS(status), 0);
+    close(listener);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void clean(void)
 {
     char path[80];
@@ -193,4 +244,5 @@ KF_TEST_MAIN(prepare(); KF_RUN(a_job_has_no_network); KF_RUN(a_job_starts_no_pro
              KF_RUN(a_job_reads_its_inputs_and_writes_its_scratch_only);
              KF_RUN(a_job_leaves_its_inputs_whole);
              KF_RUN(only_code_generators_get_executable_memory); KF_RUN(memory_and_file_size_are_limited);
-             KF_RUN(threads_work_in_every_profile); clean();)
+             KF_RUN(threads_work_in_every_profile);
+             KF_RUN(who_serves_a_connection_connects_and_stores_and_does_little_else); clean();)

@@ -130,5 +130,6 @@ describe('a parameter', () => {
     expect(paramFault(param, 1.5)).not.toBe('');
     expect(paramFault(param, 9)).toBe('');
     expect(paramName('threshold_hu')).toBe('Threshold');
+    expect(paramName('bone_hu')).toBe('Bone threshold');
   });
 });

@@ -63,6 +63,18 @@ describe('structures', () => {
     expect(bone.files).toHaveLength(2);
   });
 
+  it('are not shown at once where they would hide what is told apart', () => {
+    const parts = (name: string) => artefact('segmentation', name, 'a', {
+      grid: grid(9), segments: ['Skull', 'Mandible', 'Skin'].map((own, n) => ({ label: n + 1, name: own, colour: '#eeddcc' })),
+    });
+    const covering = (...list: Artefact[]) => structuresOf(list).filter((s) => s.covers).map((s) => s.name);
+    expect(covering(segmentation('a'))).toEqual([]);
+    expect(covering(segmentation('a'), parts('head'))).toEqual(['Bone', 'Skin']);
+    expect(covering(segmentation('b'), parts('head'))).toEqual(['Skin']);
+    expect(covering(parts('head'), segmentation('a'))).toEqual(['Skin']); // bone was asked for after the parts
+    expect(covering(segmentation('a'), segmentation('a'))).toEqual([]);
+  });
+
   it('keep their key when they are made again', () => {
     expect(structuresOf([segmentation('a')])[0].key).toBe(structuresOf([segmentation('a')])[0].key);
     expect(structuresOf([segmentation('a')])[0].key).not.toBe(structuresOf([segmentation('b')])[0].key);

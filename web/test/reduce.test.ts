@@ -10,7 +10,7 @@ const item = (id: string): CaseItem => ({
 });
 const job = (id: string): Job => ({
   id, case_id: 'a', kind: 'import', version: 1, state: 'queued', priority: 0, attempts: 0, max_attempts: 5, progress: 0, stage: '',
-  error: null, created_at: '', started_at: null, finished_at: null,
+  error: null, created_at: '', started_at: null, finished_at: null, acknowledged_at: null,
 });
 
 describe('events on the work list', () => {
@@ -58,6 +58,13 @@ describe('events on jobs', () => {
     expect(reduceJobs([{ ...job('1'), state: 'queued' }], { kind: 'job.changed', case_id: 'a', job_id: '1', state: 'running' }).stale).toBe(true);
     const event: Heard = { kind: 'job.changed', case_id: 'a', job_id: '1', state: 'dead' };
     expect(reduceJobs([job('1')], event)).toMatchObject({ state: [{ state: 'dead' }], stale: true });
+  });
+  it('read again when somebody dismissed a failure, or tried it again', () => {
+    const failed: Job = { ...job('1'), state: 'failed' };
+    const event = (acknowledged: boolean): Heard => ({ kind: 'job.changed', case_id: 'a', job_id: '1', state: 'failed', acknowledged });
+    expect(reduceJobs([failed], event(true)).stale).toBe(true);
+    expect(reduceJobs([failed], event(false)).stale).toBe(false);
+    expect(reduceJobs([{ ...failed, acknowledged_at: '2026-11-21T07:00:00.000Z' }], event(false)).stale).toBe(true);
   });
   it('are not undone by an answer that they overtook', () => {
     const running = { ...job('1'), state: 'running' as const, progress: 0.2, stage: 'register' };

@@ -7,6 +7,7 @@
 #include "server/store/store.h"
 #include "workers/dicom/net_command.h"
 #include "workers/intake/receive.h"
+#include "workers/runtime/sandbox.h"
 #include <string.h>
 #include <sys/resource.h>
 
@@ -184,14 +185,16 @@ static void on_cut(void *context)
 
 // ---------------------------------------------------------------------------------------------- the association
 
-// No core file (it would hold patient data), and a bound on what a crafted object can make us take.
-static void limit_self(const struct kf_session_settings *settings)
+// No core file (it would hold patient data), a bound on what a crafted object can make us take, and few calls of the system
+// to whoever takes us over. Before the first byte is read.
+static enum kf_status limit_self(const struct kf_session_settings *settings, struct kf_error *err)
 {
     struct rlimit none = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &none);
     struct rlimit memory = {(rlim_t)settings->memory_limit_bytes, (rlim_t)settings->memory_limit_bytes};
     if (settings->memory_limit_bytes > 0)
         (void)setrlimit(RLIMIT_AS, &memory);
+    return kf_sandbox_enter_client(err);
 }
 
 // A sender that has released its association is done as a rule: the import need not wait for the series to settle. Not so
@@ -240,7 +243,11 @@ int kf_session_main(const struct kf_child *child, void *context)
     struct session s = {.settings = settings, .child = child};
     int64_t started = kf_time_monotonic_ns();
     kf_id_new(s.association_id);
-    limit_self(settings);
+    struct kf_error err = {0};
+    if (limit_self(settings, &err) != KF_OK) {
+        log_trouble(&s, KF_LOG_ERROR, "association.no_sandbox", &err);
+        return 1;
+    }
     struct kf_scp_options options = settings->scp;
     options.tls = child->tls ? settings->tls : NULL;
     struct kf_scp_handler handler = {&s, on_admit, on_begin, on_data, on_end, on_cut, on_alive};

@@ -23,8 +23,8 @@ KF_MUST_USE enum kf_status kf_image_read_named(const char *path, enum kf_nifti_w
 KF_MUST_USE enum kf_status kf_image_parse(const void *bytes, int64_t length, enum kf_nifti_want want,
                                           struct kf_volume *out, struct kf_error *err);
 
-// Writes by the ending of `path` (KF_INVALID "image_ending" when it has none): .nii plain and .nii.gz packed NIfTI-2,
-// .nrrd packed by gzip, .mha plain; LPS. Same volume, same bytes for any number of threads. Not fsynced.
+// Writes by the ending of `path` (KF_INVALID "image_ending" when it has none): .nii plain and .nii.gz packed NIfTI (see
+// nifti.h), .nrrd packed by gzip, .mha plain; LPS. Same volume, same bytes for any number of threads. Not fsynced.
 KF_MUST_USE enum kf_status kf_image_write(const char *path, const struct kf_volume *volume, int threads,
                                           struct kf_error *err);
 

@@ -3,12 +3,15 @@
 #include "workers/io/gzip.h"
 #include "workers/io/memory.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
 
+#define HEADER_1_BYTES   348
 #define HEADER_BYTES     540
 #define DATA_OFFSET      544
+#define NIFTI_1_AXIS     32767               // voxels: dim is int16
 #define VECTOR_INTENT    1007                // NIFTI_INTENT_VECTOR
 #define EXTENSIONS_LIMIT ((int64_t)64 << 20) // most bytes between header and voxels
 
@@ -63,10 +66,22 @@ static double field_real(const struct fields *f, int at, int size)
 // Where the fields of the two versions lie (nifti1.h, nifti2.h of the NIfTI reference library).
 struct offsets {
     int integer, real; // sizes in bytes
-    int dim, type, pixdim, vox_offset, slope, inter, units, units_size, qcode, scode, code_size, quatern, qoffset, srow;
+    int dim, type, bits, pixdim, vox_offset, slope, inter, units, units_size, qcode, scode, code_size, quatern, qoffset;
+    int srow, intent;
 };
-static const struct offsets nifti_1 = {2, 4, 40, 70, 76, 108, 112, 116, 123, 1, 252, 254, 2, 256, 268, 280};
-static const struct offsets nifti_2 = {8, 8, 16, 12, 104, 168, 176, 184, 500, 4, 344, 348, 4, 352, 376, 400};
+static const struct offsets nifti_1 = {2, 4, 40, 70, 72, 76, 108, 112, 116, 123, 1, 252, 254, 2, 256, 268, 280, 68};
+static const struct offsets nifti_2 = {8, 8, 16, 12, 14, 104, 168, 176, 184, 500, 4, 344, 348, 4, 352, 376, 400, 504};
+
+// NIfTI-1 holds the sform in float32. Ours says it in doubles as well, so that nothing moves on the way from job to job:
+// in a header extension of the code for "unknown", which others pass over. 4 bytes of size, 4 of code, this name, 12
+// doubles by rows, zeros. It counts only while it rounds to the header's sform, for a tool may change that and keep what
+// it does not know.
+#define EXTENSION_AT    352
+#define EXTENSION_BYTES (DATA_OFFSET - EXTENSION_AT)
+#define EXTENSION_END   (EXTENSION_AT + 8 + 16 + 96)
+static const char extension_name[16] = "kerf sform f64\n";
+// What float32 may do to the place of a voxel, mm; a grid that it would move by more becomes NIfTI-2.
+#define NIFTI_1_MISS_MM 0.001
 
 // 0 when the type is not a real number.
 static enum kf_stored_type stored_type(int type)
@@ -126,12 +141,31 @@ static void affine_from_quaternion(const struct fields *f, const struct offsets 
     }
 }
 
-static void read_affine(const struct fields *f, const struct offsets *o, double affine[12])
+// Puts the doubles of our extension in the place of an sform that they round to.
+static void read_exact_sform(const struct fields *f, int64_t length, double affine[12])
+{
+    const unsigned char *at = f->bytes + EXTENSION_AT;
+    const struct fields little = {.bytes = at};
+    if (length < EXTENSION_END || f->swap || f->bytes[348] != 1 || field_int(&little, 0, 4) != EXTENSION_BYTES ||
+        field_int(&little, 4, 4) != 0 || memcmp(at + 8, extension_name, sizeof extension_name) != 0)
+        return;
+    double exact[12];
+    for (int i = 0; i < 12; i++) {
+        exact[i] = field_real(&little, 24 + 8 * i, 8);
+        if (!(fabs(exact[i]) <= (double)FLT_MAX) || (double)(float)exact[i] != affine[i])
+            return;
+    }
+    memcpy(affine, exact, sizeof exact);
+}
+
+static void read_affine(const struct fields *f, const struct offsets *o, int64_t length, double affine[12])
 {
     memset(affine, 0, 12 * sizeof *affine);
     if (field_int(f, o->scode, o->code_size) > 0) {
         for (int i = 0; i < 12; i++)
             affine[i] = field_real(f, o->srow + i * o->real, o->real);
+        if (o == &nifti_1)
+            read_exact_sform(f, length, affine);
     } else if (field_int(f, o->qcode, o->code_size) > 0) {
         affine_from_quaternion(f, o, affine);
     } else {
@@ -183,10 +217,10 @@ static enum kf_status read_header(const unsigned char *bytes, int64_t length, st
     const struct offsets *o = NULL;
     struct fields f = {.bytes = bytes};
     for (f.swap = 0; f.swap < 2 && !o; f.swap++) {
-        int64_t size = length >= 348 ? field_int(&f, 0, 4) : 0;
-        if (size == 348 && memcmp(bytes + 344, "n+1", 4) == 0)
+        int64_t size = length >= HEADER_1_BYTES ? field_int(&f, 0, 4) : 0;
+        if (size == HEADER_1_BYTES && memcmp(bytes + 344, "n+1", 4) == 0)
             o = &nifti_1;
-        else if (size == 540 && length >= HEADER_BYTES && memcmp(bytes + 4, "n+2\0\r\n\032\n", 8) == 0)
+        else if (size == HEADER_BYTES && length >= HEADER_BYTES && memcmp(bytes + 4, "n+2\0\r\n\032\n", 8) == 0)
             o = &nifti_2;
     }
     f.swap--; // the loop stepped past the order that fitted
@@ -201,7 +235,7 @@ static enum kf_status read_header(const unsigned char *bytes, int64_t length, st
     if (!out->type)
         return kf_error_set(err, KF_INVALID, "nifti_type", "voxel type %d is not a real number", type);
     double at = o == &nifti_1 ? field_real(&f, o->vox_offset, 4) : (double)field_int(&f, o->vox_offset, 8);
-    int64_t least = o == &nifti_1 ? 348 : HEADER_BYTES;
+    int64_t least = o == &nifti_1 ? HEADER_1_BYTES : HEADER_BYTES;
     if (!(at >= 0 && at <= (double)EXTENSIONS_LIMIT))
         return kf_error_set(err, KF_INVALID, "nifti_header", "the voxels do not start where they can");
     out->data_offset = (int64_t)at < least ? least + 4 : (int64_t)at;
@@ -212,7 +246,7 @@ static enum kf_status read_header(const unsigned char *bytes, int64_t length, st
         out->inter = 0;
     }
     double affine[12];
-    read_affine(&f, o, affine);
+    read_affine(&f, o, length, affine);
     return grid_from_affine(affine, &out->grid, err);
 }
 
@@ -233,9 +267,9 @@ static enum kf_status parse_packed(const unsigned char *bytes, int64_t length, e
                                    struct kf_volume *out, struct kf_error *err)
 {
     unsigned char head[HEADER_BYTES] = {0};
-    if (kf_gzip_unpack(bytes, length, head, 348, NULL))
+    if (kf_gzip_unpack(bytes, length, head, HEADER_1_BYTES, NULL))
         return truncated(err);
-    int64_t have = kf_gzip_unpack(bytes, length, head, HEADER_BYTES, NULL) ? 348 : HEADER_BYTES;
+    int64_t have = kf_gzip_unpack(bytes, length, head, HEADER_BYTES, NULL) ? HEADER_1_BYTES : HEADER_BYTES;
     struct kf_stored l;
     enum kf_status status = read_header(head, have, &l, err);
     if (status)
@@ -328,11 +362,18 @@ static void put_int(unsigned char *header, int at, int size, int64_t value)
         header[at + i] = (unsigned char)((uint64_t)value >> (8 * i));
 }
 
-static void put_real(unsigned char *header, int at, double value)
+static void put_real(unsigned char *header, int at, int size, double value)
 {
     uint64_t bits;
-    memcpy(&bits, &value, 8);
-    put_int(header, at, 8, (int64_t)bits);
+    if (size == 4) {
+        float narrow = (float)value;
+        uint32_t low;
+        memcpy(&low, &narrow, 4);
+        bits = low;
+    } else {
+        memcpy(&bits, &value, 8);
+    }
+    put_int(header, at, size, (int64_t)bits);
 }
 
 // Quaternion (b, c, d with a ≥ 0) of a proper rotation, row major.
@@ -380,48 +421,98 @@ static int file_type(enum kf_voxel_type type)
     }
 }
 
-static void make_header(const struct kf_volume *v, unsigned char header[DATA_OFFSET])
+// The affine of a grid as a file says it: RAS mm, 3 rows of 4.
+static void affine_of(const struct kf_grid *g, double affine[12])
+{
+    for (int row = 0; row < 3; row++) {
+        double sign = row < 2 ? -1 : 1;
+        for (int col = 0; col < 3; col++)
+            affine[4 * row + col] = sign * g->direction[3 * row + col] * g->spacing_mm[col];
+        affine[4 * row + 3] = sign * g->origin_lps[row];
+    }
+}
+
+static int fits_nifti_1(const struct kf_grid *g, const double affine[12])
+{
+    for (int i = 0; i < 3; i++) {
+        double miss_mm = 0;
+        if (g->dim[i] > NIFTI_1_AXIS || g->spacing_mm[i] < (double)FLT_MIN)
+            return 0;
+        for (int col = 0; col < 4; col++) {
+            double exact = affine[4 * i + col];
+            if (!(fabs(exact) <= (double)FLT_MAX))
+                return 0;
+            miss_mm += fabs((double)(float)exact - exact) * (col < 3 ? (double)(g->dim[col] - 1) : 1);
+        }
+        if (!(miss_mm <= NIFTI_1_MISS_MM))
+            return 0;
+    }
+    return 1;
+}
+
+// What differs between the versions beside the places of the fields. Answers those places.
+static const struct offsets *begin_header(unsigned char header[DATA_OFFSET], const struct kf_grid *g,
+                                          const double affine[12])
+{
+    memset(header, 0, DATA_OFFSET);
+    if (!fits_nifti_1(g, affine)) {
+        put_int(header, 0, 4, HEADER_BYTES);
+        memcpy(header + 4, "n+2\0\r\n\032\n", 8);
+        put_int(header, nifti_2.vox_offset, 8, DATA_OFFSET);
+        return &nifti_2;
+    }
+    put_int(header, 0, 4, HEADER_1_BYTES);
+    header[38] = 'r'; // as ANALYZE readers want it
+    memcpy(header + 344, "n+1", 4);
+    put_real(header, nifti_1.vox_offset, 4, DATA_OFFSET);
+    header[348] = 1; // an extension follows
+    put_int(header, EXTENSION_AT, 4, EXTENSION_BYTES);
+    memcpy(header + EXTENSION_AT + 8, extension_name, sizeof extension_name);
+    for (int i = 0; i < 12; i++)
+        put_real(header, EXTENSION_AT + 24 + 8 * i, 8, affine[i]);
+    return &nifti_1;
+}
+
+// `components`: 1, or 3 for vectors in planes.
+static void make_header(const struct kf_volume *v, int components, unsigned char header[DATA_OFFSET])
 {
     const struct kf_grid *g = &v->grid;
-    memset(header, 0, DATA_OFFSET);
-    put_int(header, 0, 4, HEADER_BYTES);
-    memcpy(header + 4, "n+2\0\r\n\032\n", 8);
-    put_int(header, 12, 2, file_type(v->type));
-    put_int(header, 14, 2, 8 * kf_voxel_bytes(v->type));
-    put_int(header, 16, 8, 3);
-    double r[9];
+    double affine[12], r[9], q[3];
+    affine_of(g, affine);
+    const struct offsets *o = begin_header(header, g, affine);
+    put_int(header, o->type, 2, file_type(v->type));
+    put_int(header, o->bits, 2, 8 * kf_voxel_bytes(v->type));
+    put_int(header, o->dim, o->integer, components > 1 ? 5 : 3);
+    for (int i = 0; i < 7; i++)
+        put_int(header, o->dim + (1 + i) * o->integer, o->integer, i < 3 ? g->dim[i] : i == 4 ? components : 1);
+    if (components > 1)
+        put_int(header, o->intent, o == &nifti_1 ? 2 : 4, VECTOR_INTENT);
     for (int i = 0; i < 9; i++)
         r[i] = (i < 6 ? -1 : 1) * g->direction[i];
     double det =
         r[0] * (r[4] * r[8] - r[5] * r[7]) - r[1] * (r[3] * r[8] - r[5] * r[6]) + r[2] * (r[3] * r[7] - r[4] * r[6]);
-    put_real(header, 104, det < 0 ? -1 : 1);
-    for (int i = 0; i < 7; i++)
-        put_int(header, 24 + 8 * i, 8, i < 3 ? g->dim[i] : 1);
+    put_real(header, o->pixdim, o->real, det < 0 ? -1 : 1);
     for (int i = 0; i < 3; i++)
-        put_real(header, 112 + 8 * i, g->spacing_mm[i]);
-    put_int(header, 168, 8, DATA_OFFSET);
-    put_real(header, 176, 1);
-    put_int(header, 344, 4, 1);
-    put_int(header, 348, 4, 1);
+        put_real(header, o->pixdim + (1 + i) * o->real, o->real, g->spacing_mm[i]);
+    put_real(header, o->slope, o->real, 1);
+    put_int(header, o->qcode, o->code_size, 1);
+    put_int(header, o->scode, o->code_size, 1);
+    for (int i = 0; i < 12; i++)
+        put_real(header, o->srow + i * o->real, o->real, affine[i]);
     for (int row = 0; row < 3; row++) {
-        for (int col = 0; col < 3; col++)
-            put_real(header, 400 + 32 * row + 8 * col, r[3 * row + col] * g->spacing_mm[col]);
-        double origin = (row < 2 ? -1 : 1) * g->origin_lps[row];
-        put_real(header, 400 + 32 * row + 24, origin);
-        put_real(header, 376 + 8 * row, origin);
+        put_real(header, o->qoffset + row * o->real, o->real, affine[4 * row + 3]);
+        if (det < 0)
+            r[3 * row + 2] = -r[3 * row + 2];
     }
-    for (int row = 0; row < 3 && det < 0; row++)
-        r[3 * row + 2] = -r[3 * row + 2];
-    double q[3];
     quaternion(r, q);
     for (int i = 0; i < 3; i++)
-        put_real(header, 352 + 8 * i, q[i]);
-    put_int(header, 500, 4, 2); // millimetres
+        put_real(header, o->quatern + i * o->real, o->real, q[i]);
+    put_int(header, o->units, o->units_size, 2); // millimetres
 }
 
 void kf_nifti_header(const struct kf_volume *volume, unsigned char header[KF_NIFTI_DATA])
 {
-    make_header(volume, header);
+    make_header(volume, 1, header);
 }
 
 static enum kf_status write_file(const char *path, const unsigned char header[DATA_OFFSET], const void *data,
@@ -448,7 +539,7 @@ static enum kf_status write_file(const char *path, const unsigned char header[DA
 enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads, struct kf_error *err)
 {
     unsigned char header[DATA_OFFSET];
-    make_header(volume, header);
+    make_header(volume, 1, header);
     return write_file(path, header, volume->data, kf_grid_voxels(&volume->grid) * kf_voxel_bytes(volume->type), threads,
                       err);
 }
@@ -458,9 +549,6 @@ enum kf_status kf_nifti_write_vectors(const char *path, const struct kf_grid *gr
 {
     unsigned char header[DATA_OFFSET];
     const struct kf_volume shape = {.grid = *grid, .type = KF_VOXEL_FLOAT32};
-    make_header(&shape, header);
-    put_int(header, 16, 8, 5);
-    put_int(header, 56, 8, 3); // dim[5]: the components
-    put_int(header, 504, 4, VECTOR_INTENT);
+    make_header(&shape, 3, header);
     return write_file(path, header, xyz, 3 * kf_grid_voxels(grid) * (int64_t)sizeof(float), threads, err);
 }

@@ -29,16 +29,18 @@ KF_MUST_USE enum kf_status kf_nifti_read(const char *path, int64_t offset, int64
 KF_MUST_USE enum kf_status kf_nifti_parse(const void *bytes, int64_t length, enum kf_nifti_want want,
                                           struct kf_volume *out, struct kf_error *err);
 
-#define KF_NIFTI_DATA 544 // where the voxels of a file of ours begin
+#define KF_NIFTI_DATA 544 // where the voxels of a file of ours begin, in both versions
 
 // The first KF_NIFTI_DATA bytes of what kf_nifti_write writes, for a caller that writes the voxels itself as they come;
 // volume->data is not looked at.
 void kf_nifti_header(const struct kf_volume *volume, unsigned char header[KF_NIFTI_DATA]);
 
-// Writes NIfTI-2, little-endian: 540 bytes of header, 4 of extension flag, voxels at 544; sform and qform both set,
-// sform exact in double. A name that ends in ".gz" is compressed: gzip members of 4 MiB each, made in parallel by
-// `threads`, the same bytes for any number of threads. Same volume, same bytes. Not fsynced: job outputs are
-// committed by whoever stores them.
+// Writes NIfTI-1, little-endian, which every tool reads: 348 bytes of header, a header extension, voxels at 544; sform
+// and qform both set. Float32 moves no voxel by more than 1 µm; the extension holds the sform in doubles, which
+// kf_nifti_read takes as long as they round to the header's, so that a grid comes back as it was. NIfTI-2 when an axis has
+// more than 32767 voxels or float32 is too coarse for the grid. A name that ends in ".gz" is compressed: gzip members of
+// 4 MiB each, made in parallel by `threads`, the same bytes for any number of threads. Same volume, same bytes. Not
+// fsynced: job outputs are committed by whoever stores them.
 KF_MUST_USE enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads,
                                           struct kf_error *err);
 

@@ -171,20 +171,36 @@ static int wide(enum kf_stored_type type)
     return kf_stored_value_bytes(type) >= 4 && type != KF_STORED_FLOAT32;
 }
 
+// 1 when a scale could make more of a stored number than float32 holds; not for integers times what scales usually are.
+static int may_overflow(const struct kf_stored *s)
+{
+    int real = s->type == KF_STORED_FLOAT32 || s->type == KF_STORED_FLOAT64;
+    double largest = real ? INFINITY : 18446744073709551616.0; // 2^64
+    return (s->slope != 1 || s->inter != 0) && !(fabs(s->slope) * largest + fabs(s->inter) <= (double)FLT_MAX);
+}
+
 static enum kf_status check_fit(const struct kf_stored *s, const unsigned char *data, struct kf_error *err)
 {
     double values[CHUNK];
     int64_t total = kf_grid_voxels(&s->grid), bytes = kf_stored_value_bytes(s->type);
-    for (int64_t start = 0; start < total && wide(s->type); start += CHUNK) {
+    int digits = wide(s->type), range = may_overflow(s);
+    for (int64_t start = 0; start < total && (digits || range); start += CHUNK) {
         int64_t n = total - start < CHUNK ? total - start : CHUNK;
         load_stored(s, data + start * bytes, n, values);
-        for (int64_t i = 0; i < n; i++)
-            if (unfit(s, values[i]))
+        for (int64_t i = 0; i < n; i++) {
+            double scaled = values[i] * s->slope + s->inter;
+            if (range && isfinite(values[i]) && !(fabs(scaled) <= (double)FLT_MAX))
+                return kf_error_set(err, KF_INVALID, "scale_range",
+                                    "voxel %lld stores %.17g, which the header's scale makes %.6g; float32 ends at "
+                                    "3.4e38: correct scl_slope and scl_inter",
+                                    (long long)(start + i), values[i], scaled);
+            if (digits && unfit(s, values[i]))
                 return kf_error_set(
                     err, KF_INVALID, "integers_range",
                     "voxel %lld stores %.17g; numbers beyond 16777216 (2^24) lose digits here: renumber "
                     "labels to 0…255, or rescale an image and store it as float32",
                     (long long)(start + i), values[i]);
+        }
     }
     return KF_OK;
 }

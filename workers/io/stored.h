@@ -52,7 +52,8 @@ enum kf_voxel_type kf_stored_direct(const struct kf_stored *stored, enum kf_voxe
 // Makes a volume of kf_stored_data_bytes bytes of plain voxels. `as`: KF_VOXEL_UINT8: labels; KF_VOXEL_FLOAT32:
 // float32; 0: int16 when every value is an integer in its range, else float32. Fractions of float64 are rounded to
 // float32, integers never: KF_INVALID "integers_range" when an integer beyond ±2^24 would have to be, or a number is
-// too large for float32; "labels_range" when a label is not an integer from 0 to 255. *out is owned: kf_volume_release.
+// too large for float32; "scale_range" when slope and inter make it so; "labels_range" when a label is not an integer from
+// 0 to 255. *out is owned: kf_volume_release.
 KF_MUST_USE enum kf_status kf_stored_volume(const struct kf_stored *stored, const void *data, enum kf_voxel_type as,
                                             struct kf_volume *out, struct kf_error *err);
 

@@ -1,4 +1,4 @@
-// import: the instances of one series become volumes (kind "volume", NIfTI-2 in LPS order, int16 or float32).
+// import: the instances of one series become volumes (kind "volume", NIfTI in LPS order, int16 or float32).
 //
 // Inputs "instance" × N: DICOM objects. Outputs "volume.N" with the meta of api/: grid, voxel_type, modality, units,
 // value_range, window, quality, corrections. Report: set_aside and problems, each {code, detail, instance}; `instance`
@@ -574,7 +574,7 @@ static const struct kf_job_param params[] = {{0}};
 
 const struct kf_job_kind kf_job_import = {
     .name = "import",
-    .version = 1,
+    .version = 2,
     .bitwise = 1,
     .profile = KF_SANDBOX_DCMTK,
     .memory_limit_bytes = 16LL << 30,

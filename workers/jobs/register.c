@@ -329,7 +329,7 @@ static const struct kf_job_param params[] = {
      "Runs the last resolution, and the deformation, in both directions, takes the middle and reports how far both lie "
      "apart (inverse_mm, ways_mean_mm)."},
     {"grid_mm", KF_PARAM_DOUBLE, 0, 40, 0, NULL, "mm",
-     "deformable: distance of the nodes of the deformation; voxels are merged to a quarter of it; 0 chooses 8."},
+     "deformable: distance of the nodes of the deformation; voxels are merged to a quarter of it; 0 chooses about 8."},
     {"stiffness", KF_PARAM_DOUBLE, 0, 100, 0, NULL, "1",
      "deformable: weight of smoothness against likeness; 0 chooses 1."},
     {"rigid_blend_mm", KF_PARAM_DOUBLE, 0.5, 100, 10, NULL, "mm",
@@ -343,7 +343,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_register = {
     .name = "register",
-    .version = 3,
+    .version = 4,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 12LL << 30,

@@ -61,7 +61,8 @@ static void warn(const struct kf_register_job *j)
     if (q->inverse_mean_mm > INVERSE_MM)
         kf_job_warn(job, "inverse_misses", "forth and back misses by %.1f mm on average", q->inverse_mean_mm);
     if (q->after >= q->before)
-        kf_job_warn(job, "no_gain", "no deformation makes the images more alike than the rigid map does");
+        kf_job_warn(job, "no_gain",
+                    "no deformation makes the images more alike than the rigid map does, which stays as it is");
 }
 
 static enum kf_status keep_rigid(struct kf_register_job *j, struct kf_error *err)

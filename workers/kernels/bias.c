@@ -174,7 +174,8 @@ static enum kf_kernel_status take_blocks(const struct kf_work *work, const struc
     if (!e->mean.data || !e->use || !e->log_value || !e->field || !e->rest)
         return KF_KERNEL_NOMEM;
     enum kf_kernel_status status = kf_reduce(work, in, factor, &e->mean);
-    for (int64_t k = 0, n = 0; k < dim[2] && !status; k++)
+    for (int64_t k = 0, n = 0; k < dim[2] && !status; k++) {
+        status = kf_work_step(work, 0) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
         for (int64_t j = 0; j < dim[1]; j++)
             for (int64_t i = 0; i < dim[0]; i++, n++) {
                 int64_t at[3] = {i, j, k};
@@ -188,6 +189,7 @@ static enum kf_kernel_status take_blocks(const struct kf_work *work, const struc
                 e->field[n] = 0;
                 e->used += e->use[n];
             }
+    }
     return status;
 }
 
@@ -200,9 +202,9 @@ static double mean_field(const struct estimate *e)
     return sum / (double)e->used;
 }
 
-// All levels at every voxel. A block's centre lies between its voxels' centres.
-static void enlarge(const struct kf_work *work, const struct kf_volume *in, const int64_t factor[3],
-                    const struct estimate *e, float *log_field)
+// All levels at every voxel. A block's centre lies between its voxels' centres. 1: cancelled.
+static int enlarge(const struct kf_work *work, const struct kf_volume *in, const int64_t factor[3],
+                   const struct estimate *e, float *log_field)
 {
     const int64_t *dim = in->grid.dim;
     double scale[3], start[3], mean = mean_field(e);
@@ -211,9 +213,10 @@ static void enlarge(const struct kf_work *work, const struct kf_volume *in, cons
         scale[a] = blocks > 0 ? 1 / ((double)factor[a] * blocks) : 0;
         start[a] = -0.5 * (double)(factor[a] - 1) * scale[a];
     }
+    struct kf_loop loop = kf_loop_make(work, dim[2], 1, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
     for (int64_t k = 0; k < dim[2]; k++)
-        for (int64_t j = 0; j < dim[1]; j++) {
+        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < dim[1] && !stop; j++) {
             float *row = log_field + (k * dim[1] + j) * dim[0];
             for (int64_t i = 0; i < dim[0]; i++)
                 row[i] = (float)-mean;
@@ -221,6 +224,7 @@ static void enlarge(const struct kf_work *work, const struct kf_volume *in, cons
                 kf_bias_net_row(&e->sum[l], start[0], scale[0], start[1] + (double)j * scale[1],
                                 start[2] + (double)k * scale[2], dim[0], row);
         }
+    return loop.stop;
 }
 
 static int bad_arguments(const struct kf_volume *in, const struct kf_bits *mask, const struct kf_bias_settings *s)
@@ -248,7 +252,7 @@ enum kf_kernel_status kf_bias_find(const struct kf_work *work, const struct kf_v
     for (int level = 0; level < s->levels && !status && e.used >= USED_LEAST; level++)
         status = fit_level(work, &e, s, level);
     if (!status && e.used >= USED_LEAST)
-        enlarge(work, in, factor, &e, log_field);
+        status = enlarge(work, in, factor, &e, log_field) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
     else if (!status)
         memset(log_field, 0, (size_t)kf_grid_voxels(&in->grid) * sizeof *log_field);
     if (used)

@@ -63,20 +63,12 @@ void kf_bits_paint(const struct kf_work *work, const struct kf_bits *bits, uint8
             table->paint_u8(kf_bits_row(bits, j, k), bits->dim[0], value, labels + (j + k * bits->dim[1]) * bits->dim[0]);
 }
 
-static int64_t ones(uint64_t word)
-{
-    word -= word >> 1 & 0x5555555555555555u;
-    word = (word & 0x3333333333333333u) + (word >> 2 & 0x3333333333333333u);
-    word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-    return (int64_t)(word * 0x0101010101010101u >> 56);
-}
-
 int64_t kf_bits_count(const struct kf_work *work, const struct kf_bits *bits)
 {
     int64_t total = 0, words = bits->words * bits->dim[1] * bits->dim[2];
 #pragma omp parallel for num_threads(work->threads) schedule(static) reduction(+ : total)
     for (int64_t w = 0; w < words; w++)
-        total += ones(bits->word[w]);
+        total += kf_ones(bits->word[w]);
     return total;
 }
 

@@ -28,6 +28,18 @@ static inline void kf_bits_put(struct kf_bits *bits, int64_t i, int64_t j, int64
     kf_bits_row(bits, j, k)[i / 64] |= (uint64_t)1 << (i % 64);
 }
 
+static inline int64_t kf_ones(uint64_t word)
+{
+#if defined(__POPCNT__)
+    return __builtin_popcountll(word);
+#else
+    word -= word >> 1 & 0x5555555555555555u;
+    word = (word & 0x3333333333333333u) + (word >> 2 & 0x3333333333333333u);
+    word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+    return (int64_t)(word * 0x0101010101010101u >> 56);
+#endif
+}
+
 // All bits zero. Owned: kf_bits_release with the same work.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_bits_alloc(const struct kf_work *work, const int64_t dim[3],
                                                        struct kf_bits *out);

@@ -70,21 +70,24 @@ static void unite_row(struct kf_components *c, const int64_t dim[3], enum kf_nei
             unite_rows(c, row, row + dj - dim[1], slack);
 }
 
-static void unite_all(const struct kf_work *work, struct kf_components *c, const int64_t dim[3],
-                      enum kf_neighbours neighbours)
+// 1: cancelled.
+static int unite_all(const struct kf_work *work, struct kf_components *c, const int64_t dim[3],
+                     enum kf_neighbours neighbours)
 {
+    struct kf_loop loop = kf_loop_make(work, dim[2], 0.3, 0.9);
     // Slabs of slices first, each on its own; the seams between slabs afterwards.
     int64_t slabs = work->threads < dim[2] ? work->threads : dim[2];
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
     for (int64_t s = 0; s < slabs; s++) {
         int64_t first = s * dim[2] / slabs, last = (s + 1) * dim[2] / slabs;
-        for (int64_t k = first; k < last; k++)
+        for (int64_t k = first; k < last && !kf_loop_stop(&loop); k++)
             for (int64_t j = 0; j < dim[1]; j++)
                 unite_row(c, dim, neighbours, j, k, 1, k > first);
     }
     for (int64_t s = 1; s < slabs; s++)
         for (int64_t j = 0; j < dim[1]; j++)
             unite_row(c, dim, neighbours, j, s * dim[2] / slabs, 0, 1);
+    return loop.stop;
 }
 
 // ---- measures ----
@@ -173,8 +176,9 @@ enum kf_kernel_status kf_components_find(const struct kf_work *work, const struc
 {
     *out = (struct kf_components){0};
     enum kf_kernel_status status = collect_runs(work, bits, out);
+    if (!status && unite_all(work, out, bits->dim, neighbours))
+        status = KF_KERNEL_CANCELLED;
     if (!status) {
-        unite_all(work, out, bits->dim, neighbours);
         out->count = number_components(out);
         out->table = kf_work_take(work, out->count * (int64_t)sizeof *out->table);
         status = out->table ? KF_KERNEL_OK : KF_KERNEL_NOMEM;

@@ -10,6 +10,7 @@ enum kf_cpu { KF_CPU_NONE, KF_CPU_AVX2, KF_CPU_AVX512, KF_CPU_COUNT };
 
 struct kf_surface_pass; // surface.h of this folder's inside
 struct kf_labels_pass;  // surface_labels_pass.h
+struct kf_labels_extraction;
 
 // Bit i of a bit row is bit i % 64 of word i / 64; a row of n bits fills (n + 63) / 64 words and leaves the rest of the
 // last one zero. Rows may have any alignment of their element type and never overlap.
@@ -37,6 +38,9 @@ struct kf_kernel_table {
     // The same for the surfaces between labels (surface_labels.c).
     void (*labels_count)(const struct kf_labels_pass *pass, int64_t k);
     void (*labels_fill)(const struct kf_labels_pass *pass, int64_t k);
+    // One block of the surface of one label (surface_labels_mesh.c).
+    void (*labels_vertices)(const struct kf_labels_extraction *x, int64_t block, float *xyz);
+    void (*labels_quads)(const struct kf_labels_extraction *x, int64_t block, uint32_t *index);
 };
 
 // The best table of this processor, unless the environment variable KERF_CPU says none, avx2 or avx512 (what the

@@ -107,15 +107,18 @@ static void diffuse_strip(const struct diffusion *d, int64_t first, int64_t end,
     }
 }
 
-static void step(const struct kf_work *work, const struct diffusion *d, float *scratch)
+// 1: cancelled. Progress goes from `from` to `to`.
+static int step(const struct kf_work *work, const struct diffusion *d, float *scratch, double from, double to)
 {
     int64_t strips = (d->grid->dim[1] + STRIP - 1) / STRIP, threads = work->threads;
+    struct kf_loop loop = kf_loop_make(work, strips, from, to);
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
     for (int64_t b = 0; b < threads; b++)
-        for (int64_t s = b; s < strips; s += threads) {
+        for (int64_t s = b; s < strips && !kf_loop_stop(&loop); s += threads) {
             int64_t end = (s + 1) * STRIP < d->grid->dim[1] ? (s + 1) * STRIP : d->grid->dim[1];
             diffuse_strip(d, s * STRIP, end, scratch + b * scratch_floats(d->line));
         }
+    return loop.stop || kf_work_step(work, to);
 }
 
 static double slice_gradient(const struct diffusion *d, int64_t k, float *padded)
@@ -138,15 +141,19 @@ static double slice_gradient(const struct diffusion *d, int64_t k, float *padded
     return total;
 }
 
-// Mean of the squared gradient; one sum per slice, added in order.
-static double mean_gradient(const struct kf_work *work, const struct diffusion *d, double *sums, float *scratch)
+// Mean of the squared gradient; one sum per slice, added in order. Less than 0: cancelled.
+static double mean_gradient(const struct kf_work *work, const struct diffusion *d, double *sums, float *scratch,
+                            double done)
 {
     const int64_t *dim = d->grid->dim;
     int64_t threads = work->threads;
+    struct kf_loop loop = kf_loop_make(work, dim[2], done, done);
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
     for (int64_t b = 0; b < threads; b++)
-        for (int64_t k = b * dim[2] / threads; k < (b + 1) * dim[2] / threads; k++)
+        for (int64_t k = b * dim[2] / threads; k < (b + 1) * dim[2] / threads && !kf_loop_stop(&loop); k++)
             sums[k] = slice_gradient(d, k, scratch + b * scratch_floats(d->line));
+    if (loop.stop)
+        return -1;
     double total = 0;
     for (int64_t k = 0; k < dim[2]; k++)
         total += sums[k];
@@ -194,11 +201,11 @@ enum kf_kernel_status kf_diffuse_curvature(const struct kf_work *work, const str
         int even = (iterations - n) % 2 == 0;
         d.from = even ? out : other;
         d.to = even ? other : out;
-        double mean = mean_gradient(work, &d, sums, scratch), k = -2 * mean * conductance * conductance;
+        double done = (double)n / (double)iterations, next = (double)(n + 1) / (double)iterations;
+        double mean = mean_gradient(work, &d, sums, scratch, done), k = -2 * mean * conductance * conductance;
         // Without any gradient, or conductance, nothing flows.
         d.row.contrast = k < -1e-30 ? (float)(1.44269504088896338700 / k) : -1e30f;
-        step(work, &d, scratch);
-        if (kf_work_step(work, (double)(n + 1) / (double)iterations))
+        if (mean < 0 || step(work, &d, scratch, done, next))
             status = KF_KERNEL_CANCELLED;
     }
     kf_work_give(work, sums);

@@ -8,7 +8,6 @@
 
 #include <math.h>
 
-#define SLICES 32 // between two questions whether to go on
 
 struct distance {
     const struct kf_bits *bits;
@@ -51,22 +50,18 @@ static void distance_along_k(const struct distance *d, int64_t j, float *scratch
     }
 }
 
-// One axis of work in steps of SLICES slices (or rows) per thread; progress runs from `from` by `part`.
+// One axis of work; progress runs from `from` by `part`.
 static enum kf_kernel_status distance_pass(const struct kf_work *work, const struct distance *d, int64_t n,
                                            void (*treat)(const struct distance *, int64_t, float *), double from,
                                            double part)
 {
     int64_t blocks = work->threads;
-    for (int64_t first = 0; first < n; first += SLICES * blocks) {
-        int64_t end = first + SLICES * blocks < n ? first + SLICES * blocks : n;
+    struct kf_loop loop = kf_loop_make(work, n, from, from + part);
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
-        for (int64_t b = 0; b < blocks; b++)
-            for (int64_t at = first + b; at < end; at += blocks)
-                treat(d, at, d->scratch + b * d->share);
-        if (kf_work_step(work, from + part * (double)end / (double)n))
-            return KF_KERNEL_CANCELLED;
-    }
-    return KF_KERNEL_OK;
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t at = b; at < n && !kf_loop_stop(&loop); at += blocks)
+            treat(d, at, d->scratch + b * d->share);
+    return loop.stop || kf_work_step(work, from + part) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 enum kf_kernel_status kf_distance(const struct kf_work *work, const struct kf_bits *bits, const double spacing_mm[3],

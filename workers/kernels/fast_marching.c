@@ -6,7 +6,7 @@
 
 #define RING       1024
 #define AHEAD      8
-#define STEP_EVERY 0x3ffff // entries between two questions to the caller
+#define STEP_EVERY 0xffff // entries between two questions to the caller
 // A time is corrected only by more than this share of itself: rounding must not send a voxel round and round.
 #define LEAST_GAIN 1e-6f
 
@@ -149,8 +149,8 @@ static float keys_per_time(const struct march *m, int64_t voxels)
     return width > 1e-30 ? (float)(1 / width) : 1e30f;
 }
 
-static enum kf_kernel_status prepare(struct march *m, const struct kf_volume *speed, const struct kf_front_seed *seeds,
-                                     int64_t count, float stop, float *time)
+static enum kf_kernel_status prepare(const struct kf_work *work, struct march *m, const struct kf_volume *speed,
+                                     const struct kf_front_seed *seeds, int64_t count, float stop, float *time)
 {
     const struct kf_grid *g = &speed->grid;
     int64_t voxels = kf_grid_voxels(g), step = 1;
@@ -170,8 +170,13 @@ static enum kf_kernel_status prepare(struct march *m, const struct kf_volume *sp
         m->spacing[a] = (float)g->spacing_mm[a];
         m->weight[a] = (float)(1 / (g->spacing_mm[a] * g->spacing_mm[a]));
     }
-    for (int64_t v = 0; v < voxels; v++)
-        time[v] = INFINITY;
+    struct kf_loop loop = kf_loop_make(work, g->dim[2], 0, 0);
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t k = 0; k < g->dim[2]; k++)
+        for (int64_t v = k * m->step[2], stopped = kf_loop_stop(&loop); v < (k + 1) * m->step[2] && !stopped; v++)
+            time[v] = INFINITY;
+    if (loop.stop)
+        return KF_KERNEL_CANCELLED;
     m->per_time = keys_per_time(m, voxels);
     return KF_KERNEL_OK;
 }
@@ -180,7 +185,7 @@ enum kf_kernel_status kf_fast_marching(const struct kf_work *work, const struct 
                                        const struct kf_front_seed *seeds, int64_t count, float stop, float *time)
 {
     struct march m;
-    enum kf_kernel_status status = prepare(&m, speed, seeds, count, stop, time);
+    enum kf_kernel_status status = prepare(work, &m, speed, seeds, count, stop, time);
     if (status)
         return status;
     if (kf_calendar_init(&m.calendar, work, RING, waiting_key, &m))

@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#define HOPELESS 40 // rounds of unfolding without fewer folds than ever before
+#define AT_ONCE  65536 // nodes between looks at whether to stop
+#define HOPELESS 40    // rounds of unfolding without fewer folds than ever before
 
 enum kf_kernel_status kf_field_take(const struct kf_work *work, const struct kf_grid *grid, struct kf_field *field)
 {
@@ -236,17 +237,22 @@ enum kf_kernel_status kf_field_invert(const struct kf_work *work, const struct k
 {
     enum kf_kernel_status status = kf_field_take(work, &field->grid, out);
     int64_t total = kf_grid_voxels(&field->grid);
-    if (status)
-        return status;
+    for (int64_t begin = 0; begin < total && !status; begin += AT_ONCE) {
+        int64_t end = begin + AT_ONCE < total ? begin + AT_ONCE : total;
+        if (work->cancelled && work->cancelled(work->user)) {
+            kf_field_release(work, out);
+            return KF_KERNEL_CANCELLED;
+        }
 #pragma omp parallel for num_threads(work->threads) schedule(static)
-    for (int64_t n = 0; n < total; n++) {
-        double q[3], p[3];
-        node_lps(&field->grid, n, q);
-        kf_field_invert_at(field, q, p);
-        for (int a = 0; a < 3; a++)
-            out->xyz[a * total + n] = (float)(p[a] - q[a]);
+        for (int64_t n = begin; n < end; n++) {
+            double q[3], p[3];
+            node_lps(&field->grid, n, q);
+            kf_field_invert_at(field, q, p);
+            for (int a = 0; a < 3; a++)
+                out->xyz[a * total + n] = (float)(p[a] - q[a]);
+        }
     }
-    return KF_KERNEL_OK;
+    return status;
 }
 
 // ---- warping ----

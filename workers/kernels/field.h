@@ -36,6 +36,7 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_field_unfold(const struct kf_work *w
 // field", Medical Physics 35(1), 2008), up to 1e-4 mm or 60 steps; p may be q. Returns what is left, mm.
 double kf_field_invert_at(const struct kf_field *field, const double q[3], double p[3]);
 // e with p + e(p) = the point that `field` takes to p, at the nodes of the same grid; *out is owned.
+// KF_KERNEL_NOMEM, KF_KERNEL_CANCELLED.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_field_invert(const struct kf_work *work, const struct kf_field *field,
                                                          struct kf_field *out);
 // out(p) = in(linear · (p + d(p))), linear interpolation, int16, uint8 or float32; `nearest` for labels. Beyond half a

@@ -45,16 +45,17 @@ struct kf_filter_table {
     void (*distance_lines)(float *at, int64_t stride, int64_t width, int64_t n, const float *square, int root,
                            float most, float *scratch);
 
-    // Voxels [first, first + 16), all of whose neighbourhoods lie inside of the input.
-    void (*linear_i16)(const struct kf_resample_row *row, int64_t first, int16_t *out);
-    void (*linear_f32)(const struct kf_resample_row *row, int64_t first, float *out);
-    void (*cubic_i16)(const struct kf_resample_row *row, int64_t first, int16_t *out);
-    void (*cubic_f32)(const struct kf_resample_row *row, int64_t first, float *out);
+    // Voxels [first, end) of a row whose voxel 0 is *out, at least sixteen, all of whose neighbourhoods lie inside of the
+    // input.
+    void (*linear_i16)(const struct kf_resample_row *row, int64_t first, int64_t end, int16_t *out);
+    void (*linear_f32)(const struct kf_resample_row *row, int64_t first, int64_t end, float *out);
+    void (*cubic_i16)(const struct kf_resample_row *row, int64_t first, int64_t end, int16_t *out);
+    void (*cubic_f32)(const struct kf_resample_row *row, int64_t first, int64_t end, float *out);
 
-    // The nearest voxels of [first, first + count), count ≤ 16, all inside of the input; values move bit by bit.
-    void (*nearest_8)(const struct kf_resample_row *row, int64_t first, int64_t count, uint8_t *out);
-    void (*nearest_16)(const struct kf_resample_row *row, int64_t first, int64_t count, uint16_t *out);
-    void (*nearest_32)(const struct kf_resample_row *row, int64_t first, int64_t count, uint32_t *out);
+    // The nearest voxels, all inside of the input, any number; values move bit by bit.
+    void (*nearest_8)(const struct kf_resample_row *row, int64_t first, int64_t end, uint8_t *out);
+    void (*nearest_16)(const struct kf_resample_row *row, int64_t first, int64_t end, uint16_t *out);
+    void (*nearest_32)(const struct kf_resample_row *row, int64_t first, int64_t end, uint32_t *out);
 
     // Length of the gradient of a row by differences of sixth order: rows_j[t] is the row at j + t - 3, rows_k[t] at
     // k + t - 3; `centre` the row itself with three valid values on both sides; scale[axis] is 1 / (60 · spacing).

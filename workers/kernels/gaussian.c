@@ -103,20 +103,19 @@ enum kf_kernel_status kf_gaussian(const struct kf_work *work, const struct kf_vo
     float *scratch = kf_work_take(work, blocks * (line + plane) * (int64_t)sizeof *scratch);
     if (!scratch)
         return KF_KERNEL_NOMEM;
+    struct kf_loop slices = kf_loop_make(work, dim[2], 0, 0.6), rows = kf_loop_make(work, dim[1], 0.6, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
     for (int64_t b = 0; b < blocks; b++) {
         float *own = scratch + b * (line + plane);
-        for (int64_t k = b * dim[2] / blocks; k < (b + 1) * dim[2] / blocks; k++)
+        for (int64_t k = b * dim[2] / blocks; k < (b + 1) * dim[2] / blocks && !kf_loop_stop(&slices); k++)
             blur_slice(in, &g, k, own, own + line, out);
     }
-    if (kf_work_step(work, 0.6))
-        status = KF_KERNEL_CANCELLED;
+    if (!slices.stop) {
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
-    for (int64_t b = 0; b < blocks; b++)
-        for (int64_t j = b * dim[1] / blocks; j < (b + 1) * dim[1] / blocks && !status; j++)
-            blur_along_k(dim, &g, j, scratch + b * (line + plane) + line, out);
+        for (int64_t b = 0; b < blocks; b++)
+            for (int64_t j = b * dim[1] / blocks; j < (b + 1) * dim[1] / blocks && !kf_loop_stop(&rows); j++)
+                blur_along_k(dim, &g, j, scratch + b * (line + plane) + line, out);
+    }
     kf_work_give(work, scratch);
-    if (!status && kf_work_step(work, 1))
-        status = KF_KERNEL_CANCELLED;
-    return status;
+    return slices.stop || rows.stop || kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }

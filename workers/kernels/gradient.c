@@ -49,15 +49,14 @@ enum kf_kernel_status kf_gradient_magnitude(const struct kf_work *work, const st
         quiet.progress = NULL;
         status = kf_gaussian(&quiet, in, sigma_mm, field);
     }
-    if (!status && kf_work_step(work, 0.6))
-        status = KF_KERNEL_CANCELLED;
     if (!status) {
         int64_t strips = (dim[1] + STRIP - 1) / STRIP;
+        struct kf_loop loop = kf_loop_make(work, strips, 0.6, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
         for (int64_t b = 0; b < threads; b++)
-            for (int64_t s = b; s < strips; s += threads)
+            for (int64_t s = b; s < strips && !kf_loop_stop(&loop); s += threads)
                 gradient_strip(field, &in->grid, s, padded + b * line, out);
-        if (kf_work_step(work, 1))
+        if (loop.stop || kf_work_step(work, 1))
             status = KF_KERNEL_CANCELLED;
     }
     kf_work_give(work, padded);

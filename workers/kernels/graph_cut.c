@@ -32,9 +32,10 @@ struct cut {
     struct node *node; // preceded by one slice without room
     struct mark *mark;
     uint32_t *next; // of the active voxels
-    uint8_t *flag;
+    uint8_t *flag; // one slice of them before and after
     int64_t dim[3], step[3], voxels;
     const struct kf_work *work;
+    int *stop; // the caller cancelled: searches in other threads look at it
 };
 
 // One search: the whole grid, or a slab that no other thread touches.
@@ -91,29 +92,30 @@ static void orphan(struct search *s, int64_t v)
 
 // ---- growing ----
 
-// Looks at all neighbours of v; 1 when one of them is in the other tree: then *d leads there.
-static inline int grow_from(struct search *s, int64_t v, unsigned tree, unsigned *d)
+// Looks at all neighbours of v; 1 when one of them is in the other tree: then *d leads there. What room an edge has is
+// asked last, for most neighbours are in the same tree and flags lie close together.
+static inline __attribute__((always_inline)) int grow_in(struct search *s, int64_t v, unsigned tree, unsigned *d)
 {
     const struct cut *c = s->cut;
     for (unsigned n = 0; n < 6; n++) {
-        if (!*(tree == SOURCE ? room_out(c, v, n) : room_in(c, v, n)))
-            continue;
         int64_t u = go(c, v, n);
         unsigned flag = c->flag[u];
-        if (!(flag & TREE)) {
-            c->flag[u] = (uint8_t)((flag & QUEUED) | tree | (n ^ 1));
-            c->mark[u] = (struct mark){c->mark[v].time, c->mark[v].distance + 1};
-            activate(s, u);
-        } else if ((flag & TREE) != tree) {
+        if ((flag & TREE) == tree || !*(tree == SOURCE ? room_out(c, v, n) : room_in(c, v, n)))
+            continue;
+        if (flag & TREE) {
             *d = n;
             return 1;
-        } else if (c->mark[u].time <= c->mark[v].time && c->mark[u].distance > c->mark[v].distance + 1) {
-            // A shorter way to the root.
-            c->flag[u] = (uint8_t)((flag & ~PARENT) | (n ^ 1));
-            c->mark[u] = (struct mark){c->mark[v].time, c->mark[v].distance + 1};
         }
+        c->flag[u] = (uint8_t)((flag & QUEUED) | tree | (n ^ 1));
+        c->mark[u] = (struct mark){c->mark[v].time, c->mark[v].distance + 1};
+        activate(s, u);
     }
     return 0;
+}
+
+static int grow_from(struct search *s, int64_t v, unsigned tree, unsigned *d)
+{
+    return tree == SOURCE ? grow_in(s, v, SOURCE, d) : grow_in(s, v, SINK, d);
 }
 
 // ---- filling a path ----
@@ -246,7 +248,7 @@ static void adopt_all(struct search *s)
     }
 }
 
-// Runs until the trees no longer touch. `steps`: may call the caller back.
+// Runs until the trees no longer touch. `steps`: the calling thread's, which may call the caller back.
 static void run_search(struct search *s, int steps)
 {
     const struct cut *c = s->cut;
@@ -260,8 +262,11 @@ static void run_search(struct search *s, int steps)
         }
         s->first = c->next[v];
         c->flag[v] &= (uint8_t)~QUEUED;
-        if (steps && (count & STEP_EVERY) == 0)
-            s->cancelled = kf_work_step(c->work, 0.5);
+        if ((count & STEP_EVERY) != 0)
+            continue;
+        if (steps && kf_work_step(c->work, 0.5))
+            __atomic_store_n(c->stop, 1, __ATOMIC_RELAXED);
+        s->cancelled = __atomic_load_n(c->stop, __ATOMIC_RELAXED);
     }
 }
 
@@ -336,14 +341,14 @@ static enum kf_kernel_status solve(const struct kf_work *work, struct cut *c, co
         close_seam(c, slab_start(c, n, slabs) - 1);
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
     for (int64_t n = 0; n < slabs; n++)
-        search_slab(c, slab_start(c, n, slabs), slab_start(c, n + 1, slabs), slabs == 1, &part[n]);
+        search_slab(c, slab_start(c, n, slabs), slab_start(c, n + 1, slabs), n == 0, &part[n]);
     struct search all = part[0];
     for (int64_t n = 1; n < slabs; n++) {
         all.flow += part[n].flow;
         all.time = part[n].time > all.time ? part[n].time : all.time;
     }
-    if (slabs > 1 && kf_work_step(work, 0.5))
-        all.cancelled = 1;
+    if (*c->stop || kf_work_step(work, 0.5))
+        return KF_KERNEL_CANCELLED;
     for (int64_t n = 1; n < slabs; n++)
         open_seam(&all, image, links, slab_start(c, n, slabs) - 1);
     run_search(&all, 1);
@@ -383,7 +388,9 @@ enum kf_kernel_status kf_graph_cut(const struct kf_work *work, const struct kf_v
                                    const struct kf_cut_links *links, uint8_t *inside, int64_t *flow)
 {
     const int64_t *dim = image->grid.dim;
-    struct cut c = {.dim = {dim[0], dim[1], dim[2]}, .step = {1, dim[0], dim[0] * dim[1]}, .work = work};
+    int stop = 0;
+    struct cut c = {
+        .dim = {dim[0], dim[1], dim[2]}, .step = {1, dim[0], dim[0] * dim[1]}, .work = work, .stop = &stop};
     c.voxels = kf_grid_voxels(&image->grid);
     if (c.voxels >= NONE)
         return KF_KERNEL_TOO_LARGE;
@@ -393,15 +400,20 @@ enum kf_kernel_status kf_graph_cut(const struct kf_work *work, const struct kf_v
     struct node *nodes = kf_work_take(work, (c.step[2] + c.voxels) * (int64_t)sizeof *nodes);
     c.mark = kf_work_take(work, c.voxels * (int64_t)sizeof *c.mark);
     c.next = kf_work_take(work, c.voxels * (int64_t)sizeof *c.next);
-    c.flag = kf_work_take(work, c.voxels);
-    enum kf_kernel_status status = nodes && c.mark && c.next && c.flag ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    uint8_t *flags = kf_work_take(work, c.voxels + 2 * c.step[2]);
+    enum kf_kernel_status status = nodes && c.mark && c.next && flags ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     if (!status) {
         memset(nodes, 0, (size_t)c.step[2] * sizeof *nodes);
+        memset(flags, 0, (size_t)c.step[2]);
+        memset(flags + c.step[2] + c.voxels, 0, (size_t)c.step[2]);
         c.node = nodes + c.step[2];
+        c.flag = flags + c.step[2];
+        struct kf_loop loop = kf_loop_make(work, dim[2], 0, 0.2);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
         for (int64_t k = 0; k < dim[2]; k++)
-            build_slice(&c, image->data, terminal, links, k);
-        status = solve(work, &c, image->data, links, &cost);
+            if (!kf_loop_stop(&loop))
+                build_slice(&c, image->data, terminal, links, k);
+        status = loop.stop ? KF_KERNEL_CANCELLED : solve(work, &c, image->data, links, &cost);
     }
     if (!status) {
 #pragma omp parallel for num_threads(work->threads) schedule(static)
@@ -415,6 +427,6 @@ enum kf_kernel_status kf_graph_cut(const struct kf_work *work, const struct kf_v
     kf_work_give(work, nodes);
     kf_work_give(work, c.mark);
     kf_work_give(work, c.next);
-    kf_work_give(work, c.flag);
+    kf_work_give(work, flags);
     return status;
 }

@@ -30,7 +30,7 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_cut_links_make(const double spacing_
 //             so that the result is one and only one whatever the number of threads.
 //   flow      the cost of the cut, may be NULL
 // KF_KERNEL_INVALID: another type, a capacity or terminal beyond ±2^30. KF_KERNEL_TOO_LARGE over 2^32 - 2 voxels.
-// Memory: 29 bytes per voxel besides image (2), terminal (4) and inside (1), and one slice: meant for a region of interest.
+// Memory: 29 bytes per voxel besides image (2), terminal (4) and inside (1), and a slice: meant for a region of interest.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_graph_cut(const struct kf_work *work, const struct kf_volume *image,
                                                       const int32_t *terminal, const struct kf_cut_links *links,
                                                       uint8_t *inside, int64_t *flow);

@@ -12,6 +12,7 @@
 
 #define COST_ONE 0x100u
 #define EDGE     8 // rows of a tile along j and along k, so that a word has a bit for each: j + 8·k
+#define STEP_EVERY 0xffffff
 #define COLOURS  8 // tiles of one parity along all axes touch no other of theirs
 
 // Row directions: n is (n % 3 - 1, n / 3 - 1) along j and k; SAME is the row itself.
@@ -266,9 +267,14 @@ static enum kf_kernel_status settle(const struct kf_work *work, struct grow *g)
         most = most < KF_GROW_FAR - step ? most + step : KF_GROW_FAR;
         for (int colour = 0; colour < COLOURS; colour++) {
             int64_t count = list_due(g, colour, most);
+            double done = (double)swept / (double)(swept + all);
+            struct kf_loop loop = kf_loop_make(work, count, done, done);
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1) if (count > 1)
             for (int64_t n = 0; n < count; n++)
-                sweep(g, g->list[n], update);
+                if (!kf_loop_stop(&loop))
+                    sweep(g, g->list[n], update);
+            if (loop.stop)
+                return KF_KERNEL_CANCELLED;
             for (int64_t n = 0; n < count; n++) {
                 int64_t at[3];
                 tile_place(g, g->list[n], at);
@@ -327,15 +333,18 @@ static enum kf_kernel_status take_away(const struct kf_work *work, struct grow *
 {
     struct kf_queue lists;
     int lacking = kf_queue_init(&lists, work, 2);
-    for (int64_t v = 0; v < g->voxels && !lacking; v++)
+    int cancelled = 0;
+    for (int64_t v = 0; v < g->voxels && !lacking && !cancelled; v++) {
         if (g->state[v] < COST_ONE && seeds[v] != g->state[v]) {
             forget_from(g, &lists, v);
             lacking = lists.failed;
         }
-    if (!lacking)
+        cancelled = (v & STEP_EVERY) == STEP_EVERY && kf_work_step(work, 0);
+    }
+    if (!lacking && !cancelled)
         remember(g, &lists);
     kf_queue_release(&lists);
-    return lacking ? KF_KERNEL_NOMEM : KF_KERNEL_OK;
+    return lacking ? KF_KERNEL_NOMEM : cancelled ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 static enum kf_kernel_status run(const struct kf_work *work, struct grow *g, const uint8_t *seeds)
@@ -343,9 +352,12 @@ static enum kf_kernel_status run(const struct kf_work *work, struct grow *g, con
     enum kf_kernel_status status = take_away(work, g, seeds);
     if (status)
         return status;
-    for (int64_t v = 0; v < g->voxels; v++)
+    for (int64_t v = 0; v < g->voxels; v++) {
         if (seeds[v])
             offer(g, v, seeds[v]);
+        if ((v & STEP_EVERY) == STEP_EVERY && kf_work_step(work, 0))
+            return KF_KERNEL_CANCELLED;
+    }
     return settle(work, g);
 }
 

@@ -1,7 +1,6 @@
 #include "workers/kernels/median.h"
 #include "workers/kernels/filter.h"
 
-#define SLICES 32 // between two questions whether to go on
 
 static int64_t within(int64_t at, int64_t n)
 {
@@ -41,16 +40,11 @@ enum kf_kernel_status kf_median3(const struct kf_work *work, const struct kf_vol
     int16_t *scratch = kf_work_take(work, blocks * share * (int64_t)sizeof *scratch);
     if (!scratch)
         return KF_KERNEL_NOMEM;
-    enum kf_kernel_status status = KF_KERNEL_OK;
-    for (int64_t first = 0; first < dim[2] && !status; first += SLICES * blocks) {
-        int64_t end = first + SLICES * blocks < dim[2] ? first + SLICES * blocks : dim[2];
+    struct kf_loop loop = kf_loop_make(work, dim[2], 0, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
-        for (int64_t b = 0; b < blocks; b++)
-            for (int64_t k = first + b * (end - first) / blocks; k < first + (b + 1) * (end - first) / blocks; k++)
-                median_slice(in, k, scratch + b * share, out);
-        if (kf_work_step(work, (double)end / (double)dim[2]))
-            status = KF_KERNEL_CANCELLED;
-    }
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t k = b * dim[2] / blocks; k < (b + 1) * dim[2] / blocks && !kf_loop_stop(&loop); k++)
+            median_slice(in, k, scratch + b * share, out);
     kf_work_give(work, scratch);
-    return status;
+    return loop.stop || kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }

@@ -23,8 +23,9 @@ struct smoother {
     struct kf_spans spans;
     struct kf_rings rings;
     uint8_t *marks;                           // planes that a vertex slides along, by axis; NULL: none
-    lanes *rough, *near, *far;                // by place: d, and the recurrence's last and last but one
+    lanes *rough, *near, *far;                // by place: d, and the recurrence's last two, in turn; far: positions first
     float weight[KF_MESH_SMOOTH_PASSES_MOST]; // of h, by Chebyshev polynomial
+    int degree;                               // of f: steps
     int open;                                 // the surface has a boundary
 };
 
@@ -100,26 +101,34 @@ static lanes allowed(const struct smoother *s, uint32_t vertex, lanes d)
 
 enum step { ROUGH, SECOND, NEXT, LAST };
 
+// What a step works on. A copy of its own, which no store through the arrays can change: all of it stays in registers.
+struct step_arrays {
+    const lanes *from; // what the neighbours' mean is made of
+    lanes *rough, *near, *far;
+    float weight;
+};
+
 // What becomes of place p when `mean` is that of its neighbours.
-static inline void put(const struct smoother *s, enum step step, int k, uint32_t p, lanes mean, int special)
+static inline __attribute__((always_inline)) void put(const struct smoother *s, enum step step,
+                                                      const struct step_arrays *a, uint32_t p, lanes mean, int special)
 {
     uint32_t vertex = special || step == LAST ? s->rings.vertex[p] : 0;
     if (step == ROUGH) { // far holds positions
-        lanes d = s->far[p] - mean;
+        lanes d = a->far[p] - mean;
         d = special ? allowed(s, vertex, d) : d;
-        s->rough[p] = d;
-        s->near[p] = d * s->weight[k];
+        a->rough[p] = d;
+        a->near[p] = d * a->weight;
         return;
     }
     if (special)
         mean = allowed(s, vertex, mean);
     if (step == SECOND)
-        s->far[p] = s->rough[p] * s->weight[k] + mean * 2.0f;
+        a->far[p] = a->rough[p] * a->weight + mean * 2.0f;
     if (step == NEXT)
-        s->far[p] = s->rough[p] * s->weight[k] + mean * 2.0f - s->far[p];
+        a->far[p] = a->rough[p] * a->weight + mean * 2.0f - a->far[p];
     if (step != LAST)
         return;
-    lanes e = s->rough[p] * s->weight[0] + mean - s->far[p];
+    lanes e = a->rough[p] * a->weight + mean - a->far[p];
     float square = e[0] * e[0] + e[1] * e[1] + e[2] * e[2], reach = (float)s->how->reach_mm;
     if (reach > 0 && square > reach * reach)
         e *= reach / __builtin_sqrtf(square);
@@ -128,88 +137,141 @@ static inline void put(const struct smoother *s, enum step step, int k, uint32_t
 }
 
 // Places [p, p + count), each with `degree` neighbours; returns the rest of their lists. A constant degree is unrolled.
-static inline __attribute__((always_inline)) const uint32_t *run_class(const struct smoother *s, enum step step, int k,
-                                                                       uint32_t p, uint32_t count, int degree,
+static inline __attribute__((always_inline)) const uint32_t *run_class(const struct smoother *s, enum step step,
+                                                                       const struct step_arrays *a, uint32_t p,
+                                                                       uint32_t count, int degree,
                                                                        const uint32_t *around)
 {
-    const lanes *from = step == ROUGH ? s->far : s->near;
     const float share = 1.0f / (float)degree;
     for (uint32_t end = p + count; p < end; p++, around += degree) {
-        lanes sum = from[around[0]];
+        lanes sum = a->from[around[0]];
         for (int n = 1; n < degree; n++)
-            sum += from[around[n]];
-        put(s, step, k, p, sum * share, 0);
+            sum += a->from[around[n]];
+        put(s, step, a, p, sum * share, 0);
     }
     return around;
 }
 
-static void run_special(const struct smoother *s, enum step step, int k, uint32_t p, uint32_t count,
-                        const uint32_t *around)
+static void run_special(const struct smoother *s, enum step step, const struct step_arrays *a, uint32_t p,
+                        uint32_t count, const uint32_t *around)
 {
-    const lanes *from = step == ROUGH ? s->far : s->near;
     for (uint32_t end = p + count; p < end; p++) {
         uint32_t degree = s->rings.ring[s->rings.vertex[p]].degree;
         lanes sum = {0};
         for (uint32_t n = 0; n < degree; n++)
-            sum += from[around[n]];
-        put(s, step, k, p, degree ? sum * (1.0f / (float)degree) : from[p], 1);
+            sum += a->from[around[n]];
+        put(s, step, a, p, degree ? sum * (1.0f / (float)degree) : a->from[p], 1);
         around += degree;
     }
 }
 
-static inline __attribute__((always_inline)) void run_block(const struct smoother *s, enum step step, int k, int64_t b)
+// Step `t` of the recurrence on block b; two arrays take turns as the last and the last but one.
+static inline __attribute__((always_inline)) void run_block(const struct smoother *s, enum step step, int t, int64_t b)
 {
     const uint32_t *around = s->rings.around + s->rings.first[b], *count = s->rings.count[b];
+    lanes *last = t & 1 ? s->near : s->far, *other = t & 1 ? s->far : s->near;
+    const struct step_arrays a = {.from = last, .rough = s->rough, .weight = s->weight[s->degree - 1 - t],
+                                  .near = step == ROUGH ? other : last, .far = step == ROUGH ? last : other};
     uint32_t p = (uint32_t)(b * KF_RINGS_BLOCK);
     for (uint32_t end = p + count[0]; p < end; p++) // no triangle has it
-        put(s, step, k, p, (step == ROUGH ? s->far : s->near)[p], 0);
+        put(s, step, &a, p, a.from[p], 0);
 #define KF_CLASS(degree)                                                                                               \
-    around = run_class(s, step, k, p, count[degree], degree, around);                                                  \
+    around = run_class(s, step, &a, p, count[degree], degree, around);                                                 \
     p += count[degree];
     KF_CLASS(1)
     KF_CLASS(2) KF_CLASS(3) KF_CLASS(4) KF_CLASS(5) KF_CLASS(6) KF_CLASS(7) KF_CLASS(8) KF_CLASS(9) KF_CLASS(10)
         KF_CLASS(11) KF_CLASS(12)
 #undef KF_CLASS
             _Static_assert(KF_RINGS_MANY == 13, "a line per class");
-    run_special(s, step, k, p, count[KF_RINGS_MANY], around);
+    run_special(s, step, &a, p, count[KF_RINGS_MANY], around);
 }
 
-static void run_step(const struct kf_work *work, struct smoother *s, enum step step, int k)
+static void run_step(const struct smoother *s, int t, int64_t b)
 {
-    const struct smoother *c = s;
-#pragma omp parallel for num_threads(work->threads) schedule(static)
-    for (int64_t b = 0; b < c->rings.blocks; b++) {
-        switch (step) {
-        case ROUGH:
-            run_block(c, ROUGH, k, b);
-            break;
-        case SECOND:
-            run_block(c, SECOND, k, b);
-            break;
-        case NEXT:
-            run_block(c, NEXT, k, b);
-            break;
-        case LAST:
-            run_block(c, LAST, k, b);
-            break;
+    if (t == 0)
+        run_block(s, ROUGH, t, b);
+    else if (t == 1)
+        run_block(s, SECOND, t, b);
+    else if (t < s->degree - 1)
+        run_block(s, NEXT, t, b);
+    else
+        run_block(s, LAST, t, b);
+}
+
+// Large surfaces do not fit into a cache, and a step does little with much memory. So a few steps follow each other
+// through the blocks like a wave (Wonnacott, "Achieving scalable locality with time skewing", IJPP 30(3), 2002): a step
+// needs of a block's neighbours what the step before made and spoils what that step needed, so it stays behind it by
+// the farthest that neighbours are apart. Threads take the pieces of a wave in one order and wait for what a piece
+// needs, which comes earlier in that order and is mostly done.
+#define WAVE_BLOCKS 8                  // of a piece
+#define WAVE_BYTES  ((int64_t)8 << 20) // of a cache, for all steps of a wave
+#define PLACE_BYTES (3 * (int64_t)sizeof(lanes) + 6 * (int64_t)sizeof(uint32_t))
+
+struct wave {
+    int from, steps;
+    int64_t pieces;
+    int64_t lag;   // in pieces; neighbours are less than this apart
+    uint8_t *done; // by step and piece
+    int64_t next;  // to be taken; shared
+};
+
+static int64_t lag_of(const struct kf_spans *spans)
+{
+    int64_t most = 0;
+    for (int64_t n = 0; n < spans->count; n++) {
+        int64_t apart = (int64_t)spans->range[n][1] / KF_RINGS_BLOCK - spans->range[n][0] / KF_RINGS_BLOCK;
+        most = apart > most ? apart : most;
+    }
+    return 1 + (most + WAVE_BLOCKS - 1) / WAVE_BLOCKS;
+}
+
+static void wait_for(const struct wave *w, int64_t step, int64_t piece)
+{
+    for (int64_t n = piece >= w->lag ? piece - w->lag + 1 : 0; n < piece + w->lag && n < w->pieces; n++)
+        while (!__atomic_load_n(&w->done[step * w->pieces + n], __ATOMIC_ACQUIRE)) {
         }
-    }
-    if (step == SECOND || step == NEXT) {
-        lanes *swap = s->near;
-        s->near = s->far;
-        s->far = swap;
-    }
+}
+
+static void run_wave(const struct kf_work *work, const struct smoother *s, struct wave *w)
+{
+    const int64_t all = (w->pieces + w->lag * (w->steps - 1)) * w->steps;
+    memset(w->done, 0, (size_t)(w->steps * w->pieces));
+    w->next = 0;
+#pragma omp parallel for num_threads(work->threads) schedule(static, 1)
+    for (int thread = 0; thread < work->threads; thread++)
+        for (int64_t n; (n = __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED)) < all;) {
+            const int64_t step = n % w->steps, piece = n / w->steps - step * w->lag;
+            if (piece < 0 || piece >= w->pieces)
+                continue;
+            if (step)
+                wait_for(w, step - 1, piece);
+            for (int64_t b = piece * WAVE_BLOCKS; b < (piece + 1) * WAVE_BLOCKS && b < s->rings.blocks; b++)
+                run_step(s, w->from + (int)step, b);
+            __atomic_store_n(&w->done[step * w->pieces + piece], 1, __ATOMIC_RELEASE);
+        }
 }
 
 static enum kf_kernel_status run(const struct kf_work *work, struct smoother *s, int degree)
 {
+    struct wave w = {.pieces = (s->rings.blocks + WAVE_BLOCKS - 1) / WAVE_BLOCKS, .lag = lag_of(&s->spans)};
+    const int64_t most = WAVE_BYTES / (w.lag * WAVE_BLOCKS * KF_RINGS_BLOCK * PLACE_BYTES);
+    // Where neighbours are far apart, one step after the other is as good, and keeps all threads busy.
+    const int waves = most < 2 || w.pieces < 2 * w.lag ? degree : (int)((degree + most - 1) / most);
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    s->degree = degree;
     make_weights(degree, s->how->pass_band, s->weight);
-    for (int k = degree - 1; k >= 0; k--) {
-        run_step(work, s, k == degree - 1 ? ROUGH : k == degree - 2 ? SECOND : k > 0 ? NEXT : LAST, k);
-        if (kf_work_step(work, (double)(degree - k) / (degree + 2)))
-            return KF_KERNEL_CANCELLED;
+    w.done = kf_work_take(work, degree * w.pieces);
+    if (!w.done)
+        return KF_KERNEL_NOMEM;
+    for (int n = 0; n < waves && !status; n++) {
+        w.from = degree * n / waves;
+        w.steps = degree * (n + 1) / waves - w.from;
+        run_wave(work, s, &w);
+        if (kf_work_step(work, (double)(w.from + w.steps) / (degree + 2)))
+            status = KF_KERNEL_CANCELLED;
     }
-    return KF_KERNEL_OK;
+    kf_work_give(work, w.done);
+    return status;
 }
 
 // ---- the volume ----

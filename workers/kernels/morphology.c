@@ -180,8 +180,10 @@ static void make_row(const struct pass *p, const struct kf_kernel_table *rows, i
     to[words - 1] &= p->last;
 }
 
-static void dilate_rows(const struct kf_work *work, struct kf_bits *bits, struct pass *p, uint64_t *spare)
+// 1: cancelled.
+static int dilate_rows(const struct kf_work *work, struct kf_bits *bits, struct pass *p, uint64_t *spare)
 {
+    struct kf_loop loop = kf_loop_make(work, bits->dim[2], 0, 1);
     const struct kf_kernel_table *rows = kf_kernels();
     for (int64_t n = 0; n < p->ball->count; n++)
         p->offset[n] = (p->ball->run[n].dk * p->across + p->ball->run[n].dj) * p->words;
@@ -189,8 +191,9 @@ static void dilate_rows(const struct kf_work *work, struct kf_bits *bits, struct
     spread_flags(work, p);
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t k = 0; k < bits->dim[2]; k++)
-        for (int64_t j = 0; j < bits->dim[1]; j++)
+        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < bits->dim[1] && !stop; j++)
             make_row(p, rows, j, k, kf_bits_row(bits, j, k), spare + k * p->words);
+    return loop.stop || kf_work_step(work, 1);
 }
 
 static enum kf_kernel_status dilate(const struct kf_work *work, struct kf_bits *bits, const struct ball *ball,
@@ -207,8 +210,7 @@ static enum kf_kernel_status dilate(const struct kf_work *work, struct kf_bits *
     if (!status) {
         p.near = p.any + p.rows;
         p.spare = p.near + p.rows;
-        dilate_rows(work, bits, &p, spare);
-        if (kf_work_step(work, 1))
+        if (dilate_rows(work, bits, &p, spare))
             status = KF_KERNEL_CANCELLED;
     }
     kf_work_give(work, p.any);

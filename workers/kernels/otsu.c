@@ -117,9 +117,15 @@ static enum kf_kernel_status find_range(const struct kf_work *work, struct histo
     double(*range)[2] = kf_work_take(work, slices * (int64_t)sizeof *range);
     if (!range)
         return KF_KERNEL_NOMEM;
+    struct kf_loop loop = kf_loop_make(work, slices, 0, 0.3);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
     for (int64_t k = 0; k < slices; k++)
-        slice_range(h, k, range[k]);
+        if (!kf_loop_stop(&loop))
+            slice_range(h, k, range[k]);
+    if (loop.stop) {
+        kf_work_give(work, range);
+        return KF_KERNEL_CANCELLED;
+    }
     double least = range[0][0], most = range[0][1];
     for (int64_t k = 1; k < slices; k++) {
         least = range[k][0] < least ? range[k][0] : least;
@@ -151,10 +157,11 @@ enum kf_kernel_status kf_otsu(const struct kf_work *work, const struct kf_volume
     h.own = kf_work_take(work, threads * share * (int64_t)sizeof *h.own);
     int64_t *counts = kf_work_take(work, h.bins * (int64_t)sizeof *counts);
     if (h.own && counts) {
+        struct kf_loop loop = kf_loop_make(work, slices, 0.3, 1);
         memset(h.own, 0, (size_t)(threads * share) * sizeof *h.own);
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
         for (int64_t b = 0; b < threads; b++)
-            for (int64_t k = b * slices / threads; k < (b + 1) * slices / threads; k++)
+            for (int64_t k = b * slices / threads; k < (b + 1) * slices / threads && !kf_loop_stop(&loop); k++)
                 count_slice(&h, k, h.own + b * share);
         for (int64_t bin = 0; bin < h.bins; bin++) {
             double value = h.least + (double)bin / h.scale;
@@ -165,7 +172,9 @@ enum kf_kernel_status kf_otsu(const struct kf_work *work, const struct kf_volume
                 counts[bin] = 0;
         }
         int64_t cut = best_cut(counts, h.bins, NULL);
-        if (cut < 0)
+        if (loop.stop)
+            status = KF_KERNEL_CANCELLED;
+        else if (cut < 0)
             status = KF_KERNEL_INVALID;
         else
             *threshold = h.least + (double)(in->type == KF_VOXEL_FLOAT32 ? cut + 1 : cut) / h.scale;
@@ -291,11 +300,12 @@ static enum kf_kernel_status local_thresholds(const struct kf_work *work, const 
     int64_t cells = l->count[0] * l->count[1] * l->count[2], layer = l->count[0] * l->count[1];
     memset(l->own, 0, (size_t)(cells * LOCAL_BINS) * sizeof *l->own);
     int64_t threads = work->threads, line = l->in->grid.dim[0] + 2;
+    struct kf_loop loop = kf_loop_make(work, l->count[2], 0, 0.4);
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
     for (int64_t b = 0; b < threads; b++)
-        for (int64_t ck = b; ck < l->count[2]; ck += threads)
+        for (int64_t ck = b; ck < l->count[2] && !kf_loop_stop(&loop); ck += threads)
             count_layer(l, ck, l->rows + 2 * b * line);
-    if (kf_work_step(work, 0.5))
+    if (loop.stop)
         return KF_KERNEL_CANCELLED;
     int64_t counts[LOCAL_BINS] = {0};
     for (int64_t c = 0; c < cells * LOCAL_BINS; c++)
@@ -304,12 +314,15 @@ static enum kf_kernel_status local_thresholds(const struct kf_work *work, const 
     if (cut < 0)
         return KF_KERNEL_INVALID;
     float otherwise = cell_threshold(l, cut);
+    struct kf_loop windows = kf_loop_make(work, cells, 0.4, 0.5);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
     for (int64_t c = 0; c < cells; c++) {
+        if (kf_loop_stop(&windows))
+            continue;
         const int64_t at[3] = {c % l->count[0], c % layer / l->count[0], c / layer};
         window_threshold(l, at, contrast, otherwise);
     }
-    return KF_KERNEL_OK;
+    return windows.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 enum kf_kernel_status kf_otsu_local(const struct kf_work *work, const struct kf_volume *in, double window_mm,
@@ -345,12 +358,13 @@ enum kf_kernel_status kf_otsu_local(const struct kf_work *work, const struct kf_
         status = local_thresholds(work, &l, contrast);
     }
     if (!status) {
+        struct kf_loop loop = kf_loop_make(work, dim[2], 0.5, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
         for (int64_t b = 0; b < threads; b++)
-            for (int64_t k = b * dim[2] / threads; k < (b + 1) * dim[2] / threads; k++)
+            for (int64_t k = b * dim[2] / threads; k < (b + 1) * dim[2] / threads && !kf_loop_stop(&loop); k++)
                 for (int64_t j = 0; j < dim[1]; j++)
                     compare_row(&l, j, k, l.rows + 2 * b * line, bits);
-        if (kf_work_step(work, 1))
+        if (loop.stop || kf_work_step(work, 1))
             status = KF_KERNEL_CANCELLED;
     }
     kf_work_give(work, l.rows);

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define KF_QUEUE_CHUNK   31
-#define KF_QUEUE_SEGMENT 4096 // chunks, a power of two
+#define KF_QUEUE_SEGMENT 32768 // chunks, a power of two: 4 MiB, which get huge pages
 #define KF_QUEUE_NONE    UINT32_MAX
 
 struct kf_queue_chunk {
@@ -132,6 +132,8 @@ static inline int kf_queue_pop(struct kf_queue *q, int64_t bucket, uint32_t *val
     b->from = 0;
     if (b->head == KF_QUEUE_NONE)
         b->tail = KF_QUEUE_NONE;
+    else if (b->head != b->tail)
+        __builtin_prefetch(kf_queue_at(q, kf_queue_at(q, b->head)->next));
     c->next = q->spare;
     q->spare = emptied;
     return 1;

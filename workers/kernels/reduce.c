@@ -97,9 +97,10 @@ enum kf_kernel_status kf_reduce(const struct kf_work *work, const struct kf_volu
     int32_t *sums = kf_work_take(work, blocks * dim[0] * (int64_t)sizeof *sums);
     if (!sums)
         return KF_KERNEL_NOMEM;
+    struct kf_loop loop = kf_loop_make(work, small[2], 0, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(static, 1)
     for (int64_t b = 0; b < blocks; b++)
-        for (int64_t k = b * small[2] / blocks; k < (b + 1) * small[2] / blocks; k++)
+        for (int64_t k = b * small[2] / blocks; k < (b + 1) * small[2] / blocks && !kf_loop_stop(&loop); k++)
             for (int64_t j = 0; j < small[1]; j++) {
                 int64_t at = (j + k * small[1]) * small[0];
                 if (in->type == KF_VOXEL_INT16)
@@ -110,5 +111,5 @@ enum kf_kernel_status kf_reduce(const struct kf_work *work, const struct kf_volu
                     majority_u8(in, factor, j, k, (uint8_t *)out->data + at, small[0]);
             }
     kf_work_give(work, sums);
-    return kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+    return loop.stop || kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }

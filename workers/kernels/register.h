@@ -77,7 +77,7 @@ struct kf_register_report {
 // made for rotations up to 30° and offsets up to 40 mm and more. Volumes are int16, uint8 or float32, 8 voxels or
 // more on every axis. KF_KERNEL_INVALID: other types or sizes, a mask of another grid size, nothing in the mask,
 // values that are all the same, or a start without overlap. Memory: both images once more in int16, merged to
-// finest_mm (nothing where int16 voxels are as large already), a seventh of that for the coarser ones, and 68 bytes
+// finest_mm (nothing where int16 voxels are as large already), a seventh of that for the coarser ones, and 340 bytes
 // per sample.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_register_images(const struct kf_work *work, const struct kf_volume *fixed,
                                                             const struct kf_volume *moving,

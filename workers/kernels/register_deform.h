@@ -7,7 +7,7 @@
 struct kf_register_deform {
     const struct kf_affine *linear;     // fixed → moving, rigid or affine: where the deformation starts
     const struct kf_volume *fixed_mask; // uint8 on the fixed grid: where it is 0 nothing is compared; NULL: none
-    double grid_mm;                     // between nodes; 0: 8
+    double grid_mm;                     // between nodes; 0: about 8, to fit the voxels
     double stiffness;                   // weight of the bending energy; 0: 1
     int both_ways;                      // 1: also moving → fixed; the result is the middle of both
 };
@@ -17,20 +17,23 @@ struct kf_register_deform_report {
     double inverse_mean_mm, inverse_max_mm; // over the nodes: how far p lies from inverse(forward(p))
     double ways_mean_mm, ways_max_mm;       // `both_ways`: how far the two directions lie apart; else -1
     double moved_mean_mm, moved_max_mm;     // length of the displacements
-    double before, after;                   // mean difference of the descriptors, 0 … 1
+    double before, after; // mean difference of descriptors that the search did not use, 0 … 1; equal: no deformation
+                          // is better than none
 };
 
-// Modality independent descriptors (self-similarity context: Heinrich et al., "Towards realtime multimodal fusion for
-// image-guided interventions using self-similarities", MICCAI 2013) in 12 bytes per voxel, compared by sums of absolute
-// differences over a dense set of displacements per node. Displacements are chosen in turn with a smooth field that is
-// pulled to them ever harder (Heinrich et al., "Non-parametric discrete registration with convex optimisation", WBIR
-// 2014); the smooth field is the least-squares one of local quadratic models of the costs and the bending energy
-// (Gauss-Newton; conjugate gradients). From voxels of grid_mm / 2 to grid_mm / 4, the moving image warped anew each
-// time; steps are composed and unfolded, so that the Jacobian stays positive. Reach: about grid_mm per coarse step, of
-// which there are two, and half of it in two more. int16, uint8 or float32 volumes. *field is owned (kf_field_release).
-// KF_KERNEL_INVALID: fewer than 4 nodes on an axis, other types, images of one value, no overlap, or a field that does
-// not unfold. Memory: 65 bytes per cube of grid_mm / 4, 900 bytes per node and 4 more per thread, and both images in
-// int16 merged to grid_mm / 4 and grid_mm / 2.
+// Mutual information over all voxels, made large by Gauss-Newton steps of a cubic B-spline (Rueckert et al.,
+// "Nonrigid registration using free-form deformations", IEEE TMI 18(8), 1999) whose bending energy costs ever less.
+// Values become 64 levels first: freed of noise and of an MR coil's gain, and spaced by how common they are, so that
+// bone does not outweigh what is soft. Slopes of the joint histogram's logarithm pull at each voxel along the
+// gradients of both images, at the end of the one that leads to more information; curvatures are those expected
+// (Fisher's), and no voxel claims to know its place better than half of its size. Knots are 4 nodes apart. The field
+// is unfolded, so that the Jacobian stays positive. Whether it helped is judged by descriptors that have no part in
+// this (self-similarity context: Heinrich et al., "Towards realtime multimodal fusion for image-guided interventions
+// using self-similarities", MICCAI 2013): where their difference does not fall by a hundredth, nothing is moved and
+// report->after is report->before. Reach: about 8 mm. int16, uint8 or float32 volumes. *field is owned
+// (kf_field_release). KF_KERNEL_INVALID: fewer than 4 or more than 400 nodes on an axis, other types, images of one
+// value, no overlap, or a field that does not unfold. Memory: both images in int16 merged to grid_mm / 8 with 12
+// bytes a voxel more while one is prepared, 46 bytes per cube of grid_mm / 4, and 700 bytes per node.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_register_deform(const struct kf_work *work, const struct kf_volume *fixed,
                                                             const struct kf_volume *moving,
                                                             const struct kf_register_deform *how,
@@ -38,6 +41,7 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_register_deform(const struct kf_work
                                                             struct kf_register_deform_report *report);
 
 // Fills in what `report` says of the field alone: jacobian, inverse_… and moved_…, anew for a field changed since.
+// KF_KERNEL_NOMEM (one more field), KF_KERNEL_CANCELLED.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_register_deform_judge(const struct kf_work *work,
                                                                   const struct kf_field *field,
                                                                   struct kf_register_deform_report *report);

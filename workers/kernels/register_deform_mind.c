@@ -1,4 +1,4 @@
-// Self-similarity context descriptors and the costs of displacements.
+// Self-similarity context descriptors and how far they are from each other.
 #include "workers/kernels/register_deform_inside.h"
 
 #include <string.h>
@@ -129,8 +129,6 @@ void kf_mind(const struct kf_work *work, const struct kf_volume *in, float *scra
     }
 }
 
-// ---- costs ----
-
 static inline uint32_t distance(const uint8_t *a, const uint8_t *b)
 {
 #if defined(__SSE2__)
@@ -144,72 +142,13 @@ static inline uint32_t distance(const uint8_t *a, const uint8_t *b)
 #endif
 }
 
-static void sum_blocks(const struct kf_block_costs *b, const int64_t off[3], uint32_t *sums)
+double kf_mind_difference(const uint8_t *a, const uint8_t *b, const uint8_t *valid, int64_t voxels)
 {
-    const int64_t n[3] = {b->dim[0] * b->size, b->dim[1] * b->size, b->dim[2] * b->size};
-    memset(sums, 0, (size_t)(b->dim[0] * b->dim[1] * b->dim[2]) * sizeof *sums);
-    for (int64_t k = 0; k < n[2]; k++)
-        for (int64_t j = 0; j < n[1]; j++) {
-            int64_t here = n[0] * (j + n[1] * k);
-            int64_t there = n[0] * (within(j + off[1], n[1]) + n[1] * within(k + off[2], n[2]));
-            uint32_t *to = sums + b->dim[0] * (j / b->size + b->dim[1] * (k / b->size));
-            for (int64_t block = 0, i = 0; block < b->dim[0]; block++) {
-                uint32_t sum = 0;
-                for (int64_t end = i + b->size; i < end; i++)
-                    if (b->valid[here + i])
-                        sum += distance(b->fixed + KF_MIND_BYTES * (here + i),
-                                        b->moving + KF_MIND_BYTES * (there + within(i + off[0], n[0])));
-                to[block] += sum;
-            }
+    uint64_t sum = 0, count = 0;
+    for (int64_t n = 0; n < voxels; n++)
+        if (valid[n]) {
+            sum += distance(a + KF_MIND_BYTES * n, b + KF_MIND_BYTES * n);
+            count++;
         }
-}
-
-// 1 2 1 along an axis in place, the border repeated.
-static void smooth(uint32_t *v, const int64_t dim[3], int axis)
-{
-    const int64_t stride[3] = {1, dim[0], dim[0] * dim[1]}, s = stride[axis], total = dim[0] * dim[1] * dim[2];
-    for (int64_t from = 0; from < total; from++) {
-        if (from / s % dim[axis])
-            continue;
-        uint32_t before = v[from];
-        for (int64_t i = 0; i < dim[axis]; i++) {
-            uint32_t here = v[from + i * s], after = v[from + (i + 1 < dim[axis] ? i + 1 : i) * s];
-            v[from + i * s] = before + 2 * here + after;
-            before = here;
-        }
-    }
-}
-
-enum kf_kernel_status kf_block_costs_find(const struct kf_work *work, const struct kf_block_costs *b)
-{
-    const int64_t blocks = b->dim[0] * b->dim[1] * b->dim[2];
-    const int side = 2 * b->reach + 1, count = side * side * side;
-    const uint32_t unit = (uint32_t)(64 * b->size * b->size * b->size / 16);
-    uint32_t *first = b->line;
-    memset(first, 0, (size_t)blocks * sizeof *first);
-    for (int64_t n = 0, end = blocks * b->size * b->size * b->size; n < end; n++) {
-        int64_t i = n % (b->dim[0] * b->size), j = n / (b->dim[0] * b->size) % (b->dim[1] * b->size),
-                k = n / (b->dim[0] * b->size) / (b->dim[1] * b->size);
-        first[i / b->size + b->dim[0] * (j / b->size + b->dim[1] * (k / b->size))] += b->valid[n];
-    }
-    for (int axis = 0; axis < 3; axis++)
-        smooth(first, b->dim, axis);
-    for (int64_t n = 0; n < blocks; n++)
-        b->weight[n] = (float)first[n] / (float)(16 * unit);
-    for (int begin = 0; begin < count; begin += work->threads) {
-        if (work->cancelled && work->cancelled(work->user))
-            return KF_KERNEL_CANCELLED;
-        int end = begin + work->threads < count ? begin + work->threads : count;
-#pragma omp parallel for num_threads(work->threads) schedule(static)
-        for (int d = begin; d < end; d++) {
-            uint32_t *sums = b->line + (d - begin) * blocks;
-            const int64_t off[3] = {d % side - b->reach, d / side % side - b->reach, d / side / side - b->reach};
-            sum_blocks(b, off, sums);
-            for (int axis = 0; axis < 3; axis++)
-                smooth(sums, b->dim, axis);
-            for (int64_t n = 0; n < blocks; n++)
-                b->costs[d * blocks + n] = (uint16_t)((sums[n] + unit / 2) / unit);
-        }
-    }
-    return KF_KERNEL_OK;
+    return count ? (double)sum / (double)(count * KF_MIND_MOST) : -1;
 }

@@ -12,6 +12,7 @@
 #define REFINED       8 // starts that get a descent of their own
 #define REFINED_STEPS 12
 #define STEPS_MOST    60
+#define CACHED_VOXELS 200000 // of larger images what the samples need is copied side by side
 
 // ---- parameters ----
 
@@ -492,6 +493,8 @@ static enum kf_kernel_status refine(struct registration *r, int n, int from, enu
         return status;
     r->metric.kind = r->how->metric;
     set_model(&r->fit, model);
+    if (kf_grid_voxels(&r->metric.moving->image.grid) > CACHED_VOXELS)
+        kf_reg_patches_take(&r->metric, r->fit.base);
     double begin = 0.5 + 0.5 * (double)(r->levels - 1 - n) / r->levels;
     struct descent how = {.size_mm = r->size_mm[n],
                           .stop_mm = (n ? 0.02 : 0.001) * r->size_mm[n],

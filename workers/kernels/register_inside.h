@@ -24,11 +24,15 @@ struct kf_reg_samples {
     uint8_t *bin;
     float *u, *gx, *gy, *gz; // scratch of an evaluation: place in the moving bin (or difference), gradient per voxel
     uint8_t *step;           // moving bin, KF_REG_OUTSIDE when the sample misses the moving image
+    int16_t *patch;          // KF_REG_PATCH voxels of the moving image around each sample
+    uint16_t *corner;        // four per sample: where its patch begins, KF_REG_NOWHERE without one
     double centre[3];
     double radius;          // root mean square distance from the centre, mm
     double low[3], high[3]; // box around the samples
 };
 #define KF_REG_OUTSIDE 255
+#define KF_REG_PATCH   64 // 4×4×4
+#define KF_REG_NOWHERE 65535
 
 struct kf_reg_range {
     float low, scale; // bin = (value - low) · scale, within 0 … KF_REG_BINS - 1
@@ -55,6 +59,9 @@ void kf_reg_metric_release(struct kf_reg_metric *m);
 // pose is 3×4 row major. gradient (12, may be NULL) gets the derivative by each entry of pose. 1e30 when fewer than a
 // tenth of the samples, or fewer than 64, meet the moving image.
 double kf_reg_evaluate(struct kf_reg_metric *m, const double pose[12], double *gradient);
+// Copies what lies around each sample at `pose` side by side: in a large image the samples are scattered and an
+// evaluation waits for memory, while poses near this one then read in order. Values do not change.
+void kf_reg_patches_take(struct kf_reg_metric *m, const double pose[12]);
 
 // ---- register_prepare.c ----
 

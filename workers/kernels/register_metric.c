@@ -74,12 +74,20 @@ static inline int look_up(const struct lookup *l, const struct kf_reg_samples *s
         return 0;
     int i0 = (int)i, j0 = (int)j, k0 = (int)k;
     float u = i - (float)i0, v = j - (float)j0, w = k - (float)k0;
-    int64_t at = i0 + j0 * l->row + k0 * l->slice;
+    int64_t at = i0 + j0 * l->row + k0 * l->slice, row = l->row, slice = l->slice;
     if (l->mask && !l->mask[at + (u > 0.5f) + (v > 0.5f ? l->row : 0) + (w > 0.5f ? l->slice : 0)])
         return 0;
-    const int16_t *p = l->voxels + at, *q = p + l->slice;
-    float a0 = p[0], b0 = p[l->row], c0 = q[0], d0 = q[l->row];
-    float da = (float)p[1] - a0, db = (float)p[l->row + 1] - b0, dc = (float)q[1] - c0, dd = (float)q[l->row + 1] - d0;
+    const int16_t *p = l->voxels + at;
+    const uint16_t *corner = s->corner + 4 * n;
+    int in = i0 - corner[0], jn = j0 - corner[1], kn = k0 - corner[2];
+    if (((unsigned)in < 3) & ((unsigned)jn < 3) & ((unsigned)kn < 3)) {
+        p = s->patch + n * KF_REG_PATCH + in + 4 * jn + 16 * kn;
+        row = 4;
+        slice = 16;
+    }
+    const int16_t *q = p + slice;
+    float a0 = p[0], b0 = p[row], c0 = q[0], d0 = q[row];
+    float da = (float)p[1] - a0, db = (float)p[row + 1] - b0, dc = (float)q[1] - c0, dd = (float)q[row + 1] - d0;
     float a = a0 + u * da, b = b0 + u * db, c = c0 + u * dc, d = d0 + u * dd;
     float e = a + v * (b - a), f = c + v * (d - c), de = da + v * (db - da), df = dc + v * (dd - dc);
     *value = e + w * (f - e);
@@ -87,6 +95,28 @@ static inline int look_up(const struct lookup *l, const struct kf_reg_samples *s
     g[1] = (b - a) + w * ((d - c) - (b - a));
     g[2] = f - e;
     return 1;
+}
+
+static uint16_t patch_begin(float place, int64_t dim)
+{
+    float last = (float)(dim - 4), at = place - 1;
+    return (uint16_t)(at > 0 ? at < last ? at : last : 0);
+}
+
+static void patch_at(const struct lookup *l, const int64_t *dim, struct kf_reg_samples *s, int64_t n)
+{
+    uint16_t *corner = s->corner + 4 * n;
+    int64_t at = 0;
+    for (int r = 0; r < 3; r++) {
+        const float *m = l->m + 4 * r;
+        float place = m[0] * s->x[n] + m[1] * s->y[n] + m[2] * s->z[n] + m[3];
+        corner[r] = patch_begin(place, dim[r]);
+        at += (int64_t)corner[r] * (r == 0 ? 1 : r == 1 ? l->row : l->slice);
+    }
+    int16_t *to = s->patch + n * KF_REG_PATCH;
+    for (int k = 0; k < 4; k++)
+        for (int j = 0; j < 4; j++)
+            memcpy(to + 4 * j + 16 * k, l->voxels + at + j * l->row + k * l->slice, 4 * sizeof *to);
 }
 
 static int64_t block_end(const struct kf_reg_samples *s, int64_t block)
@@ -105,17 +135,18 @@ static void fill_block(const struct kf_reg_metric *m, const struct lookup *l, in
     memset(h, 0, HISTOGRAM * sizeof *h);
     for (int64_t n = block * KF_REG_BLOCK, end = block_end(s, block); n < end; n++) {
         float value, g[3];
-        s->step[n] = KF_REG_OUTSIDE;
-        s->gx[n] = s->gy[n] = s->gz[n] = s->u[n] = 0;
-        if (!look_up(l, s, n, &value, g))
+        if (!look_up(l, s, n, &value, g)) {
+            s->step[n] = KF_REG_OUTSIDE;
+            s->gx[n] = s->gy[n] = s->gz[n] = s->u[n] = 0;
             continue;
-        float t = (value - m->range.low) * m->range.scale;
-        if (t > 0 && t < most) {
-            s->gx[n] = g[0];
-            s->gy[n] = g[1];
-            s->gz[n] = g[2];
         }
-        t = t > 0 ? t < most ? t : most : 0;
+        float t = (value - m->range.low) * m->range.scale;
+        float within = (float)((t > 0) & (t < most)); // no branch: nobody could foretell it
+        s->gx[n] = within * g[0];
+        s->gy[n] = within * g[1];
+        s->gz[n] = within * g[2];
+        t = t > 0 ? t : 0;
+        t = t < most ? t : most;
         int step = (int)t;
         float u = t - (float)step, v = 1 - u;
         float *row = h + s->bin[n] * KF_REG_WIDE + step;
@@ -247,6 +278,21 @@ static void gather(const struct kf_reg_metric *m, int64_t blocks, double factor,
                 g += m->moving->to_ijk[4 * n + r] * sum[4 * n + c];
             gradient[4 * r + c] = factor * g;
         }
+}
+
+void kf_reg_patches_take(struct kf_reg_metric *m, const double pose[12])
+{
+    struct lookup l;
+    const int64_t *dim = m->moving->image.grid.dim;
+    int64_t blocks = block_count(m->samples->count);
+    for (int a = 0; a < 3; a++)
+        if (dim[a] < 4 || dim[a] >= KF_REG_NOWHERE)
+            return;
+    make_lookup(m, pose, &l);
+#pragma omp parallel for num_threads(m->work->threads) schedule(static)
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t n = b * KF_REG_BLOCK, end = block_end(m->samples, b); n < end; n++)
+            patch_at(&l, dim, m->samples, n);
 }
 
 double kf_reg_evaluate(struct kf_reg_metric *m, const double pose[12], double *gradient)

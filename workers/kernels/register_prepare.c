@@ -159,7 +159,11 @@ enum kf_kernel_status kf_reg_samples_take(const struct kf_work *work, int64_t ro
     int64_t n = (room + KF_REG_BLOCK - 1) / KF_REG_BLOCK * KF_REG_BLOCK;
     float *floats = kf_work_take(work, n * 8 * (int64_t)sizeof *floats);
     s->bin = kf_work_take(work, 2 * n);
-    if (!floats || !s->bin) {
+    s->patch = kf_work_take(work, n * KF_REG_PATCH * (int64_t)sizeof *s->patch);
+    s->corner = kf_work_take(work, n * 4 * (int64_t)sizeof *s->corner);
+    if (!floats || !s->bin || !s->patch || !s->corner) {
+        kf_work_give(work, s->corner);
+        kf_work_give(work, s->patch);
         kf_work_give(work, s->bin);
         kf_work_give(work, floats);
         *s = (struct kf_reg_samples){0};
@@ -176,6 +180,8 @@ enum kf_kernel_status kf_reg_samples_take(const struct kf_work *work, int64_t ro
 
 void kf_reg_samples_release(const struct kf_work *work, struct kf_reg_samples *s)
 {
+    kf_work_give(work, s->corner);
+    kf_work_give(work, s->patch);
     kf_work_give(work, s->bin);
     kf_work_give(work, s->x); // the first of the eight arrays
     *s = (struct kf_reg_samples){0};
@@ -195,8 +201,7 @@ static int masked_out(const struct kf_reg_image *image, int64_t at)
     return image->mask.data && !((const uint8_t *)image->mask.data)[at];
 }
 
-static void add_sample(const struct kf_reg_image *fixed, const struct kf_reg_range *range, const double p[3],
-                       int64_t at, struct kf_reg_samples *s)
+static void add_sample(const struct kf_reg_image *fixed, const double p[3], int64_t at, struct kf_reg_samples *s)
 {
     double lps[3];
     int64_t n = s->count++;
@@ -204,13 +209,26 @@ static void add_sample(const struct kf_reg_image *fixed, const struct kf_reg_ran
     s->x[n] = (float)(lps[0] - s->centre[0]);
     s->y[n] = (float)(lps[1] - s->centre[1]);
     s->z[n] = (float)(lps[2] - s->centre[2]);
-    s->value[n] = (float)((const int16_t *)fixed->image.data)[at];
-    float t = (s->value[n] - range->low) * range->scale + 0.5f;
-    s->bin[n] = (uint8_t)(t > 0 ? t < (float)KF_REG_BINS ? (int)t : KF_REG_BINS - 1 : 0);
+    memcpy(s->corner + 4 * n, &at, sizeof at);
     for (int a = 0; a < 3; a++) {
         s->low[a] = n == 0 || lps[a] < s->low[a] ? lps[a] : s->low[a];
         s->high[a] = n == 0 || lps[a] > s->high[a] ? lps[a] : s->high[a];
     }
+}
+
+// From where add_sample left each voxel's number. Apart from it, so that many reads wait for memory at once.
+static void read_values(const struct kf_reg_image *fixed, const struct kf_reg_range *range, struct kf_reg_samples *s)
+{
+    for (int64_t n = 0; n < s->count; n++) {
+        int64_t at;
+        memcpy(&at, s->corner + 4 * n, sizeof at);
+        s->value[n] = (float)((const int16_t *)fixed->image.data)[at];
+    }
+    for (int64_t n = 0; n < s->count; n++) {
+        float t = (s->value[n] - range->low) * range->scale + 0.5f;
+        s->bin[n] = (uint8_t)(t > 0 ? t < (float)KF_REG_BINS ? (int)t : KF_REG_BINS - 1 : 0);
+    }
+    memset(s->corner, 0xff, (size_t)s->count * 4 * sizeof *s->corner); // KF_REG_NOWHERE
 }
 
 // The edge of a cell, in voxels, so that the cells that count are about `wanted`.
@@ -251,8 +269,9 @@ void kf_reg_samples_lay(const struct kf_reg_image *fixed, int64_t wanted, uint64
         }
         int64_t at = (int64_t)p[0] + dim[0] * ((int64_t)p[1] + dim[1] * (int64_t)p[2]);
         if (inside && !masked_out(fixed, at))
-            add_sample(fixed, range, p, at, s);
+            add_sample(fixed, p, at, s);
     }
+    read_values(fixed, range, s);
     for (int64_t n = 0; n < s->count; n++)
         sum += (double)(s->x[n] * s->x[n] + s->y[n] * s->y[n] + s->z[n] * s->z[n]);
     s->radius = s->count ? sqrt(sum / (double)s->count) : 1;

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-#define SLICES 16      // between two questions whether to go on
 #define MARGIN 0x1p-10 // voxels; far more than the rounding of positions
 
 struct resample {
@@ -157,34 +156,28 @@ static struct span span_of(const struct kf_resample_row *row, int64_t n, double 
     return end > first ? (struct span){(int64_t)first, (int64_t)end} : (struct span){0, 0};
 }
 
-// Up to sixteen voxels.
-static void nearest_block(const struct kf_volume *out, const struct kf_resample_row *row, int64_t first, int64_t count,
-                          int64_t at)
-{
-    const struct kf_filter_table *table = kf_filters();
-    if (out->type == KF_VOXEL_UINT8)
-        table->nearest_8(row, first, count, (uint8_t *)out->data + at);
-    else if (out->type == KF_VOXEL_FLOAT32)
-        table->nearest_32(row, first, count, (uint32_t *)out->data + at);
-    else
-        table->nearest_16(row, first, count, (uint16_t *)out->data + at);
-}
-
-// Voxels whose neighbourhoods are inside; `at` is voxel 0 of the row. The last sixteen may overlap those before.
+// Voxels whose neighbourhoods are inside; `at` is voxel 0 of the row.
 static void inside_span(const struct resample *r, const struct kf_resample_row *row, struct span span, int64_t at)
 {
     const struct kf_filter_table *table = kf_filters();
-    int cubic = r->method == KF_RESAMPLE_CUBIC, words = r->in->type == KF_VOXEL_INT16;
-    for (int64_t i = span.first; i < span.end; i += 16) {
-        if (r->method == KF_RESAMPLE_NEAREST) {
-            nearest_block(r->out, row, i, span.end - i < 16 ? span.end - i : 16, at + i);
-            continue;
-        }
-        int64_t first = span.end - i < 16 ? span.end - 16 : i;
-        if (words)
-            (cubic ? table->cubic_i16 : table->linear_i16)(row, first, (int16_t *)r->out->data + at + first);
+    enum kf_voxel_type type = r->in->type;
+    void *to = (char *)r->out->data + at * kf_voxel_bytes(type);
+    if (r->method == KF_RESAMPLE_NEAREST) {
+        if (type == KF_VOXEL_UINT8)
+            table->nearest_8(row, span.first, span.end, to);
+        else if (type == KF_VOXEL_FLOAT32)
+            table->nearest_32(row, span.first, span.end, to);
         else
-            (cubic ? table->cubic_f32 : table->linear_f32)(row, first, (float *)r->out->data + at + first);
+            table->nearest_16(row, span.first, span.end, to);
+    } else if (r->method == KF_RESAMPLE_CUBIC) {
+        if (type == KF_VOXEL_INT16)
+            table->cubic_i16(row, span.first, span.end, to);
+        else
+            table->cubic_f32(row, span.first, span.end, to);
+    } else if (type == KF_VOXEL_INT16) {
+        table->linear_i16(row, span.first, span.end, to);
+    } else {
+        table->linear_f32(row, span.first, span.end, to);
     }
 }
 
@@ -251,16 +244,11 @@ enum kf_kernel_status kf_resample(const struct kf_work *work, const struct kf_vo
         if (n % 4 == 0)
             reach += size * 16 * (double)(n == 0 ? 1 : n == 4 ? from[0] : from[0] * from[1]);
     }
-    r.near = reach < 0x1p30;
-    int64_t group = SLICES * (int64_t)work->threads;
-    for (int64_t first = 0; first < dim[2]; first += group) {
-        int64_t end = first + group < dim[2] ? first + group : dim[2];
-#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 2)
-        for (int64_t k = first; k < end; k++)
-            for (int64_t j = 0; j < dim[1]; j++)
-                resample_row(&r, j, k);
-        if (kf_work_step(work, (double)end / (double)dim[2]))
-            return KF_KERNEL_CANCELLED;
-    }
-    return KF_KERNEL_OK;
+    r.near = reach < 0x1p30 && from[0] * from[1] < 1 << 29;
+    struct kf_loop loop = kf_loop_make(work, dim[2], 0, 1);
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
+    for (int64_t k = 0; k < dim[2]; k++)
+        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < dim[1] && !stop; j++)
+            resample_row(&r, j, k);
+    return loop.stop || kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }

@@ -283,4 +283,6 @@ const struct kf_kernel_table KF_ROWS = {
     .surface_fill = surface_fill,
     .labels_count = labels_count,
     .labels_fill = labels_fill,
+    .labels_vertices = labels_vertices,
+    .labels_quads = labels_quads,
 };

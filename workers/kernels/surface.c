@@ -1,33 +1,22 @@
 #include "workers/kernels/surface.h"
 #include "workers/kernels/cpu.h"
+#include "workers/kernels/surface_cells.h"
 #include "workers/kernels/surface_pass.h"
 
 #include <string.h>
 
 // ---- the case table ----
 
-static int edge_between(int a, int b)
-{
-    int x = a & 1, y = a >> 1 & 1, z = a >> 2;
-    switch (a ^ b) {
-    case 1:
-        return y + 2 * z;
-    case 2:
-        return 4 + x + 2 * z;
-    default:
-        return 8 + x + 2 * y;
-    }
-}
-
-// The corners of face f (axis f / 2, side f % 2), counter-clockwise seen from outside of the cell.
+// The corners of face f, counter-clockwise seen from outside of the cell.
 static void face_corners(int f, int corner[4])
 {
-    static const int ring[4][2] = {{0, 0}, {1, 0}, {1, 1}, {0, 1}};
-    int axis = f / 2, side = f % 2, u = (axis + 1) % 3, v = (axis + 2) % 3;
-    for (int q = 0; q < 4; q++) {
-        const int *at = ring[side ? q : 3 - q];
-        corner[q] = side << axis | at[0] << u | at[1] << v;
-    }
+    kf_face_corners(f, corner);
+    if (f % 2 == 0)
+        for (int a = 0, b = 3; a < b; a++, b--) {
+            int keep = corner[a];
+            corner[a] = corner[b];
+            corner[b] = keep;
+        }
 }
 
 // next[e] = the edge that the polygon through edge e goes to, walking so that inside lies on the left seen from outside
@@ -43,7 +32,7 @@ static void link_edges(unsigned code, uint8_t next[12])
             int a = corner[q], b = corner[(q + 1) % 4];
             unsigned in_a = code >> a & 1, in_b = code >> b & 1;
             if (in_a != in_b) {
-                edge[count] = edge_between(a, b);
+                edge[count] = kf_cell_edge(a, b);
                 leaves[count++] = (int)in_a;
             }
         }
@@ -61,7 +50,7 @@ static int share_face(int a, int b)
         int corner[4], found = 0;
         face_corners(f, corner);
         for (int q = 0; q < 4; q++) {
-            int e = edge_between(corner[q], corner[(q + 1) % 4]);
+            int e = kf_cell_edge(corner[q], corner[(q + 1) % 4]);
             found += (e == a) + (e == b);
         }
         if (found == 2)
@@ -95,8 +84,10 @@ static int cut_polygon(const uint8_t *edge, int n, uint8_t *out)
 }
 
 // All 256 cases; microseconds, so that nothing generated is kept and nothing is shared between threads.
-static enum kf_kernel_status make_table(struct kf_surface_table *table)
+// `mirrored` turns every triangle.
+static enum kf_kernel_status make_table(int mirrored, struct kf_surface_table *table)
 {
+    *table = (struct kf_surface_table){0};
     for (unsigned code = 0; code < 256; code++) {
         uint8_t next[12], polygon[12], triangles[36];
         int total = 0;
@@ -122,7 +113,9 @@ static enum kf_kernel_status make_table(struct kf_surface_table *table)
             total += made;
         }
         table->count[code] = (uint8_t)total;
-        memcpy(table->edge[code], triangles, sizeof table->edge[code]);
+        table->corners[code] = (uint16_t)((1 << 3 * total) - 1);
+        for (int c = 0; c < 3 * total; c++)
+            table->edge[code][c] = triangles[mirrored && c % 3 ? c - c % 3 + 3 - c % 3 : c];
     }
     return KF_KERNEL_OK;
 }
@@ -160,9 +153,6 @@ static void set_frame(const struct kf_grid *grid, struct kf_surface_pass *p)
         }
         p->to_lps[4 * r + 3] = origin;
     }
-    double det = d[0] * (d[4] * d[8] - d[5] * d[7]) - d[1] * (d[3] * d[8] - d[5] * d[6]) +
-                 d[2] * (d[3] * d[7] - d[4] * d[6]);
-    p->flip = det < 0;
 }
 
 // Turns counts per row into first numbers. Returns the totals.
@@ -186,15 +176,17 @@ static enum kf_kernel_status run_passes(const struct kf_work *work, struct kf_su
 {
     const struct kf_kernel_table *table = kf_kernels();
     const struct kf_surface_pass *fixed = p;
+    struct kf_loop count = kf_loop_make(work, p->padded[2], 0, 0.4), fill = kf_loop_make(work, p->padded[2], 0.4, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 2)
     for (int64_t k = 0; k < p->padded[2]; k++)
-        table->surface_count(fixed, k);
+        if (!kf_loop_stop(&count))
+            table->surface_count(fixed, k);
+    if (count.stop)
+        return KF_KERNEL_CANCELLED;
     int64_t vertices, triangles;
     sum_rows(p, &vertices, &triangles);
     if (vertices > UINT32_MAX - 1 || triangles > UINT32_MAX)
         return KF_KERNEL_TOO_LARGE;
-    if (kf_work_step(work, 0.4))
-        return KF_KERNEL_CANCELLED;
     mesh->xyz = kf_work_take(work, vertices * 3 * (int64_t)sizeof(float));
     mesh->index = kf_work_take(work, triangles * 3 * (int64_t)sizeof(uint32_t));
     if (!mesh->xyz || !mesh->index)
@@ -205,8 +197,9 @@ static enum kf_kernel_status run_passes(const struct kf_work *work, struct kf_su
     p->index = mesh->index;
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 2)
     for (int64_t k = 0; k < p->padded[2]; k++)
-        table->surface_fill(fixed, k);
-    return kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+        if (!kf_loop_stop(&fill))
+            table->surface_fill(fixed, k);
+    return fill.stop || kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 static enum kf_kernel_status check_input(const struct kf_surface_input *input)
@@ -227,7 +220,7 @@ enum kf_kernel_status kf_surface(const struct kf_work *work, const struct kf_sur
     if (status)
         return status;
     struct kf_surface_table table;
-    status = make_table(&table);
+    status = make_table(kf_grid_mirrored(input->grid), &table);
     if (status)
         return status;
     struct kf_surface_pass p = {.table = &table, .iso = input->iso, .low = input->cap ? 0 : 1};

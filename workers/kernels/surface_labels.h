@@ -45,8 +45,9 @@ void kf_surface_labels_release(const struct kf_work *work, struct kf_surface_lab
 // triangles, cut along its shorter diagonal, so two labels get the same triangles on their interface, turned over.
 // Where parts of the label touch along an edge or at a corner only, the mesh has several vertices at one place, so that
 // every edge has two triangles and every vertex one fan (Wenger, "Isosurfaces: geometry, topology, and algorithms",
-// 2013, on manifold dual contouring); do not weld it. *mesh is owned (kf_mesh_release). Memory beside it: 6 bytes per
-// vertex.
+// 2013, on manifold dual contouring); do not weld it. Vertices are in the order of the net's, triangles in that of its
+// quads. *mesh is owned (kf_mesh_release). KF_KERNEL_TOO_LARGE from 2^31 vertices. Memory beside it: 6 bytes per vertex
+// of the net.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_surface_labels_mesh(const struct kf_work *work,
                                                                 const struct kf_surface_labels *surface, int label,
                                                                 struct kf_mesh *mesh);

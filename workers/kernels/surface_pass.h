@@ -6,11 +6,11 @@
 
 #define KF_SURFACE_TRIANGLES_MAX 5
 
-// Corner c of a cell is (x, y, z) = (c & 1, c >> 1 & 1, c >> 2). Edge 4·axis + a + 2·b runs along `axis` at offset a, b
-// on the two other axes in rising order.
+// By the case of a cell, a bit per corner that is inside.
 struct kf_surface_table {
-    uint8_t count[256]; // triangles
-    uint8_t edge[256][3 * KF_SURFACE_TRIANGLES_MAX];
+    uint8_t count[256];    // triangles
+    uint16_t corners[256]; // a bit for each of their corners
+    uint8_t edge[256][16]; // of each corner; the rest is 0
 };
 
 // Everything lives on the mask padded by one voxel on all sides: padded index p is voxel p - 1.
@@ -33,7 +33,6 @@ struct kf_surface_pass {
     int grey_float;
     double iso;
     double to_lps[12]; // 3 rows of 4, from padded indexes
-    int flip;          // the grid is mirrored
     float *xyz;
     uint32_t *index;
 };

@@ -54,4 +54,11 @@ static inline void kf_grid_to_ijk(const struct kf_grid *g, const double p_lps[3]
     }
 }
 
+// 1 when the directions are left-handed: what turns counter-clockwise in voxel indexes turns clockwise in the patient.
+static inline int kf_grid_mirrored(const struct kf_grid *g)
+{
+    const double *d = g->direction;
+    return d[0] * (d[4] * d[8] - d[5] * d[7]) - d[1] * (d[3] * d[8] - d[5] * d[6]) + d[2] * (d[3] * d[7] - d[4] * d[6]) < 0;
+}
+
 #endif

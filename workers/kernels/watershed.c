@@ -1,26 +1,32 @@
-// The labels say what is flooded, so that a voxel needs no state of its own. Voxels at the border of the volume or
-// beside one that the mask excludes are marked in a set of bits; all others look at their neighbours without asking
-// whether they have them.
+// A byte per voxel says whether it is flooded and by what. These bytes lie in bricks of 4 × 4 × 4, one cache line each,
+// because a flood goes where the relief leads it: a voxel and its six neighbours lie in two or three bricks but in five
+// rows. Around the volume lies a layer of bytes that are not 0, as are those that the mask excludes: nothing in the
+// flood asks where the volume ends.
 #include "workers/kernels/queue.h"
 #include "workers/kernels/watershed.h"
 
 #include <math.h>
 
 #define LEVELS     65536
-#define AHEAD      10
-#define STEP_EVERY 0x3ffff
+#define AHEAD      16 // voxels between asking for memory and using it, a power of two
+#define STEP_EVERY 0x1ffff
+#define CLOSED     1       // any label: neither flooded nor asked
 
 struct basin {
     const struct kf_volume *relief;
     const uint8_t *mask;
     uint8_t *labels;
-    uint64_t *special; // one bit per voxel: not all of its neighbours are there
-    int64_t dim[3], step[3], voxels;
-    float least, scale; // of a float relief
+    uint8_t *state;  // in bricks, of the volume with one voxel more all around
+    uint32_t *first; // per brick: place of its first voxel in the volume, modulo 2^32
+    int64_t dim[3], bricks[3], voxels, count; // count: of bricks
+    uint32_t offset[64];                      // the same of a voxel in its brick, from the brick's first
+    int32_t near[64][6];                      // from a voxel to its neighbours, in the order of the volume's memory
+    uint32_t step[6];                         // the same in the volume, modulo 2^32
+    float least, scale;                       // of a float relief
     struct kf_queue queue;
 };
 
-static inline uint32_t level_of(const struct basin *b, int64_t v)
+static inline uint32_t level_of(const struct basin *b, uint32_t v)
 {
     const struct kf_volume *relief = b->relief;
     switch (relief->type) {
@@ -37,113 +43,192 @@ static inline uint32_t level_of(const struct basin *b, int64_t v)
     return at >= 0 && at < 65535 ? (uint32_t)at : at < 0 ? 0 : 65535;
 }
 
+// ---- bricks ----
+
+// Of a voxel of the volume. The layer around it shifts all by one.
+static inline uint32_t brick_place(const struct basin *b, int64_t i, int64_t j, int64_t k)
+{
+    int64_t brick = (i + 1) / 4 + b->bricks[0] * ((j + 1) / 4 + b->bricks[1] * ((k + 1) / 4));
+    return (uint32_t)(brick * 64 + (i + 1) % 4 + (j + 1) % 4 * 4 + (k + 1) % 4 * 16);
+}
+
+static inline uint32_t place(const struct basin *b, uint32_t v)
+{
+    return b->first[v >> 6] + b->offset[v & 63];
+}
+
+static void make_steps(struct basin *b)
+{
+    const int64_t step[3] = {1, b->dim[0], b->dim[0] * b->dim[1]};
+    const int64_t over[3] = {64, 64 * b->bricks[0], 64 * b->bricks[0] * b->bricks[1]};
+    for (int v = 0; v < 64; v++) {
+        const int at[3] = {v % 4, v / 4 % 4, v / 16};
+        b->offset[v] = (uint32_t)(at[0] + at[1] * step[1] + at[2] * step[2]);
+        for (int a = 0, width = 1; a < 3; a++, width *= 4) {
+            b->near[v][2 - a] = (int32_t)(at[a] > 0 ? -width : 3 * width - over[a]);
+            b->near[v][3 + a] = (int32_t)(at[a] < 3 ? width : over[a] - 3 * width);
+        }
+    }
+    for (int a = 0; a < 3; a++) {
+        b->step[2 - a] = (uint32_t)-step[a];
+        b->step[3 + a] = (uint32_t)step[a];
+    }
+}
+
+// One layer of bricks: where they start, and which voxels are closed, flooded already or open.
+static void fill_layer(struct basin *b, int64_t layer)
+{
+    int64_t size = b->bricks[0] * b->bricks[1];
+    memset(b->state + layer * size * 64, CLOSED, (size_t)size * 64);
+    for (int64_t n = 0; n < size; n++) {
+        int64_t i = n % b->bricks[0] * 4 - 1, j = n / b->bricks[0] * 4 - 1, k = layer * 4 - 1;
+        b->first[layer * size + n] = (uint32_t)(i + b->dim[0] * (j + b->dim[1] * k));
+    }
+    for (int64_t k = layer * 4 - 1; k < layer * 4 + 3; k++)
+        for (int64_t j = 0; j < b->dim[1] && k >= 0 && k < b->dim[2]; j++) {
+            int64_t v = b->dim[0] * (j + b->dim[1] * k);
+            for (int64_t i = 0; i < b->dim[0]; i++)
+                if (!b->mask || b->mask[v + i])
+                    b->state[brick_place(b, i, j, k)] = b->labels[v + i];
+        }
+}
+
+static void take_slice(const struct basin *b, int64_t k)
+{
+    for (int64_t j = 0; j < b->dim[1]; j++) {
+        int64_t v = b->dim[0] * (j + b->dim[1] * k);
+        for (int64_t i = 0; i < b->dim[0]; i++)
+            if (!b->mask || b->mask[v + i])
+                b->labels[v + i] = b->state[brick_place(b, i, j, k)];
+    }
+}
+
+static enum kf_kernel_status fill_bricks(const struct kf_work *work, struct basin *b)
+{
+    struct kf_loop loop = kf_loop_make(work, b->bricks[2], 0, 0);
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t layer = 0; layer < b->bricks[2]; layer++)
+        if (!kf_loop_stop(&loop))
+            fill_layer(b, layer);
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+}
+
+// ---- flooding ----
+
 // Least value and levels per unit of a float relief. Minima do not depend on the order in which they are taken.
-static void measure(struct basin *b)
+static enum kf_kernel_status measure(const struct kf_work *work, struct basin *b)
 {
     const float *value = b->relief->data;
     float low = INFINITY, high = -INFINITY;
     if (b->relief->type != KF_VOXEL_FLOAT32)
-        return;
+        return KF_KERNEL_OK;
     for (int64_t v = 0; v < b->voxels; v++) {
         low = value[v] < low ? value[v] : low;
         high = value[v] > high && value[v] < INFINITY ? value[v] : high;
+        if ((v & 0xffffff) == 0xffffff && kf_work_step(work, 0))
+            return KF_KERNEL_CANCELLED;
     }
     b->least = low > -INFINITY ? low : -3e38f;
     b->scale = high > b->least && high - b->least < INFINITY ? 65535 / (high - b->least) : 0;
+    return KF_KERNEL_OK;
 }
 
-// The neighbour n of voxel v at p[], in the order of memory: 0 when it is not there.
-static int neighbour_exists(const struct basin *b, int64_t v, const int64_t p[3], int n)
+static enum kf_kernel_status push_markers(const struct kf_work *work, struct basin *b)
 {
-    int a = n < 3 ? 2 - n : n - 3;
-    if (n < 3 ? p[a] == 0 : p[a] + 1 == b->dim[a])
-        return 0;
-    return !b->mask || b->mask[n < 3 ? v - b->step[a] : v + b->step[a]];
-}
-
-static void mark_special(const struct kf_work *work, struct basin *b)
-{
-#pragma omp parallel for num_threads(work->threads) schedule(static)
-    for (int64_t word = 0; word < (b->voxels + 63) / 64; word++) {
-        uint64_t bits = 0;
-        for (int64_t v = word * 64; v < word * 64 + 64 && v < b->voxels; v++) {
-            int64_t row = v / b->dim[0];
-            const int64_t p[3] = {v - row * b->dim[0], row % b->dim[1], row / b->dim[1]};
-            int all = 1;
-            for (int n = 0; n < 6; n++)
-                all &= neighbour_exists(b, v, p, n);
-            bits |= (uint64_t)!all << (v & 63);
-        }
-        b->special[word] = bits;
+    for (int64_t k = 0, v = 0; k < b->dim[2]; k++) {
+        for (int64_t j = 0; j < b->dim[1]; j++)
+            for (int64_t i = 0; i < b->dim[0]; i++, v++)
+                if (b->labels[v] && !(b->mask && !b->mask[v]))
+                    kf_queue_push(&b->queue, level_of(b, (uint32_t)v), brick_place(b, i, j, k));
+        if (kf_work_step(work, 0))
+            return KF_KERNEL_CANCELLED;
     }
+    return KF_KERNEL_OK;
 }
 
-// Asks for the memory that passing on from v will need.
-static inline void fetch(const struct basin *b, int64_t v)
+static inline void fetch(const struct basin *b, uint32_t v)
 {
-    const char *relief = (const char *)b->relief->data;
-    int64_t bytes = kf_voxel_bytes(b->relief->type);
-    for (int n = -2; n <= 2; n++) {
-        int64_t u = v + (n < 0 ? -b->step[-n] : n > 0 ? b->step[n] : 0);
-        if (u < 0 || u >= b->voxels)
-            continue;
-        __builtin_prefetch(b->labels + u);
-        __builtin_prefetch(relief + u * bytes);
-    }
-}
-
-static inline void fetch_ahead(const struct basin *b, uint32_t level, uint32_t ahead)
-{
-    uint32_t v;
-    if (kf_queue_peek(&b->queue, level, ahead, &v))
-        fetch(b, v);
-}
-
-// Neighbours of v that are there and not flooded, a bit for each.
-static inline unsigned open_neighbours(const struct basin *b, int64_t v, const int64_t near[6])
-{
-    unsigned open = 0;
-    if (b->special[v >> 6] >> (v & 63) & 1) {
-        int64_t row = v / b->dim[0];
-        const int64_t p[3] = {v - row * b->dim[0], row % b->dim[1], row / b->dim[1]};
-        for (int n = 0; n < 6; n++)
-            open |= (unsigned)(neighbour_exists(b, v, p, n) && !b->labels[near[n]]) << n;
-        return open;
-    }
+    const int32_t *near = b->near[v & 63];
     for (int n = 0; n < 6; n++)
-        open |= (unsigned)!b->labels[near[n]] << n;
+        __builtin_prefetch(b->state + (v + (uint32_t)near[n]));
+    __builtin_prefetch(b->first + (v >> 6));
+}
+
+// Neighbours of v that are not flooded, a bit for each.
+static inline unsigned open_neighbours(const struct basin *b, uint32_t v)
+{
+    const int32_t *near = b->near[v & 63];
+    unsigned open = 0;
+    for (int n = 0; n < 6; n++)
+        open |= (unsigned)!b->state[v + (uint32_t)near[n]] << n;
     return open;
 }
 
-static inline void pass_on(struct basin *b, int64_t v, uint32_t level)
+static inline void fetch_relief(const struct basin *b, uint32_t v)
 {
-    const int64_t near[6] = {v - b->step[2], v - b->step[1], v - 1, v + 1, v + b->step[1], v + b->step[2]};
-    uint8_t label = b->labels[v];
-    for (unsigned open = open_neighbours(b, v, near); open; open &= open - 1) {
-        int64_t u = near[__builtin_ctz(open)];
-        uint32_t own = level_of(b, u);
-        b->labels[u] = label;
-        kf_queue_push(&b->queue, own > level ? own : level, (uint32_t)u);
-        if (own <= level) // its turn may come before it is seen ahead
-            fetch(b, u);
+    const char *relief = (const char *)b->relief->data;
+    int64_t bytes = kf_voxel_bytes(b->relief->type);
+    uint32_t at = place(b, v);
+    for (unsigned open = open_neighbours(b, v); open; open &= open - 1)
+        __builtin_prefetch(relief + (uint32_t)(at + b->step[__builtin_ctz(open)]) * bytes);
+}
+
+static inline void pass_on(struct basin *b, uint32_t v, uint32_t level)
+{
+    const int32_t *near = b->near[v & 63];
+    uint32_t at = place(b, v);
+    uint8_t label = b->state[v];
+    for (unsigned open = open_neighbours(b, v); open; open &= open - 1) {
+        int n = __builtin_ctz(open);
+        uint32_t u = v + (uint32_t)near[n], own = level_of(b, at + b->step[n]);
+        b->state[u] = label;
+        kf_queue_push(&b->queue, own > level ? own : level, u);
     }
 }
 
+// A few voxels are taken out of the queue before their turn, in their order, so that their memory is there by then.
 static enum kf_kernel_status flood_all(const struct kf_work *work, struct basin *b)
 {
-    uint32_t v;
+    uint32_t ring[AHEAD], in = 0, out = 0;
     int64_t count = 0;
-    for (uint32_t level = 0; level < LEVELS; level++) {
-        for (uint32_t n = 0; n < AHEAD; n++)
-            fetch_ahead(b, level, n);
-        while (kf_queue_pop(&b->queue, level, &v)) {
-            fetch_ahead(b, level, AHEAD);
-            pass_on(b, v, level);
+    for (uint32_t level = 0; level < LEVELS; level++)
+        for (;;) {
+            while (in - out < AHEAD && kf_queue_pop(&b->queue, level, &ring[in % AHEAD]))
+                fetch(b, ring[in++ % AHEAD]);
+            if (in == out)
+                break;
+            if (in - out > AHEAD / 2)
+                fetch_relief(b, ring[(out + AHEAD / 2) % AHEAD]);
+            pass_on(b, ring[out++ % AHEAD], level);
             if ((++count & STEP_EVERY) == 0 && kf_work_step(work, (double)count / (double)b->voxels))
                 return KF_KERNEL_CANCELLED;
         }
-    }
     return b->queue.failed ? KF_KERNEL_NOMEM : KF_KERNEL_OK;
+}
+
+static enum kf_kernel_status run(const struct kf_work *work, struct basin *b)
+{
+    b->state = kf_work_take(work, b->count * 64);
+    b->first = kf_work_take(work, b->count * (int64_t)sizeof *b->first);
+    if (kf_queue_init(&b->queue, work, LEVELS) || !b->state || !b->first)
+        return KF_KERNEL_NOMEM;
+    make_steps(b);
+    enum kf_kernel_status status = measure(work, b);
+    if (!status)
+        status = fill_bricks(work, b);
+    if (!status)
+        status = push_markers(work, b);
+    if (!status)
+        status = flood_all(work, b);
+    if (!status) {
+        struct kf_loop loop = kf_loop_make(work, b->dim[2], 1, 1);
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+        for (int64_t k = 0; k < b->dim[2]; k++)
+            if (!kf_loop_stop(&loop))
+                take_slice(b, k);
+        status = loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+    }
+    return status;
 }
 
 enum kf_kernel_status kf_watershed(const struct kf_work *work, const struct kf_volume *relief, const uint8_t *mask,
@@ -154,25 +239,18 @@ enum kf_kernel_status kf_watershed(const struct kf_work *work, const struct kf_v
                       .mask = mask,
                       .labels = labels,
                       .dim = {dim[0], dim[1], dim[2]},
-                      .step = {1, dim[0], dim[0] * dim[1]}};
+                      .bricks = {(dim[0] + 5) / 4, (dim[1] + 5) / 4, (dim[2] + 5) / 4}};
     b.voxels = kf_grid_voxels(&relief->grid);
-    if (b.voxels >= KF_QUEUE_NONE)
+    b.count = b.bricks[0] * b.bricks[1] * b.bricks[2];
+    if (b.bricks[0] * b.bricks[1] > INT32_MAX / 64 || b.count * 64 >= KF_QUEUE_NONE)
         return KF_KERNEL_TOO_LARGE;
     if (relief->type < KF_VOXEL_UINT8 || relief->type > KF_VOXEL_FLOAT32)
         return KF_KERNEL_INVALID;
-    enum kf_kernel_status status = KF_KERNEL_NOMEM;
-    b.special = kf_work_take(work, (b.voxels + 63) / 64 * (int64_t)sizeof *b.special);
-    if (!kf_queue_init(&b.queue, work, LEVELS) && b.special) {
-        measure(&b);
-        mark_special(work, &b);
-        for (int64_t v = 0; v < b.voxels; v++)
-            if (labels[v] && !(mask && !mask[v]))
-                kf_queue_push(&b.queue, level_of(&b, v), (uint32_t)v);
-        status = flood_all(work, &b);
-    }
+    enum kf_kernel_status status = run(work, &b);
     if (!status && kf_work_step(work, 1))
         status = KF_KERNEL_CANCELLED;
     kf_queue_release(&b.queue);
-    kf_work_give(work, b.special);
+    kf_work_give(work, b.state);
+    kf_work_give(work, b.first);
     return status;
 }

@@ -90,6 +90,7 @@ static enum kf_status start_child(struct kf_slot *slot, const struct kf_claim *c
 struct watch {
     int64_t beat_at, told_at, kill_at;
     double told;
+    char stage[64]; // that was told of
     unsigned hint;
     enum outcome why;
 };
@@ -121,9 +122,11 @@ static void tell_progress(struct kf_store *store, const struct kf_job_row *job, 
                           const struct kf_child *child)
 {
     int64_t now = now_ms();
-    if (watch->kill_at || !(child->progress > watch->told) || now - watch->told_at < PROGRESS_MS)
+    int news = child->progress > watch->told || strcmp(child->stage, watch->stage) != 0;
+    if (watch->kill_at || !news || now - watch->told_at < PROGRESS_MS)
         return;
     watch->told = child->progress;
+    kf_str_copy(watch->stage, sizeof watch->stage, child->stage);
     watch->told_at = now;
     struct kf_error err;
     if (kf_queue_progress(store, job, child->progress, child->stage, &err) == KF_STALE)

@@ -295,20 +295,23 @@ int kf_job_threads(const struct kf_job_context *job)
 
 void kf_job_progress(struct kf_job_context *job, double fraction, const char *stage)
 {
-    if (!(fraction > job->progress) && job->progress_ms)
+    // A stage that begins is always told of, however soon it comes; within one the lines are few.
+    int same_stage = job->progress_ms && strncmp(stage, job->stage, sizeof job->stage - 1) == 0;
+    if (same_stage && !(fraction > job->progress))
         return;
     if (fraction > 1)
         fraction = 1;
     job->progress = fraction > job->progress ? fraction : job->progress;
     long long now_ms = kf_time_monotonic_ns() / 1000000;
-    if (job->progress_ms && now_ms - job->progress_ms < PROGRESS_EVERY_MS)
+    if (same_stage && now_ms - job->progress_ms < PROGRESS_EVERY_MS)
         return;
     job->progress_ms = now_ms;
+    snprintf(job->stage, sizeof job->stage, "%s", stage);
     char line[160];
     if (job->show_progress) {
         fprintf(stderr, "\r%-40.40s %3.0f %%", stage, 100 * job->progress);
     } else if (job->progress_fd >= 0) {
-        int n = snprintf(line, sizeof line, "{\"progress\":%.4f,\"stage\":\"%.60s\"}\n", job->progress, stage);
+        int n = snprintf(line, sizeof line, "{\"progress\":%.4f,\"stage\":\"%s\"}\n", job->progress, job->stage);
         // A reader that went away is no reason to stop: the manager that reads has its own way to end us.
         if (n > 0 && write(job->progress_fd, line, (size_t)n) < 0)
             job->progress_fd = -1;

@@ -20,7 +20,8 @@ struct kf_job_context {
     int progress_fd;   // -1: none
     int show_progress; // to a terminal
     double progress;
-    long long progress_ms; // monotonic time of the last line written
+    long long progress_ms; // monotonic time of the last line written; 0: none was
+    char stage[61];        // the stage that line named
 };
 
 void kf_job_context_init(struct kf_job_context *job, const struct kf_job_kind *kind);

@@ -8,9 +8,11 @@
 #include <seccomp.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -42,6 +44,14 @@ static const int common_calls[] = {
 static const int mesa_calls[] = {
     SCMP_SYS(sched_setaffinity), SCMP_SYS(sched_setscheduler), SCMP_SYS(memfd_create), SCMP_SYS(getpriority),
     SCMP_SYS(setpriority),       SCMP_SYS(epoll_create1),      SCMP_SYS(eventfd2),     SCMP_SYS(pipe2),
+};
+
+// What a process needs beyond that which talks over connections: it may make new ones, but not wait for any.
+static const int client_calls[] = {
+    SCMP_SYS(connect),  SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname),     SCMP_SYS(getpeername),
+    SCMP_SYS(sendto),   SCMP_SYS(recvfrom),   SCMP_SYS(sendmsg),    SCMP_SYS(recvmsg),         SCMP_SYS(sendmmsg),
+    SCMP_SYS(shutdown), SCMP_SYS(select),     SCMP_SYS(pselect6),   SCMP_SYS(ppoll),
+    SCMP_SYS(rt_sigpending), SCMP_SYS(rt_sigtimedwait),
 };
 
 #define ALLOW(...)                                                                                                     \
@@ -97,7 +107,21 @@ static int add_conditional(scmp_filter_ctx filter, enum kf_sandbox_profile profi
     return 0;
 }
 
-static int install_filter(enum kf_sandbox_profile profile)
+// Sockets of the internet and of this machine; nothing of the kernel's own.
+static int add_client(scmp_filter_ctx filter)
+{
+    static const unsigned long families[] = {AF_UNIX, AF_INET, AF_INET6};
+    static const unsigned long questions[] = {FIONREAD, FIONBIO};
+    for (size_t i = 0; i < sizeof client_calls / sizeof *client_calls; i++)
+        ALLOW(client_calls[i], 0);
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        ALLOW(SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i]));
+    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
+        ALLOW(SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, questions[i]));
+    return 0;
+}
+
+static int install_filter(enum kf_sandbox_profile profile, int client)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (!filter)
@@ -112,6 +136,8 @@ static int install_filter(enum kf_sandbox_profile profile)
         rc = add_opening(filter);
     if (!rc)
         rc = add_conditional(filter, profile);
+    if (!rc && client)
+        rc = add_client(filter);
     if (!rc)
         rc = seccomp_load(filter);
     seccomp_release(filter);
@@ -190,16 +216,24 @@ static int set_limits(const struct kf_sandbox_rules *rules)
     return rc;
 }
 
-static int drop_privileges(void)
+// Keeps those of its capabilities that are in `kept` (a bit each, of the first 32).
+static int drop_privileges(__u32 kept)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         return -errno;
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
         return -errno;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
-    memset(none, 0, sizeof none);
-    return syscall(SYS_capset, &header, none) ? -errno : 0;
+    struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+    memset(caps, 0, sizeof caps);
+    if (kept && syscall(SYS_capget, &header, caps))
+        return -errno;
+    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        caps[i].permitted &= i == 0 ? kept : 0;
+        caps[i].effective = caps[i].permitted;
+        caps[i].inheritable = 0;
+    }
+    return syscall(SYS_capset, &header, caps) ? -errno : 0;
 }
 
 enum kf_status kf_sandbox_enter(const struct kf_sandbox_rules *rules, struct kf_sandbox_state *state,
@@ -221,15 +255,31 @@ enum kf_status kf_sandbox_enter(const struct kf_sandbox_rules *rules, struct kf_
     }
     if (!rc) {
         step = "capabilities";
-        rc = drop_privileges();
+        rc = drop_privileges(0);
     }
     if (!rc) {
         step = "seccomp";
-        rc = install_filter(rules->profile);
+        rc = install_filter(rules->profile, 0);
         now.seccomp = rc == 0;
     }
     if (state)
         *state = now;
+    if (rc)
+        return kf_error_set(err, KF_INTERNAL, "sandbox_failed", "the sandbox could not be set up (%s): %s", step,
+                            strerror(-rc));
+    return KF_OK;
+}
+
+enum kf_status kf_sandbox_enter_client(struct kf_error *err)
+{
+    // What root may do to files without being their owner: the data folder and the database's socket may be another's.
+    const __u32 files = 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH;
+    const char *step = "privileges";
+    int rc = drop_privileges(files);
+    if (!rc) {
+        step = "seccomp";
+        rc = install_filter(KF_SANDBOX_PLAIN, 1);
+    }
     if (rc)
         return kf_error_set(err, KF_INTERNAL, "sandbox_failed", "the sandbox could not be set up (%s): %s", step,
                             strerror(-rc));

@@ -34,4 +34,10 @@ int kf_sandbox_landlock_abi(void);
 KF_MUST_USE enum kf_status kf_sandbox_enter(const struct kf_sandbox_rules *rules, struct kf_sandbox_state *state,
                                             struct kf_error *err);
 
+// The same walls for a process that reads strangers' bytes from a connection it was given, and stores them: no new
+// privileges, no core dump, no capabilities but those over files, no other process, the calls of a plain job. Beyond a job
+// it may connect to others (the database), though not listen, and use every file that its user may. Limits are the
+// caller's. On failure the process must not go on.
+KF_MUST_USE enum kf_status kf_sandbox_enter_client(struct kf_error *err);
+
 #endif

@@ -1,6 +1,7 @@
 // Image kernels on a volume: `bench_image VOLUME.nii NAME THREADS REPEATS` prints the median in milliseconds, the most
-// bytes in use (input, output and what the kernel took), and the bytes of its input, which for kernels on masks is one
-// bit per voxel. The peer is peer_image.cxx; kernels.sh runs both.
+// bytes in use (input, output and what the kernel took), the bytes of its input, which for kernels on masks is one bit
+// per voxel, and the longest time in milliseconds without a question whether to go on. VOLUME.labels.nii is read for
+// those on labels. The peer is peer_image.cxx; kernels.sh runs both.
 #include "tests/bench/kernels/counted.h"
 #include "tests/bench/kernels/timing.h"
 #include "workers/io/memory.h"
@@ -14,6 +15,8 @@
 #include "workers/kernels/median.h"
 #include "workers/kernels/otsu.h"
 #include "workers/kernels/resample.h"
+#include "workers/kernels/surface.h"
+#include "workers/kernels/surface_labels.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,7 +24,8 @@
 #define STEPS 2 // of the diffusion, as in peer_image.cxx
 
 struct bench {
-    struct kf_volume in, out; // out: float or int16 or bytes of the same size
+    struct kf_volume in, out; // out: int16 of the same size
+    struct kf_volume labels;  // of the phantom, when they are asked for
     struct kf_bits bone, spare;
     float *field;
     double map[12];
@@ -170,7 +174,25 @@ static enum kf_kernel_status cubic(const struct kf_work *work, struct bench *b)
     return kf_resample(work, &b->in, b->map, KF_RESAMPLE_CUBIC, -1000, &b->out);
 }
 
-enum what { BITS = 1, SHORTS = 16, FLOATS = 32, NOTHING = 0 }; // bits per voxel
+static enum kf_kernel_status surface(const struct kf_work *work, struct bench *b)
+{
+    const struct kf_surface_input input = {&b->bone, &b->in.grid, &b->in, 300, 1};
+    struct kf_mesh mesh;
+    enum kf_kernel_status status = kf_surface(work, &input, &mesh);
+    kf_mesh_release(work, &mesh);
+    return status;
+}
+
+static enum kf_kernel_status surface_labels(const struct kf_work *work, struct bench *b)
+{
+    const struct kf_surface_labels_input input = {.labels = &b->labels, .rounds = 8};
+    struct kf_surface_labels net;
+    enum kf_kernel_status status = kf_surface_labels(work, &input, &net);
+    kf_surface_labels_release(work, &net);
+    return status;
+}
+
+enum what { BITS = 1, SHORTS = 16, FLOATS = 32, BYTES = 8, NOTHING = 0 }; // bits per voxel
 
 static const struct {
     const char *name;
@@ -180,11 +202,11 @@ static const struct {
             {"otsu", otsu, SHORTS, NOTHING},
             {"otsu-local", otsu_local, SHORTS, BITS},
             {"components", components, BITS, NOTHING},
-            {"fill", fill_holes, BITS, BITS},
+            {"fill", fill_holes, BITS, NOTHING}, // in place, as the closings
             {"bias", bias, 32, 32},
-            {"closing", closing, BITS, BITS},
-            {"closing4", closing4, BITS, BITS},
-            {"closing8", closing8, BITS, BITS},
+            {"closing", closing, BITS, NOTHING},
+            {"closing4", closing4, BITS, NOTHING},
+            {"closing8", closing8, BITS, NOTHING},
             {"distance", distance, BITS, FLOATS},
             {"distance-band", distance_band, BITS, FLOATS},
             {"median", median, SHORTS, SHORTS},
@@ -193,7 +215,9 @@ static const struct {
             {"diffusion", diffusion, SHORTS, FLOATS},
             {"linear", linear, SHORTS, SHORTS},
             {"nearest", nearest, SHORTS, SHORTS},
-            {"cubic", cubic, SHORTS, SHORTS}};
+            {"cubic", cubic, SHORTS, SHORTS},
+            {"surface", surface, SHORTS, NOTHING},
+            {"surface-labels", surface_labels, BYTES, NOTHING}};
 
 // The map of the peer: 0.12 rad about an oblique axis through the origin of the volume.
 static void make_map(double map[12], const double origin[3])
@@ -212,7 +236,7 @@ static void make_map(double map[12], const double origin[3])
     }
 }
 
-static int prepare(struct bench *b, const char *path)
+static int prepare(struct bench *b, const char *path, const char *what)
 {
     struct kf_error err;
     struct kf_work work;
@@ -222,6 +246,12 @@ static int prepare(struct bench *b, const char *path)
         kf_volume_alloc(&b->out, &b->in.grid, KF_VOXEL_INT16, &err) ||
         kf_bits_threshold(&work, &b->in, 300, 32767, &b->bone))
         return -1;
+    if (strcmp(what, "surface-labels") == 0) {
+        char name[4096];
+        snprintf(name, sizeof name, "%.*s.labels.nii", (int)strlen(path) - 4, path);
+        if (strlen(path) < 5 || kf_nifti_read(name, 0, -1, KF_NIFTI_LABELS, &b->labels, &err))
+            return -1;
+    }
     b->field = kf_memory_take(kf_grid_voxels(&b->in.grid) * 4);
     make_map(b->map, b->in.grid.origin_lps);
     return b->field ? 0 : -1;
@@ -232,7 +262,7 @@ int main(int argc, char **argv)
     struct bench b = {0};
     struct counted counted;
     int threads = argc > 3 ? atoi(argv[3]) : 0, repeats = argc > 4 ? atoi(argv[4]) : 0;
-    if (threads < 1 || repeats < 1 || repeats > 32 || prepare(&b, argv[1])) {
+    if (threads < 1 || repeats < 1 || repeats > 32 || prepare(&b, argv[1], argv[2])) {
         fprintf(stderr, "usage: bench_image VOLUME.nii NAME THREADS REPEATS, an int16 volume\n");
         return 2;
     }
@@ -243,13 +273,16 @@ int main(int argc, char **argv)
         double ms[32], voxels = (double)kf_grid_voxels(&b.in.grid);
         for (int r = -1; r < repeats; r++) { // the first one warms up
             double start = timing_now_ms();
+            counted_start(&counted);
             if (list[n].run(&work, &b))
                 return 1;
+            counted_asked(&counted);
             if (r >= 0)
                 ms[r] = timing_now_ms() - start;
         }
         double in = voxels * list[n].in / 8, out = voxels * list[n].out / 8;
-        printf("%.3f %.0f %.0f\n", timing_median(ms, repeats), in + out + (double)counted.peak, in);
+        printf("%.3f %.0f %.0f %.1f\n", timing_median(ms, repeats), in + out + (double)counted.peak, in,
+               counted.silence_ms);
         return 0;
     }
     fprintf(stderr, "no kernel %s\n", argv[2]);

@@ -1,5 +1,5 @@
 // ITK doing what image.c times: `bench_peer_image VOLUME.nii NAME THREADS [REPEATS]` prints the median in milliseconds.
-// VOLUME is an int16 NIfTI-2 file as kerf-job import writes it. The program is for the benchmark only.
+// VOLUME is an int16 NIfTI file as kerf-job import writes it, of either version. The program is for the benchmark only.
 #include "tests/bench/kernels/timing.h"
 
 #include <itkAffineTransform.h>
@@ -47,25 +47,34 @@ template <class Image, class From> typename Image::Pointer like(const From *from
 Short::Pointer load(const char *path)
 {
     unsigned char header[544];
-    std::int64_t dim[4];
-    double spacing[4];
+    std::int64_t dim[3];
+    double spacing[3];
     FILE *file = fopen(path, "rb");
-    if (!file || fread(header, 1, sizeof header, file) != sizeof header || memcmp(header + 4, "n+2", 3) != 0) {
+    bool whole = file && fread(header, 1, sizeof header, file) == sizeof header;
+    if (whole && memcmp(header + 4, "n+2", 3) == 0) {
+        memcpy(dim, header + 24, sizeof dim);
+        memcpy(spacing, header + 112, sizeof spacing);
+    } else if (whole && memcmp(header + 344, "n+1", 3) == 0) {
+        std::int16_t narrow[3];
+        float step[3];
+        memcpy(narrow, header + 42, sizeof narrow);
+        memcpy(step, header + 80, sizeof step);
+        std::copy(narrow, narrow + 3, dim);
+        std::copy(step, step + 3, spacing);
+    } else {
         if (file)
             fclose(file);
         return nullptr;
     }
-    memcpy(dim, header + 16, sizeof dim);
-    memcpy(spacing, header + 104, sizeof spacing);
     auto image = Short::New();
     Short::SizeType size;
     for (unsigned a = 0; a < 3; a++)
-        size[a] = static_cast<Short::SizeType::SizeValueType>(dim[a + 1]);
+        size[a] = static_cast<Short::SizeType::SizeValueType>(dim[a]);
     image->SetRegions(size);
-    image->SetSpacing(spacing + 1);
+    image->SetSpacing(spacing);
     image->Allocate();
     size_t voxels = image->GetLargestPossibleRegion().GetNumberOfPixels();
-    bool whole = fread(image->GetBufferPointer(), 2, voxels, file) == voxels;
+    whole = fread(image->GetBufferPointer(), 2, voxels, file) == voxels;
     fclose(file);
     return whole ? image : nullptr;
 }

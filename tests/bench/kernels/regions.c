@@ -1,7 +1,8 @@
 // Fast marching, watershed, grow from seeds, graph cut, random walker: `bench_regions VOLUME.nii NAME THREADS REPEATS
-// [EDGE]` prints the median in milliseconds, the most bytes in use (input, output, scratch), the bytes of its input, and
-// a number that the peer prints too (a mean, a count or the flow). EDGE: a cube from the middle. Peers: peer_regions.cxx,
-// peer_maxflow.cxx; kernels.sh runs both.
+// [EDGE]` prints the median in milliseconds, the most bytes in use (input, output, scratch), the bytes of its input
+// (with the seeds), the longest time in milliseconds without a question whether to go on, and a number that the peer
+// prints too (a mean, a count or the flow). EDGE: a cube from the middle. Peers: peer_regions.cxx, peer_maxflow.cxx;
+// kernels.sh runs both.
 #include "tests/bench/kernels/counted.h"
 #include "tests/bench/kernels/regions_input.h"
 #include "tests/bench/kernels/timing.h"
@@ -44,7 +45,9 @@ static int64_t share(const uint8_t *labels, int64_t n, uint8_t value)
         for (int r = 0; r < repeats; r++) {                                                                            \
             before;                                                                                                    \
             double start = bench_ms();                                                                                 \
+            counted_start(&counted);                                                                                   \
             must(call, name);                                                                                          \
+            counted_asked(&counted);                                                                                   \
             spent[r] = bench_ms() - start;                                                                             \
         }                                                                                                              \
         result->ms = timing_median(spent, repeats);                                                                    \
@@ -138,7 +141,7 @@ static void bench_walker(const struct bench_input *cube, struct result *result)
 int main(int argc, char **argv)
 {
     struct bench_input in = bench_arguments(argc, argv, &threads_wanted, &repeats);
-    struct result result = {.in = 2 * in.voxels, .out = in.voxels};
+    struct result result = {.in = 3 * in.voxels}; // seeds of one byte; labels take their place
     if (strcmp(argv[2], "march") == 0) {
         bench_march(&in, &result);
         result.in = result.out = 4 * in.voxels;
@@ -146,18 +149,19 @@ int main(int argc, char **argv)
         bench_watershed(&in, &result);
     } else if (strcmp(argv[2], "grow6") == 0 || strcmp(argv[2], "grow26") == 0) {
         bench_grow(&in, argv[2][4] == '6' ? KF_NEIGHBOURS_6 : KF_NEIGHBOURS_26, &result);
-        result.out = 6 * in.voxels; // seeds and labels of one byte, the state that later strokes go on from
+        result.out = 5 * in.voxels; // labels of one byte, the state that later strokes go on from
     } else if (strcmp(argv[2], "cut") == 0) {
         bench_cut(&in, &result);
-        result.out = 5 * in.voxels; // terminals of four bytes
+        result.in = 6 * in.voxels; // terminals of four bytes
+        result.out = in.voxels;
     } else if (strcmp(argv[2], "walk") == 0) {
         bench_walker(&in, &result);
-        result.out = 2 * in.voxels;
+        result.out = in.voxels;
     } else {
         return 2;
     }
-    printf("%.3f %lld %lld %.9g\n", result.ms, (long long)(result.in + result.out + counted.peak), (long long)result.in,
-           result.check);
+    printf("%.3f %lld %lld %.1f %.9g\n", result.ms, (long long)(result.in + result.out + counted.peak),
+           (long long)result.in, counted.silence_ms, result.check);
     free(in.value);
     return 0;
 }

@@ -35,18 +35,29 @@ static inline void *bench_take(int64_t bytes)
     return block;
 }
 
-// An int16 NIfTI-2 file as kf_nifti_write makes it, little-endian.
+// An int16 NIfTI file as kf_nifti_write makes it, of either version.
 static inline struct bench_input bench_read(const char *path)
 {
     struct bench_input in;
     unsigned char header[544];
     FILE *file = fopen(path, "rb");
-    if (!file || fread(header, 1, sizeof header, file) != sizeof header || memcmp(header + 4, "n+2", 3) != 0) {
-        fprintf(stderr, "%s is no NIfTI-2 file\n", path);
+    int whole = file && fread(header, 1, sizeof header, file) == sizeof header;
+    if (whole && memcmp(header + 4, "n+2", 3) == 0) {
+        memcpy(in.dim, header + 24, sizeof in.dim);
+        memcpy(in.spacing, header + 112, sizeof in.spacing);
+    } else if (whole && memcmp(header + 344, "n+1", 3) == 0) {
+        int16_t dim[3];
+        float spacing[3];
+        memcpy(dim, header + 42, sizeof dim);
+        memcpy(spacing, header + 80, sizeof spacing);
+        for (int i = 0; i < 3; i++) {
+            in.dim[i] = dim[i];
+            in.spacing[i] = (double)spacing[i];
+        }
+    } else {
+        fprintf(stderr, "%s is no NIfTI file\n", path);
         exit(1);
     }
-    memcpy(in.dim, header + 24, sizeof in.dim);
-    memcpy(in.spacing, header + 112, sizeof in.spacing);
     in.voxels = in.dim[0] * in.dim[1] * in.dim[2];
     in.value = (int16_t *)bench_take(in.voxels * 2);
     if (fread(in.value, 2, (size_t)in.voxels, file) != (size_t)in.voxels)

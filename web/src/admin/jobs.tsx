@@ -24,7 +24,7 @@ function JobTable({ rows, title, hint }: { rows: Rows<Job>; title: string; hint:
                 <td><a href={`/cases/${job.case_id}`}>{jobName(job.kind)}</a></td>
                 <td>{jobFailure(job)} {job.error && <code>{job.error.code}</code>}</td>
                 <td>{job.attempts} of {job.max_attempts}</td>
-                <td>{dateTime(job.finished_at)}</td>
+                <td>{dateTime(job.finished_at)}{job.acknowledged_at && <div class="muted">Dismissed {dateTime(job.acknowledged_at)}</div>}</td>
                 <td class="actions">
                   <button type="button" class="small" onClick={() => void rows.act(() => command(`/jobs/${job.id}/retry`))}>
                     <Icon name="retry" size={14} />Try again

@@ -67,6 +67,7 @@ export function reduceJobs(jobs: Job[], event: Heard): { state: Job[]; stale: bo
     progress: typeof event['progress'] === 'number' ? event['progress'] : job.progress,
     stage: typeof event['stage'] === 'string' ? event['stage'] : job.stage,
   };
+  const dismissed = typeof event['acknowledged'] === 'boolean' && event['acknowledged'] !== (job.acknowledged_at !== null);
   // Times and the reason of a failure are in the row only.
-  return { state: jobs.map((other, i) => (i === at ? moved : other)), stale: state !== job.state };
+  return { state: jobs.map((other, i) => (i === at ? moved : other)), stale: state !== job.state || dismissed };
 }

@@ -209,6 +209,8 @@ export interface Job {
   created_at: string;
   started_at: string | null;
   finished_at: string | null;
+  /** When somebody dismissed its failure; null while that still asks for attention. */
+  acknowledged_at: string | null;
 }
 
 export interface JobParam {

@@ -28,7 +28,7 @@ function onKey(event: KeyboardEvent): void {
   const found = shortcuts.value.find((shortcut) => shortcut.keys.includes(key));
   if (!found) return;
   // Space and Enter on a focused control are that control's.
-  if ((key === ' ' || key === 'Enter') && (event.target as Element | null)?.closest('button, a, [role="slider"]')) return;
+  if ((key === ' ' || key === 'Enter') && (event.target as Element | null)?.closest('button, a, summary, [role="slider"]')) return;
   event.preventDefault();
   found.run(event);
 }

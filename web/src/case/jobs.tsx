@@ -1,10 +1,10 @@
 // The jobs of a case: what runs and how far it is, what failed and why, and what is finished.
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import type { Job } from '../api/types';
 import { mayDo } from '../app/session';
-import { count, duration, jobFailure, jobName, jobWarnings, percent } from '../ui/format';
+import { count, dateTime, duration, jobFailure, jobName, jobWarnings, percent } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Progress } from '../ui/progress';
 import { State } from '../ui/state';
@@ -13,6 +13,8 @@ import type { CaseStore } from './store';
 
 export const isOpen = (job: Job): boolean => job.state === 'queued' || job.state === 'running';
 const isBroken = (job: Job): boolean => job.state === 'failed' || job.state === 'dead';
+/** A failure that nobody has dismissed. */
+const asksAttention = (job: Job): boolean => isBroken(job) && job.acknowledged_at === null;
 
 /** The time, once a second while `on`. */
 function useNow(on: boolean): number {
@@ -51,7 +53,7 @@ function took(job: Job): string {
   return job.state === 'done' && job.started_at && job.finished_at ? duration(Date.parse(job.finished_at) - Date.parse(job.started_at)) : '';
 }
 
-function JobRow({ job, ahead, store }: { job: Job; ahead: number; store: CaseStore }): JSX.Element {
+function JobRow({ job, ahead, store, onDismissed }: { job: Job; ahead: number; store: CaseStore; onDismissed: () => void }): JSX.Element {
   const name = jobName(job.kind);
   const again = isBroken(job) || job.state === 'cancelled';
   return (
@@ -68,10 +70,18 @@ function JobRow({ job, ahead, store }: { job: Job; ahead: number; store: CaseSto
       {isOpen(job) && !job.cancel_requested && mayDo('admin', 'technician', 'planner') && (
         <button type="button" class="small" aria-label={`Cancel: ${name}`} onClick={() => void store.command(job, 'cancel')}>Cancel</button>
       )}
-      {again && mayDo('admin', 'technician') && (
-        <button type="button" class="small" aria-label={`Try again: ${name}`} onClick={() => void store.command(job, 'retry')}>
-          <Icon name="retry" size={14} />Try again</button>
-      )}
+      {job.acknowledged_at && <p class="job-stage">Dismissed {dateTime(job.acknowledged_at)}</p>}
+      <div class="job-buttons">
+        {again && mayDo('admin', 'technician') && (
+          <button type="button" class="small" aria-label={`Try again: ${name}`} onClick={() => void store.command(job, 'retry')}>
+            <Icon name="retry" size={14} />Try again</button>
+        )}
+        {asksAttention(job) && mayDo('admin', 'technician', 'planner') && (
+          <button type="button" class="small" aria-label={`Dismiss: ${name}`} title="Nothing needs to be done: the case asks for attention no more"
+            onClick={() => void store.command(job, 'acknowledge').then(onDismissed)}>
+            <Icon name="check" size={14} />Dismiss</button>
+        )}
+      </div>
     </div>
   );
 }
@@ -79,12 +89,15 @@ function JobRow({ job, ahead, store }: { job: Job; ahead: number; store: CaseSto
 export function Jobs({ store, onRun }: { store: CaseStore; onRun: () => void }): JSX.Element {
   const jobs = [...store.jobs.value].sort((a, b) => b.created_at.localeCompare(a.created_at));
   const open = jobs.filter(isOpen);
-  const broken = jobs.filter(isBroken);
-  const ended = jobs.filter((job) => !isOpen(job) && !isBroken(job));
+  const broken = jobs.filter(asksAttention);
+  const ended = jobs.filter((job) => !isOpen(job) && !asksAttention(job));
+  const summary = useRef<HTMLElement>(null);
+  // A dismissed row goes down into the list of those that ended, and the focus would be lost with its button.
+  const follow = () => requestAnimationFrame(() => { if (document.activeElement === document.body) summary.current?.focus(); });
   const warned = ended.filter((job) => job.state === 'done' && jobWarnings(job).length > 0).length;
   const aside = [open.length && `${open.length} open`, broken.length && `${broken.length} failed`].filter(Boolean).join(', ');
   const row = (job: Job) => (
-    <JobRow key={job.id} job={job} store={store} ahead={open.filter((other) => other !== job && other.created_at < job.created_at).length} />
+    <JobRow key={job.id} job={job} store={store} onDismissed={follow} ahead={open.filter((other) => other !== job && other.created_at < job.created_at).length} />
   );
   return (
     <Section title="Jobs" aside={aside}>
@@ -95,7 +108,7 @@ export function Jobs({ store, onRun }: { store: CaseStore; onRun: () => void }):
       <div class="jobs-open">{[...open, ...broken].map(row)}</div>
       {ended.length > 0 && (
         <details class="jobs-ended">
-          <summary>{count(ended.length, 'job')} finished{warned > 0 && <span class="job-warning"><Icon name="warn" size={14} />{count(warned, 'warning')}</span>}</summary>
+          <summary ref={summary}>{count(ended.length, 'job')} finished{warned > 0 && <span class="job-warning"><Icon name="warn" size={14} />{count(warned, 'warning')}</span>}</summary>
           {ended.map(row)}
         </details>
       )}

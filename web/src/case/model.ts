@@ -33,6 +33,8 @@ export interface Structure {
   confidence: number | null;
   /** Left for a person to check. */
   review: boolean;
+  /** Not shown until somebody asks for it: it lies over what the same or a later job tells apart. */
+  covers: boolean;
 }
 
 const stem = (name: string): string => name.replace(/\.(nii\.gz|nii|kvv|ply|stl|glb)$/i, '');
@@ -89,13 +91,22 @@ function needsReview(segment: Segment): boolean {
   return segment.review === true || typeof segment.review === 'string' || /review|unsure|unconfirmed/.test(segment.state ?? '');
 }
 
+/** The skin hides what lies in it; one label for all bone lies in the same places as the parts that a later job gave of it. */
+function coversOthers(segment: Segment, of: Artefact, all: readonly Artefact[]): boolean {
+  const own = of.meta.segments ?? [];
+  if (/^skin\b/i.test(segment.name)) return own.length > 1;
+  const later = all.slice(all.indexOf(of) + 1).filter((other) => other.series_id === of.series_id);
+  return own.length === 1 && /^bone\b/i.test(segment.name) && later.some((other) => (other.meta.segments ?? []).length > 1);
+}
+
 export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
   const views = current(artefacts, 'segmentation.view');
   const meshes = current(artefacts, 'mesh.view');
   const structures: Structure[] = [];
   const used = new Set<string>();
   const times = new Map<string, number>();
-  for (const segmentation of current(artefacts, 'segmentation')) {
+  const segmentations = current(artefacts, 'segmentation');
+  for (const segmentation of segmentations) {
     const labels = views.find((view) => sourceOf(view, [segmentation]) === segmentation) ?? null;
     for (const segment of segmentation.meta.segments ?? []) {
       const surfaces = surfacesOf(meshes, segmentation, segment.label)
@@ -114,6 +125,7 @@ export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
         name: time === 1 ? segment.name : `${segment.name} ${time}`,
         confidence: segment.confidence ?? null,
         review: needsReview(segment),
+        covers: coversOthers(segment, segmentation, segmentations),
         colour: segment.colour,
         volumeMl: segment.volume_ml ?? null,
         labels,

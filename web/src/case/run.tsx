@@ -10,9 +10,10 @@ import type { CaseStore } from './store';
 
 type Value = number | boolean | string;
 
-/** threshold_hu as “Threshold”: the unit is shown beside the field. */
+/** threshold_hu and bone_hu as “Threshold”, “Bone threshold”: the unit is shown beside the field. */
 export function paramName(name: string): string {
-  const words = name.replace(/_(hu|mm|mm3|ml|deg|s)$/, '').replace(/_/g, ' ');
+  const bare = name.replace(/_(hu|mm|mm3|ml|deg|s)$/, '');
+  const words = `${bare}${/_hu$/.test(name) && !/threshold/.test(bare) ? ' threshold' : ''}`.replace(/_/g, ' ');
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 

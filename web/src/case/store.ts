@@ -25,9 +25,11 @@ export class CaseStore {
   readonly chosen = signal<string | null>(null);
   /** The second volume of the fused view, by its view's id. */
   readonly second = signal<string | null>(null);
-  readonly looks = signal<ReadonlyMap<string, Look>>(new Map());
+  /** What was chosen for a structure, and nothing else: the rest may change with what else there is. */
+  readonly looks = signal<ReadonlyMap<string, Partial<Look>>>(new Map());
   readonly volumes = computed(() => volumesOf(this.artefacts.value));
   readonly structures = computed(() => structuresOf(this.artefacts.value));
+  private readonly covering = computed(() => new Set(this.structures.value.filter((s) => s.covers).map((s) => s.key)));
   readonly volume = computed(() =>
     this.volumes.value.find((volume) => volume.view.id === this.chosen.value) ?? firstVolume(this.volumes.value) ?? null);
   /** Volumes that can lie over the shown one, with the way there. */
@@ -67,11 +69,11 @@ export class CaseStore {
   }
 
   look(key: string): Look {
-    return this.looks.value.get(key) ?? plainLook;
+    return { ...plainLook, visible: !this.covering.value.has(key), ...this.looks.value.get(key) };
   }
 
   setLook(key: string, change: Partial<Look>): void {
-    this.looks.value = new Map(this.looks.value).set(key, { ...this.look(key), ...change });
+    this.looks.value = new Map(this.looks.value).set(key, { ...this.looks.value.get(key), ...change });
   }
 
   async load(): Promise<void> {
@@ -161,7 +163,7 @@ export class CaseStore {
     return job;
   }
 
-  async command(job: Job, what: 'cancel' | 'retry'): Promise<void> {
+  async command(job: Job, what: 'cancel' | 'retry' | 'acknowledge'): Promise<void> {
     try {
       const moved = await command<Job>(`/jobs/${job.id}/${what}`);
       this.jobs.value = this.jobs.value.map((other) => (other.id === moved.id ? moved : other));

@@ -45,7 +45,7 @@ export class Stage {
   private renderer: SliceRenderer | null = null;
   private shown: ViewVolume | null = null;
   private ready = false;
-  private uploading: ViewVolume | null = null;
+  private sending = false;
   private readonly scratch = document.createElement('canvas');
   private frame = 0;
   private closed = false;
@@ -79,7 +79,7 @@ export class Stage {
   private watch(): (() => void)[] {
     const { state } = this;
     return [
-      effect(() => void this.show(state.volume.value)),
+      effect(() => this.show(state.volume.value)),
       effect(() => {
         this.renderer?.setWindow(state.window.value);
         this.redraw();
@@ -103,23 +103,43 @@ export class Stage {
     ];
   }
 
-  private async show(volume: ViewVolume | null): Promise<void> {
+  private show(volume: ViewVolume | null): void {
     if (!this.renderer || volume === this.shown) return;
     this.shown = volume;
     this.ready = false;
-    if (volume?.detail.some((d) => d > 0)) await this.upload(volume);
+    void this.send();
   }
 
-  private async upload(volume: ViewVolume): Promise<void> {
-    if (!this.renderer || this.uploading === volume) return;
-    this.uploading = volume;
-    await this.renderer.setVolume(volume, this.state.window.peek());
-    if (this.shown !== volume || this.closed) return;
-    this.uploading = null;
+  /**
+   * Brings the shown volume into graphics memory. One at a time: the renderer drops the volume before, which it must not do while
+   * textures of that are being made. What is asked for meanwhile comes next, the last alone.
+   */
+  private async send(): Promise<void> {
+    if (this.sending) return;
+    this.sending = true;
+    try {
+      for (let volume = this.wanted(); volume && this.renderer; volume = this.wanted()) {
+        await this.renderer.setVolume(volume, this.state.window.peek());
+        if (volume === this.wanted()) this.sent(volume);
+      }
+    } catch (cause) {
+      // A page that is left takes the context along with what was under way in it.
+      if (!this.closed) throw cause;
+    } finally {
+      this.sending = false;
+    }
+  }
+
+  /** The volume whose picture is still to come: shown, and with something to show. */
+  private wanted(): ViewVolume | null {
+    return !this.closed && !this.ready && this.shown?.detail.some((d) => d > 0) ? this.shown : null;
+  }
+
+  private sent(volume: ViewVolume): void {
     this.ready = true;
-    this.renderer.setWindow(this.state.window.peek());
+    this.renderer?.setWindow(this.state.window.peek());
     // Parts that came while the textures were made are sent with everything else, once.
-    this.renderer.slicesChanged(0, volume.grid.dim[2]);
+    this.renderer?.slicesChanged(0, volume.grid.dim[2]);
     if (Object.keys(this.state.views.peek()).length === 0) this.fit();
     this.redraw();
     requestAnimationFrame(() => this.onFirstPicture());
@@ -133,7 +153,7 @@ export class Stage {
       return;
     }
     if (!this.ready) {
-      void this.upload(volume);
+      void this.send();
       return;
     }
     this.renderer?.slicesChanged(k0, k1);

@@ -149,15 +149,17 @@ static void maxilla(struct kf_anatomy *a)
     }
     s->frame.side = 1;
     // Alveolar process: the arch of the upper teeth.
-    const struct kf_station arch[] = {
-        {-29, -44, -32, 6.4, 8.6}, {-28, -54, -33.6, 6.4, 8.6}, {-26.5, -64, -34.5, 6, 8.8},
-        {-22, -77, -35, 5, 8.8},   {-16.5, -84.5, -35, 4.6, 9}, {-7.5, -89.5, -35, 4.2, 9.2},
-        {0, -90.8, -35, 4, 9.2},   {7.5, -89.5, -35, 4.2, 9.2}, {16.5, -84.5, -35, 4.6, 9},
-        {22, -77, -35, 5, 8.8},    {26.5, -64, -34.5, 6, 8.8},  {28, -54, -33.6, 6.4, 8.6},
-        {29, -44, -32, 6.4, 8.6}};
+    struct kf_station arch[] = {{-29, -44, -32, 6.4, 8.6}, {-28, -54, -33.6, 6.4, 8.6}, {-26.5, -64, -34.5, 6, 8.8},
+                                {-22, -77, -35, 5, 8.8},   {-16.5, -84.5, -35, 4.6, 9}, {-7.5, -89.5, -35, 4.2, 9.2},
+                                {0, -90.8, -35, 4, 9.2},   {7.5, -89.5, -35, 4.2, 9.2}, {16.5, -84.5, -35, 4.6, 9},
+                                {22, -77, -35, 5, 8.8},    {26.5, -64, -34.5, 6, 8.8},  {28, -54, -33.6, 6.4, 8.6},
+                                {29, -44, -32, 6.4, 8.6}};
+    double lost = kf_ridge_lost_mm(a, 0);
+    for (int n = 0; n < 13; n++)
+        arch[n].z += lost / 2, arch[n].along -= lost / 2;
     kf_scene_group(s, KF_UNION, 9);
     kf_scene_tube(s, KF_UNION, 0, arch, 13, KF_V(0, 0, 1), 0.8, 0, 3);
-    kf_root_eminences(s, 0);
+    kf_root_eminences(a, 0);
     kf_scene_group(s, KF_UNION, 3); // hard palate
     kf_scene_box(s, KF_UNION, 0, KF_V(0, -67, -25), KF_V(26, 23, 2.4), 2, KF_V(-1.5, 0, 0));
     kf_scene_group(s, KF_UNION, 2); // anterior and posterior nasal spines

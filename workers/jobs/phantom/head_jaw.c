@@ -4,21 +4,36 @@
 
 static const struct kf_v3 none = {0, 0, 0};
 
+// The middle of what --resected takes, and how the body runs there.
+#define RESECTED_X        33.0
+#define RESECTED_TURN_DEG -25.7
+
 // Path of the inferior alveolar nerve, mandibular foramen to mental foramen, left side.
 static const struct kf_station canal_path[] = {
     {43.6, -20, -34, 2.4, 2.4},   {45.4, -22, -41, 1.7, 1.7},   {45.3, -25, -53, 1.5, 1.5},
     {42.5, -33, -65, 1.5, 1.5},   {37, -45, -73.5, 1.5, 1.5},   {31.5, -57, -79, 1.5, 1.5},
     {26.5, -67, -81.5, 1.5, 1.5}, {26.2, -72, -80.5, 1.5, 1.5}, {30.5, -76.5, -78, 1.9, 1.9}};
 
-static void body(struct kf_scene *s)
+// A slab across the left body, along which the body runs from (39.5, -43) to (26, -71).
+void kf_cut_resection(const struct kf_anatomy *a, struct kf_scene *s)
 {
+    if (!(a->resected_mm > 0) || s->frame.side < 0)
+        return;
+    kf_scene_group(s, KF_SUBTRACT, 0);
+    kf_scene_box(s, KF_UNION, 0, KF_V(RESECTED_X, KF_RESECTED_Y, -75), KF_V(16, a->resected_mm / 2, 30), 0,
+                 KF_V(0, 0, RESECTED_TURN_DEG));
+}
+
+static void body(struct kf_anatomy *a)
+{
+    struct kf_scene *s = &a->scene;
     const struct kf_station basal[] = {
         {-46.5, -17, -60, 4, 10.67},   {-44, -28, -68, 4.7, 10.67},    {-39.5, -43, -75.5, 5.22, 9.7},
         {-34, -58, -81.5, 5.22, 9.21}, {-26, -71, -86.5, 5.22, 8.73},  {-13.5, -79.5, -88, 5.57, 8.73},
         {0, -82, -88.5, 5.92, 8.92},   {13.5, -79.5, -88, 5.57, 8.73}, {26, -71, -86.5, 5.22, 8.73},
         {34, -58, -81.5, 5.22, 9.21},  {39.5, -43, -75.5, 5.22, 9.7},  {44, -28, -68, 4.7, 10.67},
         {46.5, -17, -60, 4, 10.67}};
-    const struct kf_station ridge[] = {
+    struct kf_station ridge[] = {
         {-39, -31, -58, 4, 8.37},     {-32.5, -40, -64, 5.22, 8.84}, {-28.5, -51, -68, 5.57, 9.77},
         {-25, -62, -71, 5.22, 10.23}, {-20, -74, -73, 4.26, 10.23},  {-11, -82, -74, 3.74, 10.23},
         {0, -85, -74, 3.57, 10.23},   {11, -82, -74, 3.74, 10.23},   {20, -74, -73, 4.26, 10.23},
@@ -26,9 +41,12 @@ static void body(struct kf_scene *s)
         {39, -31, -58, 4, 8.37}};
     kf_scene_group(s, KF_UNION, 0);
     kf_scene_tube(s, KF_UNION, 0, basal, 13, KF_V(0, 0, 1), 0.85, 0, 3);
+    double lost = kf_ridge_lost_mm(a, 1);
+    for (int n = 0; n < 13; n++)
+        ridge[n].z -= lost / 2, ridge[n].along -= lost / 2;
     kf_scene_group(s, KF_UNION, 6);
     kf_scene_tube(s, KF_UNION, 0, ridge, 13, KF_V(0, 0, 1), 0.8, 0, 3);
-    kf_root_eminences(s, 1);
+    kf_root_eminences(a, 1);
     kf_scene_group(s, KF_UNION, 4); // chin
     kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, -87, -89.5), KF_V(9, 3.6, 7), none);
     kf_scene_ellipsoid(s, KF_UNION, 3, KF_V(10, -84.5, -93), KF_V(6, 4, 4), none);
@@ -101,8 +119,9 @@ static void canals(struct kf_anatomy *a)
                           layer ? KF_T_NERVE : KF_T_WALL);
             kf_scene_group(s, KF_UNION, 0);
             kf_scene_tube(s, KF_UNION, 0, path + (layer ? 0 : 2), layer ? 9 : 6, KF_V(0, 0.3, 1), 1, 0, 4);
-            if (a->defect)
+            if (a->defect && side > 0)
                 tumour_shape(s, KF_SUBTRACT, 0);
+            kf_cut_resection(a, s);
         }
         for (int i = 1; i < 8; i++)
             kf_anatomy_landmark(a, side > 0 ? KF_L_CANAL_LEFT : KF_L_CANAL_RIGHT,
@@ -150,7 +169,7 @@ void kf_build_mandible(struct kf_anatomy *a)
     struct kf_sdf_part *part = kf_scene_part(s, "Mandible", KF_L_MANDIBLE, KF_T_JAW);
     part->rough = 0.25;
     part->rough_wavelength = 6;
-    body(s);
+    body(a);
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
         ramus(a);
@@ -160,6 +179,7 @@ void kf_build_mandible(struct kf_anatomy *a)
         part->rough = 0.5; // the eaten edge
         tumour_shape(s, KF_SUBTRACT, 0);
     }
+    kf_cut_resection(a, s);
     canals(a);
     landmarks(a);
 }

@@ -26,6 +26,8 @@ static const double lower_neck[8][3] = {{2.7, -87.8, -61.4}, {8.2, -85.6, -61.3}
 
 static const struct kf_v3 none = {0, 0, 0};
 
+#define RIDGE_LOST_MM 8.0
+
 static void crown(struct kf_scene *s, const struct tooth *t, double in)
 {
     double w = t->wide / 2 - in, d = t->deep / 2 - in, h = t->crown - in;
@@ -137,15 +139,37 @@ static void place(struct kf_anatomy *a, int is_lower, int n, int side)
     s->frame.axes = both;
 }
 
-// The bone stands out over the roots (juga alveolaria). Adds groups to the current part.
-void kf_root_eminences(struct kf_scene *s, int is_lower)
+int kf_tooth_missing(const struct kf_anatomy *a, int is_lower, int n, int side)
 {
+    int quadrant = is_lower ? (side > 0 ? 3 : 4) : (side > 0 ? 2 : 1);
+    if (a->missing_teeth >> (8 * (quadrant - 1) + n) & 1)
+        return 1;
+    if (!is_lower || side < 0)
+        return 0;
+    // Where the tumour is, the molars are lost; what is resected takes its teeth along.
+    return (a->defect && n >= 4 && n <= 6) ||
+           (a->resected_mm > 0 && fabs(lower_neck[n][1] - KF_RESECTED_Y) < 0.9 * (a->resected_mm / 2) + 4);
+}
+
+double kf_ridge_lost_mm(const struct kf_anatomy *a, int is_lower)
+{
+    return (a->missing_teeth >> (is_lower ? 16 : 0) & 0xffff) == 0xffff ? RIDGE_LOST_MM : 0;
+}
+
+// The bone stands out over the roots (juga alveolaria). Adds groups to the current part.
+void kf_root_eminences(struct kf_anatomy *a, int is_lower)
+{
+    struct kf_scene *s = &a->scene;
+    if ((a->missing_teeth >> (is_lower ? 16 : 0) & 0xffff) == 0xffff)
+        return;
     const double(*necks)[3] = is_lower ? lower_neck : upper_neck;
     const struct tooth *sizes = is_lower ? lower : upper;
     double down = is_lower ? -1 : 1;
     kf_scene_group(s, KF_UNION, 2.5);
     for (int side = -1; side <= 1; side += 2)
         for (int n = 0; n < 8; n++) {
+            if (a->missing_teeth && kf_tooth_missing(a, is_lower, n, side))
+                continue;
             const double *p = necks[n];
             double r = 0.5 * sizes[n].deep * (n > 4 ? 0.86 : 0.9), l = sizes[n].root, back = n < 3 ? 0.26 * l : 0;
             struct kf_v3 top = KF_V(side * p[0], p[1] + 0.3, p[2] + 2.4 * down);
@@ -200,10 +224,7 @@ void kf_build_teeth(struct kf_anatomy *a)
 {
     for (int is_lower = 0; is_lower < 2; is_lower++)
         for (int side = -1; side <= 1; side += 2)
-            for (int n = 0; n < 8; n++) {
-                // Where the tumour is, the molars are lost.
-                if (a->defect && is_lower && side > 0 && (n == 4 || n == 5 || n == 6))
-                    continue;
-                one_tooth(a, is_lower, n, side);
-            }
+            for (int n = 0; n < 8; n++)
+                if (!kf_tooth_missing(a, is_lower, n, side))
+                    one_tooth(a, is_lower, n, side);
 }

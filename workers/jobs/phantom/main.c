@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum value_type { TEXT = 1, NUMBER, THREE_NUMBERS, THREE_INTEGERS, SWITCH, SEED, THREADS, SIDE, SYNTAX };
+enum value_type { TEXT = 1, NUMBER, THREE_NUMBERS, THREE_INTEGERS, SWITCH, SEED, THREADS, SIDE, SYNTAX, TEETH };
 
 struct option_row {
     const char *flag, *value, *fallback, *help;
@@ -31,6 +31,9 @@ static const struct option_row rows[] = {
     {"--seed", "N", "1", "which individual: a whole number", SEED, AT(seed)},
     {"--metal", "", "off", "head: dental fillings and a crown, with their streaks", SWITCH, AT(metal)},
     {"--defect", "", "off", "head: a tumour of the left mandibular body", SWITCH, AT(defect)},
+    {"--missing-teeth", "LIST", "none", "head: FDI numbers (36,37), upper, lower or all; a jaw without teeth is lower",
+     TEETH, AT(missing_teeth)},
+    {"--resected", "MM", "0", "head: so much of the left mandibular body is gone, 0 to 40", NUMBER, AT(resected_mm)},
     {"--table", "", "off", "head: a head rest below the patient", SWITCH, AT(table)},
     {"--no-bone", "", "off", "soft tissue in place of bone and teeth", SWITCH, AT(no_bone)},
     {"--side", "left|right", "left", "leg: which leg", SIDE, AT(left)},
@@ -88,6 +91,32 @@ static int three(const char *text, double out[3])
     return n == 1 || n == 3;
 }
 
+// "36,37", "upper", "lower", "all"; FDI numbers of permanent teeth.
+static int teeth(const char *text, uint32_t *missing)
+{
+    char copy[128];
+    if (kf_str_copy(copy, sizeof copy, text) != 0)
+        return 0;
+    char *rest = NULL;
+    *missing = 0;
+    for (char *part = strtok_r(copy, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
+        double fdi;
+        if (strcmp(part, "upper") == 0 || strcmp(part, "all") == 0)
+            *missing |= 0xffff;
+        if (strcmp(part, "lower") == 0 || strcmp(part, "all") == 0)
+            *missing |= 0xffff0000;
+        if (strcmp(part, "upper") == 0 || strcmp(part, "lower") == 0 || strcmp(part, "all") == 0)
+            continue;
+        if (!number(part, &fdi) || fdi != floor(fdi) || fdi < 11 || fdi > 48)
+            return 0;
+        int quadrant = (int)fdi / 10, n = (int)fdi % 10;
+        if (n < 1 || n > 8)
+            return 0;
+        *missing |= (uint32_t)1 << (8 * (quadrant - 1) + n - 1);
+    }
+    return *missing != 0;
+}
+
 static int set(const struct option_row *row, const char *value, struct kf_phantom_options *o)
 {
     void *at = (char *)o + row->offset;
@@ -125,6 +154,8 @@ static int set(const struct option_row *row, const char *value, struct kf_phanto
     case SYNTAX:
         *(enum kf_dicom_write_syntax *)at = kf_dicom_write_syntax_find(value);
         return *(enum kf_dicom_write_syntax *)at != KF_WRITE_SYNTAX_COUNT;
+    case TEETH:
+        return teeth(value, at);
     case SWITCH:
         *(int *)at = 1;
         return 1;

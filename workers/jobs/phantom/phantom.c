@@ -161,6 +161,8 @@ static enum kf_status open_phantom(const struct kf_phantom_options *o, struct ph
         return kf_error_set(err, KF_INVALID, "phantom_kind", "There is no phantom of that kind.");
     if (fabs(o->tilt_deg) > 40)
         return kf_error_set(err, KF_INVALID, "phantom_tilt", "A gantry tilts by 40 degrees at most.");
+    if (!(o->resected_mm >= 0 && o->resected_mm <= 40))
+        return kf_error_set(err, KF_INVALID, "phantom_resected", "From 0 to 40 mm of the mandible can be gone.");
     enum kf_status status = lay_grid(o, p->kind, &p->grid, err);
     if (status != KF_OK)
         return status;
@@ -170,6 +172,7 @@ static enum kf_status open_phantom(const struct kf_phantom_options *o, struct ph
     struct kf_anatomy *a = p->anatomy;
     a->seed = o->seed;
     a->metal = o->metal, a->defect = o->defect, a->table = o->table;
+    a->missing_teeth = o->missing_teeth, a->resected_mm = o->resected_mm;
     a->side = o->left ? 1 : -1;
     status = kf_scene_init(&a->scene, kf_tissues, o->seed, err);
     if (status != KF_OK)
@@ -292,17 +295,22 @@ static json_t *described(const struct phantom *p)
 {
     const struct kf_phantom_options *o = p->o;
     const struct kf_grid *g = &p->grid;
-    return json_pack("{s:s,s:s,s:I,s:[I,I,I],s:[f,f,f],s:[f,f,f],s:f,s:f,s:b,s:b,s:b,s:s,s:[f,f,f],s:[f,f,f],s:f,s:f,"
-                     "s:f,s:b,s:b,s:i,s:b}",
-                     "kind", o->kind, "version", "1", "seed", (json_int_t)o->seed, "dim", (json_int_t)g->dim[0],
-                     (json_int_t)g->dim[1], (json_int_t)g->dim[2], "spacing_mm", g->spacing_mm[0], g->spacing_mm[1],
-                     g->spacing_mm[2], "origin_lps", g->origin_lps[0], g->origin_lps[1], g->origin_lps[2], "noise",
-                     o->noise >= 0 ? o->noise : p->kind->noise, "blur_mm",
-                     o->blur_mm >= 0 ? o->blur_mm : p->kind->blur_mm, "metal", o->metal, "defect", o->defect, "table",
-                     o->table, "side", o->left ? "left" : "right", "pose_deg", o->pose_deg[0], o->pose_deg[1],
-                     o->pose_deg[2], "shift_mm", o->shift_mm[0], o->shift_mm[1], o->shift_mm[2], "warp_mm",
-                     p->place.warp_mm, "bias", o->bias >= 0 ? o->bias : p->kind->bias, "tilt_deg", o->tilt_deg,
-                     "enhanced", o->enhanced, "reversed", o->reversed, "syntax", (int)o->syntax, "no_bone", o->no_bone);
+    json_t *json = json_pack(
+        "{s:s,s:s,s:I,s:[I,I,I],s:[f,f,f],s:[f,f,f],s:f,s:f,s:b,s:b,s:b,s:s,s:[f,f,f],s:[f,f,f],s:f,s:f,"
+        "s:f,s:b,s:b,s:i,s:b}",
+        "kind", o->kind, "version", "1", "seed", (json_int_t)o->seed, "dim", (json_int_t)g->dim[0],
+        (json_int_t)g->dim[1], (json_int_t)g->dim[2], "spacing_mm", g->spacing_mm[0], g->spacing_mm[1],
+        g->spacing_mm[2], "origin_lps", g->origin_lps[0], g->origin_lps[1], g->origin_lps[2], "noise",
+        o->noise >= 0 ? o->noise : p->kind->noise, "blur_mm", o->blur_mm >= 0 ? o->blur_mm : p->kind->blur_mm, "metal",
+        o->metal, "defect", o->defect, "table", o->table, "side", o->left ? "left" : "right", "pose_deg",
+        o->pose_deg[0], o->pose_deg[1], o->pose_deg[2], "shift_mm", o->shift_mm[0], o->shift_mm[1], o->shift_mm[2],
+        "warp_mm", p->place.warp_mm, "bias", o->bias >= 0 ? o->bias : p->kind->bias, "tilt_deg", o->tilt_deg,
+        "enhanced", o->enhanced, "reversed", o->reversed, "syntax", (int)o->syntax, "no_bone", o->no_bone);
+    if (json && o->missing_teeth)
+        json_object_set_new(json, "missing_teeth", json_integer(o->missing_teeth));
+    if (json && o->resected_mm > 0)
+        json_object_set_new(json, "resected_mm", json_real(o->resected_mm));
+    return json;
 }
 
 static void lay_geometry(const struct phantom *p, struct kf_dicom_write_geometry *g)

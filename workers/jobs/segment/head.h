@@ -87,9 +87,22 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_split(const struct kf_work *wor
 // Takes the blurred rim below jaw_hu off the mandible and fills its marrow.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_jaw_trim(const struct kf_work *work, const struct kf_volume *volume,
                                                           const struct kf_head_settings *s, uint8_t *labels);
+// Takes the blurred rim off skull and spine, where bone lies behind it: their surface is half way up to it.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_rim_trim(const struct kf_work *work, const struct kf_volume *volume,
+                                                          uint8_t *labels);
 // Dense crowns and what hangs on to them become teeth of the jaw that they are in.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_teeth(const struct kf_work *work, const struct kf_volume *volume,
                                                        const struct kf_head_cores *cores, uint8_t *labels);
+
+// What speaks for the teeth of one jaw.
+struct kf_head_teeth_seen {
+    double edge;      // share of their border, by area, where the value falls by 400 HU and more
+    double metal;     // share of their voxels at or above 2800 HU
+    double enamel_ml; // at or above 2000 HU
+};
+// Of the voxels that have `label`; all 0 when there are none.
+void kf_head_teeth_evidence(const struct kf_volume *volume, const uint8_t *labels, uint8_t label,
+                            struct kf_head_teeth_seen *seen);
 
 // Tubes and wires in mouth and throat lose the label of a bone. `g` is posed.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_drop_tubes(const struct kf_work *work, const struct kf_grid *g,

@@ -13,6 +13,7 @@
 #define COUNT    32
 #define AIR_HU   -400
 #define WHOLE_ML 25.0
+#define DENS_MM  34.0      // the dens ends 19 to 25 mm below the joints, the next vertebra 46
 #define TURN_COS 0.6427876 // of 50 degrees
 
 struct separation {
@@ -235,7 +236,8 @@ static int spine_apart(const struct kf_components *c, const struct kf_grid *g, i
     return skull_within(c, g, skull, box) < 0.3;
 }
 
-// 1 when the skull is also free of the atlas: nothing of it around the dens, whose tip is the top of the spine.
+// 1 when the skull is also free of the atlas: nothing of it around the dens, whose tip is the top of the spine. A spine
+// that ends farther below the joints of the jaw has left its dens on the skull.
 static int atlas_apart(const struct kf_components *c, const struct kf_grid *g, int64_t skull,
                        const struct kf_head_piece *piece, const struct kf_head_cores *m)
 {
@@ -246,6 +248,8 @@ static int atlas_apart(const struct kf_components *c, const struct kf_grid *g, i
             top = &piece[n];
     if (!top)
         return 1;
+    if (top->high[2] < m->high[2] - DENS_MM)
+        return 0;
     const double box[2][3] = {{m->centre[0] - 12, top->low[1] - 15, top->high[2] - 25},
                               {m->centre[0] + 12, top->low[1] + 15, top->high[2] - 4}};
     return skull_within(c, g, skull, box) < 0.1;

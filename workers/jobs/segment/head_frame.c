@@ -5,6 +5,7 @@
 //      from the side, the line from the chin to the joints rises by about 48° over the Frankfort horizontal, and the
 //      angles of the jaw lie below it.
 // Left and right follow from front and top: a patient has no mirror image.
+#include "workers/jobs/segment/cortex.h"
 #include "workers/jobs/segment/head.h"
 #include "workers/kernels/image.h"
 
@@ -206,8 +207,7 @@ static enum kf_kernel_status make_cloud(const struct kf_work *work, const struct
     for (int64_t k = 0, n = 0; k < volume->grid.dim[2] && !status; k++)
         for (int64_t j = 0; j < volume->grid.dim[1]; j++)
             for (int64_t i = 0; i < volume->grid.dim[0]; i++, n++) {
-                double hu = volume->type == KF_VOXEL_INT16 ? ((const int16_t *)volume->data)[n]
-                                                           : (double)((const float *)volume->data)[n];
+                double hu = kf_value_hu(volume, n);
                 value[n] = kf_bits_get(body, i, j, k) ? (int16_t)fmin(fmax(hu - 150, 0), 1000) : 0;
             }
     if (!status)

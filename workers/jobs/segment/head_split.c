@@ -1,5 +1,6 @@
 // Skull, mandible and spine compete for the bone: a watershed from their cores over a relief that is low where bone is
 // dense and thick, so that they meet in joint spaces (low values) and at contacts of teeth (thin necks).
+#include "workers/jobs/segment/cortex.h"
 #include "workers/jobs/segment/head.h"
 #include "workers/kernels/distance.h"
 #include "workers/kernels/resample.h"
@@ -8,12 +9,9 @@
 #include <math.h>
 #include <string.h>
 
-static const uint8_t label_of_part[3] = {KF_HEAD_SKULL, KF_HEAD_MANDIBLE, KF_HEAD_SPINE};
+#define SOFT_HU 50.0
 
-static double value_at(const struct kf_volume *v, int64_t n)
-{
-    return v->type == KF_VOXEL_INT16 ? ((const int16_t *)v->data)[n] : (double)((const float *)v->data)[n];
-}
+static const uint8_t label_of_part[3] = {KF_HEAD_SKULL, KF_HEAD_MANDIBLE, KF_HEAD_SPINE};
 
 static enum kf_kernel_status paint_cores(const struct kf_work *work, const struct kf_bits *bone,
                                          const struct kf_head_cores *cores, uint8_t *labels)
@@ -38,7 +36,7 @@ static enum kf_kernel_status make_relief(const struct kf_work *work, const struc
     float *depth = kf_work_take(work, count * (int64_t)sizeof *depth);
     enum kf_kernel_status status = depth ? kf_distance(work, bone, v->grid.spacing_mm, 4.5, depth) : KF_KERNEL_NOMEM;
     for (int64_t n = 0; n < count && !status; n++) {
-        double dense = fmin(fmax((value_at(v, n) - 200) / 8, 0), 120),
+        double dense = fmin(fmax((kf_value_hu(v, n) - 200) / 8, 0), 120),
                thick = fmin(fmax(-30 * (double)depth[n], 0), 135);
         relief[n] = (uint8_t)(255 - (int)(dense + thick));
     }
@@ -103,24 +101,6 @@ enum kf_kernel_status kf_head_split(const struct kf_work *work, const struct kf_
     return status ? status : give_rest(work, &volume->grid, bone, cores, labels);
 }
 
-// The greatest value within 2 mm of a voxel, along the axes' box.
-static double local_most(const struct kf_volume *v, const int64_t at[3])
-{
-    const struct kf_grid *g = &v->grid;
-    int64_t low[3], high[3];
-    for (int a = 0; a < 3; a++) {
-        int64_t reach = (int64_t)fmax(1, fmin(4, floor(2 / g->spacing_mm[a])));
-        low[a] = at[a] > reach ? at[a] - reach : 0;
-        high[a] = at[a] + reach < g->dim[a] ? at[a] + reach : g->dim[a] - 1;
-    }
-    double most = -1e9;
-    for (int64_t k = low[2]; k <= high[2]; k++)
-        for (int64_t j = low[1]; j <= high[1]; j++)
-            for (int64_t i = low[0]; i <= high[0]; i++)
-                most = fmax(most, value_at(v, i + g->dim[0] * (j + g->dim[1] * k)));
-    return most;
-}
-
 // The mandible and its teeth without the blurred rim: a voxel of the mandible counts from half way between soft tissue
 // (50 HU) and the densest cortex near it, which is little at a thin condyle, and in any case from `enough`.
 static void select_jaw(const struct kf_volume *v, const uint8_t *labels, double enough, struct kf_bits *out)
@@ -131,9 +111,9 @@ static void select_jaw(const struct kf_volume *v, const uint8_t *labels, double 
             for (int64_t i = 0; i < g->dim[0]; i++, n++) {
                 if (labels[n] != KF_HEAD_MANDIBLE && labels[n] != KF_HEAD_LOWER_TEETH)
                     continue;
-                double value = value_at(v, n);
+                double value = kf_value_hu(v, n);
                 if (labels[n] == KF_HEAD_LOWER_TEETH || value >= enough ||
-                    value >= local_most(v, (const int64_t[3]){i, j, k}) / 2 + 25)
+                    value >= kf_cortex_near(v, (const int64_t[3]){i, j, k}) / 2 + 25)
                     kf_bits_put(out, i, j, k);
             }
 }
@@ -240,4 +220,50 @@ enum kf_kernel_status kf_head_jaw_trim(const struct kf_work *work, const struct 
     kf_bits_release(work, &jaw);
     kf_bits_release(work, &solid);
     return status;
+}
+
+// 1: on some axis the voxel borders on soft tissue or air, bone of its own label lies behind it, and it is less than
+// half way up from what lies outside to the denser of the next two voxels inside. A wall one voxel thick has no bone
+// behind it.
+static int is_rim(const struct kf_volume *v, const uint8_t *labels, const int64_t at[3], int64_t n)
+{
+    const int64_t *dim = v->grid.dim, step[3] = {1, dim[0], dim[0] * dim[1]};
+    double value = kf_value_hu(v, n);
+    for (int side = 0; side < 6; side++) {
+        int a = side / 2;
+        int64_t in = side % 2 ? step[a] : -step[a], deep = side % 2 ? dim[a] - 1 - at[a] : at[a];
+        int64_t room = dim[a] - 1 - deep; // voxels on the outer side
+        if (at[a] == 0 || at[a] == dim[a] - 1 || labels[n - in] != 0 || labels[n + in] != labels[n])
+            continue;
+        double inside = kf_value_hu(v, n + in);
+        if (deep > 1 && labels[n + 2 * in] == labels[n])
+            inside = fmax(inside, kf_value_hu(v, n + 2 * in));
+        double outside = fmin(kf_value_hu(v, n - in), SOFT_HU);
+        if (room > 1)
+            outside = fmin(outside, kf_value_hu(v, n - 2 * in));
+        if (value < (inside + outside) / 2)
+            return 1;
+    }
+    return 0;
+}
+
+enum kf_kernel_status kf_head_rim_trim(const struct kf_work *work, const struct kf_volume *volume, uint8_t *labels)
+{
+    const int64_t *dim = volume->grid.dim;
+    int64_t count = kf_grid_voxels(&volume->grid);
+    uint8_t *before = kf_work_take(work, count);
+    if (!before)
+        return KF_KERNEL_NOMEM;
+    memcpy(before, labels, (size_t)count);
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t k = 0; k < dim[2]; k++)
+        for (int64_t j = 0; j < dim[1]; j++)
+            for (int64_t i = 0; i < dim[0]; i++) {
+                int64_t n = i + dim[0] * (j + dim[1] * k);
+                if ((before[n] == KF_HEAD_SKULL || before[n] == KF_HEAD_SPINE) &&
+                    is_rim(volume, before, (const int64_t[3]){i, j, k}, n))
+                    labels[n] = 0;
+            }
+    kf_work_give(work, before);
+    return KF_KERNEL_OK;
 }

@@ -2,7 +2,7 @@
 // what is asked of the input, how sure the result is, and what is said where there is none.
 #include "workers/io/memory.h"
 #include "workers/jobs/shared.h"
-#include "workers/kernels/leg.h"
+#include "workers/jobs/segment/leg.h"
 #include "workers/runtime/cli.h"
 
 #include <math.h>
@@ -27,8 +27,10 @@ static const struct {
     const char *code, *text;
 } refusals[] = {
     [KF_LEG_NO_BONE] = {"no_bone", "there is less than 5 ml of bone"},
-    [KF_LEG_NO_PAIR] = {"no_leg",
-                        "no thin bone runs beside a thick one over 30 mm: not a lower leg, or only one of its bones"},
+    [KF_LEG_NO_PAIR] =
+        {"no_leg",
+         "no thin bone runs beside a thick one over 30 mm: not a lower leg, only one of its bones, or a knee or ankle "
+         "with too little of the shafts"},
     [KF_LEG_JOINED] = {"leg_joined", "tibia and fibula could not be told from the bones next to them"},
     [KF_LEG_TWO_SIDES] = {"leg_sides", "the fibulas lie on sides that contradict the order of the two legs"},
 };
@@ -48,6 +50,8 @@ static double confidence(const struct kf_legs *legs, const struct kf_leg *leg, i
     sure -= is_fibula && leg->pieces > 1 ? 0.3 : 0;
     if (leg->tibia == KF_LEG_TIBIA_UNSIDED || leg->by_order || !is_hu)
         sure = fmin(sure, 0.5);
+    if (legs->missed)
+        sure = fmin(sure, 0.6);
     return fmax(sure, 0);
 }
 
@@ -108,6 +112,11 @@ static void report(struct kf_job_context *job, const struct kf_legs *legs)
         warn_of(job, legs, leg);
     }
     kf_job_report(job, "legs", list);
+    kf_job_report(job, "leg_missed", json_boolean(legs->missed));
+    if (legs->missed)
+        kf_job_warn(
+            job, "leg_missed",
+            "Beside this leg lies bone of another, in which no tibia and fibula were told apart: it has no labels.");
     kf_job_report(job, "separation_step", json_integer(legs->strength));
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
 }
@@ -172,7 +181,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_leg = {
     .name = "segment.leg",
-    .version = 1,
+    .version = 2,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 12LL << 30,

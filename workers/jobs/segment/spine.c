@@ -26,21 +26,47 @@
 #define BACK_MM       84.0
 #define LEAST_ML      5.0 // a vertebra beyond these was cut off, merged or ran out into something else
 #define MOST_ML       110.0
-#define SURE          0.7  // from here on a named segment needs no special look
-#define DOUBTFUL      0.3  // evidence of a vertebra below which it may be two, or a half
-#define FINE_MM       1.25 // the planning quality gate
-#define SHELL_SIDE_MM 2.0  // voxels up to here show shells nearly as bright as they are
+#define SURE          0.7    // from here on a named segment needs no special look
+#define DOUBTFUL      0.3    // evidence of a vertebra below which it may be two, or a half
+#define FINE_MM       1.25   // the planning quality gate
+#define SHELL_SIDE_MM 2.0    // voxels up to here show shells nearly as bright as they are
+#define ON_AXIS       0.9999 // cosine
+#define LEAST_STEP    0.65   // of what was asked for
+#define LEAST_VOXEL   0.55
+#define LEAST_FAT     500 // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
 #define EVEN_SPREAD   0.13 // of a body's values in a good MR
-#define LEAST_FAT     500  // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
 
-// A grid with the patient's axes and cubic voxels over a box.
-static void patient_grid(const double box[2][3], double step, struct kf_grid *out)
+// Voxel sizes near `step` along the patient's axes that make each voxel of the image one of the grid's where they can:
+// then no value is smoothed by interpolation, and labels come back where they were found. In mm.
+static void steps_near(const struct kf_grid *image, double step, double out[3])
 {
-    *out = (struct kf_grid){.direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    double volume = 1;
     for (int a = 0; a < 3; a++) {
-        out->spacing_mm[a] = step;
-        out->origin_lps[a] = box[0][a];
-        out->dim[a] = (int64_t)((box[1][a] - box[0][a]) / step) + 1;
+        out[a] = step;
+        for (int b = 0; b < 3; b++) {
+            double spacing = image->spacing_mm[b];
+            if (fabs(image->direction[3 * a + b]) > ON_AXIS && spacing >= LEAST_STEP * step)
+                out[a] = spacing / floor(fmax(1, spacing / step + 0.5));
+        }
+        volume *= out[a];
+    }
+    if (volume < LEAST_VOXEL * step * step * step)
+        out[0] = out[1] = out[2] = step;
+}
+
+// A grid with the patient's axes over a box, whose first voxel is one of the image's.
+static void patient_grid(const struct kf_grid *image, const double box[2][3], double step, struct kf_grid *out)
+{
+    double ijk[3], p[3];
+    *out = (struct kf_grid){.direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    steps_near(image, step, out->spacing_mm);
+    kf_grid_to_ijk(image, box[0], ijk);
+    for (int a = 0; a < 3; a++)
+        ijk[a] = floor(ijk[a] + 0.5);
+    kf_grid_to_lps(image, ijk, p);
+    for (int a = 0; a < 3; a++) {
+        out->origin_lps[a] = p[a];
+        out->dim[a] = (int64_t)((box[1][a] - p[a]) / out->spacing_mm[a] + 1e-6) + 1;
     }
 }
 
@@ -73,7 +99,7 @@ static void spine_box(const struct kf_spine *spine, const double whole[2][3], do
     }
 }
 
-// `in` (int16) on the patient's axes at `step`, block means first where the image is finer.
+// `in` (int16) on the patient's axes at about `step`, block means first where the image is finer.
 static enum kf_status resampled(const struct kf_work *work, const struct kf_volume *in, const double box[2][3],
                                 double step, struct kf_volume *out, struct kf_error *err)
 {
@@ -83,8 +109,8 @@ static enum kf_status resampled(const struct kf_work *work, const struct kf_volu
     int64_t factor[3];
     for (int a = 0; a < 3; a++)
         factor[a] = (int64_t)fmax(1, floor(step / in->grid.spacing_mm[a] + 0.1));
-    patient_grid(box, step, &grid);
     kf_reduce_grid(&in->grid, factor, &reduced);
+    patient_grid(&reduced, box, step, &grid);
     enum kf_status status = kf_volume_alloc(&mean, &reduced, in->type, err);
     if (!status)
         status = kf_work_status(kf_reduce(work, in, factor, &mean), err, "reducing");

@@ -123,7 +123,8 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_split(const struct kf_work *wo
 void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, uint8_t *labels, uint8_t *scratch);
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
                                                              struct kf_spine *spine, uint8_t *labels);
-// Ribs, sacrum, and names by the rule: counted between ribs above and a sacrum below without a transitional sign.
+// Ribs, sacrum, and names by the rule: counted between ribs above and a sacrum below without a transitional sign. At
+// least one disc is known.
 void kf_spine_name(const struct kf_volume *volume, struct kf_spine *spine);
 
 #endif

@@ -3,15 +3,36 @@
 #include "workers/kernels/math.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define RAYS      16
-#define REACH     9 // voxels
-#define BONE_HU   190
-#define SOFT_LOW  (-120)
-#define SOFT_HIGH 110
-#define LEAST_MM  40.0
-#define INSIDE    6 // slices
+#define RAYS        16
+#define REACH       9 // voxels
+#define BONE_HU     190
+#define SOFT_LOW    (-120)
+#define SOFT_HIGH   110
+#define LEAST_MM    40.0
+#define INSIDE      6  // slices
+#define TURNS       21 // of the mirror plane: −30° … 30°
+#define TURN_DEG    3.0
+#define SHIFTS      7 // of it
+#define SHIFT_MM    3.0
+#define PLANES      (TURNS * SHIFTS)
+#define MIRROR_MM   12
+#define MIRROR_STEP 4 // stations
+#define TURN_PRICE  0.15
+#define SHIFT_PRICE 0.1
+
+struct mirror {
+    float unlike[PLANES], bone[PLANES]; // of each turn and shift: difference of the sides, their sum
+    uint8_t from[PLANES];               // best plane of the station above
+};
+
+// One value a slice or station, and what `frames` needs.
+struct scratch {
+    double *column, *second;
+    struct mirror *mirror;
+};
 
 double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], double outside)
 {
@@ -166,8 +187,111 @@ static void look_for_bodies(const struct kf_volume *coarse, const double p[3], d
     unit(to);
 }
 
-static void frames(const struct kf_volume *coarse, struct kf_spine *spine, double *column, double *scratch)
+// ---- which way is forwards: a vertebra is its own mirror image ----
+
+// How unlike the bone is on both sides of a mirror plane through a station, turned and moved sideways.
+static void measure_mirror(const struct kf_volume *coarse, const struct kf_spine_station *t, struct mirror *out)
 {
+    for (int n = 0; n < PLANES; n++) {
+        double angle = (n / SHIFTS - TURNS / 2) * TURN_DEG * KF_PI / 180, cosine = kf_cos(angle), sine = kf_sin(angle);
+        double shift = (n % SHIFTS - SHIFTS / 2) * SHIFT_MM, left[3], front[3], unlike = 0, all = 0;
+        for (int c = 0; c < 3; c++) {
+            left[c] = cosine * t->left[c] + sine * t->front[c];
+            front[c] = cosine * t->front[c] - sine * t->left[c];
+        }
+        for (int v = -34; v <= 38; v += 4)
+            for (int u = 3; u <= 39; u += 4) {
+                double bone[2];
+                for (int side = 0; side < 2; side++) {
+                    double p[3], lateral = shift + (side ? u : -u);
+                    for (int c = 0; c < 3; c++)
+                        p[c] = t->p[c] + lateral * left[c] + v * front[c];
+                    bone[side] = fmin(fmax(kf_spine_value(coarse, p, SOFT_HIGH), SOFT_HIGH), 450) - SOFT_HIGH;
+                }
+                unlike += fabs(bone[0] - bone[1]);
+                all += bone[0] + bone[1];
+            }
+        out->unlike[n] = (float)unlike;
+        out->bone[n] = (float)all;
+    }
+}
+
+// Share of the bone near a station that has no like on the other side of each plane.
+static void unlikeness(const struct mirror *mirror, int count, int at, double share[PLANES])
+{
+    int reach = MIRROR_MM / MIRROR_STEP;
+    for (int plane = 0; plane < PLANES; plane++) {
+        double unlike = 0, bone = 0;
+        for (int n = at - reach; n <= at + reach; n++)
+            if (n >= 0 && n < count) {
+                unlike += (1 + reach - abs(n - at)) * (double)mirror[n].unlike[plane];
+                bone += (1 + reach - abs(n - at)) * (double)mirror[n].bone[plane];
+            }
+        share[plane] = bone > 0 ? unlike / bone : 1;
+    }
+}
+
+// Planes of least unlikeness that change slowly along the column, by dynamic programming: turns in steps of TURN_DEG,
+// shifts in steps of SHIFT_MM.
+static void best_planes(struct mirror *mirror, int count, double *turn, double *shift)
+{
+    double total[PLANES], before[PLANES];
+    int at = 0;
+    for (int n = 0; n < count; n++) {
+        unlikeness(mirror, count, n, total);
+        for (int a = 0; a < PLANES; a++) {
+            double least = n ? 1e9 : 0;
+            for (int b = 0; n && b < PLANES; b++) {
+                int turns = a / SHIFTS - b / SHIFTS, shifts = a % SHIFTS - b % SHIFTS;
+                double value = before[b] + TURN_PRICE * turns * turns + SHIFT_PRICE * shifts * shifts;
+                if (value < least)
+                    least = value, mirror[n].from[a] = (uint8_t)b;
+            }
+            total[a] += least;
+        }
+        memcpy(before, total, sizeof before);
+    }
+    for (int a = 1; a < PLANES; a++)
+        at = before[a] < before[at] ? a : at;
+    for (int n = count - 1; n >= 0; n--) {
+        turn[n] = at / SHIFTS - TURNS / 2;
+        shift[n] = at % SHIFTS - SHIFTS / 2;
+        at = mirror[n].from[at];
+    }
+}
+
+// Turns the frames to the mirror plane, and moves the stations into it.
+static void turn_to_mirror(const struct kf_work *work, const struct kf_volume *coarse, struct kf_spine *spine,
+                           struct scratch *of)
+{
+    double turn[KF_SPINE_STATIONS / MIRROR_STEP], shift[KF_SPINE_STATIONS / MIRROR_STEP];
+    int count = (spine->stations + MIRROR_STEP - 1) / MIRROR_STEP;
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+    for (int n = 0; n < count; n++)
+        measure_mirror(coarse, &spine->station[n * MIRROR_STEP], &of->mirror[n]);
+    best_planes(of->mirror, count, turn, shift);
+    smooth(turn, count, MIRROR_MM / MIRROR_STEP, of->second);
+    smooth(shift, count, MIRROR_MM / MIRROR_STEP, of->second);
+    for (int n = 0; n < spine->stations; n++) {
+        struct kf_spine_station *t = &spine->station[n];
+        int low = n / MIRROR_STEP, high = low + 1 < count ? low + 1 : low;
+        double share = (double)(n % MIRROR_STEP) / MIRROR_STEP,
+               angle = ((1 - share) * turn[low] + share * turn[high]) * TURN_DEG * KF_PI / 180,
+               aside = ((1 - share) * shift[low] + share * shift[high]) * SHIFT_MM, cosine = kf_cos(angle),
+               sine = kf_sin(angle);
+        for (int c = 0; c < 3; c++) {
+            double left = t->left[c], front = t->front[c];
+            t->left[c] = cosine * left + sine * front;
+            t->front[c] = cosine * front - sine * left;
+            t->p[c] += aside * t->left[c];
+        }
+    }
+}
+
+static void frames(const struct kf_work *work, const struct kf_volume *coarse, struct kf_spine *spine,
+                   struct scratch *of)
+{
+    double *column = of->column, *scratch = of->second;
     int n = spine->stations;
     for (int c = 0; c < 3; c++) { // a column bends over centimetres; what turns within fewer is a wandering path
         for (int k = 0; k < n; k++)
@@ -200,6 +324,7 @@ static void frames(const struct kf_volume *coarse, struct kf_spine *spine, doubl
         for (int c = 0; c < 3; c++) // front × down: forwards is −y, down is −z, left is +x
             t->left[c] = t->front[(c + 1) % 3] * t->down[(c + 2) % 3] - t->front[(c + 2) % 3] * t->down[(c + 1) % 3];
     }
+    turn_to_mirror(work, coarse, spine, of);
 }
 
 // Where no bone encloses it any more, the sac can still be seen in fat. Moves *at to the middle of what is soft within
@@ -255,9 +380,10 @@ static void extend(const struct kf_volume *coarse, int64_t *path, int *from, int
 }
 
 // The longest run of slices that are enclosed on the whole, from above to below, as stations of 1 mm.
-static void lay_stations(const struct kf_volume *coarse, int64_t *path, const float *score, struct kf_spine *spine,
-                         double *column, double *scratch)
+static void lay_stations(const struct kf_work *work, const struct kf_volume *coarse, int64_t *path, const float *score,
+                         struct kf_spine *spine, struct scratch *of)
 {
+    double *column = of->column, *scratch = of->second;
     const struct kf_grid *g = &coarse->grid;
     int count = (int)g->dim[2], from = 0, length = 0, start = 0;
     int64_t area = g->dim[0] * g->dim[1];
@@ -294,12 +420,12 @@ static void lay_stations(const struct kf_volume *coarse, int64_t *path, const fl
         }
     }
     spine->stations = stations;
-    frames(coarse, spine, column, scratch);
+    frames(work, coarse, spine, of);
 }
 
 // The path runs anywhere in the canal, and in a wide one to its side; its walls say where the middle is.
 static enum kf_kernel_status centre(const struct kf_work *work, const struct kf_volume *coarse, struct kf_spine *spine,
-                                    double *column, double *scratch)
+                                    struct scratch *of)
 {
     int64_t voxels = kf_grid_voxels(&coarse->grid);
     const int16_t *hu = coarse->data;
@@ -308,9 +434,10 @@ static enum kf_kernel_status centre(const struct kf_work *work, const struct kf_
         return KF_KERNEL_NOMEM;
     for (int64_t v = 0; v < voxels; v++)
         bone[v] = hu[v] >= BONE_HU;
+    frames(work, coarse, spine, of); // now along the mirror plane
     enum kf_kernel_status status = kf_spine_centre_canal(work, &coarse->grid, bone, spine);
     if (!status)
-        frames(coarse, spine, column, scratch);
+        frames(work, coarse, spine, of);
     kf_work_give(work, bone);
     return status;
 }
@@ -323,16 +450,20 @@ enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const stru
     uint8_t *from = kf_work_take(work, voxels);
     int64_t *path = kf_work_take(work, dim[2] * 8);
     int64_t most = dim[2] > KF_SPINE_STATIONS ? dim[2] : KF_SPINE_STATIONS;
-    double *column = kf_work_take(work, 2 * most * 8);
-    enum kf_kernel_status status = score && best && from && path && column ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    struct scratch of = {.column = kf_work_take(work, 2 * most * 8),
+                         .mirror = kf_work_take(work, KF_SPINE_STATIONS / MIRROR_STEP * (int64_t)sizeof *of.mirror)};
+    enum kf_kernel_status status =
+        score && best && from && path && of.column && of.mirror ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     if (!status) {
+        of.second = of.column + most;
         score_slices(work, coarse, score);
         kf_spine_follow(work, dim, score, best, from, path);
-        lay_stations(coarse, path, score, spine, column, column + most);
+        lay_stations(work, coarse, path, score, spine, &of);
         if (spine->stations > 0)
-            status = centre(work, coarse, spine, column, column + most);
+            status = centre(work, coarse, spine, &of);
     }
-    kf_work_give(work, column);
+    kf_work_give(work, of.mirror);
+    kf_work_give(work, of.column);
     kf_work_give(work, path);
     kf_work_give(work, from);
     kf_work_give(work, best);

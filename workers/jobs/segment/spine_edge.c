@@ -1,11 +1,17 @@
 // Where a vertebra's surface lies: half way between the values on both sides of it. See spine.h.
 #include "workers/jobs/segment/spine.h"
+#include "workers/kernels/math.h"
 
+#include <math.h>
 #include <string.h>
 
 #define LEAST_HU 120 // of bone
-#define GAIN     58  // % of the way from least to greatest: denser than it is bone, when next to bone
-#define LOSS     50  // less dense than it is none, when next to none
+#define GAIN     62 // % of the way from least to greatest in voxels of FINE_MM: denser than it is bone, when next to bone
+#define LOSS     56 // less dense than it is none, when next to none
+#define FINE_MM  0.7
+#define GAIN_MM  15 // less for each mm: a large voxel shows less of a thin shell's height
+#define LOSS_MM  10
+#define LEAST    45
 #define SURE_HU  420 // never taken off
 
 // Least and greatest value of the 27 voxels around one that does not touch the border.
@@ -31,6 +37,9 @@ static void move_surface(const struct kf_work *work, const struct kf_volume *vol
 {
     const int64_t *dim = volume->grid.dim, step[6] = {-1, 1, -dim[0], dim[0], -dim[0] * dim[1], dim[0] * dim[1]};
     const int16_t *hu = volume->data;
+    const double *spacing = volume->grid.spacing_mm;
+    double larger = fmax(0, kf_exp(kf_ln(spacing[0] * spacing[1] * spacing[2]) / 3) - FINE_MM);
+    int gain = (int)fmax(LEAST, GAIN - GAIN_MM * larger), loss = (int)fmax(LEAST, LOSS - LOSS_MM * larger);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int64_t k = 1; k < dim[2] - 1; k++)
         for (int64_t j = 1; j < dim[1] - 1; j++)
@@ -49,9 +58,9 @@ static void move_surface(const struct kf_work *work, const struct kf_volume *vol
                     continue;
                 int least, most;
                 range_around(hu, dim, at, &least, &most);
-                if (outwards && 100 * (hu[at] - least) >= GAIN * (most - least))
+                if (outwards && 100 * (hu[at] - least) >= gain * (most - least))
                     out[at] = beside;
-                else if (!outwards && 100 * (hu[at] - least) < LOSS * (most - least))
+                else if (!outwards && 100 * (hu[at] - least) < loss * (most - least))
                     out[at] = 0;
             }
 }

@@ -6,17 +6,20 @@
 #include <math.h>
 #include <stddef.h>
 
-#define DIRECTIONS    32
-#define REACH_MM      17.0 // how far walls are looked for
-#define WINDOW        12   // mm of the canal above and below that speak for a station's wall
-#define SACRAL_MM     52.0 // of the canal below the last disc, at most
-#define SAC_MARGIN_MM 12   // of fat below the sac
-#define WALL_MM       0.35 // an inscribed ellipse touches only the innermost of a rough wall
-#define STEPS         7    // of the fit: 1.6 mm … 0.025 mm
-#define TURNS         3
-#define SAC_HU        (-35) // half way between epidural fat and the sac
-#define FLAVUM_HU     58    // half way between cord and ligament
-#define SAC_SHARE     0.93  // of the canal's half axes
+#define DIRECTIONS       32
+#define REACH_MM         17.0 // how far walls are looked for
+#define WINDOW           12   // mm of the canal above and below that speak for a station's wall
+#define SACRAL_MM        52.0 // of the canal below the last disc, at most
+#define SAC_MARGIN_MM    12   // of fat below the sac
+#define WALL_MM          0.35 // an inscribed ellipse touches only the innermost of a rough wall
+#define STEPS            7    // of the fit: 1.6 mm … 0.025 mm
+#define TURNS            3
+#define SAC_HU           (-35) // half way between epidural fat and the sac
+#define FLAVUM_HU        58    // half way between cord and ligament
+#define SAC_SHARE        0.93  // of the canal's half axes
+#define FAT_FROM         0.9   // of them: from here on it is fat or ligament
+#define FAT_OR_FLAVUM_HU 20
+#define INWARD_MM        0.5
 
 // Half axes and middle of a station's ellipse, in mm from the station along left and front.
 struct ellipse {
@@ -148,18 +151,25 @@ static void move_to_middle(struct kf_spine *spine, struct ellipse *tube)
     }
 }
 
-// Mean of the voxels around one: noise must not tell fat from sac.
-static double mean_around(const int16_t *hu, const int64_t dim[3], int64_t i, int64_t j, int64_t k)
+// Mean of what is no bone or disc among the voxels around one, of all 27 or the nearest 7: noise must not tell fat from
+// sac. *beside: one of them is labelled.
+static double mean_around(const int16_t *hu, const uint8_t *labels, const int64_t dim[3], int64_t i, int64_t j,
+                          int64_t k, int all, int *beside)
 {
     int64_t sum = 0, count = 0;
+    *beside = 0;
     for (int64_t n = 0; n < 27; n++) {
-        int64_t x = i + n % 3 - 1, y = j + n / 3 % 3 - 1, z = k + n / 9 - 1;
+        int64_t x = i + n % 3 - 1, y = j + n / 3 % 3 - 1, z = k + n / 9 - 1, at = (z * dim[1] + y) * dim[0] + x;
         if (x < 0 || y < 0 || z < 0 || x >= dim[0] || y >= dim[1] || z >= dim[2])
             continue;
-        sum += hu[(z * dim[1] + y) * dim[0] + x];
+        int wall = labels[at] > 0 && labels[at] <= KF_SPINE_SACRUM;
+        *beside |= wall;
+        if (wall || (!all && (n % 3 != 1) + (n / 3 % 3 != 1) + (n / 9 != 1) > 1))
+            continue;
+        sum += hu[at];
         count++;
     }
-    return (double)sum / (double)count;
+    return count ? (double)sum / (double)count : 0;
 }
 
 // The sac ends in the sacrum, most often at S2, and fat fills the canal below: the station below which 8 mm hold none.
@@ -183,6 +193,25 @@ static double sac_end(const struct kf_volume *volume, const struct kf_spine *spi
     return fmin(n - fat + SAC_MARGIN_MM, spine->stations - 1);
 }
 
+// The ligament that lines the arch is denser than sac and fat. Next to bone that would be so of anything: there what is
+// INWARD_MM nearer the middle tells.
+static int is_flavum(const struct kf_volume *volume, const uint8_t *labels, const struct kf_spine_station *t,
+                     const double p_lps[3], double r, int beside)
+{
+    double ijk[3], p[3], d[3], length = 1e-6;
+    int64_t at[3];
+    for (int c = 0; c < 3; c++)
+        d[c] = p_lps[c] - t->p[c], length += d[c] * d[c];
+    for (int c = 0; c < 3; c++)
+        p[c] = p_lps[c] - (beside ? INWARD_MM / sqrt(length) : 0) * d[c];
+    kf_grid_to_ijk(&volume->grid, p, ijk);
+    for (int a = 0; a < 3; a++)
+        at[a] = (int64_t)floor(ijk[a] + 0.5);
+    return mean_around(volume->data, labels, volume->grid.dim, at[0], at[1], at[2], 1, &beside) > FLAVUM_HU ||
+           (r > FAT_FROM &&
+            mean_around(volume->data, labels, volume->grid.dim, at[0], at[1], at[2], 0, &beside) > FAT_OR_FLAVUM_HU);
+}
+
 static void paint(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
                   const struct ellipse *tube, uint8_t *labels)
 {
@@ -199,12 +228,14 @@ static void paint(const struct kf_work *work, const struct kf_volume *volume, co
                 kf_spine_point(g, i, j, k, p);
                 if (!kf_spine_coordinates(spine, p, suv) || suv[0] < 0 || suv[0] > end)
                     continue;
-                const struct ellipse *e = &tube[(int)suv[0]];
-                double x = suv[1] / (e->of[2] + WALL_MM), y = suv[2] / (e->of[3] + WALL_MM), r = sqrt(x * x + y * y);
+                int s = (int)suv[0];
+                double x = suv[1] / (tube[s].of[2] + WALL_MM), y = suv[2] / (tube[s].of[3] + WALL_MM),
+                       r = sqrt(x * x + y * y);
                 if (r >= 1)
                     continue;
-                double hu = mean_around(volume->data, g->dim, i, j, k);
-                if (r > 0.7 && y < 0 && hu > FLAVUM_HU)
+                int beside;
+                double hu = mean_around(volume->data, labels, g->dim, i, j, k, 1, &beside);
+                if (suv[2] < 0 && r > 0.7 && is_flavum(volume, labels, &spine->station[s], p, r, beside))
                     continue; // the ligament that lines the arch
                 labels[at] = r < SAC_SHARE && hu > SAC_HU ? KF_SPINE_SAC : KF_SPINE_CANAL;
             }

@@ -11,6 +11,7 @@
 #define ERODE_MM      1.3
 #define DISC_REACH_MM 14
 #define BULGE_MM      2.2
+#define FAT_CONTRAST  70 // HU between a disc and what is around it
 #define SPARE_STEPS   9  // half millimetres by which a disc may be thicker than on the axis
 #define WEDGE_STEPS   24 // and the last one, a wedge, in front
 #define BRIGHT_HU     400
@@ -128,40 +129,6 @@ static void mark(const struct kf_work *work, const struct kf_volume *volume, con
             }
 }
 
-// A sacrum is broad: bone 30 to 46 mm from the midline on both sides in at least 8 mm below the last disc, of what the
-// field shows.
-static int find_sacrum(const struct kf_volume *volume, const struct kf_spine *spine)
-{
-    const struct kf_spine_disc *last = &spine->disc[spine->discs - 1];
-    double left[3], front[3], along = 0;
-    const double *lateral = spine->station[(int)last->s].left;
-    for (int c = 0; c < 3; c++)
-        along += lateral[c] * last->normal[c];
-    for (int c = 0; c < 3; c++)
-        left[c] = lateral[c] - along * last->normal[c];
-    for (int c = 0; c < 3; c++) // down × left
-        front[c] = last->normal[(c + 1) % 3] * left[(c + 2) % 3] - last->normal[(c + 2) % 3] * left[(c + 1) % 3];
-    int broad = 0;
-    for (int w = 4; w <= 40; w++) {
-        int both = 1;
-        for (int side = -1; side <= 1; side += 2) {
-            int bone = 0, seen = 0;
-            for (int u = 30; u <= 46; u += 2)
-                for (int v = -30; v <= -2; v += 2) {
-                    double p[3];
-                    for (int c = 0; c < 3; c++)
-                        p[c] = last->middle[c] + w * last->normal[c] + side * u * left[c] + v * front[c];
-                    double hu = kf_spine_value(volume, p, -2000);
-                    seen += hu > -1500;
-                    bone += hu > 130;
-                }
-            both = both && seen >= 45 && 3 * bone >= seen;
-        }
-        broad += both;
-    }
-    return broad >= 8;
-}
-
 // Half millimetres along a disc's normal from the vertebra above to the one below; 0 when either is not met.
 static int gap(const struct kf_grid *g, const struct kf_spine *spine, const uint8_t *labels, const double p[3], int d)
 {
@@ -246,6 +213,46 @@ static void bulge_discs(const struct kf_work *work, const struct kf_volume *volu
             }
 }
 
+// The ring's outermost voxels, where it lies in fat: those nearer to the disc's value than to the fat's, both taken
+// along the way out from the bodies' axis.
+static void rim_discs(const struct kf_work *work, const struct kf_volume *volume, const struct kf_spine *spine,
+                      uint8_t *labels, uint8_t *before)
+{
+    const struct kf_grid *g = &volume->grid;
+    const int16_t *hu = volume->data;
+    const int64_t step[6] = {-1, 1, -g->dim[0], g->dim[0], -g->dim[0] * g->dim[1], g->dim[0] * g->dim[1]};
+    double side = fmax(g->spacing_mm[0], g->spacing_mm[1]);
+    memcpy(before, labels, (size_t)kf_grid_voxels(g));
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+    for (int64_t k = 1; k < g->dim[2] - 1; k++)
+        for (int64_t j = 1; j < g->dim[1] - 1; j++)
+            for (int64_t i = 1; i < g->dim[0] - 1; i++) {
+                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
+                uint8_t disc = 0;
+                double p[3], suv[3], value[2] = {0, 0}, sum = 2 * hu[at];
+                if (before[at])
+                    continue;
+                for (int n = 0; n < 6; n++) {
+                    uint8_t label = before[at + step[n]];
+                    disc = !disc && label > KF_SPINE_DISC && label < KF_SPINE_SACRUM ? label : disc;
+                    sum += hu[at + step[n]];
+                }
+                kf_spine_point(g, i, j, k, p);
+                if (!disc || !kf_spine_coordinates(spine, p, suv))
+                    continue;
+                const struct kf_spine_station *t = &spine->station[(int)fmin(fmax(suv[0], 0), spine->stations - 1)];
+                double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM, r = sqrt(u * u + v * v) + 1e-6;
+                for (int n = -2; n <= 2; n++) {
+                    double q[3], mm = (n < 0 ? n - 1 : n + 1) * 0.7 * side;
+                    for (int c = 0; c < 3; c++)
+                        q[c] = p[c] + mm / r * (u * t->left[c] + v * t->front[c]);
+                    value[n > 0] += n ? kf_spine_value(volume, q, 0) / 2 : 0;
+                }
+                if (value[0] - value[1] >= FAT_CONTRAST && sum / 8 > (value[0] + value[1]) / 2)
+                    labels[at] = disc;
+            }
+}
+
 enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume, double bone_hu,
                                      struct kf_spine *spine, uint8_t *labels)
 {
@@ -256,8 +263,6 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
     relief.data = kf_work_take(work, 2 * voxels);
     uint8_t *mask = kf_work_take(work, voxels);
     enum kf_kernel_status status = relief.data && mask ? kf_bits_alloc(work, g->dim, &bone) : KF_KERNEL_NOMEM;
-    spine->sacrum = spine->discs > 0 && find_sacrum(volume, spine);
-    spine->vertebrae = spine->discs + !spine->sacrum;
     kf_spine_name(volume, spine);
     if (!status)
         status = find_bone(work, volume, bone_hu, &bone);
@@ -269,6 +274,7 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
         kf_spine_sharpen(work, volume, labels, mask);
         fill_discs(work, volume, spine, labels);
         bulge_discs(work, volume, spine, labels, mask);
+        rim_discs(work, volume, spine, labels, mask);
     }
     kf_bits_release(work, &bone);
     kf_work_give(work, mask);

@@ -1,9 +1,9 @@
 // What the stages of kf_leg_segment hand on. The frame is a grid of cubic voxels whose k axis runs up the leg.
-#ifndef KERF_KERNELS_LEG_INSIDE_H
-#define KERF_KERNELS_LEG_INSIDE_H
+#ifndef KERF_JOBS_SEGMENT_LEG_INSIDE_H
+#define KERF_JOBS_SEGMENT_LEG_INSIDE_H
 
 #include "workers/kernels/bits.h"
-#include "workers/kernels/leg.h"
+#include "workers/jobs/segment/leg.h"
 
 #define KF_LEG_STEP_MM 1.0
 #define KF_LEG_BONE_HU 200 // in the frame, where a voxel is a mean over about 1 mm³

@@ -1,6 +1,7 @@
 // From seeds to bones: a watershed in the frame, then the exact border on the image's grid.
+#include "workers/jobs/segment/cortex.h"
+#include "workers/jobs/segment/leg_inside.h"
 #include "workers/kernels/distance.h"
-#include "workers/kernels/leg_inside.h"
 #include "workers/kernels/watershed.h"
 
 #include <math.h>
@@ -11,21 +12,15 @@
 #define SOFT_HU   50.0 // what bone borders on
 #define WEAK_HU   150  // no border voxel is below
 #define ENOUGH_HU 850  // a voxel at or above is bone in any case (metal would raise the measure)
-#define LOOK_MM   2.0  // how near the densest cortex is looked for
 #define METAL_HU  2800
 #define CLOSE_MM  1.2
-
-static double value_at(const struct kf_volume *v, int64_t n)
-{
-    return v->type == KF_VOXEL_INT16 ? ((const int16_t *)v->data)[n] : (double)((const float *)v->data)[n];
-}
 
 // Low where bone is dense and thick: regions meet in joint spaces and at thin contacts.
 static void make_relief(const struct kf_volume *frame, const float *depth, uint8_t *relief, uint8_t *mask)
 {
     int64_t count = kf_grid_voxels(&frame->grid);
     for (int64_t n = 0; n < count; n++) {
-        double dense = kf_leg_least(kf_leg_most((value_at(frame, n) - 200) / 8, 0), 120);
+        double dense = kf_leg_least(kf_leg_most((kf_value_hu(frame, n) - 200) / 8, 0), 120);
         double thick = kf_leg_least(kf_leg_most(-30 * (double)depth[n], 0), 135);
         relief[n] = (uint8_t)(255 - (int)(dense + thick));
         mask[n] = depth[n] <= (float)RIM_MM;
@@ -64,31 +59,12 @@ enum kf_kernel_status kf_leg_share(const struct kf_work *work, const struct kf_v
 
 // ---- the border ----
 
-// The greatest value within 2 mm of a voxel, along the axes' box.
-static double local_most(const struct kf_volume *v, const int64_t at[3])
-{
-    const struct kf_grid *g = &v->grid;
-    int64_t low[3], high[3];
-    for (int a = 0; a < 3; a++) {
-        int64_t reach = (int64_t)(LOOK_MM / g->spacing_mm[a]);
-        reach = reach < 1 ? 1 : reach > 5 ? 5 : reach;
-        low[a] = at[a] > reach ? at[a] - reach : 0;
-        high[a] = at[a] + reach < g->dim[a] ? at[a] + reach : g->dim[a] - 1;
-    }
-    double most = -1e9;
-    for (int64_t k = low[2]; k <= high[2]; k++)
-        for (int64_t j = low[1]; j <= high[1]; j++)
-            for (int64_t i = low[0]; i <= high[0]; i++)
-                most = kf_leg_most(most, value_at(v, i + g->dim[0] * (j + g->dim[1] * k)));
-    return most;
-}
-
 static int is_bone(const struct kf_volume *v, const int64_t at[3], int64_t n, int region)
 {
-    double value = value_at(v, n);
+    double value = kf_value_hu(v, n);
     if (region & KF_LEG_INNER || value >= ENOUGH_HU)
         return 1;
-    return value >= WEAK_HU && value >= 0.5 * (local_most(v, at) + SOFT_HU);
+    return value >= WEAK_HU && value >= 0.5 * (kf_cortex_near(v, at) + SOFT_HU);
 }
 
 // Regions → bits of one bone; its metal is counted.
@@ -124,7 +100,7 @@ static void count_bone(const struct kf_volume *v, const struct kf_bits *bits, in
             for (int64_t i = 0; i < bits->dim[0]; i++, n++)
                 if (kf_bits_get(bits, i, j, k)) {
                     ++*voxels;
-                    *metal += value_at(v, n) >= METAL_HU;
+                    *metal += kf_value_hu(v, n) >= METAL_HU;
                 }
 }
 

@@ -1,6 +1,6 @@
 // Which pieces of bone are a tibia and its fibula: sections of every piece, then pairs of pieces.
+#include "workers/jobs/segment/leg_inside.h"
 #include "workers/kernels/distance.h"
-#include "workers/kernels/leg_inside.h"
 
 #include <math.h>
 #include <string.h>
@@ -23,6 +23,8 @@
 #define OVER_KNEE   45.0 // the tibia ends at most so far above the fibula's head
 #define OVER_ANKLE  6.0  // and nowhere below its tip but by so much
 #define BELOW_ANKLE 35.0 // and not further above it
+#define BESIDE_MM   60.0 // between the tibias of two legs
+#define BESIDE_PART 0.5  // of the fibula's length, along which bone beside it is another leg
 #define OBLIQUE_MM  30.0 // more where an oblique border of the image cuts the bones
 
 // Marrow within a section is filled, and spongy bone below the threshold too, up to an area: the plateau of a tibia has
@@ -395,6 +397,24 @@ static void give_roles(struct pieces *all, const struct pair *pairs, struct kf_l
     }
 }
 
+// 1: beside the only leg that was found there is other bone, as thick as a shaft, along half of it.
+static int another_leg(const struct pieces *all, const struct pair *pair)
+{
+    const struct piece *t = &all->piece[pair->tibia], *f = &all->piece[pair->fibula];
+    int beside = 0;
+    for (int k = f->low; k <= f->high; k++) {
+        int found = 0;
+        for (int p = 0; p < all->count && !found && t->area[k]; p++) {
+            const struct piece *q = &all->piece[p];
+            double dx = (double)(q->x[k] - t->x[k]), dy = (double)(q->y[k] - t->y[k]);
+            found = !q->role && q->area[k] && radius_at(q, k) >= SLENDER_MM &&
+                    sqrt(dx * dx + dy * dy) * KF_LEG_STEP_MM >= BESIDE_MM;
+        }
+        beside += found;
+    }
+    return beside >= BESIDE_PART * (f->high - f->low + 1);
+}
+
 static void draw_seeds(const struct kf_components *c, const int64_t dim[3], const uint8_t *role, uint8_t *seeds)
 {
     for (int64_t row = 0; row < dim[1] * dim[2]; row++) {
@@ -456,6 +476,7 @@ static enum kf_kernel_status try_step(const struct kf_work *work, const struct k
             for (int n = 0; n < count; n++)
                 legs->leg[n] = pairs[n].leg;
             give_roles(all, pairs, legs);
+            legs->missed = count == 1 && another_leg(all, pairs);
             status = make_seeds(work, &c, frame->dim, all, seeds);
         }
     }

@@ -1,6 +1,7 @@
 // The pipeline of kf_leg_segment, and its frames.
+#include "workers/jobs/segment/cortex.h"
+#include "workers/jobs/segment/leg_inside.h"
 #include "workers/kernels/image.h"
-#include "workers/kernels/leg_inside.h"
 #include "workers/kernels/resample.h"
 
 #include <math.h>
@@ -13,11 +14,6 @@
 #define BESIDE_MM 60  // between the middles of two legs, from left to right
 
 static const double same_place[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
-
-static double value_at(const struct kf_volume *v, int64_t n)
-{
-    return v->type == KF_VOXEL_INT16 ? ((const int16_t *)v->data)[n] : (double)((const float *)v->data)[n];
-}
 
 // Block means of about `step_mm`; out->data is owned.
 static enum kf_kernel_status reduced(const struct kf_work *work, const struct kf_volume *image, double step_mm,
@@ -42,7 +38,7 @@ static int64_t each_bone(const struct kf_volume *coarse, void (*visit)(void *to,
     for (int64_t k = 0, n = 0; k < g->dim[2]; k++)
         for (int64_t j = 0; j < g->dim[1]; j++)
             for (int64_t i = 0; i < g->dim[0]; i++, n++)
-                if (value_at(coarse, n) >= LOOK_HU) {
+                if (kf_value_hu(coarse, n) >= LOOK_HU) {
                     const double at[3] = {(double)i, (double)j, (double)k};
                     double p[3];
                     kf_grid_to_lps(g, at, p);

@@ -1,6 +1,6 @@
 // Tibia and fibula of one or two legs in a CT, without learned weights.
-#ifndef KERF_KERNELS_LEG_H
-#define KERF_KERNELS_LEG_H
+#ifndef KERF_JOBS_SEGMENT_LEG_H
+#define KERF_JOBS_SEGMENT_LEG_H
 
 #include "workers/kernels/volume.h"
 #include "workers/kernels/work.h"
@@ -21,9 +21,10 @@ enum kf_leg_label {
 // Why there are no labels.
 enum kf_leg_reason {
     KF_LEG_FOUND = 0,
-    KF_LEG_NO_BONE,   // under 5 ml of bone
-    KF_LEG_NO_PAIR,   // no thin bone beside a thick one over at least 30 mm: another part of the body, or one bone only
-    KF_LEG_JOINED,    // there is a pair, but its bones could not be told from their neighbours
+    KF_LEG_NO_BONE, // under 5 ml of bone
+    KF_LEG_NO_PAIR, // no thin bone beside a thick one over at least 30 mm: another part of the body, one bone only, or
+                    // too little of the shafts in the field
+    KF_LEG_JOINED,  // there is a pair, but its bones could not be told from their neighbours
     KF_LEG_TWO_SIDES, // two legs whose fibulas lie on sides that contradict their order
 };
 
@@ -51,6 +52,7 @@ struct kf_legs {
     int strength; // of the separation that was needed, from 0
     int steps;    // how many there are
     int turned;   // 1: found along the bones' own axis, far from the patient's
+    int missed;   // 1: beside the one leg that was found lies bone of another, which could not be told apart
     struct kf_leg leg[KF_LEG_MOST];
 };
 
