@@ -1,4 +1,4 @@
-// segment.spine: the vertebrae of a CT one by one with their levels, sacrum, discs, canal, and what lies in it.
+// segment.spine: the vertebrae of a CT or an MR one by one with their levels, sacrum, discs, canal, and what lies in it.
 //
 //   1. On 2 mm: the canal as the path most enclosed by bone (spine_canal.c).
 //   2. On the working grid around it: discs across the bodies' axis (spine_split.c), bone shared out by watershed from
@@ -6,9 +6,10 @@
 //      nerve roots in it (spine_neural.c).
 //   3. Levels by ribs and sacrum, or none (spine_level.c).
 //   4. Back on the image's grid.
+// An MR is turned into what a CT would show between 1 and 2 (spine_mr.c); its canal is found by its fluid.
 #include "workers/io/memory.h"
 #include "workers/jobs/segment/spine.h"
-#include "workers/jobs/segment/spine_neural.h"
+#include "workers/jobs/segment/spine_mr.h"
 #include "workers/jobs/shared.h"
 #include "workers/kernels/image.h"
 #include "workers/kernels/math.h"
@@ -34,6 +35,7 @@
 #define LEAST_STEP    0.65   // of what was asked for
 #define LEAST_VOXEL   0.55
 #define LEAST_FAT     500 // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
+#define EVEN_SPREAD   0.13 // of a body's values in a good MR
 
 // Voxel sizes near `step` along the patient's axes that make each voxel of the image one of the grid's where they can:
 // then no value is smoothed by interpolation, and labels come back where they were found. In mm.
@@ -142,7 +144,7 @@ static void number(const struct kf_spine *spine, struct kf_volume *labels, struc
 {
     const int64_t *dim = labels->grid.dim;
     const double *spacing = labels->grid.spacing_mm;
-    tally->sharp = fmin(1, FINE_MM / fmax(spacing[0], fmax(spacing[1], spacing[2])));
+    tally->sharp = spine->even * fmin(1, FINE_MM / fmax(spacing[0], fmax(spacing[1], spacing[2])));
     uint8_t *label = labels->data, map[256];
     for (int n = 0; n < 256; n++)
         map[n] = (uint8_t)final_label(spine, n);
@@ -284,8 +286,8 @@ static void report(struct kf_job_context *job, const struct kf_spine *spine)
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
     if (!spine->named)
         kf_job_warn(job, "level_unconfirmed",
-                    "The levels are not confirmed: ribs five vertebrae above a sacrum were not both found. Two people "
-                    "must name them.");
+                    "The levels are not confirmed: ribs five vertebrae above a sacrum were not both found (an MR does "
+                    "not show them well enough). Two people must name them.");
 }
 
 // ---- the pipeline ----
@@ -317,8 +319,61 @@ static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume 
     return status;
 }
 
+// The same for an MR: `image` (levelled), `fine` as a CT would show it, `seen` as it is.
+static enum kf_status find_mr_column(struct kf_job_work *w, const struct kf_volume *image, struct kf_spine *spine,
+                                     struct kf_spine_mr *mr, struct kf_volume *fine, struct kf_volume *seen,
+                                     struct kf_error *err)
+{
+    struct kf_volume coarse = {.data = NULL};
+    double whole[2][3], box[2][3];
+    whole_box(&image->grid, whole);
+    kf_job_work_stage(w, "finding the canal", 0.2, 0.3);
+    enum kf_status status = resampled(&w->work, image, (const double(*)[3])whole, COARSE_MM, &coarse, err);
+    if (!status)
+        status = kf_work_status(kf_spine_mr_canal(&w->work, &coarse, spine), err, "finding the canal");
+    kf_volume_release(&coarse);
+    if (!status && spine->stations == 0)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "no_spine",
+                              "no canal of at least 40 mm that is brighter than its wall was found");
+    if (status)
+        return status;
+    const double *spacing = image->grid.spacing_mm;
+    double step = fmin(fmax(fmin(spacing[0], fmin(spacing[1], spacing[2])), 0.7), 1.5);
+    spine_box(spine, (const double(*)[3])whole, box);
+    status = resampled(&w->work, image, (const double(*)[3])box, step, seen, err);
+    kf_job_work_stage(w, "finding discs", 0.3, 0.4);
+    if (!status)
+        status = kf_work_status(kf_spine_mr_discs(&w->work, seen, spine, mr), err, "finding discs");
+    if (!status && spine->discs == 0)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "no_discs", "a canal was found, but no disc in front of it");
+    if (!status && !mr->has_bodies)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "no_bodies",
+                              "what lies 14 to 28 mm before the canal is no row of bodies: a neck is not told apart");
+    if (!status && !mr->is_t2)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "not_t2",
+                              "the discs are brighter than the bodies: only T2-weighted MR is told apart");
+    if (!status)
+        status = kf_volume_alloc(fine, &seen->grid, KF_VOXEL_INT16, err);
+    if (!status)
+        status = kf_work_status(kf_spine_mr_as_ct(&w->work, seen, spine, mr, fine), err, "telling tissues apart");
+    return status;
+}
+
+static enum kf_status fill_mr_discs(struct kf_job_work *w, const struct kf_volume *ct, const struct kf_spine *spine,
+                                    uint8_t *labels, struct kf_error *err)
+{
+    uint8_t *scratch = kf_work_take(&w->work, kf_grid_voxels(&ct->grid));
+    if (!scratch)
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for the discs");
+    kf_spine_mr_fill_discs(&w->work, ct, spine, labels, scratch);
+    kf_work_give(&w->work, scratch);
+    return KF_OK;
+}
+
+// `fine` in Hounsfield units; what lies in the canal is looked for in `seen`, by `look`.
 static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *grid, struct kf_spine *spine,
-                                   const struct kf_volume *fine, struct kf_volume *labels, struct kf_error *err)
+                                   const struct kf_volume *fine, const struct kf_volume *seen,
+                                   const struct kf_spine_look *look, struct kf_volume *labels, struct kf_error *err)
 {
     static const double same[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
     struct kf_volume work_labels = {.data = NULL};
@@ -330,10 +385,13 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
     if (!status)
         status = kf_work_status(kf_spine_split(&w->work, fine, bone_hu, spine, work_labels.data), err,
                                 "telling vertebrae apart");
+    if (!status && fine != seen)
+        status = fill_mr_discs(w, fine, spine, work_labels.data, err);
     if (!status)
         status = kf_work_status(kf_spine_fill_canal(&w->work, fine, spine, work_labels.data), err, "the canal");
     if (!status)
-        status = kf_work_status(kf_spine_find_neural(&w->work, fine, spine, work_labels.data), err, "the nerves");
+        status = kf_work_status(kf_spine_find_neural(&w->work, seen, look, spine, work_labels.data), err,
+                                "the nerves");
     if (!status)
         status = kf_volume_alloc(labels, grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "back to the image", 0.8, 0.88);
@@ -368,35 +426,88 @@ static int is_like_hu(const struct kf_volume *image)
     return below * 1000000 >= voxels * LEAST_FAT;
 }
 
+// By the parameter, else by the volume's own metadata; what says nothing is a CT.
+static enum kf_status modality(struct kf_job_context *job, int *is_mr, struct kf_error *err)
+{
+    const struct kf_job_input *input = kf_job_input_named(job, "volume");
+    const char *wish = kf_job_text(job, "modality");
+    if (strcmp(wish, "auto") != 0 && strcmp(wish, "ct") != 0 && strcmp(wish, "mr") != 0)
+        return kf_error_set(err, KF_INVALID, "bad_modality", "modality is auto, ct or mr");
+    *is_mr = strcmp(wish, "mr") == 0 ||
+             (strcmp(wish, "auto") == 0 && input && strcmp(kf_json_text(input->meta, "modality", "CT"), "MR") == 0);
+    return KF_OK;
+}
+
+static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, struct kf_spine *spine,
+                               struct kf_volume *labels, struct kf_error *err)
+{
+    struct kf_volume fine = {.data = NULL};
+    struct kf_grid grid = image->grid;
+    enum kf_status status = KF_OK;
+    if (image->type != KF_VOXEL_INT16)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu", "the values are not whole Hounsfield units");
+    if (!status && !is_like_hu(image))
+        status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu",
+                              "the values are not Hounsfield units (an MR? then say modality mr): there is no fat or "
+                              "air in them");
+    if (!status)
+        status = find_column(w, image, spine, &fine, err);
+    kf_volume_release(image);
+    if (!status)
+        status = label_column(w, &grid, spine, &fine, &fine, &kf_spine_ct_look, labels, err);
+    kf_volume_release(&fine);
+    return status;
+}
+
+static enum kf_status label_mr(struct kf_job_work *w, struct kf_volume *image, struct kf_spine *spine,
+                               struct kf_volume *labels, struct kf_error *err)
+{
+    struct kf_volume level = {.data = NULL}, fine = {.data = NULL}, seen = {.data = NULL};
+    struct kf_spine_mr mr;
+    struct kf_grid grid = image->grid;
+    kf_job_work_stage(w, "evening out the shading", 0.1, 0.2);
+    enum kf_status status = kf_volume_alloc(&level, &grid, KF_VOXEL_INT16, err);
+    if (!status)
+        status = kf_work_status(kf_spine_mr_level(&w->work, image, &level), err, "evening out the shading");
+    kf_volume_release(image);
+    if (!status)
+        status = find_mr_column(w, &level, spine, &mr, &fine, &seen, err);
+    kf_volume_release(&level);
+    if (!status)
+        status = label_column(w, &grid, spine, &fine, &seen, &mr.look, labels, err);
+    if (!status)
+        spine->even = fmin(1, EVEN_SPREAD / fmax(EVEN_SPREAD, mr.spread));
+    // Ribs are not to be told from muscle's fat in an MR, and from the sacrum alone one in seven is misnumbered.
+    spine->named = 0;
+    kf_volume_release(&seen);
+    kf_volume_release(&fine);
+    return status;
+}
+
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
-    const struct kf_job_input *input;
-    int is_hu;
-    enum kf_status status = kf_job_ct_input(job, "the spine is", &input, &is_hu, err);
+    const struct kf_job_input *input = kf_job_input_named(job, "volume");
+    int is_hu = 0, is_mr = 0;
+    enum kf_status status = modality(job, &is_mr, err);
+    if (!status && is_mr && !input)
+        status = kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
+    if (!status && !is_mr)
+        status = kf_job_ct_input(job, "the spine is", &input, &is_hu, err);
     if (status)
         return status;
     struct kf_job_work w;
     kf_job_work_init(&w, job);
-    struct kf_spine spine = {.stations = 0};
-    struct kf_volume image = {.data = NULL}, fine = {.data = NULL}, labels = {.data = NULL};
-    kf_job_work_stage(&w, "reading", 0, 0.15);
+    struct kf_spine spine = {.even = 1};
+    struct kf_volume image = {.data = NULL}, labels = {.data = NULL};
+    kf_job_work_stage(&w, "reading", 0, 0.1);
     status = kf_job_read_volume(input, KF_NIFTI_IMAGE, &image, err);
-    if (!status && image.type != KF_VOXEL_INT16)
-        status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu", "the values are not whole Hounsfield units");
-    struct kf_grid grid = image.grid;
-    if (!status && !is_like_hu(&image))
-        status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu",
-                              "the values are not Hounsfield units (an MR?): there is no fat or air in them");
     if (!status) {
         spine.station = kf_memory_take(KF_SPINE_STATIONS * (int64_t)sizeof *spine.station);
         status = spine.station ? KF_OK : kf_error_set(err, KF_NOMEM, NULL, "no memory for the canal");
     }
     if (!status)
-        status = find_column(&w, &image, &spine, &fine, err);
+        status = (is_mr ? label_mr : label_ct)(&w, &image, &spine, &labels, err);
     kf_volume_release(&image);
-    if (!status)
-        status = label_column(&w, &grid, &spine, &fine, &labels, err);
-    kf_volume_release(&fine);
     if (!status)
         status = write_labels(&w, &spine, is_hu, &labels, err);
     if (!status)
@@ -407,7 +518,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 }
 
 static const struct kf_cli_flag flags[] = {
-    {"--image", KF_CLI_VOLUME, "volume", 1, "A CT volume in HU."},
+    {"--image", KF_CLI_VOLUME, "volume", 1, "A CT volume in HU, or an MR."},
     {0},
 };
 
@@ -421,7 +532,9 @@ static const struct kf_job_param params[] = {
     {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 430, NULL, "HU",
      "Shells of bone are at or above this in voxels of up to 2 mm and at less in larger ones, at 57 % of it from 3 mm; "
      "spongy "
-     "bone inside them may have half of it."},
+     "bone inside them may have half of it. CT only."},
+    {"modality", KF_PARAM_TEXT, 0, 0, 0, "auto", "1",
+     "auto: as the volume says, CT where it says nothing; ct; mr: T2-weighted."},
     {0},
 };
 
@@ -432,7 +545,7 @@ const struct kf_job_kind kf_job_segment_spine = {
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 6LL << 30,
     .time_limit_s = 600,
-    .summary = "Tells the vertebrae of a CT apart, with levels where they can be counted, discs, canal, cord and roots.",
+    .summary = "Tells the vertebrae of a CT or T2 MR apart, with levels where a CT shows them, discs, canal and nerves.",
     .params = params,
     .run = run,
     .cli = &cli,

@@ -57,6 +57,7 @@ struct kf_spine {
     int lowest; // label of the lowest vertebra when `named`
     int named;
     double clear; // 0…1: how far the ribs' evidence at the last rib and below is from being read the other way
+    double even; // 0…1: how even the tissues' values are; 1 for a CT
     double cord_sure, roots_sure, flavum_sure; // 0…1: how well the image shows each
 };
 
@@ -102,6 +103,10 @@ static inline double kf_spine_below(const struct kf_spine_disc *disc, const doub
 // caller's. stations = 0 when nothing is enclosed over at least 40 mm.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse,
                                                              struct kf_spine *spine);
+// path[k]: j · dim[0] + i of slice k on the path of the greatest total score that moves by at most two voxels a slice.
+// best: two slices; from: a byte per voxel.
+void kf_spine_follow(const struct kf_work *work, const int64_t dim[3], const float *score, float *best, uint8_t *from,
+                     int64_t *path);
 // Moves the stations to the middle of the widest tube of ellipses that fits between what is labelled (not 0; one byte
 // per voxel). Their directions stay.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_centre_canal(const struct kf_work *work, const struct kf_grid *grid,

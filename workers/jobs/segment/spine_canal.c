@@ -107,8 +107,8 @@ static void score_slices(const struct kf_work *work, const struct kf_volume *coa
 }
 
 // Viterbi: best[v] = score[v] + the best of 5×5 voxels of the slice before, less for each voxel of shift.
-static void follow(const struct kf_work *work, const int64_t *dim, const float *score, float *best, uint8_t *from,
-                   int64_t *path)
+void kf_spine_follow(const struct kf_work *work, const int64_t dim[3], const float *score, float *best, uint8_t *from,
+                     int64_t *path)
 {
     static const float price[3] = {0, 0.06F, 0.2F};
     int64_t area = dim[0] * dim[1];
@@ -509,10 +509,10 @@ enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const stru
         int run, length;
         of.second = of.column + most;
         score_slices(work, coarse, score);
-        follow(work, dim, score, best, from, path);
+        kf_spine_follow(work, dim, score, best, from, path);
         enclosed_run(dim, path, score, &of, &run, &length);
         if (length > 0 && forget_aside(coarse, path, run, length, score)) {
-            follow(work, dim, score, best, from, path);
+            kf_spine_follow(work, dim, score, best, from, path);
             enclosed_run(dim, path, score, &of, &run, &length);
         }
         lay_stations(work, coarse, path, run, length, spine, &of);

@@ -14,7 +14,7 @@
 #define ALONG       6  // stations above and below that a section averages
 #define WINDOW      24 // mm of the canal from which the values of cord and fluid are learnt
 #define ALONG_SAC   3
-#define RIM_MM      1.3 // of the sac is blurred by its wall
+#define DEEP_MM     6.2
 #define NOWHERE     (-30000.0)
 #define UNSEEN      (-0.3) // worth of a cell of which nothing is known
 #define LEAST_MM    1.2    // half axis
@@ -61,10 +61,17 @@ static double between(double x, double from, double to)
     return share < 0 ? 0 : share > 1 ? 1 : share;
 }
 
-// 1 what is like the sac's content … −1 what is like fat or ligament, disc and bone.
-static double like_sac(const struct kf_spine_look *look, double value)
+// 1 what is like the sac's content … −1 what is like fat or ligament, disc and bone. Where the fluid is the brightest
+// of all, what lies in it is told by its place: `deep` in the canal nothing else has a value between.
+static double like_sac(const struct kf_spine_look *look, double value, int deep)
 {
-    return 2 * between(value, look->fat, look->fluid) * between(value, look->hard, look->cord) - 1;
+    if (look->fluid < look->fat) // dark fluid in fat: no image has been seen
+        return 0;
+    if (look->fluid_to_cord > 0)
+        return 2 * between(value, look->fat, look->fluid) * between(value, look->hard, look->cord) - 1;
+    if (deep && value < look->fat)
+        return 2 * between(value, look->flavum, look->hard) - 1;
+    return 2 * between(value, look->fat, 0.5 * (look->fat + look->fluid)) - 1; // a thin film is never as bright
 }
 
 static void sample_sac(const struct kf_volume *smooth, const struct kf_spine_look *look, const uint8_t *labels,
@@ -76,19 +83,22 @@ static void sample_sac(const struct kf_volume *smooth, const struct kf_spine_loo
         point_at(t, u, v, p);
         double value = kf_spine_value(smooth, p, NOWHERE);
         int64_t at = kf_spine_voxel(&smooth->grid, p);
-        int canal = at >= 0 && (labels[at] == KF_SPINE_SAC || labels[at] == KF_SPINE_CANAL);
+        int canal = at >= 0 && (labels[at] == KF_SPINE_SAC || labels[at] == KF_SPINE_CANAL ||
+                                look->fluid_to_cord < 0); // bright fluid needs no walls
         out->weight[cell] = value != NOWHERE;
-        out->value[cell] = value == NOWHERE ? 0 : canal ? (float)like_sac(look, value) : -1;
+        out->value[cell] = value == NOWHERE ? 0
+                           : canal          ? (float)like_sac(look, value, u * u + v * v < DEEP_MM * DEEP_MM)
+                                            : -1;
     }
 }
 
 // The part of the sac that its wall does not blur.
 static void sample_content(const struct kf_volume *smooth, const struct kf_spine_station *t, const struct ellipse *sac,
-                           struct section *out)
+                           double rim_mm, struct section *out)
 {
     struct ellipse core = *sac;
-    core.of[2] = fmax(core.of[2] - RIM_MM, 0.5);
-    core.of[3] = fmax(core.of[3] - RIM_MM, 0.5);
+    core.of[2] = fmax(core.of[2] - rim_mm, 0.5);
+    core.of[3] = fmax(core.of[3] - rim_mm, 0.5);
     for (int cell = 0; cell < CELLS; cell++) {
         double u, v, p[3];
         cell_at(cell, &u, &v);
@@ -368,7 +378,7 @@ enum kf_kernel_status kf_spine_find_cord(const struct kf_work *work, const struc
         trace_sac(work, mean, rough, weight, count, sac, sac_range);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
         for (int n = 0; n < count; n++)
-            sample_content(smooth, &spine->station[n], &sac[n], &raw[n]);
+            sample_content(smooth, &spine->station[n], &sac[n], look->rim_mm, &raw[n]);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
         for (int n = 0; n < count; n++) {
             average(raw, count, n, ALONG, &mean[n]);

@@ -11,21 +11,23 @@
 #define LEAST_VOXELS 200
 
 // Hounsfield units.
-static const struct kf_spine_look ct = {.fat = -85,
-                                        .fluid = 12,
-                                        .cord = 45,
-                                        .root = 45,
-                                        .flavum = 82,
-                                        .hard = 75,
-                                        .fluid_to_cord = 1,
-                                        .cord_least = 20,
-                                        .apart = 25};
+const struct kf_spine_look kf_spine_ct_look = {.fat = -85,
+                                               .fluid = 12,
+                                               .cord = 45,
+                                               .root = 45,
+                                               .flavum = 82,
+                                               .hard = 75,
+                                               .fluid_to_cord = 1,
+                                               .cord_least = 20,
+                                               .apart = 25,
+                                               .rim_mm = 1.3};
 
-static enum kf_kernel_status blur(const struct kf_work *work, const struct kf_volume *volume, struct kf_volume *out)
+enum kf_kernel_status kf_spine_blur(const struct kf_work *work, const struct kf_volume *volume, double sigma_mm,
+                                    const struct kf_volume *out)
 {
     int64_t voxels = kf_grid_voxels(&volume->grid);
     float *values = kf_work_take(work, 4 * voxels);
-    enum kf_kernel_status status = values ? kf_gaussian(work, volume, BLUR_MM, values) : KF_KERNEL_NOMEM;
+    enum kf_kernel_status status = values ? kf_gaussian(work, volume, sigma_mm, values) : KF_KERNEL_NOMEM;
     int16_t *to = out->data;
     for (int64_t v = 0; !status && v < voxels; v++)
         to[v] = (int16_t)floorf(values[v] + 0.5F);
@@ -76,18 +78,18 @@ static void straighten(const struct kf_grid *g, const uint8_t *labels, struct kf
 }
 
 enum kf_kernel_status kf_spine_find_neural(const struct kf_work *work, const struct kf_volume *volume,
-                                           struct kf_spine *spine, uint8_t *labels)
+                                           const struct kf_spine_look *look, struct kf_spine *spine, uint8_t *labels)
 {
     struct kf_volume smooth = {.grid = volume->grid, .type = KF_VOXEL_INT16};
     smooth.data = kf_work_take(work, 2 * kf_grid_voxels(&volume->grid));
-    enum kf_kernel_status status = smooth.data ? blur(work, volume, &smooth) : KF_KERNEL_NOMEM;
+    enum kf_kernel_status status = smooth.data ? kf_spine_blur(work, volume, BLUR_MM, &smooth) : KF_KERNEL_NOMEM;
     straighten(&volume->grid, labels, spine);
     if (!status)
-        status = kf_spine_find_cord(work, &smooth, &ct, spine, labels);
+        status = kf_spine_find_cord(work, &smooth, look, spine, labels);
     if (!status)
-        status = kf_spine_find_flavum(work, &smooth, &ct, spine, labels);
+        status = kf_spine_find_flavum(work, &smooth, look, spine, labels);
     if (!status)
-        status = kf_spine_find_roots(work, &smooth, &ct, spine, labels);
+        status = kf_spine_find_roots(work, &smooth, look, spine, labels);
     kf_work_give(work, smooth.data);
     return status;
 }

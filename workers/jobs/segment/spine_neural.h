@@ -14,12 +14,20 @@ struct kf_spine_look {
     double fluid_to_cord; // sign: 1 where the cord is brighter than the fluid around it
     double cord_least;    // a cord is at least so far to that side
     double apart;         // values between fluid and cord where both are seen well
+    double rim_mm;        // of the sac whose values its wall blurs too much
 };
 
-// All of them, on a volume of Hounsfield units. Sets cord_sure, roots_sure, flavum_sure.
+extern const struct kf_spine_look kf_spine_ct_look;
+
+// All of them. Sets cord_sure, roots_sure, flavum_sure, and turns the stations' axes to where the bodies lie.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_neural(const struct kf_work *work,
-                                                              const struct kf_volume *volume, struct kf_spine *spine,
+                                                              const struct kf_volume *volume,
+                                                              const struct kf_spine_look *look, struct kf_spine *spine,
                                                               uint8_t *labels);
+
+// A Gaussian of int16, rounded to int16 (out->data, same grid).
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_blur(const struct kf_work *work, const struct kf_volume *volume,
+                                                       double sigma_mm, const struct kf_volume *out);
 
 // `smooth`: int16, a little blurred. The sac as a tube of ellipses, and the cord as another within it, as far down as
 // its contrast to the fluid shows.

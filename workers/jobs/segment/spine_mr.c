@@ -1,0 +1,488 @@
+// Values of an MR, its discs, and the CT it is turned into. See spine_mr.h.
+#include "workers/jobs/segment/spine_mr.h"
+#include "workers/kernels/bias.h"
+#include "workers/kernels/bits.h"
+#include "workers/kernels/image.h"
+#include "workers/kernels/kdtree.h"
+
+#include <math.h>
+#include <string.h>
+
+#define SAMPLES        200000
+#define NO_SIGNAL      0.06 // of the value below which 98 % lie: air
+#define BLUR_MM        0.6
+#define NOISY          0.13 // spread of the bodies from which more blur is needed
+#define NOISY_BLUR_MM  1.2
+#define NOISY_SHELL_MM 1.0
+#define UNEVEN         0.32 // spread beyond which what lies before the canal is no row of bodies
+#define MARROW_MIDDLE  0.99 // of the bodies' value
+#define LEAST_REACH    0.19 // of marrow's values, to both sides
+#define MOST_REACH     0.4
+#define SPREADS        2.2
+#define MARROW_HIGH    1.42
+#define STEEP          0.45 // of it per mm: skins between fat and what is dark pass through its values
+#define OPEN_MM        0.8
+#define SHELL_MM       1.9 // from where marrow is even
+#define SLAB_FROM      5   // mm before the canal's middle
+#define SLAB_TO        52
+#define SLAB_SIDE      34
+#define BAND_MM        10.0 // from the bodies' axis to a disc's ring
+#define STEP_MM        0.3
+#define HOLLOW_MM      2.4 // of an end plate
+#define END_PLATE      2.2 // mm of a disc's dark that are bone
+#define BRIGHTER       1.5 // times what discs explain when sought as dark: not a T2
+#define OUTSIDE        (-1.0)
+#define MOST_SLOPE     0.4
+#define FRONT_MOST     48
+#define FRONT_OFF      0.25 // of the bodies' value, beyond their spread: no marrow
+#define FRONT_SPARE    2
+#define PROFILE        60 // steps to each side of a disc
+#define BEYOND         10 // steps beyond its ends that it is darker than
+#define LEAST_STEPS    8  // of a disc with its end plates
+#define MOST_STEPS     62
+#define OFF_PRICE      0.003 // of a step away from where the disc was found
+#define DISC_HU        90
+#define REACH_MM       20.0
+#define FAT_SHARE      0.69 // of the fluid's value where no fat is seen
+
+enum tissue { OTHER, MARROW, DISC, NEURAL };
+
+enum kf_kernel_status kf_spine_mr_level(const struct kf_work *work, const struct kf_volume *in,
+                                        const struct kf_volume *out)
+{
+    int64_t voxels = kf_grid_voxels(&in->grid), step = voxels / SAMPLES + 1, count = 0;
+    float *value = kf_work_take(work, 4 * voxels), *field = kf_work_take(work, 4 * voxels),
+          *some = kf_work_take(work, 4 * (voxels / step + 1));
+    struct kf_bits mask = {0};
+    struct kf_bias_settings settings;
+    kf_bias_defaults(&settings);
+    enum kf_kernel_status status = value && field && some ? kf_bits_alloc(work, in->grid.dim, &mask) : KF_KERNEL_NOMEM;
+    if (!status)
+        status = kf_gaussian(work, in, 0, value); // a copy in float
+    for (int64_t v = 0; !status && v < voxels; v += step)
+        some[count++] = value[v];
+    double top = !status ? kf_select_f32(some, count, 49 * count / 50) : 0;
+    if (!status)
+        status = kf_bits_threshold(work, in, fmax(1, NO_SIGNAL * top), 1e9, &mask);
+    if (!status)
+        status = kf_bias_find(work, in, &mask, &settings, field, NULL);
+    if (!status)
+        status = kf_bias_apply(work, in, field, value);
+    if (!status) {
+        count = 0;
+        for (int64_t v = 0; v < voxels; v += step)
+            some[count++] = value[v];
+        double scale = 1000 / fmax(1e-6, kf_select_f32(some, count, 49 * count / 50));
+        int16_t *to = out->data;
+        for (int64_t v = 0; v < voxels; v++)
+            to[v] = (int16_t)fmin(4000, fmax(0, floor(scale * value[v] + 0.5)));
+    }
+    kf_bits_release(work, &mask);
+    kf_work_give(work, some);
+    kf_work_give(work, field);
+    kf_work_give(work, value);
+    return status;
+}
+
+static void point_at(const struct kf_spine_station *t, double u, double v, double p[3])
+{
+    for (int c = 0; c < 3; c++)
+        p[c] = t->p[c] + u * t->left[c] + v * t->front[c];
+}
+
+// A quantile of the values in a box of every station's section, of those between low and high; `none` without any.
+static double quantile(const struct kf_volume *fine, const struct kf_spine *spine, const double box[4], double low,
+                       double high, double share, float *scratch, double none)
+{
+    int64_t count = 0;
+    for (int n = 0; n < spine->stations; n += 2)
+        for (double v = box[2]; v <= box[3]; v += 2)
+            for (double u = box[0]; u <= box[1]; u += 2) {
+                double p[3], value;
+                point_at(&spine->station[n], u, v, p);
+                value = kf_spine_value(fine, p, -1);
+                if (value >= low && value <= high && count < SAMPLES)
+                    scratch[count++] = (float)value;
+            }
+    return count > 50 ? kf_select_f32(scratch, count, (int64_t)(share * (double)(count - 1))) : none;
+}
+
+static void learn(const struct kf_volume *fine, const struct kf_spine *spine, float *scratch, struct kf_spine_mr *mr)
+{
+    static const double tube[4] = {-5, 5, -5, 5}, bodies[4] = {-9, 9, 14, 28}, back[4] = {-40, 40, -70, -25};
+    mr->fluid = quantile(fine, spine, tube, 0, 1e9, 0.9, scratch, 1000);
+    mr->body = quantile(fine, spine, bodies, 1, 1e9, 0.5, scratch, 0.3 * mr->fluid);
+    double low = quantile(fine, spine, bodies, 0.5 * mr->body, 1.6 * mr->body, 0.15, scratch, mr->body),
+           high = quantile(fine, spine, bodies, 0.5 * mr->body, 1.6 * mr->body, 0.85, scratch, mr->body);
+    mr->spread = 0.5 * (high - low) / fmax(1, mr->body);
+    mr->fat = quantile(fine, spine, back, 1.42 * mr->body, 0.9 * mr->fluid, 0.5, scratch, FAT_SHARE * mr->fluid);
+    // Cord, roots and ligament as their relaxation has them beside fluid, fat and marrow.
+    double dark = 0.22 * mr->body;
+    mr->look = (struct kf_spine_look){.fat = mr->fat,
+                                      .fluid = mr->fluid,
+                                      .cord = 0.4 * mr->fluid,
+                                      .root = 0.5 * mr->fat,
+                                      .flavum = dark,
+                                      .hard = 2 * dark,
+                                      .fluid_to_cord = -1,
+                                      .cord_least = 0.75 * mr->fluid,
+                                      .apart = 0.4 * mr->fluid,
+                                      .rim_mm = 0.6};
+}
+
+// Bodies at 300 whatever their value, discs below: darker ones, or with `bright` those that are brighter.
+static void for_discs(const struct kf_volume *fine, double body, int bright, const struct kf_volume *out)
+{
+    int64_t voxels = kf_grid_voxels(&fine->grid);
+    const int16_t *in = fine->data;
+    int16_t *to = out->data;
+    for (int64_t v = 0; v < voxels; v++) {
+        double x = 300 * in[v] / body, y = bright ? fmin(300, fmax(0, 600 - x)) : fmin(300, x);
+        to[v] = (int16_t)(in[v] < 0 ? -2000 : floor(y + 0.5));
+    }
+}
+
+static double explained(const struct kf_spine *spine)
+{
+    double sum = 0;
+    for (int d = 0; d < spine->discs; d++)
+        sum += spine->disc[d].contrast_hu;
+    return sum;
+}
+
+enum kf_kernel_status kf_spine_mr_discs(const struct kf_work *work, const struct kf_volume *fine,
+                                        struct kf_spine *spine, struct kf_spine_mr *mr)
+{
+    struct kf_volume look = {.grid = fine->grid, .type = KF_VOXEL_INT16};
+    look.data = kf_work_take(work, 2 * kf_grid_voxels(&fine->grid));
+    float *scratch = kf_work_take(work, 4 * SAMPLES);
+    enum kf_kernel_status status = look.data && scratch ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    if (!status)
+        learn(fine, spine, scratch, mr);
+    struct kf_spine other = *spine;
+    if (!status) {
+        for_discs(fine, mr->body, 1, &look);
+        status = kf_spine_find_discs(work, &look, &other);
+    }
+    if (!status) {
+        for_discs(fine, mr->body, 0, &look);
+        status = kf_spine_find_discs(work, &look, spine);
+    }
+    mr->has_bodies = mr->spread < UNEVEN;
+    mr->is_t2 = !status && explained(spine) * BRIGHTER >= explained(&other);
+    kf_work_give(work, scratch);
+    kf_work_give(work, look.data);
+    return status;
+}
+
+// Half heights of a disc in front of the bodies' axis and behind it.
+struct slab {
+    double front, back;
+};
+
+// How much a place of a disc's ring, before or behind its nucleus, is like marrow: 1 … 0. `h` mm below the plane.
+static double band_at(const struct kf_volume *blurred, const struct kf_spine_disc *disc,
+                      const struct kf_spine_station *t, const double front[3], const struct kf_spine_mr *mr, double h,
+                      double from_mm)
+{
+    double sum = 0;
+    int count = 0;
+    for (int v = 0; v <= 3; v++)
+        for (int u = -8; u <= 8; u += 2) {
+            double p[3], w = from_mm + v;
+            for (int c = 0; c < 3; c++)
+                p[c] = disc->middle[c] + h * disc->normal[c] + u * t->left[c] + w * front[c];
+            double value = kf_spine_value(blurred, p, -1) / mr->body;
+            if (value < 0)
+                continue;
+            sum += fmin(1, value);
+            count++;
+        }
+    return count ? sum / count : OUTSIDE;
+}
+
+// The stretch of a band's profile that is darkest against the 3 mm beyond both ends: its middle and half its length in
+// mm. Returns by how much (0 … 1).
+static double darkest(const double *mean, double *middle, double *half)
+{
+    double best = 0, sum[2 * PROFILE + 2] = {0};
+    int unseen[2 * PROFILE + 2] = {0};
+    for (int n = 0; n <= 2 * PROFILE; n++) {
+        sum[n + 1] = sum[n] + mean[n];
+        unseen[n + 1] = unseen[n] + (mean[n] == OUTSIDE);
+    }
+    for (int from = BEYOND; from + LEAST_STEPS < 2 * PROFILE + 1 - BEYOND; from++)
+        for (int to = from + LEAST_STEPS; to < from + MOST_STEPS && to + BEYOND <= 2 * PROFILE + 1; to++) {
+            double dark = (sum[to] - sum[from]) / (to - from), above = (sum[from] - sum[from - BEYOND]) / BEYOND,
+                   below = (sum[to + BEYOND] - sum[to]) / BEYOND, off = 0.5 * (from + to - 1) - PROFILE,
+                   value = fmin(above, below) - dark - OFF_PRICE * fabs(off);
+            if (value <= best || unseen[to + BEYOND] > unseen[from - BEYOND])
+                continue;
+            best = value;
+            *middle = off * STEP_MM;
+            *half = 0.5 * (to - from) * STEP_MM;
+        }
+    return best;
+}
+
+// Moves a disc's plane into the middle of what is dark in front of the nucleus and behind it, and gives its heights.
+static struct slab place_disc(const struct kf_volume *blurred, const struct kf_spine *spine, struct kf_spine_disc *disc,
+                              const struct kf_spine_mr *mr)
+{
+    const struct kf_spine_station *t = &spine->station[(int)fmin(fmax(disc->s, 0), spine->stations - 1)];
+    double along = 0, front[3], middle[2] = {0, 0}, half[2] = {4, 4}, at[2] = {BAND_MM, -BAND_MM}, sure[2] = {0, 0};
+    for (int c = 0; c < 3; c++)
+        along += t->front[c] * disc->normal[c];
+    for (int c = 0; c < 3; c++)
+        front[c] = t->front[c] - along * disc->normal[c];
+    for (int n = 0; n < 4; n++) { // of two bands the one that the nucleus takes less of
+        static const double band[4] = {8.5, 11.5, -11.5, -13.5};
+        double mean[2 * PROFILE + 1], m = 0, length = 0;
+        for (int h = -PROFILE; h <= PROFILE; h++)
+            mean[h + PROFILE] = band_at(blurred, disc, t, front, mr, h * STEP_MM, band[n]);
+        double dark = darkest(mean, &m, &length);
+        int back = n / 2;
+        if (n % 2 == 0 || dark > 2 * sure[back] || (dark > 0.5 * sure[back] && length > half[back]))
+            sure[back] = dark, middle[back] = m, half[back] = length, at[back] = band[n] + 1.5;
+    }
+    for (int back = 0; back < 2; back++)
+        if (sure[back] < 0.4 * sure[!back])
+            middle[back] = middle[!back], half[back] = half[!back];
+    double shift = (middle[1] * at[0] - middle[0] * at[1]) / (at[0] - at[1]),
+           slope = (middle[0] - middle[1]) / (at[0] - at[1]), length = 0;
+    slope = fmin(MOST_SLOPE, fmax(-MOST_SLOPE, slope));
+    for (int c = 0; c < 3; c++) {
+        disc->middle[c] += shift * disc->normal[c];
+        disc->normal[c] -= slope * front[c];
+        length += disc->normal[c] * disc->normal[c];
+    }
+    for (int c = 0; c < 3; c++)
+        disc->normal[c] /= sqrt(length);
+    disc->s += shift;
+    return (struct slab){fmax(1, half[0] - END_PLATE), fmax(1, half[1] - END_PLATE)};
+}
+
+// 2 within a disc's height, 1 within HOLLOW_MM of it, where hollow end plates may let a nucleus reach, else 0.
+static int in_slab(const struct kf_spine *spine, const struct slab *slab, const double p[3], const double suv[3])
+{
+    double share = (suv[2] - KF_SPINE_BODY_MM + BAND_MM) / (2 * BAND_MM); // 0 behind … 1 in front
+    share = fmin(1.5, fmax(-0.5, share));
+    int found = 0;
+    if (fabs(suv[1]) > SLAB_SIDE || suv[2] < SLAB_FROM || suv[2] > SLAB_TO)
+        return 0;
+    for (int d = 0; d < spine->discs; d++) {
+        double below = kf_spine_below(&spine->disc[d], p);
+        double height = fmax(1, slab[d].back + share * (slab[d].front - slab[d].back));
+        int here = fabs(below) < height ? 2 : fabs(below) < height + HOLLOW_MM ? 1 : 0;
+        found = here > found ? here : found;
+    }
+    return found;
+}
+
+// Of the values, over the voxels beside one that does not touch the border, per mm.
+static double steepness(const int16_t *value, const struct kf_grid *g, int64_t at)
+{
+    const int64_t step[3] = {1, g->dim[0], g->dim[0] * g->dim[1]};
+    double sum = 0;
+    for (int a = 0; a < 3; a++) {
+        double slope = (value[at + step[a]] - value[at - step[a]]) / (2 * g->spacing_mm[a]);
+        sum += slope * slope;
+    }
+    return sqrt(sum);
+}
+
+// mm from the canal's middle to the front of the body between discs d − 1 and d: where, on the way forwards from its
+// axis, values are no longer those of marrow over the middle of its height.
+static double find_front(const struct kf_volume *blurred, const struct kf_spine *spine, const struct kf_spine_mr *mr,
+                         int d)
+{
+    double above = d > 0 ? spine->disc[d - 1].s : spine->disc[0].s - kf_spine_segment_mm(spine, 0),
+           below = d < spine->discs ? spine->disc[d].s : above + kf_spine_segment_mm(spine, spine->discs - 1);
+    int middle = (int)(0.5 * (above + below));
+    for (int v = (int)KF_SPINE_BODY_MM; v < FRONT_MOST; v++) {
+        double off = 0;
+        int count = 0;
+        for (int n = middle - 5; n <= middle + 5; n++)
+            for (int u = -8; u <= 8 && n >= 0 && n < spine->stations; u += 2) {
+                double p[3];
+                point_at(&spine->station[n], u, v, p);
+                off += fabs(kf_spine_value(blurred, p, mr->body) / mr->body - 1);
+                count++;
+            }
+        if (count && off / count > FRONT_OFF + mr->spread)
+            return v + FRONT_SPARE;
+    }
+    return FRONT_MOST;
+}
+
+static double front_of(const double front[KF_SPINE_MOST], const struct kf_spine *spine, const double p[3])
+{
+    int above = 0;
+    while (above < spine->discs && kf_spine_below(&spine->disc[above], p) > 0)
+        above++;
+    return front[above];
+}
+
+static void classify(const struct kf_work *work, const struct kf_volume *blurred, const struct kf_spine *spine,
+                     const struct kf_spine_mr *mr, const struct slab *slabs, uint8_t *tissue, uint8_t *core)
+{
+    const struct kf_grid *g = &blurred->grid;
+    const int16_t *value = blurred->data;
+    double spread = mr->spread > NOISY ? 0.5 * mr->spread : mr->spread,
+           reach = fmin(MOST_REACH, fmax(LEAST_REACH, SPREADS * spread)), front[KF_SPINE_MOST];
+    for (int d = 0; d <= spine->discs; d++)
+        front[d] = find_front(blurred, spine, mr, d);
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+    for (int64_t k = 0; k < g->dim[2]; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++) {
+                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
+                double p[3], suv[3], x = value[at] / mr->body;
+                kf_spine_point(g, i, j, k, p);
+                int near = kf_spine_coordinates(spine, p, suv);
+                int inner = i > 0 && j > 0 && k > 0 && i < g->dim[0] - 1 && j < g->dim[1] - 1 && k < g->dim[2] - 1;
+                int marrow = near && inner && suv[2] < front_of(front, spine, p) && fabs(x - MARROW_MIDDLE) < reach &&
+                             steepness(value, g, at) < STEEP * mr->body;
+                double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
+                double fluid = 0.5 * (mr->fat + mr->fluid), r = u * u / 196 + suv[2] * suv[2] / 121;
+                if (near && (u * u / 56 + suv[2] * suv[2] / 42 < 1 || (value[at] > fluid && r < 1)))
+                    tissue[at] = NEURAL;
+                else {
+                    int slab = near ? in_slab(spine, slabs, p, suv) : 0,
+                        nucleus = x >= MARROW_HIGH && u * u / 256 + v * v / 144 < 1;
+                    tissue[at] = (slab == 2 && x < MARROW_HIGH) || (slab && nucleus) ? DISC
+                                 : marrow && slab < 2 && value[at] >= 0              ? MARROW
+                                                                                     : OTHER;
+                }
+                core[at] = near && tissue[at] == MARROW && u * u / 81 + v * v / 49 < 1;
+            }
+}
+
+// Marrow in one piece with a body, and around it what is no fat: the rest of it and its dark shell, half way to fat.
+static enum kf_kernel_status find_bone(const struct kf_work *work, const struct kf_volume *blurred,
+                                       const struct kf_spine_mr *mr, const uint8_t *tissue, const uint8_t *core,
+                                       struct kf_bits *bone)
+{
+    struct kf_bits seeds = {0}, dark = {0};
+    struct kf_volume bytes = {.grid = blurred->grid, .type = KF_VOXEL_UINT8, .data = (void *)(uintptr_t)tissue};
+    enum kf_kernel_status status = kf_bits_alloc(work, blurred->grid.dim, &seeds);
+    if (!status)
+        status = kf_bits_alloc(work, blurred->grid.dim, &dark);
+    if (!status)
+        status = kf_bits_threshold(work, &bytes, MARROW, MARROW, bone);
+    bytes.data = (void *)(uintptr_t)core;
+    if (!status)
+        status = kf_bits_threshold(work, &bytes, 1, 255, &seeds);
+    if (!status)
+        status = kf_bits_open(work, bone, blurred->grid.spacing_mm, OPEN_MM);
+    if (!status)
+        status = kf_bits_hysteresis(work, bone, &seeds);
+    if (!status) {
+        status = kf_bits_threshold(work, blurred, 0, fmin(1.2 * mr->body, 0.5 * mr->fat), &dark);
+        kf_bits_combine(work, &seeds, KF_BITS_COPY, bone);
+    }
+    if (!status)
+        status = kf_bits_dilate(work, &seeds, blurred->grid.spacing_mm, mr->spread > NOISY ? NOISY_SHELL_MM : SHELL_MM);
+    if (!status) {
+        kf_bits_combine(work, &seeds, KF_BITS_AND, &dark);
+        kf_bits_combine(work, bone, KF_BITS_OR, &seeds);
+        status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_6, 4000, NULL);
+    }
+    kf_bits_release(work, &dark);
+    kf_bits_release(work, &seeds);
+    return status;
+}
+
+static void paint(const struct kf_work *work, const struct kf_volume *blurred, const struct kf_spine_mr *mr,
+                  const uint8_t *tissue, const struct kf_bits *bone, const struct kf_volume *ct)
+{
+    const struct kf_grid *g = &blurred->grid;
+    const int16_t *value = blurred->data;
+    int16_t *hu = ct->data;
+    double fluid = 0.5 * (mr->fat + mr->fluid);
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+    for (int64_t k = 0; k < g->dim[2]; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++) {
+                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
+                int is_bone = kf_bits_get(bone, i, j, k) && tissue[at] != DISC && tissue[at] != NEURAL;
+                hu[at] = (int16_t)(value[at] < 0                        ? -1000
+                                   : is_bone                            ? 600
+                                   : tissue[at] == DISC                 ? DISC_HU
+                                   : value[at] >= fluid                 ? 12
+                                   : tissue[at] == NEURAL               ? 40
+                                   : value[at] > MARROW_HIGH * mr->body ? -85
+                                                                        : 55);
+            }
+}
+
+enum kf_kernel_status kf_spine_mr_as_ct(const struct kf_work *work, const struct kf_volume *fine,
+                                        struct kf_spine *spine, const struct kf_spine_mr *mr,
+                                        const struct kf_volume *ct)
+{
+    int64_t voxels = kf_grid_voxels(&fine->grid);
+    struct slab slabs[KF_SPINE_MOST];
+    struct kf_bits bone = {0};
+    struct kf_volume blurred = {.grid = fine->grid, .type = KF_VOXEL_INT16};
+    blurred.data = kf_work_take(work, 2 * voxels);
+    uint8_t *tissue = kf_work_take(work, voxels), *core = kf_work_take(work, voxels);
+    enum kf_kernel_status status =
+        blurred.data && tissue && core ? kf_bits_alloc(work, fine->grid.dim, &bone) : KF_KERNEL_NOMEM;
+    if (!status)
+        status = kf_spine_blur(work, fine, mr->spread > NOISY ? NOISY_BLUR_MM : BLUR_MM, &blurred);
+    if (!status) {
+        for (int d = 0; d < spine->discs; d++)
+            for (int turn = 0; turn < 2; turn++) // the second sees it straight
+                slabs[d] = place_disc(&blurred, spine, &spine->disc[d], mr);
+        classify(work, &blurred, spine, mr, slabs, tissue, core);
+        status = find_bone(work, &blurred, mr, tissue, core, &bone);
+    }
+    if (!status)
+        paint(work, &blurred, mr, tissue, &bone, ct);
+    kf_bits_release(work, &bone);
+    kf_work_give(work, core);
+    kf_work_give(work, tissue);
+    kf_work_give(work, blurred.data);
+    return status;
+}
+
+// Whether the vertebra `label` is met within REACH_MM from a point along a direction.
+static int met(const struct kf_grid *g, const uint8_t *labels, const double p[3], const double way[3], double sign,
+               int label)
+{
+    for (double h = 0.5; h <= REACH_MM; h += 0.5) {
+        double q[3];
+        for (int c = 0; c < 3; c++)
+            q[c] = p[c] + sign * h * way[c];
+        int64_t at = kf_spine_voxel(g, q);
+        if (at >= 0 && labels[at] == label)
+            return 1;
+    }
+    return 0;
+}
+
+void kf_spine_mr_fill_discs(const struct kf_work *work, const struct kf_volume *ct, const struct kf_spine *spine,
+                            uint8_t *labels, uint8_t *scratch)
+{
+    const struct kf_grid *g = &ct->grid;
+    const int16_t *hu = ct->data;
+    memcpy(scratch, labels, (size_t)kf_grid_voxels(g));
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+    for (int64_t k = 0; k < g->dim[2]; k++)
+        for (int64_t j = 0; j < g->dim[1]; j++)
+            for (int64_t i = 0; i < g->dim[0]; i++) {
+                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
+                double p[3];
+                if (scratch[at] != 0 || hu[at] != DISC_HU)
+                    continue;
+                kf_spine_point(g, i, j, k, p);
+                int nearest = 0;
+                for (int d = 1; d < spine->discs; d++)
+                    if (fabs(kf_spine_below(&spine->disc[d], p)) < fabs(kf_spine_below(&spine->disc[nearest], p)))
+                        nearest = d;
+                const double *normal = spine->disc[nearest].normal;
+                int under = nearest + 1 == spine->discs && spine->sacrum ? KF_SPINE_SACRUM : nearest + 2;
+                if (met(g, scratch, p, normal, -1, nearest + 1) && met(g, scratch, p, normal, 1, under))
+                    labels[at] = (uint8_t)(KF_SPINE_DISC + 1 + nearest);
+            }
+}

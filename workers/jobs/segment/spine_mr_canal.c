@@ -1,0 +1,254 @@
+// The canal of an MR. See spine_mr.h.
+#include "workers/jobs/segment/spine_mr.h"
+#include "workers/kernels/kdtree.h"
+#include "workers/kernels/math.h"
+
+#include <math.h>
+#include <string.h>
+
+#define RAYS       16
+#define NEAR       4 // voxels within which the brightest of a direction is
+#define FAR        9
+#define LEAST_MM   40.0
+#define LEAST_PART 0.45 // of the usual score
+#define CENTRE_MM  10
+#define TURNS      3
+#define TILT_DEG   2.0
+#define TILTS      15 // to each side
+
+// How much darker it becomes on the ways out, after the brightest near by: fluid may lie around a cord.
+static float darkness_around(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j, const double ray[RAYS][2])
+{
+    double sum = 0;
+    int met = 0;
+    if (slice[j * dim[0] + i] < 0)
+        return 0;
+    for (int n = 0; n < RAYS; n++) {
+        double most = slice[j * dim[0] + i], least = most, deepest = 0;
+        int r = 1;
+        for (; r <= FAR; r++) {
+            int64_t x = i + (int64_t)floor(ray[n][0] * r + 0.5), y = j + (int64_t)floor(ray[n][1] * r + 0.5);
+            if (x < 0 || y < 0 || x >= dim[0] || y >= dim[1] || slice[y * dim[0] + x] < 0)
+                break;
+            double value = slice[y * dim[0] + x];
+            if (r <= NEAR && value > most)
+                most = least = value;
+            least = fmin(least, value);
+            deepest = fmax(deepest, most - least);
+        }
+        if (r > FAR / 2)
+            sum += deepest, met++;
+    }
+    return met * 2 > RAYS ? (float)(sum / met / 1000) : 0;
+}
+
+static void score_slices(const struct kf_work *work, const struct kf_volume *coarse, float *score)
+{
+    const int64_t *dim = coarse->grid.dim, area = dim[0] * dim[1];
+    const int16_t *data = coarse->data;
+    double ray[RAYS][2];
+    for (int n = 0; n < RAYS; n++) {
+        ray[n][0] = kf_cos(2 * KF_PI * n / RAYS);
+        ray[n][1] = kf_sin(2 * KF_PI * n / RAYS);
+    }
+#pragma omp parallel for schedule(static) num_threads(work->threads)
+    for (int64_t k = 0; k < dim[2]; k++)
+        for (int64_t j = 0; j < dim[1]; j++)
+            for (int64_t i = 0; i < dim[0]; i++)
+                score[k * area + j * dim[0] + i] = darkness_around(data + k * area, dim, i, j, (const double(*)[2])ray);
+}
+
+static void smooth(double *values, int count, int reach, double *scratch)
+{
+    for (int n = 0; n < count; n++) {
+        double sum = 0, weight = 0;
+        for (int m = n - reach; m <= n + reach; m++) {
+            if (m < 0 || m >= count)
+                continue;
+            double w = 1 + reach - (m < n ? n - m : m - n);
+            sum += w * values[m];
+            weight += w;
+        }
+        scratch[n] = sum / weight;
+    }
+    memcpy(values, scratch, (size_t)count * sizeof *values);
+}
+
+static void unit(double v[3])
+{
+    double length = sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
+    for (int c = 0; c < 3; c++)
+        v[c] /= length;
+}
+
+// Directions: along the smoothed path; forwards as the scanner says, turned by `angle` about the path.
+static void frames(struct kf_spine *spine, double angle, double *column, double *scratch)
+{
+    int count = spine->stations;
+    for (int c = 0; c < 3; c++) {
+        for (int n = 0; n < count; n++)
+            column[n] = spine->station[n].p[c] + (c == 2 ? n : 0);
+        smooth(column, count, 12, scratch);
+        for (int n = 0; n < count; n++)
+            spine->station[n].p[c] = column[n] - (c == 2 ? n : 0);
+    }
+    for (int n = 0; n < count; n++) {
+        struct kf_spine_station *t = &spine->station[n];
+        const struct kf_spine_station *a = &spine->station[n > 8 ? n - 8 : 0],
+                                      *b = &spine->station[n + 8 < count ? n + 8 : count - 1];
+        double along = 0, forwards[3] = {kf_sin(angle), -kf_cos(angle), 0};
+        for (int c = 0; c < 3; c++)
+            t->down[c] = b->p[c] - a->p[c];
+        unit(t->down);
+        for (int c = 0; c < 3; c++)
+            along += forwards[c] * t->down[c];
+        for (int c = 0; c < 3; c++)
+            t->front[c] = forwards[c] - along * t->down[c];
+        unit(t->front);
+        for (int c = 0; c < 3; c++)
+            t->left[c] = t->front[(c + 1) % 3] * t->down[(c + 2) % 3] - t->front[(c + 2) % 3] * t->down[(c + 1) % 3];
+        t->enclosed = 1;
+    }
+}
+
+// The longest run of slices whose score is near the usual one, as stations of 1 mm from above.
+static void lay_stations(const struct kf_volume *coarse, const int64_t *path, const float *score,
+                         struct kf_spine *spine, double *column, double *scratch)
+{
+    const struct kf_grid *g = &coarse->grid;
+    int count = (int)g->dim[2], from = 0, length = 0, start = 0;
+    int64_t area = g->dim[0] * g->dim[1];
+    float usual[KF_SPINE_STATIONS];
+    for (int k = 0; k < count; k++)
+        column[k] = score[k * area + path[k]];
+    smooth(column, count, 5, scratch);
+    for (int k = 0; k < count; k++)
+        usual[k] = (float)column[k];
+    double least = LEAST_PART * kf_select_f32(usual, count, 3 * count / 4);
+    for (int k = 0; k <= count; k++) {
+        if (k < count && column[k] >= least)
+            continue;
+        if (k - start > length)
+            length = k - start, from = start;
+        start = k + 1;
+    }
+    double step = g->spacing_mm[2];
+    spine->stations = 0;
+    if (length * step < LEAST_MM)
+        return;
+    int stations = (int)((length - 1) * step) + 1;
+    stations = stations > KF_SPINE_STATIONS ? KF_SPINE_STATIONS : stations;
+    for (int n = 0; n < stations; n++) {
+        double at = from + length - 1 - n / step, share = at - floor(at);
+        int low = (int)at, high = low + 1 < count ? low + 1 : low;
+        double a[3] = {(double)(path[low] % g->dim[0]), (double)(path[low] / g->dim[0]), low},
+               b[3] = {(double)(path[high] % g->dim[0]), (double)(path[high] / g->dim[0]), high}, p[3], q[3];
+        kf_grid_to_lps(g, a, p);
+        kf_grid_to_lps(g, b, q);
+        for (int c = 0; c < 3; c++)
+            spine->station[n].p[c] = p[c] + share * (q[c] - p[c]);
+    }
+    spine->stations = stations;
+}
+
+// To the middle of what is bright within CENTRE_MM: fluid all around a cord, or all of the sac.
+static void centre(const struct kf_volume *coarse, double bright, struct kf_spine *spine)
+{
+    for (int n = 0; n < spine->stations; n++) {
+        struct kf_spine_station *t = &spine->station[n];
+        double sum[2] = {0, 0}, weight = 1e-6;
+        for (int v = -CENTRE_MM; v <= CENTRE_MM; v++)
+            for (int u = -CENTRE_MM; u <= CENTRE_MM; u++) {
+                double p[3];
+                if (u * u + v * v > CENTRE_MM * CENTRE_MM)
+                    continue;
+                for (int c = 0; c < 3; c++)
+                    p[c] = t->p[c] + u * t->left[c] + v * t->front[c];
+                double w = fmax(0, kf_spine_value(coarse, p, 0) - bright);
+                sum[0] += w * u;
+                sum[1] += w * v;
+                weight += w;
+            }
+        for (int c = 0; c < 3; c++)
+            t->p[c] += (sum[0] * t->left[c] + sum[1] * t->front[c]) / weight;
+    }
+}
+
+// How unlike the left half is to the right one.
+static double asymmetry(const struct kf_volume *coarse, const struct kf_spine *spine)
+{
+    double sum = 0;
+    int count = 0;
+    for (int n = 0; n < spine->stations; n += 4)
+        for (int v = -30; v <= 40; v += 3)
+            for (int u = 2; u <= 40; u += 2) {
+                const struct kf_spine_station *t = &spine->station[n];
+                double p[3], q[3];
+                for (int c = 0; c < 3; c++) {
+                    p[c] = t->p[c] + u * t->left[c] + v * t->front[c];
+                    q[c] = t->p[c] - u * t->left[c] + v * t->front[c];
+                }
+                double left = kf_spine_value(coarse, p, -1), right = kf_spine_value(coarse, q, -1);
+                if (left < 0 || right < 0)
+                    continue;
+                sum += fabs(left - right);
+                count++;
+            }
+    return count ? sum / count : 0;
+}
+
+static void place(const struct kf_volume *coarse, struct kf_spine *spine, double *column, double *scratch)
+{
+    float values[4 * KF_SPINE_STATIONS];
+    int count = 0;
+    frames(spine, 0, column, scratch);
+    for (int n = 0; n < spine->stations; n++)
+        for (int m = 0; m < 4; m++) { // two of them in fluid, whatever lies in the middle
+            double p[3], away = m % 2 ? 4 : -4;
+            const struct kf_spine_station *t = &spine->station[n];
+            for (int c = 0; c < 3; c++)
+                p[c] = t->p[c] + away * (m / 2 ? t->left[c] : t->front[c]);
+            values[count++] = (float)kf_spine_value(coarse, p, 0);
+        }
+    double bright = 0.55 * kf_select_f32(values, count, 3 * count / 4);
+    for (int turn = 0; turn < TURNS; turn++) {
+        centre(coarse, bright, spine);
+        frames(spine, 0, column, scratch);
+    }
+    double best = 0, least = 1e30;
+    for (int tilt = -TILTS; tilt <= TILTS; tilt++) {
+        frames(spine, tilt * TILT_DEG * KF_PI / 180, column, scratch);
+        double here = asymmetry(coarse, spine);
+        if (here < least)
+            least = here, best = tilt * TILT_DEG * KF_PI / 180;
+    }
+    frames(spine, best, column, scratch);
+}
+
+enum kf_kernel_status kf_spine_mr_canal(const struct kf_work *work, const struct kf_volume *coarse,
+                                        struct kf_spine *spine)
+{
+    const int64_t *dim = coarse->grid.dim, area = dim[0] * dim[1], voxels = area * dim[2];
+    float *score = kf_work_take(work, voxels * 4), *best = kf_work_take(work, 2 * area * 4);
+    uint8_t *from = kf_work_take(work, voxels);
+    int64_t *path = kf_work_take(work, dim[2] * 8);
+    int64_t most = dim[2] > KF_SPINE_STATIONS ? dim[2] : KF_SPINE_STATIONS;
+    double *column = kf_work_take(work, 2 * most * 8);
+    int ok = score && best && from && path && column;
+    enum kf_kernel_status status = !ok                          ? KF_KERNEL_NOMEM
+                                   : dim[2] > KF_SPINE_STATIONS ? KF_KERNEL_TOO_LARGE
+                                                                : KF_KERNEL_OK;
+    if (!status) {
+        score_slices(work, coarse, score);
+        kf_spine_follow(work, dim, score, best, from, path);
+        lay_stations(coarse, path, score, spine, column, column + most);
+        if (spine->stations > 0)
+            place(coarse, spine, column, column + most);
+    }
+    kf_work_give(work, column);
+    kf_work_give(work, path);
+    kf_work_give(work, from);
+    kf_work_give(work, best);
+    kf_work_give(work, score);
+    return status;
+}
