@@ -19,7 +19,7 @@ cat >"$work/interfaces.py" <<'CHECK'
 import collections, gzip, json, re, struct, sys
 folder, report, shared = sys.argv[2], json.load(open(sys.argv[3])), sys.argv[4] == "shared"
 raw = gzip.open(sys.argv[1]).read()
-dim, at = struct.unpack_from("<3q", raw, 24), struct.unpack_from("<q", raw, 168)[0]  # NIfTI-2
+dim, at = struct.unpack_from("<3h", raw, 42), int(struct.unpack_from("<f", raw, 108)[0])  # NIfTI-1
 faces = collections.Counter()
 step = 1
 for axis in range(3):
