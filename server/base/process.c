@@ -26,6 +26,7 @@ struct identity {
     gid_t gid;
     gid_t groups[GROUPS_MOST];
     int group_count;
+    char home[PATH_MAX];
 };
 
 // ---------------------------------------------------------------------------------------------- who
@@ -41,6 +42,7 @@ static enum kf_status look_up(const char *user, struct identity *out, struct kf_
     out->change = 1;
     out->uid = found->pw_uid;
     out->gid = found->pw_gid;
+    (void)kf_str_copy(out->home, sizeof out->home, found->pw_dir); // too long: none
     out->group_count = GROUPS_MOST;
     if (getgrouplist(user, found->pw_gid, out->groups, &out->group_count) < 0)
         return kf_error_set(err, KF_INVALID, NULL, "user %.40s is in too many groups", user);
@@ -139,8 +141,29 @@ static int place_descriptors(const struct kf_spawn *spawn)
     return 0;
 }
 
+// Our environment with the home of another user: libpq and others would look for files in root's. Owned, but not its
+// strings.
+static const char **environment_of(const struct identity *who, char home[PATH_MAX + 8])
+{
+    size_t count = 0, kept = 0;
+    while (environ[count])
+        count++;
+    const char **env = malloc((count + 2) * sizeof *env);
+    for (size_t i = 0; env && i < count; i++)
+        if (strncmp(environ[i], "HOME=", 5) != 0 && strncmp(environ[i], "USER=", 5) != 0 &&
+            strncmp(environ[i], "LOGNAME=", 8) != 0)
+            env[kept++] = environ[i];
+    if (env) {
+        snprintf(home, PATH_MAX + 8, "HOME=%s", who->home);
+        env[kept++] = home;
+        env[kept] = NULL;
+    }
+    return env;
+}
+
 // Between fork and exec; only returns on failure, with errno set.
-static void exec_child(const struct kf_spawn *spawn, const struct identity *who, const char *path, pid_t parent)
+static void exec_child(const struct kf_spawn *spawn, const struct identity *who, const char *path,
+                       const char *const *env, pid_t parent)
 {
     for (int s = 1; s < NSIG; s++)
         if (s != SIGKILL && s != SIGSTOP)
@@ -157,8 +180,7 @@ static void exec_child(const struct kf_spawn *spawn, const struct identity *who,
         _exit(127);
     if (spawn->directory && chdir(spawn->directory))
         return;
-    execve(path, (char *const *)(uintptr_t)spawn->argv,
-           spawn->env ? (char *const *)(uintptr_t)spawn->env : environ);
+    execve(path, (char *const *)(uintptr_t)spawn->argv, (char *const *)(uintptr_t)env);
 }
 
 enum kf_status kf_spawn(const struct kf_spawn *spawn, pid_t *pid, struct kf_error *err)
@@ -166,24 +188,33 @@ enum kf_status kf_spawn(const struct kf_spawn *spawn, pid_t *pid, struct kf_erro
     char path[PATH_MAX];
     struct identity who;
     int report[2];
+    char home[PATH_MAX + 8];
+    const char **own = NULL;
     *pid = 0;
     enum kf_status status = find_program(spawn->program, path, err);
     if (!status)
         status = look_up(spawn->user, &who, err);
     if (status)
         return status;
-    if (pipe2(report, O_CLOEXEC))
-        return kf_error_errno(err, errno, "cannot make a pipe");
+    if (who.change && !spawn->env && !(own = environment_of(&who, home)))
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for an environment");
+    if (pipe2(report, O_CLOEXEC)) {
+        int pipe_errno = errno;
+        free(own);
+        return kf_error_errno(err, pipe_errno, "cannot make a pipe");
+    }
+    const char *const *env = spawn->env ? spawn->env : own ? own : (const char *const *)(uintptr_t)environ;
     pid_t parent = getpid();
     pid_t child = fork();
     if (child == 0) {
-        exec_child(spawn, &who, path, parent);
+        exec_child(spawn, &who, path, env, parent);
         int failure = errno;
         ssize_t ignored = write(report[1], &failure, sizeof failure);
         (void)ignored;
         _exit(127);
     }
     int fork_errno = errno, failure = 0;
+    free(own);
     close(report[1]);
     ssize_t n = 0;
     if (child > 0)

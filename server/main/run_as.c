@@ -20,12 +20,14 @@ static enum kf_status change_owner(char *path, uid_t uid, gid_t gid, struct kf_e
     enum kf_status status = KF_OK;
     FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
     FTSENT *entry;
-    while (!status && tree && (entry = fts_read(tree))) {
+    while (!status && tree && (errno = 0, entry = fts_read(tree))) {
         if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS)
             status = kf_error_errno(err, entry->fts_errno, "cannot read a folder that changes hands");
         else if (entry->fts_info != FTS_D && lchown(entry->fts_path, uid, gid))
             status = kf_error_errno(err, errno, "cannot hand a file over");
     }
+    if (!status && tree && errno)
+        status = kf_error_errno(err, errno, "cannot read a folder that changes hands");
     if (!tree || fts_close(tree))
         return status ? status : kf_error_errno(err, errno, "cannot hand a folder over");
     return status;
@@ -99,14 +101,15 @@ enum kf_status kf_run_as_prepare(const char *data, int private_database, const c
     const struct passwd *entry = getpwnam(wanted);
     if (!entry)
         return kf_error_set(err, KF_INVALID, "no_such_user", "there is no user %.40s to run as", wanted);
-    const char *database = kf_process_unprivileged_user(kf_config_text("KERF_POSTGRES_USER"));
+    uid_t uid = entry->pw_uid; // the next question of this kind overwrites the entry
+    gid_t gid = entry->pw_gid;
+    const char *database =
+        private_database ? kf_process_unprivileged_user(kf_config_text("KERF_POSTGRES_USER")) : NULL;
     if (private_database && (!database || strcmp(database, wanted) != 0))
         return kf_error_set(
             err, KF_INVALID, "user_differs",
             "the private PostgreSQL lets in its own user alone: KERF_USER and KERF_POSTGRES_USER must be "
             "the same");
-    uid_t uid = entry->pw_uid;
-    gid_t gid = entry->pw_gid;
     enum kf_status status = check_programs(wanted, err);
     if (!status)
         status = hand_over_all(data, uid, gid, err);

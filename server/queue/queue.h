@@ -25,7 +25,7 @@
 // are checked when they are queued.
 //
 // The case's state follows in the same transaction: processing while jobs wait or run, attention when the latest job of
-// a kind for a series has failed for good, else ready; receiving while a series still grows.
+// a kind for a series has failed for good and nobody has acknowledged it, else ready; receiving while a series still grows.
 #ifndef KERF_QUEUE_QUEUE_H
 #define KERF_QUEUE_QUEUE_H
 

@@ -29,7 +29,7 @@
     " FROM kerf.artefact x WHERE x.case_id = c.id AND NOT x.superseded) a "                                            \
     "CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE x.state = 'running') AS running, "                              \
     " count(*) FILTER (WHERE x.state = 'queued') AS queued, "                                                          \
-    " count(*) FILTER (WHERE x.state IN ('failed', 'dead')) AS failed, "                                               \
+    " count(*) FILTER (WHERE x.state IN ('failed', 'dead') AND x.acknowledged_at IS NULL) AS failed, "                 \
     " count(*) FILTER (WHERE x.state = 'done') AS ended, "                                                             \
     " coalesce(sum(x.progress) FILTER (WHERE x.state = 'running'), 0) AS part "                                        \
     " FROM kerf.job x WHERE x.case_id = c.id) j "

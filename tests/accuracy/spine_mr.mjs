@@ -91,7 +91,7 @@ await withScratch(async (dir) => {
     // Real, 1.5 mm, another scanner; no gate: three vertebrae of which two are cut, labels of another program and person.
     table.section('Real MR', ['image', 'structure', 'Dice']);
     const real = tool('kerf-job', ['segment.spine', '--modality', 'mr', '--image', join(crop, 'labelled_crop/sub-mri_label-6_T2w.nii.gz'), '--out', at('r.nii.gz'), '--quiet']);
-    if (real.code !== 0) table.row(['labelled lumbar T2', 'refused', '']);
+    if (real.code !== 0) table.row(['labelled lumbar T2', 'refused, which it should not be', ''], false);
     else {
         const parts = { 1: (l) => l <= 49, 2: (l) => l > 50 && l < 100, 3: (l) => l >= 101 && l <= 103 };
         const truth = { 1: (l) => l >= 41 && l <= 50, 2: (l) => l === 100, 3: (l) => l === 60 || l === 61 };
@@ -103,7 +103,8 @@ await withScratch(async (dir) => {
     }
     for (const [name, file] of [['cervical T2', 'cervical_t2/t2.nii.gz'], ['cervical T1', 'cervical_t1/t1w.nii.gz']]) {
         const run = tool('kerf-job', ['segment.spine', '--modality', 'mr', '--image', join(crop, file), '--out', at('r.nii.gz'), '--quiet']);
-        table.row([name, run.code === 0 ? 'not refused, which it should be' : 'refused, as it should be', ''], run.code !== 0);
+        const code = run.stderr.match(/\[(\w+)\]/)?.[1], ok = run.code !== 0 && ['no_bodies', 'not_t2', 'no_spine', 'no_discs'].includes(code);
+        table.row([name, ok ? `refused, as it should be: ${code}` : `${code ?? 'not refused'}, which it should be`, ''], ok);
     }
 });
 process.exit(table.write(new URL('spine_mr.md', import.meta.url).pathname) ? 0 : 1);

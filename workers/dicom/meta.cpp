@@ -3,6 +3,7 @@
 
 #include "dcmtk/dcmdata/dcistrmb.h"
 #include "dcmtk/dcmdata/dcrledrg.h"
+#include "dcmtk/dcmdata/dcspchrs.h"
 #include "dcmtk/dcmjpeg/djdecode.h"
 #include "dcmtk/dcmjpls/djdecode.h"
 #include "dcmtk/oflog/oflog.h"
@@ -178,6 +179,22 @@ void append_utf8(std::string &to, const char *from, size_t length, TextMode mode
 
 } // namespace kerf
 
+// The C library loads a converter of text as code when it is first asked for, which no sandbox of ours allows later: one
+// of each character set of PS3.3 section C.12.1.1.2 is opened now, and kept, for what nobody uses is unloaded again.
+static void load_character_sets()
+{
+    static const char *const terms[] = {
+        "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126", "ISO_IR 138",
+        "ISO_IR 148", "ISO_IR 203", "ISO_IR 13",  "ISO_IR 166", "GB18030",    "GBK",
+        "ISO 2022 IR 6\\ISO 2022 IR 87", "ISO 2022 IR 13\\ISO 2022 IR 159", "ISO 2022 IR 6\\ISO 2022 IR 149",
+        "ISO 2022 IR 6\\ISO 2022 IR 58"};
+    static DcmSpecificCharacterSet *kept[sizeof terms / sizeof *terms];
+    for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
+        kept[i] = new DcmSpecificCharacterSet;
+        (void)kept[i]->selectCharacterSet(terms[i], "ISO_IR 192"); // this DCMTK may not know it
+    }
+}
+
 extern "C" enum kf_status kf_dicom_init(struct kf_error *err)
 {
     static std::once_flag once;
@@ -190,6 +207,7 @@ extern "C" enum kf_status kf_dicom_init(struct kf_error *err)
             DcmRLEDecoderRegistration::registerCodecs();
             // Gateways write standard attributes as UN (PS3.5 section 6.2.2); the dictionary knows better.
             dcmEnableUnknownVRConversion.set(OFTrue);
+            load_character_sets();
         });
         if (!dcmDataDict.isDictionaryLoaded())
             return kf_error_set(err, KF_INTERNAL, "no_dictionary", "the DICOM data dictionary could not be loaded");

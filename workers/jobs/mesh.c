@@ -650,9 +650,9 @@ static enum kf_status read_inputs(struct mesh_job *m, const json_t **table, json
     enum kf_status status = KF_OK;
     if (labels)
         status = kf_job_read_volume(labels, KF_NIFTI_LABELS, &m->labels, err);
-    if (!status && image)
+    if (!status && image && !m->shared)
         status = kf_job_read_volume(image, KF_NIFTI_IMAGE, &m->image, err);
-    if (!status && labels && image &&
+    if (!status && labels && image && !m->shared &&
         memcmp(m->labels.grid.dim, m->image.grid.dim, sizeof m->labels.grid.dim) != 0)
         status = kf_error_set(err, KF_INVALID, "grids_differ", "labels and volume do not have the same dimensions");
     if (!status && given)

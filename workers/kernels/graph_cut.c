@@ -99,8 +99,11 @@ static inline __attribute__((always_inline)) int grow_in(struct search *s, int64
     const struct cut *c = s->cut;
     for (unsigned n = 0; n < 6; n++) {
         int64_t u = go(c, v, n);
+        const uint16_t *room = tree == SOURCE ? room_out(c, v, n) : room_in(c, v, n);
+        if (n >= 4 && !*room) // over the seam of two slabs: there is no room, and the flag is another thread's
+            continue;
         unsigned flag = c->flag[u];
-        if ((flag & TREE) == tree || !*(tree == SOURCE ? room_out(c, v, n) : room_in(c, v, n)))
+        if ((flag & TREE) == tree || !*room)
             continue;
         if (flag & TREE) {
             *d = n;

@@ -128,6 +128,8 @@ static enum kf_kernel_status take_image(struct deform *d, const struct kf_volume
         d->merged[i].owned_image = 1;
     }
     if (!status)
+        kf_reg_image_release(d->work, &d->taken[i]); // nobody reads it any more
+    if (!status)
         status = kf_levels_make(d->work, &units, &d->merged[i].image);
     if (!status)
         status = kf_reg_image_reduce(d->work, &d->merged[i], d->h / d->fine, &d->image[i]);
@@ -343,6 +345,8 @@ static enum kf_kernel_status finish(struct deform *d)
     double mi[2];
     memcpy(d->kept, d->c, bytes);
     enum kf_kernel_status status = walk(d, TRIAL, LAST_BEND, KF_SLOPES_MOVING);
+    if (status)
+        return status;
     mi[0] = d->match.mi;
     for (int64_t n = 0; n < 3 * d->spline.count; n++) {
         float c = d->c[n];
@@ -350,8 +354,7 @@ static enum kf_kernel_status finish(struct deform *d)
         d->kept[n] = c;
     }
     compare(d);
-    if (!status)
-        status = walk(d, TRIAL, LAST_BEND, KF_SLOPES_FIXED);
+    status = walk(d, TRIAL, LAST_BEND, KF_SLOPES_FIXED);
     mi[1] = d->match.mi;
     if (!status && mi[0] >= mi[1]) {
         memcpy(d->c, d->kept, bytes);

@@ -91,7 +91,9 @@ static void find_shares(const int64_t *count, int low, int high, double shares[B
         shares[b] /= sum;
 }
 
-static void apply_scale(const struct kf_work *work, const struct kf_volume *image, int64_t *count, int16_t *level)
+// KF_KERNEL_INVALID: one value only.
+static enum kf_kernel_status apply_scale(const struct kf_work *work, const struct kf_volume *image, int64_t *count,
+                                         int16_t *level)
 {
     const int64_t total = kf_grid_voxels(&image->grid);
     int16_t *v = image->data;
@@ -103,6 +105,8 @@ static void apply_scale(const struct kf_work *work, const struct kf_volume *imag
         below += count[low];
     for (int64_t above = 0; high > low && above + count[high] <= total / LEAVE; high--)
         above += count[high];
+    if (low == high)
+        return KF_KERNEL_INVALID;
     double shares[BINS + 1];
     find_shares(count, low, high, shares);
     for (int i = 0; i < VALUES; i++) {
@@ -114,6 +118,7 @@ static void apply_scale(const struct kf_work *work, const struct kf_volume *imag
 #pragma omp parallel for num_threads(work->threads) schedule(static)
     for (int64_t n = 0; n < total; n++)
         v[n] = level[v[n] + 32768];
+    return KF_KERNEL_OK;
 }
 
 enum kf_kernel_status kf_levels_make(const struct kf_work *work, const struct kf_reg_units *units,
@@ -129,7 +134,7 @@ enum kf_kernel_status kf_levels_make(const struct kf_work *work, const struct kf
         status = kf_median3(&quiet, image, calm);
     if (!status) {
         memcpy(image->data, calm, (size_t)(2 * total));
-        apply_scale(work, image, count, level);
+        status = apply_scale(work, image, count, level);
     }
     kf_work_give(work, count);
     kf_work_give(work, level);

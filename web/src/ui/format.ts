@@ -63,7 +63,7 @@ const jobNames: Record<string, string> = {
   register: 'Align two scans',
   compare: 'Compare two segmentations',
   'segment.head': 'Find skull, jaws and teeth',
-  'segment.spine': 'Find vertebrae, discs and canal',
+  'segment.spine': 'Find vertebrae, discs, canal and nerves',
   'segment.leg': 'Find tibia and fibula',
 };
 

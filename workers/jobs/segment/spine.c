@@ -463,7 +463,7 @@ static enum kf_status label_mr(struct kf_job_work *w, struct kf_volume *image, s
                                struct kf_volume *labels, struct kf_error *err)
 {
     struct kf_volume level = {.data = NULL}, fine = {.data = NULL}, seen = {.data = NULL};
-    struct kf_spine_mr mr;
+    struct kf_spine_mr mr = {0};
     struct kf_grid grid = image->grid;
     kf_job_work_stage(w, "evening out the shading", 0.1, 0.2);
     enum kf_status status = kf_volume_alloc(&level, &grid, KF_VOXEL_INT16, err);
@@ -492,7 +492,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     if (!status && is_mr && !input)
         status = kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named volume");
     if (!status && !is_mr)
-        status = kf_job_ct_input(job, "the spine is", &input, &is_hu, err);
+        status = kf_job_ct_input(job, "without modality mr the spine is", &input, &is_hu, err);
     if (status)
         return status;
     struct kf_job_work w;
@@ -531,8 +531,7 @@ static const struct kf_job_cli cli = {
 static const struct kf_job_param params[] = {
     {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 430, NULL, "HU",
      "Shells of bone are at or above this in voxels of up to 2 mm and at less in larger ones, at 57 % of it from 3 mm; "
-     "spongy "
-     "bone inside them may have half of it. CT only."},
+     "spongy bone inside them may have half of it. CT only."},
     {"modality", KF_PARAM_TEXT, 0, 0, 0, "auto", "1",
      "auto: as the volume says, CT where it says nothing; ct; mr: T2-weighted."},
     {0},

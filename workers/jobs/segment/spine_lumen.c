@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 #define DIRECTIONS       32
 #define REACH_MM         17.0 // how far walls are looked for
@@ -216,7 +217,8 @@ struct painter {
     const struct kf_volume *volume;
     const struct kf_spine *spine;
     const struct ellipse *tube;
-    double end; // station below which nothing is painted
+    double end;            // station below which nothing is painted
+    const uint8_t *before; // the labels that the pass found
     uint8_t *labels;
 };
 
@@ -226,16 +228,16 @@ static void paint(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
     const struct kf_volume *volume = painter->volume;
     double p[3], suv[3];
     int beside;
-    if (painter->labels[at] || !kf_spine_locate(painter->spine, &volume->grid, i, j, k, p, suv) || suv[0] < 0 ||
+    if (painter->before[at] || !kf_spine_locate(painter->spine, &volume->grid, i, j, k, p, suv) || suv[0] < 0 ||
         suv[0] > painter->end)
         return;
     const struct ellipse *e = &painter->tube[(int)suv[0]];
     double x = suv[1] / (e->of[2] + WALL_MM), y = suv[2] / (e->of[3] + WALL_MM), r = sqrt(x * x + y * y);
     if (r >= 1)
         return;
-    double hu = mean_around(volume->data, painter->labels, volume->grid.dim, i, j, k, 1, &beside);
+    double hu = mean_around(volume->data, painter->before, volume->grid.dim, i, j, k, 1, &beside);
     if (suv[2] < 0 && r > 0.7 &&
-        is_flavum(volume, painter->labels, &painter->spine->station[(int)suv[0]], p, r, beside))
+        is_flavum(volume, painter->before, &painter->spine->station[(int)suv[0]], p, r, beside))
         return; // the ligament that lines the arch
     painter->labels[at] = r < SAC_SHARE && hu > SAC_HU ? KF_SPINE_SAC : KF_SPINE_CANAL;
 }
@@ -284,13 +286,17 @@ enum kf_kernel_status kf_spine_centre_canal(const struct kf_work *work, const st
 enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
                                           struct kf_spine *spine, uint8_t *labels)
 {
+    int64_t voxels = kf_grid_voxels(&volume->grid);
     struct ellipse *tube = kf_work_take(work, (int64_t)spine->stations * (int64_t)sizeof *tube);
-    enum kf_kernel_status status = tube ? fit_tube(work, &volume->grid, labels, spine, tube) : KF_KERNEL_NOMEM;
+    uint8_t *before = kf_work_take(work, voxels);
+    enum kf_kernel_status status = tube && before ? fit_tube(work, &volume->grid, labels, spine, tube) : KF_KERNEL_NOMEM;
     if (!status) {
-        struct painter painter = {
-            .volume = volume, .spine = spine, .tube = tube, .end = sac_end(volume, spine), .labels = labels};
+        memcpy(before, labels, (size_t)voxels);
+        struct painter painter = {.volume = volume, .spine = spine, .tube = tube, .end = sac_end(volume, spine),
+                                  .before = before, .labels = labels};
         kf_spine_each_voxel(work, &volume->grid, 0, paint, &painter);
     }
+    kf_work_give(work, before);
     kf_work_give(work, tube);
     return status;
 }

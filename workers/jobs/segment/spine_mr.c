@@ -60,7 +60,10 @@ enum kf_kernel_status kf_spine_mr_level(const struct kf_work *work, const struct
     if (!status)
         status = kf_gaussian(work, in, 0, value); // a copy in float
     for (int64_t v = 0; !status && v < voxels; v += step)
-        some[count++] = value[v];
+        if (value[v] > -1e30f && value[v] < 1e30f) // no NaN
+            some[count++] = value[v];
+    if (!status && count == 0)
+        status = KF_KERNEL_INVALID;
     double top = !status ? kf_select_f32(some, count, 49 * count / 50) : 0;
     if (!status)
         status = kf_bits_threshold(work, in, fmax(1, NO_SIGNAL * top), 1e9, &mask);
@@ -71,7 +74,8 @@ enum kf_kernel_status kf_spine_mr_level(const struct kf_work *work, const struct
     if (!status) {
         count = 0;
         for (int64_t v = 0; v < voxels; v += step)
-            some[count++] = value[v];
+            if (value[v] > -1e30f && value[v] < 1e30f)
+                some[count++] = value[v];
         double scale = 1000 / fmax(1e-6, kf_select_f32(some, count, 49 * count / 50));
         int16_t *to = out->data;
         for (int64_t v = 0; v < voxels; v++)
@@ -168,7 +172,7 @@ enum kf_kernel_status kf_spine_mr_discs(const struct kf_work *work, const struct
         for_discs(fine, mr->body, 0, &look);
         status = kf_spine_find_discs(work, &look, spine);
     }
-    mr->has_bodies = mr->spread < UNEVEN;
+    mr->has_bodies = !status && mr->spread < UNEVEN;
     mr->is_t2 = !status && explained(spine) * BRIGHTER >= explained(&other);
     kf_work_give(work, scratch);
     kf_work_give(work, look.data);
@@ -258,7 +262,7 @@ static struct slab place_disc(const struct kf_volume *blurred, const struct kf_s
     }
     for (int c = 0; c < 3; c++)
         disc->normal[c] /= sqrt(length);
-    disc->s += shift;
+    disc->s = fmin(fmax(disc->s + shift, 0), spine->stations - 1); // it stays a place of the canal
     return (struct slab){fmax(1, half[0] - END_PLATE), fmax(1, half[1] - END_PLATE)};
 }
 

@@ -107,7 +107,6 @@ static void frames(struct kf_spine *spine, double angle, double *column, double 
         unit(t->front);
         for (int c = 0; c < 3; c++)
             t->left[c] = t->front[(c + 1) % 3] * t->down[(c + 2) % 3] - t->front[(c + 2) % 3] * t->down[(c + 1) % 3];
-        t->enclosed = 1;
     }
 }
 
@@ -139,8 +138,9 @@ static void lay_stations(const struct kf_volume *coarse, const int64_t *path, co
     int stations = (int)((length - 1) * step) + 1;
     stations = stations > KF_SPINE_STATIONS ? KF_SPINE_STATIONS : stations;
     for (int n = 0; n < stations; n++) {
-        double at = from + length - 1 - n / step, share = at - floor(at);
+        double at = fmax(from + length - 1 - n / step, from);
         int low = (int)at, high = low + 1 < count ? low + 1 : low;
+        double share = at - low;
         double a[3] = {(double)(path[low] % g->dim[0]), (double)(path[low] / g->dim[0]), low},
                b[3] = {(double)(path[high] % g->dim[0]), (double)(path[high] / g->dim[0]), high}, p[3], q[3];
         kf_grid_to_lps(g, a, p);
