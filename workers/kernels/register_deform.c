@@ -1,5 +1,5 @@
-// Few coefficients, ever less stiff: warp, count, ask every voxel, let the smooth field settle; then a judge that saw
-// nothing of it.
+// Few coefficients, ever less stiff, in ever smaller voxels: warp, count, ask every voxel, let the smooth field settle;
+// then a judge that saw nothing of it.
 #include "workers/kernels/register_deform_inside.h"
 
 #include <math.h>
@@ -18,7 +18,8 @@
 #define APART   0.5        // of grid_mm: what the two directions may differ by on average
 #define LOOK    65536      // nodes between looks at whether to stop
 
-// The bending energy's weight, in nats per square of a node's way, falls from stage to stage.
+// The bending energy's weight, in nats per square of a node's way, falls from stage to stage, in large voxels (one to a
+// node, which see far) as in small ones.
 static const struct stage {
     int steps;
     double bend;
@@ -26,7 +27,8 @@ static const struct stage {
 #define LAST_BEND 1.6
 #define TRIAL     2 // steps of the last stage with the slopes of either image
 #define LAST      3 // and with the better ones after that
-#define STEPS     (4 + 4 + 2 * TRIAL + LAST)
+#define SIZES     3 // of voxels, the last of which all is done with
+#define STEPS     (SIZES * (4 + 4) + 2 * TRIAL + LAST)
 
 struct deform {
     const struct kf_work *work;
@@ -36,7 +38,7 @@ struct deform {
     struct kf_reg_image taken[2], merged[2], image[2]; // fixed, moving: original, levels merged little, and to be seen
     struct kf_grid nodes;
     double h;
-    int fine; // voxels that are compared, per node and axis
+    int fine; // voxels that are compared, per node and axis, at present
     int64_t count;
     struct kf_spline spline;
     struct kf_volume seen[2]; // int16 on the grid of the voxels that are compared: fixed, moving warped
@@ -131,8 +133,6 @@ static enum kf_kernel_status take_image(struct deform *d, const struct kf_volume
         kf_reg_image_release(d->work, &d->taken[i]); // nobody reads it any more
     if (!status)
         status = kf_levels_make(d->work, &units, &d->merged[i].image);
-    if (!status)
-        status = kf_reg_image_reduce(d->work, &d->merged[i], d->h / d->fine, &d->image[i]);
     return status;
 }
 
@@ -147,8 +147,7 @@ static enum kf_kernel_status prepare(struct deform *d, const struct kf_volume *f
         return status;
     const int64_t coefficients = 3 * 4 * d->spline.count;
     for (int i = 0; i < 2; i++)
-        d->seen[i] = (struct kf_volume){
-            .grid = fine_grid(d, d->fine), .type = KF_VOXEL_INT16, .data = kf_work_take(d->work, 2 * fine_voxels(d))};
+        d->seen[i] = (struct kf_volume){.type = KF_VOXEL_INT16, .data = kf_work_take(d->work, 2 * fine_voxels(d))};
     d->c = kf_work_take(d->work, coefficients);
     d->kept = kf_work_take(d->work, coefficients);
     d->values = kf_work_take(d->work, 3 * 4 * d->count);
@@ -319,6 +318,23 @@ static void compare(struct deform *d)
     kf_match_find(d->work, &d->seen[0], &d->seen[1], d->bins, &d->match);
 }
 
+// Both images with `fine` voxels to a node and axis, and what the field is worth there.
+static enum kf_kernel_status look_at(struct deform *d, int fine)
+{
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    d->fine = fine;
+    for (int i = 0; i < 2 && !status; i++) {
+        kf_reg_image_release(d->work, &d->image[i]);
+        d->seen[i].grid = fine_grid(d, fine);
+        status = kf_reg_image_reduce(d->work, &d->merged[i], d->h / fine, &d->image[i]);
+    }
+    if (!status)
+        status = see_fixed(d);
+    if (!status)
+        compare(d);
+    return status;
+}
+
 // `steps` steps from a field that was compared; compares the last one.
 static enum kf_kernel_status walk(struct deform *d, int steps, double bend, enum kf_match_slopes slopes)
 {
@@ -386,12 +402,14 @@ static enum kf_kernel_status one_way(struct deform *d, const struct kf_volume *f
         status = KF_KERNEL_CANCELLED;
     if (!status)
         status = prepare(d, fixed, moving);
-    if (!status)
-        status = see_fixed(d);
-    if (!status)
-        compare(d);
-    for (size_t n = 0; n < sizeof stages / sizeof *stages && !status; n++)
-        status = walk(d, stages[n].steps, stages[n].bend, KF_SLOPES_BOTH);
+    const int finest = d->fine;
+    for (int fine = 1; !status; fine = 2 * fine < finest ? 2 * fine : finest) {
+        status = look_at(d, fine);
+        for (size_t n = 0; n < sizeof stages / sizeof *stages && !status; n++)
+            status = walk(d, stages[n].steps, stages[n].bend, KF_SLOPES_BOTH);
+        if (fine == finest)
+            break;
+    }
     if (!status)
         status = finish(d);
     if (!status) {
@@ -425,6 +443,7 @@ static void find_valid(const struct deform *d, const struct kf_volume seen[2], u
         if (!in_mask(d, g, n))
             valid[n] = 0;
 }
+
 // Mean difference of the descriptors with `field`, or without one.
 static enum kf_kernel_status difference(const struct deform *d, const struct kf_field *field, struct kf_volume seen[2],
                                         uint8_t *const mind[2], uint8_t *valid, float *scratch, double *result)

@@ -11,10 +11,11 @@
 #define KF_LEVEL_UNIT 256 // int16 values per level
 
 // Replaces the values of `image` (owned) by levels 0 … KF_LEVELS - 1 in units of 1 / KF_LEVEL_UNIT: noise is taken out
-// by a median of 3³, the gain of an MR coil by kf_bias_find where no value is negative, and what is common gets more
-// levels than what is rare (their density goes with a power of the histogram: between Panter and Dite, "Quantization
-// distortion in pulse-count modulation with nonuniform spacing of levels", Proc. IRE 39(1), 1951, and an even
-// histogram), so that bone does not outweigh all that is soft. units: how the values became int16.
+// by a median of 3³ where no voxel is larger than 3 mm, the gain of an MR coil by kf_bias_find where no value is
+// negative, and what is common gets more levels than what is rare (their density goes with a power of the histogram:
+// between Panter and Dite, "Quantization distortion in pulse-count modulation with nonuniform spacing of levels", Proc.
+// IRE 39(1), 1951, and an even histogram), so that bone does not outweigh all that is soft. units: how the values
+// became int16.
 enum kf_kernel_status kf_levels_make(const struct kf_work *work, const struct kf_reg_units *units,
                                      struct kf_volume *image);
 

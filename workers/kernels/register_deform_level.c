@@ -12,6 +12,8 @@
 #define SPREAD   6    // bins that the histogram is smoothed over, each way
 #define EVENNESS 0.6  // power of the histogram: 0 leaves the scale as it is, 1 makes all levels equally common
 #define LEAVE    5000 // one voxel of so many is beyond either end of the scale
+#define THICK_MM                                                                                                       \
+    3 // voxels larger than this, even on one axis, are not smoothed: a median would take detail with the noise
 #define NEGATIVE 1000 // an image with more than one negative voxel in so many has no coil's gain
 
 static double physical(const struct kf_reg_units *units, int16_t value)
@@ -130,12 +132,14 @@ enum kf_kernel_status kf_levels_make(const struct kf_work *work, const struct kf
     enum kf_kernel_status status = calm && level && count ? even_gain(work, units, image) : KF_KERNEL_NOMEM;
     struct kf_work quiet = *work;
     quiet.progress = NULL;
-    if (!status)
+    const double *size = image->grid.spacing_mm;
+    const int is_thick = size[0] > THICK_MM || size[1] > THICK_MM || size[2] > THICK_MM;
+    if (!status && !is_thick)
         status = kf_median3(&quiet, image, calm);
-    if (!status) {
+    if (!status && !is_thick)
         memcpy(image->data, calm, (size_t)(2 * total));
+    if (!status)
         status = apply_scale(work, image, count, level);
-    }
     kf_work_give(work, count);
     kf_work_give(work, level);
     kf_work_give(work, calm);
