@@ -15,7 +15,7 @@
 #define DAMP    0.064      // per square node
 #define OVERLAP 64         // voxels at least
 #define GAIN    0.99       // of the difference before, at most, or the field has found nothing but noise
-#define APART   0.5        // of grid_mm: what the two directions may differ by on average
+#define APART   0.6        // of grid_mm: what the two directions may differ by on average
 #define LOOK    65536      // nodes between looks at whether to stop
 
 // The bending energy's weight, in nats per square of a node's way, falls from stage to stage, in large voxels (one to a

@@ -9,7 +9,7 @@ struct kf_register_deform {
     const struct kf_volume *fixed_mask; // uint8 on the fixed grid: where it is 0 nothing is compared; NULL: none
     double grid_mm;                     // between nodes; 0: about 8, to fit the voxels
     double stiffness;                   // weight of the bending energy; 0: 1
-    int both_ways; // 1: also moving → fixed; the result is the middle of both, and none where they differ by half of
+    int both_ways; // 1: also moving → fixed; the result is the middle of both, and none where they differ by 0.6 of
                    // grid_mm on average
 };
 
