@@ -22,9 +22,10 @@ enum kf_case_state {
 const char *kf_case_state_wire(enum kf_case_state state);
 KF_MUST_USE enum kf_status kf_case_state_parse(const char *text, enum kf_case_state *out);
 
-// Whether a person may ask for this change. Archiving is possible from ready and attention (nothing is on its way);
-// an archived case can be taken back as ready; attention is acknowledged by asking for ready. Everything else is the
-// machine's. Asking for the state that already holds is allowed. KF_CONFLICT "case_busy" or "case_state" otherwise.
+// Whether a person may ask for this change. Archiving is possible from ready and attention (nothing is on its way); an
+// archived case can be taken back as ready; attention is put aside by asking for ready, until anything changes in the
+// case (to acknowledge the job that failed lasts). Everything else is the machine's. Asking for the state that already
+// holds is allowed. KF_CONFLICT "case_busy" or "case_state" otherwise.
 KF_MUST_USE enum kf_status kf_case_change_allowed(enum kf_case_state from, enum kf_case_state to, struct kf_error *err);
 
 #endif

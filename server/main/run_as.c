@@ -46,7 +46,12 @@ static enum kf_status hand_over(const char *data, const char *name, uid_t uid, g
         return kf_error_errno(err, errno, "cannot look at a folder of the data folder");
     if (st.st_uid == uid)
         return KF_OK;
-    if (st.st_uid != 0 || !S_ISDIR(st.st_mode) || (st.st_mode & 077))
+    if (!S_ISDIR(st.st_mode))
+        return kf_error_set(err, KF_CONFLICT, "data_no_folder",
+                            "%.200s is no folder (a link?): name the place in KERF_BLOBS or KERF_SCRATCH", path);
+    if (st.st_uid == 0 && (st.st_mode & 077))
+        return kf_error_set(err, KF_CONFLICT, "data_open", "%.200s is open to others: chmod 700", path);
+    if (st.st_uid != 0)
         return kf_error_set(err, KF_CONFLICT, "data_of_another",
                             "%.200s belongs to the user with the number %u: name that user in KERF_USER, or hand the "
                             "folder back",

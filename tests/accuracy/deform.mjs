@@ -1,4 +1,4 @@
-// kf `register` against known motions: what the search for the start captures, and how exact a deformation is. Phantoms of
+// kerf-job `register` against known motions: what the search for the start captures, and how exact a deformation is. Phantoms of
 // seeds that tuning did not see (from 301), and real images warped by a closed form. The moving image's noise is its own.
 // Some minutes on two cores.
 import { execFile } from 'node:child_process';

@@ -1,5 +1,6 @@
-// Every kernel that asks whether to go on: told to stop at any of its questions it says KF_KERNEL_CANCELLED, asks no
-// more, and gives all of its memory back. And it asks often: no kernel does more than a share of its work unasked.
+// The kernels of images and regions, and surfaces of masks and labels: told to stop at any of its questions, each says
+// KF_KERNEL_CANCELLED, asks no more, and gives all of its memory back. And it asks often: no kernel does more than a
+// share of its work unasked.
 #include "server/base/test.h"
 #include "tests/kernel/random.h"
 #include "tests/kernel/shapes.h"

@@ -44,11 +44,13 @@ if "$job" segment.spine --image "$work/mr.nii" --out "$work/mr_seg.nii.gz" --qui
     echo "FAIL an_mr_without_a_header_is_refused"
     exit 1
 fi
-for sign in --lumbar-rib --eleven-ribs; do
-    "$kerf" phantom spine --seed 1 --spacing 1.3x1.3x1.3 "$sign" --out "$work/$sign" >"$work/log"
-    "$job" import --in "$work/$sign" --out "$work/sign.nii" --quiet
+for sign in '' --lumbar-rib --eleven-ribs; do # without a sign the same grid names levels
+    rm -rf "$work/sign"
+    # shellcheck disable=SC2086
+    "$kerf" phantom spine --seed 1 --spacing 1.3x1.3x1.3 $sign --out "$work/sign" >"$work/log"
+    "$job" import --in "$work/sign" --out "$work/sign.nii" --quiet
     "$job" segment.spine --image "$work/sign.nii" --out "$work/sign_seg.nii.gz" --quiet
-    grep -q '"levels": *"unconfirmed"' "$work/sign_seg.json" || {
+    grep -q "\"levels\": *\"$([ -n "$sign" ] && echo unconfirmed || echo named)\"" "$work/sign_seg.json" || {
         echo "FAIL a_transitional_sign_names_no_level: $sign"
         exit 1
     }

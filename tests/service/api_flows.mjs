@@ -206,9 +206,15 @@ try {
       const caseState = (state) => until(`the case to be ${state}`, 30000, async () =>
         (await admin.get(`/api/v1/cases/${caseId}`, { expect: 200 })).json.state === state);
       await caseState('attention');
+      const failures = async () => (await admin.get(`/api/v1/cases/${caseId}`, { expect: 200 })).json.progress.failed;
+      const before = await failures();
+      const done = (await admin.get('/api/v1/jobs?state=done', { expect: 200 })).json.items[0];
+      const fine = await admin.call('POST', `/api/v1/jobs/${done.id}/acknowledge`, { expect: 409 });
+      check(fine.json.code === 'job_not_failed', JSON.stringify(fine.json));
       const seen = await admin.call('POST', `/api/v1/jobs/${ended.id}/acknowledge`, { expect: 200 });
       check(seen.json.state === ended.state && Date.parse(seen.json.acknowledged_at) >= Date.parse(ended.finished_at), JSON.stringify(seen.json));
       await caseState('ready');
+      check((await failures()) === before - 1, 'what was acknowledged counts no more');
       const again = await admin.call('POST', `/api/v1/jobs/${ended.id}/retry`, { expect: 202 });
       check(again.json.acknowledged_at === null, 'a retry counts anew');
       await caseState('attention');

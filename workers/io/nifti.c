@@ -80,7 +80,7 @@ static const struct offsets nifti_2 = {8, 8, 16, 12, 14, 104, 168, 176, 184, 500
 #define EXTENSION_BYTES (DATA_OFFSET - EXTENSION_AT)
 #define EXTENSION_END   (EXTENSION_AT + 8 + 16 + 96)
 static const char extension_name[16] = "kerf sform f64\n";
-// What float32 may do to the place of a voxel, mm; a grid that it would move by more becomes NIfTI-2.
+// What float32 may do to a coordinate of a voxel, mm; a grid that it would move by more becomes NIfTI-2.
 #define NIFTI_1_MISS_MM 0.001
 
 // 0 when the type is not a real number.

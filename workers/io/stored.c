@@ -192,7 +192,7 @@ static enum kf_status check_fit(const struct kf_stored *s, const unsigned char *
             if (range && isfinite(values[i]) && !(fabs(scaled) <= (double)FLT_MAX))
                 return kf_error_set(err, KF_INVALID, "scale_range",
                                     "voxel %lld stores %.17g, which the header's scale makes %.6g; float32 ends at "
-                                    "3.4e38: correct scl_slope and scl_inter",
+                                    "3.4e38: correct the header's slope and intercept",
                                     (long long)(start + i), values[i], scaled);
             if (digits && unfit(s, values[i]))
                 return kf_error_set(

@@ -19,7 +19,7 @@ struct kf_front_seed {
 //   time   one float per voxel; INFINITY where the front does not come. Undefined after an error.
 // One thread; the same bytes everywhere. KF_KERNEL_INVALID: a speed volume of another type, a seed outside of it or
 // with a bad time, a stop that is negative or NaN. KF_KERNEL_TOO_LARGE over 2^32 - 2 voxels. KF_KERNEL_NOMEM.
-// Memory: `time`, and 4 bytes for each voxel of the front.
+// Memory: `time`, and 4 bytes for each voxel of the front, 4 MiB at least.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_fast_marching(const struct kf_work *work, const struct kf_volume *speed,
                                                           const struct kf_front_seed *seeds, int64_t count, float stop,
                                                           float *time);

@@ -15,7 +15,7 @@
 #define DAMP    0.064      // per square node
 #define OVERLAP 64         // voxels at least
 #define GAIN    0.99       // of the difference before, at most, or the field has found nothing but noise
-#define APART   0.6        // of grid_mm: what the two directions may differ by on average
+#define APART   0.3        // of grid_mm: what the two directions may differ by where the images say something
 #define LOOK    65536      // nodes between looks at whether to stop
 
 // The bending energy's weight, in nats per square of a node's way, falls from stage to stage, in large voxels (one to a
@@ -35,6 +35,7 @@ struct deform {
     const struct kf_register_deform *how;
     struct kf_affine linear;
     const struct kf_volume *mask;
+    const struct kf_affine *to_mask;                   // from this way's fixed image; NULL: it is the mask's
     struct kf_reg_image taken[2], merged[2], image[2]; // fixed, moving: original, levels merged little, and to be seen
     struct kf_grid nodes;
     double h;
@@ -172,6 +173,8 @@ static int in_mask(const struct deform *d, const struct kf_grid *g, int64_t n)
     double p[3], at[3];
     int64_t where = 0;
     kf_grid_to_lps(g, ijk, p);
+    if (d->to_mask)
+        kf_affine_apply(d->to_mask, p, p);
     kf_grid_to_ijk(&d->mask->grid, p, at);
     for (int a = 2; a >= 0; a--) {
         double r = floor(at[a] + 0.5), most = (double)(d->mask->grid.dim[a] - 1);
@@ -501,15 +504,18 @@ static enum kf_kernel_status judge(struct deform *d, struct kf_field *field, str
     return status;
 }
 
-// The middle of the field found one way and the inverse of the one found the other way.
-static void take_middle(const struct deform *d, const struct kf_affine *back, struct kf_field *field,
-                        const struct kf_field *other, struct kf_register_deform_report *report)
+// The middle of the field found one way and the inverse of the one found the other way. How far they are apart is
+// weighed by how much the images say at a node (the model's curvatures): in air nothing pulls at either.
+static enum kf_kernel_status take_middle(const struct deform *d, const struct kf_affine *back, struct kf_field *field,
+                                         const struct kf_field *other, struct kf_register_deform_report *report)
 {
-    double sum = 0, most = 0;
+    double sum = 0, most = 0, total = 0;
     for (int64_t n = 0; n < d->count; n++) {
+        if (n % LOOK == 0 && d->work->cancelled && d->work->cancelled(d->work->user))
+            return KF_KERNEL_CANCELLED;
         const double ijk[3] = {(double)(n % d->nodes.dim[0]), (double)(n / d->nodes.dim[0] % d->nodes.dim[1]),
                                (double)(n / d->nodes.dim[0] / d->nodes.dim[1])};
-        double p[3], q[3], there[3], square = 0;
+        double p[3], q[3], there[3], square = 0, weight = 0;
         kf_grid_to_lps(&d->nodes, ijk, p);
         kf_affine_apply(&d->linear, p, q);
         kf_field_invert_at(other, q, q);
@@ -518,13 +524,16 @@ static void take_middle(const struct deform *d, const struct kf_affine *back, st
             float *x = field->xyz + a * d->count + n;
             double apart = there[a] - p[a] - (double)*x;
             square += apart * apart;
+            weight += (double)d->model[a * d->count + n];
             *x = (float)((double)*x + 0.5 * apart);
         }
-        sum += sqrt(square);
-        most = sqrt(square) > most ? sqrt(square) : most;
+        sum += weight * sqrt(square);
+        total += weight;
+        most = weight > 0 && sqrt(square) > most ? sqrt(square) : most;
     }
-    report->ways_mean_mm = sum / (double)d->count;
+    report->ways_mean_mm = total > 0 ? sum / total : 0;
     report->ways_max_mm = most;
+    return KF_KERNEL_OK;
 }
 
 enum kf_kernel_status kf_register_deform_judge(const struct kf_work *work, const struct kf_field *field,
@@ -580,14 +589,21 @@ enum kf_kernel_status kf_register_deform(const struct kf_work *work, const struc
     enum kf_kernel_status status = one_way(&d, fixed, moving, field);
     if (!status && how->both_ways) {
         struct kf_field other;
-        struct deform e = {.work = work, .how = how, .linear = back, .from = 0.5, .span = 0.5};
+        struct deform e = {.work = work,
+                           .how = how,
+                           .linear = back,
+                           .mask = how->fixed_mask,
+                           .to_mask = &back,
+                           .from = 0.5,
+                           .span = 0.5};
         status = one_way(&e, moving, fixed, &other);
         release(&e);
         if (!status) {
-            take_middle(&d, &back, field, &other, report);
+            status = take_middle(&d, &back, field, &other, report);
             if (report->ways_mean_mm > APART * d.h) // then there is nothing to believe in either
                 memset(field->xyz, 0, (size_t)(3 * d.count) * sizeof *field->xyz);
-            status = kf_field_unfold(work, field, NULL, LEAST);
+            if (!status)
+                status = kf_field_unfold(work, field, NULL, LEAST);
         }
         kf_field_release(work, &other);
     }

@@ -1,5 +1,6 @@
 // A kf_work that counts: the most bytes that a kernel holds at once, and how long it goes without asking whether to go
-// on, in the calling thread's own time, so that a busy machine does not count. Single calls from one thread, as kernels
+// on, in the calling thread's own time, so that a busy machine does not count, nor does
+// waiting for its other threads. Single calls from one thread, as kernels
 // call.
 #ifndef KERF_TESTS_BENCH_KERNELS_COUNTED_H
 #define KERF_TESTS_BENCH_KERNELS_COUNTED_H

@@ -80,7 +80,7 @@ static int ours_once(const char *moving, int threads, const struct points *point
     struct kf_affine rigid;
     struct kf_field field = {.xyz = NULL};
     struct kf_register_report report;
-    struct kf_register_deform_report deform;
+    struct kf_register_deform_report deform = {.before = 0};
     const struct kf_register how = {.model = KF_REGISTER_RIGID, .metric = KF_REGISTER_MI, .both_ways = 1};
     const struct kf_register_deform bend = {.linear = &rigid, .both_ways = 1};
     kf_work_init(&work, threads);
@@ -89,6 +89,7 @@ static int ours_once(const char *moving, int threads, const struct points *point
     failed = failed || kf_register_images(&work, &v[0], &v[1], &how, &rigid, &report) != KF_KERNEL_OK;
     failed = failed || kf_register_deform(&work, &v[0], &v[1], &bend, &field, &deform) != KF_KERNEL_OK;
     double ms = timing_now_ms() - start;
+    memset(found, 0, sizeof found);
     for (int n = 0; n < POINTS && !failed; n++)
         kf_affine_apply(&rigid, points->fixed[n], found[n]);
     judge(points, found, r);

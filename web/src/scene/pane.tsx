@@ -45,12 +45,11 @@ function connect(scene: Scene3D, store: CaseStore, state: ViewState, onLoaded: (
       const structures = store.structures.value.filter((structure) => structure.surfaces.length > 0);
       scene.removeSurfacesBut(new Set(structures.map((structure) => structure.key)));
       for (const structure of structures) {
-        // What is not to be seen is not fetched before it is.
-        if (!shown.has(structure.key) && !store.look(structure.key).visible) continue;
         // Phones stop one level before the finest: it is for looking, and memory is dear there.
         const levels = light && structure.surfaces.length > 1 ? structure.surfaces.slice(0, -1) : structure.surfaces;
         const stamp = levels.map((surface) => surface.sha256).join();
-        if (shown.get(structure.key) === stamp) continue;
+        // What is not to be seen is not fetched before it is.
+        if (shown.get(structure.key) === stamp || !store.look(structure.key).visible) continue;
         shown.set(structure.key, stamp);
         scene.showSurface(structure.key, levels.map((surface) => surface.url), lookOf(structure)).then(onLoaded, (cause) => {
           shown.delete(structure.key);

@@ -34,7 +34,6 @@ struct kf_spine_station {
     double down[3];  // along the canal, towards the feet
     double front[3]; // unit vectors, ⟂ down
     double left[3];
-    double enclosed; // 0…1: share of directions in which bone is near
 };
 
 struct kf_spine_disc {
@@ -50,7 +49,6 @@ struct kf_spine {
     int stations;
     int discs;
     struct kf_spine_disc disc[KF_SPINE_MOST];
-    int first_whole; // 1: the vertebra above the first disc is wholly in the field
     int vertebrae;   // discs, or discs + 1 when there is no sacrum
     int sacrum;      // 1: seen below the last disc
     int rib[KF_SPINE_MOST];
@@ -103,6 +101,15 @@ static inline double kf_spine_below(const struct kf_spine_disc *disc, const doub
 // caller's. stations = 0 when nothing is enclosed over at least 40 mm.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse,
                                                              struct kf_spine *spine);
+// How much voxel (i, j) of a slice is like the middle of a canal. ray: directions (cosine, sine) to look in.
+#define KF_SPINE_RAYS 16
+typedef float kf_spine_rate(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
+                            const double ray[KF_SPINE_RAYS][2]);
+void kf_spine_score(const struct kf_work *work, const struct kf_volume *coarse, kf_spine_rate *rate, float *score);
+// Weighted mean over neighbours, a triangle of half width `reach`, ends left out. scratch: `count` doubles.
+void kf_spine_smooth(double *values, int count, int reach, double *scratch);
+// Forwards (0, -1, 0) for a vector of length 0.
+void kf_spine_unit(double v[3]);
 // path[k]: j · dim[0] + i of slice k on the path of the greatest total score that moves by at most two voxels a slice.
 // best: two slices; from: a byte per voxel.
 void kf_spine_follow(const struct kf_work *work, const int64_t dim[3], const float *score, float *best, uint8_t *from,
@@ -120,10 +127,17 @@ int kf_spine_coordinates(const struct kf_spine *spine, const double p_lps[3], do
 // Point and coordinates of a voxel at once.
 int kf_spine_locate(const struct kf_spine *spine, const struct kf_grid *grid, int64_t i, int64_t j, int64_t k,
                     double p_lps[3], double suv[3]);
+// The place `u` to the left and `v` in front of the middle of a station, mm.
+static inline void kf_spine_place(const struct kf_spine_station *t, double u, double v, double p[3])
+{
+    for (int c = 0; c < 3; c++)
+        p[c] = t->p[c] + u * t->left[c] + v * t->front[c];
+}
 // Trilinear value in an int16 volume, `outside` beyond its border.
 double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], double outside);
 
-// Bone of each vertebra by watershed from its body, then discs, canal and sac. `labels` (one byte per voxel of volume):
+// Bone of each vertebra by watershed from its body, then discs, and names (kf_spine_name), which sets what a spine says of
+// its vertebrae. `labels` (one byte per voxel of volume):
 // 1 + place from above for vertebrae, KF_SPINE_DISC + 1 + place for discs, else as above.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume,
                                                         double bone_hu, struct kf_spine *spine, uint8_t *labels);

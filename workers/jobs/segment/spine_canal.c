@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RAYS        16
 #define REACH       9 // voxels
 #define BONE_HU     190
 #define SOFT_LOW    (-120)
@@ -65,13 +64,14 @@ double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], dou
 }
 
 // Share of the rays from (i, j) that meet bone within reach, less when the nearest bone is far from a canal's radius.
-static float enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j, const double ray[RAYS][2])
+static float enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
+                       const double ray[KF_SPINE_RAYS][2])
 {
     int16_t here = slice[j * dim[0] + i];
     if (here < SOFT_LOW || here > SOFT_HIGH)
         return 0;
     int hits = 0, total = 0, nearest = REACH;
-    for (int n = 0; n < RAYS; n++)
+    for (int n = 0; n < KF_SPINE_RAYS; n++)
         for (int r = 1; r <= REACH; r++) {
             int64_t x = i + (int64_t)floor(ray[n][0] * r + 0.5), y = j + (int64_t)floor(ray[n][1] * r + 0.5);
             if (x < 0 || y < 0 || x >= dim[0] || y >= dim[1])
@@ -83,27 +83,27 @@ static float enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int6
                 break;
             }
         }
-    if (hits < RAYS / 3)
+    if (hits < KF_SPINE_RAYS / 3)
         return 0;
     double mean = (double)total / hits, dark = here > 75 ? 0.01 * (here - 75) : 0;
-    return (float)fmax(0,
-                       (double)hits / RAYS - 0.06 * fabs(mean - 4.5) - dark + 0.05 * (nearest < 4 ? nearest - 4 : 0));
+    return (float)fmax(0, (double)hits / KF_SPINE_RAYS - 0.06 * fabs(mean - 4.5) - dark +
+                              0.05 * (nearest < 4 ? nearest - 4 : 0));
 }
 
-static void score_slices(const struct kf_work *work, const struct kf_volume *coarse, float *score)
+void kf_spine_score(const struct kf_work *work, const struct kf_volume *coarse, kf_spine_rate *rate, float *score)
 {
     const int64_t *dim = coarse->grid.dim, area = dim[0] * dim[1];
     const int16_t *data = coarse->data;
-    double ray[RAYS][2];
-    for (int n = 0; n < RAYS; n++) {
-        ray[n][0] = kf_cos(2 * KF_PI * n / RAYS);
-        ray[n][1] = kf_sin(2 * KF_PI * n / RAYS);
+    double ray[KF_SPINE_RAYS][2];
+    for (int n = 0; n < KF_SPINE_RAYS; n++) {
+        ray[n][0] = kf_cos(2 * KF_PI * n / KF_SPINE_RAYS);
+        ray[n][1] = kf_sin(2 * KF_PI * n / KF_SPINE_RAYS);
     }
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int64_t k = 0; k < dim[2]; k++)
         for (int64_t j = 0; j < dim[1]; j++)
             for (int64_t i = 0; i < dim[0]; i++)
-                score[k * area + j * dim[0] + i] = enclosure(data + k * area, dim, i, j, (const double(*)[2])ray);
+                score[k * area + j * dim[0] + i] = rate(data + k * area, dim, i, j, (const double(*)[2])ray);
 }
 
 // Viterbi: best[v] = score[v] + the best of 5×5 voxels of the slice before, less for each voxel of shift.
@@ -146,8 +146,7 @@ void kf_spine_follow(const struct kf_work *work, const int64_t dim[3], const flo
     }
 }
 
-// Weighted mean over neighbours, a triangle of half width `reach`, ends repeated.
-static void smooth(double *values, int count, int reach, double *scratch)
+void kf_spine_smooth(double *values, int count, int reach, double *scratch)
 {
     for (int n = 0; n < count; n++) {
         double sum = 0, weight = 0;
@@ -164,7 +163,7 @@ static void smooth(double *values, int count, int reach, double *scratch)
     memcpy(values, scratch, (size_t)count * sizeof *values);
 }
 
-static void unit(double v[3])
+void kf_spine_unit(double v[3])
 {
     double length = sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
     for (int a = 0; a < 3; a++)
@@ -186,7 +185,7 @@ static void look_for_bodies(const struct kf_volume *coarse, const double p[3], d
             to[0] += 2 * x / r;
             to[1] += 2 * y / r;
         }
-    unit(to);
+    kf_spine_unit(to);
 }
 
 // ---- which way is forwards: a vertebra is its own mirror image ----
@@ -272,8 +271,8 @@ static void turn_to_mirror(const struct kf_work *work, const struct kf_volume *c
     for (int n = 0; n < count; n++)
         measure_mirror(coarse, &spine->station[n * MIRROR_STEP], &of->mirror[n]);
     best_planes(of->mirror, count, turn, shift);
-    smooth(turn, count, MIRROR_MM / MIRROR_STEP, of->second);
-    smooth(shift, count, MIRROR_MM / MIRROR_STEP, of->second);
+    kf_spine_smooth(turn, count, MIRROR_MM / MIRROR_STEP, of->second);
+    kf_spine_smooth(shift, count, MIRROR_MM / MIRROR_STEP, of->second);
     for (int n = 0; n < spine->stations; n++) {
         struct kf_spine_station *t = &spine->station[n];
         int low = n / MIRROR_STEP, high = low + 1 < count ? low + 1 : low;
@@ -298,7 +297,7 @@ static void frames(const struct kf_work *work, const struct kf_volume *coarse, s
     for (int c = 0; c < 3; c++) { // a column bends over centimetres; what turns within fewer is a wandering path
         for (int k = 0; k < n; k++)
             column[k] = spine->station[k].p[c] - (c == 2 ? spine->station[0].p[2] - k : 0);
-        smooth(column, n, 20, scratch);
+        kf_spine_smooth(column, n, 20, scratch);
         for (int k = 0; k < n; k++)
             spine->station[k].p[c] = column[k] + (c == 2 ? spine->station[0].p[2] - k : 0);
     }
@@ -307,13 +306,13 @@ static void frames(const struct kf_work *work, const struct kf_volume *coarse, s
                                       *b = &spine->station[k + 8 < n ? k + 8 : n - 1];
         for (int c = 0; c < 3; c++)
             spine->station[k].down[c] = b->p[c] - a->p[c];
-        unit(spine->station[k].down);
+        kf_spine_unit(spine->station[k].down);
         look_for_bodies(coarse, spine->station[k].p, spine->station[k].front);
     }
     for (int c = 0; c < 3; c++) {
         for (int k = 0; k < n; k++)
             column[k] = spine->station[k].front[c];
-        smooth(column, n, 30, scratch);
+        kf_spine_smooth(column, n, 30, scratch);
         for (int k = 0; k < n; k++)
             spine->station[k].front[c] = column[k];
     }
@@ -322,7 +321,7 @@ static void frames(const struct kf_work *work, const struct kf_volume *coarse, s
         double along = t->front[0] * t->down[0] + t->front[1] * t->down[1] + t->front[2] * t->down[2];
         for (int c = 0; c < 3; c++)
             t->front[c] -= along * t->down[c];
-        unit(t->front);
+        kf_spine_unit(t->front);
         for (int c = 0; c < 3; c++) // front × down: forwards is −y, down is −z, left is +x
             t->left[c] = t->front[(c + 1) % 3] * t->down[(c + 2) % 3] - t->front[(c + 2) % 3] * t->down[(c + 1) % 3];
     }
@@ -414,7 +413,7 @@ static void enclosed_run(const int64_t *dim, const int64_t *path, const float *s
     *from = *length = 0;
     for (int k = 0; k < count; k++)
         of->column[k] = score[k * dim[0] * dim[1] + path[k]];
-    smooth(of->column, count, 8, of->second);
+    kf_spine_smooth(of->column, count, 8, of->second);
     for (int k = 0; k <= count; k++) {
         if (k < count && of->column[k] >= 0.36 && !runs_aside(path, dim, k))
             continue;
@@ -463,7 +462,7 @@ static void lay_stations(const struct kf_work *work, const struct kf_volume *coa
             column[k] = p[c];
         }
         if (c < 2)
-            smooth(column, length, 5, scratch);
+            kf_spine_smooth(column, length, 5, scratch);
         for (int n = 0; n < stations; n++) {
             double at = length - 1 - n / step;
             int low = at > 0 ? (int)at : 0, high = low + 1 < length ? low + 1 : low;
@@ -508,7 +507,7 @@ enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const stru
     if (!status) {
         int run, length;
         of.second = of.column + most;
-        score_slices(work, coarse, score);
+        kf_spine_score(work, coarse, enclosure, score);
         kf_spine_follow(work, dim, score, best, from, path);
         enclosed_run(dim, path, score, &of, &run, &length);
         if (length > 0 && forget_aside(coarse, path, run, length, score)) {

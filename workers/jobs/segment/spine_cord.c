@@ -43,12 +43,6 @@ static void cell_at(int cell, double *u, double *v)
     *v = ((double)(cell / ACROSS) - DEEP / 2) * CELL_MM;
 }
 
-static void point_at(const struct kf_spine_station *t, double u, double v, double p[3])
-{
-    for (int c = 0; c < 3; c++)
-        p[c] = t->p[c] + u * t->left[c] + v * t->front[c];
-}
-
 static double inside(const struct ellipse *e, double u, double v)
 {
     double x = (u - e->of[0]) / e->of[2], y = (v - e->of[1]) / e->of[3];
@@ -80,7 +74,7 @@ static void sample_sac(const struct kf_volume *smooth, const struct kf_spine_loo
     for (int cell = 0; cell < CELLS; cell++) {
         double u, v, p[3];
         cell_at(cell, &u, &v);
-        point_at(t, u, v, p);
+        kf_spine_place(t, u, v, p);
         double value = kf_spine_value(smooth, p, NOWHERE);
         int64_t at = kf_spine_voxel(&smooth->grid, p);
         int canal = at >= 0 && (labels[at] == KF_SPINE_SAC || labels[at] == KF_SPINE_CANAL ||
@@ -102,7 +96,7 @@ static void sample_content(const struct kf_volume *smooth, const struct kf_spine
     for (int cell = 0; cell < CELLS; cell++) {
         double u, v, p[3];
         cell_at(cell, &u, &v);
-        point_at(t, u, v, p);
+        kf_spine_place(t, u, v, p);
         double value = inside(&core, u, v) <= 1 ? kf_spine_value(smooth, p, NOWHERE) : NOWHERE;
         out->weight[cell] = value != NOWHERE;
         out->value[cell] = value != NOWHERE ? (float)value : 0;
@@ -287,7 +281,7 @@ static void longest_stretch(const float *weight, int count, int *from, int *to)
 }
 
 // Sac and cord by their ellipses; what lies outside of both stays canal. Unlabelled voxels (a ligament or a wall of
-// disc by their values) join the sac only.
+// disc by their values) join either.
 static void paint(const struct kf_work *work, const struct kf_grid *g, const struct kf_spine *spine,
                   const struct ellipse *sac, const int sac_range[2], const struct ellipse *cord, const int range[2],
                   uint8_t *labels)

@@ -88,12 +88,6 @@ enum kf_kernel_status kf_spine_mr_level(const struct kf_work *work, const struct
     return status;
 }
 
-static void point_at(const struct kf_spine_station *t, double u, double v, double p[3])
-{
-    for (int c = 0; c < 3; c++)
-        p[c] = t->p[c] + u * t->left[c] + v * t->front[c];
-}
-
 // A quantile of the values in a box of every station's section, of those between low and high; `none` without any.
 static double quantile(const struct kf_volume *fine, const struct kf_spine *spine, const double box[4], double low,
                        double high, double share, float *scratch, double none)
@@ -103,7 +97,7 @@ static double quantile(const struct kf_volume *fine, const struct kf_spine *spin
         for (double v = box[2]; v <= box[3]; v += 2)
             for (double u = box[0]; u <= box[1]; u += 2) {
                 double p[3], value;
-                point_at(&spine->station[n], u, v, p);
+                kf_spine_place(&spine->station[n], u, v, p);
                 value = kf_spine_value(fine, p, -1);
                 if (value >= low && value <= high && count < SAMPLES)
                     scratch[count++] = (float)value;
@@ -234,7 +228,7 @@ static struct slab place_disc(const struct kf_volume *blurred, const struct kf_s
                               const struct kf_spine_mr *mr)
 {
     const struct kf_spine_station *t = &spine->station[(int)fmin(fmax(disc->s, 0), spine->stations - 1)];
-    double along = 0, front[3], middle[2] = {0, 0}, half[2] = {4, 4}, at[2] = {BAND_MM, -BAND_MM}, sure[2] = {0, 0};
+    double along = 0, front[3], middle[2] = {0, 0}, half[2] = {0, 0}, at[2] = {BAND_MM, -BAND_MM}, sure[2] = {0, 0};
     for (int c = 0; c < 3; c++)
         along += t->front[c] * disc->normal[c];
     for (int c = 0; c < 3; c++)
@@ -309,7 +303,7 @@ static double find_front(const struct kf_volume *blurred, const struct kf_spine 
         for (int n = middle - 5; n <= middle + 5; n++)
             for (int u = -8; u <= 8 && n >= 0 && n < spine->stations; u += 2) {
                 double p[3];
-                point_at(&spine->station[n], u, v, p);
+                kf_spine_place(&spine->station[n], u, v, p);
                 off += fabs(kf_spine_value(blurred, p, mr->body) / mr->body - 1);
                 count++;
             }

@@ -6,7 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-#define RAYS       16
 #define NEAR       4 // voxels within which the brightest of a direction is
 #define FAR        9
 #define LEAST_MM   40.0
@@ -17,13 +16,14 @@
 #define TILTS      15 // to each side
 
 // How much darker it becomes on the ways out, after the brightest near by: fluid may lie around a cord.
-static float darkness_around(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j, const double ray[RAYS][2])
+static float darkness_around(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
+                             const double ray[KF_SPINE_RAYS][2])
 {
     double sum = 0;
     int met = 0;
     if (slice[j * dim[0] + i] < 0)
         return 0;
-    for (int n = 0; n < RAYS; n++) {
+    for (int n = 0; n < KF_SPINE_RAYS; n++) {
         double most = slice[j * dim[0] + i], least = most, deepest = 0;
         int r = 1;
         for (; r <= FAR; r++) {
@@ -39,46 +39,7 @@ static float darkness_around(const int16_t *slice, const int64_t *dim, int64_t i
         if (r > FAR / 2)
             sum += deepest, met++;
     }
-    return met * 2 > RAYS ? (float)(sum / met / 1000) : 0;
-}
-
-static void score_slices(const struct kf_work *work, const struct kf_volume *coarse, float *score)
-{
-    const int64_t *dim = coarse->grid.dim, area = dim[0] * dim[1];
-    const int16_t *data = coarse->data;
-    double ray[RAYS][2];
-    for (int n = 0; n < RAYS; n++) {
-        ray[n][0] = kf_cos(2 * KF_PI * n / RAYS);
-        ray[n][1] = kf_sin(2 * KF_PI * n / RAYS);
-    }
-#pragma omp parallel for schedule(static) num_threads(work->threads)
-    for (int64_t k = 0; k < dim[2]; k++)
-        for (int64_t j = 0; j < dim[1]; j++)
-            for (int64_t i = 0; i < dim[0]; i++)
-                score[k * area + j * dim[0] + i] = darkness_around(data + k * area, dim, i, j, (const double(*)[2])ray);
-}
-
-static void smooth(double *values, int count, int reach, double *scratch)
-{
-    for (int n = 0; n < count; n++) {
-        double sum = 0, weight = 0;
-        for (int m = n - reach; m <= n + reach; m++) {
-            if (m < 0 || m >= count)
-                continue;
-            double w = 1 + reach - (m < n ? n - m : m - n);
-            sum += w * values[m];
-            weight += w;
-        }
-        scratch[n] = sum / weight;
-    }
-    memcpy(values, scratch, (size_t)count * sizeof *values);
-}
-
-static void unit(double v[3])
-{
-    double length = sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
-    for (int c = 0; c < 3; c++)
-        v[c] /= length;
+    return met * 2 > KF_SPINE_RAYS ? (float)(sum / met / 1000) : 0;
 }
 
 // Directions: along the smoothed path; forwards as the scanner says, turned by `angle` about the path.
@@ -88,7 +49,7 @@ static void frames(struct kf_spine *spine, double angle, double *column, double 
     for (int c = 0; c < 3; c++) {
         for (int n = 0; n < count; n++)
             column[n] = spine->station[n].p[c] + (c == 2 ? n : 0);
-        smooth(column, count, 12, scratch);
+        kf_spine_smooth(column, count, 12, scratch);
         for (int n = 0; n < count; n++)
             spine->station[n].p[c] = column[n] - (c == 2 ? n : 0);
     }
@@ -99,12 +60,12 @@ static void frames(struct kf_spine *spine, double angle, double *column, double 
         double along = 0, forwards[3] = {kf_sin(angle), -kf_cos(angle), 0};
         for (int c = 0; c < 3; c++)
             t->down[c] = b->p[c] - a->p[c];
-        unit(t->down);
+        kf_spine_unit(t->down);
         for (int c = 0; c < 3; c++)
             along += forwards[c] * t->down[c];
         for (int c = 0; c < 3; c++)
             t->front[c] = forwards[c] - along * t->down[c];
-        unit(t->front);
+        kf_spine_unit(t->front);
         for (int c = 0; c < 3; c++)
             t->left[c] = t->front[(c + 1) % 3] * t->down[(c + 2) % 3] - t->front[(c + 2) % 3] * t->down[(c + 1) % 3];
     }
@@ -120,7 +81,7 @@ static void lay_stations(const struct kf_volume *coarse, const int64_t *path, co
     float usual[KF_SPINE_STATIONS];
     for (int k = 0; k < count; k++)
         column[k] = score[k * area + path[k]];
-    smooth(column, count, 5, scratch);
+    kf_spine_smooth(column, count, 5, scratch);
     for (int k = 0; k < count; k++)
         usual[k] = (float)column[k];
     double least = LEAST_PART * kf_select_f32(usual, count, 3 * count / 4);
@@ -239,7 +200,7 @@ enum kf_kernel_status kf_spine_mr_canal(const struct kf_work *work, const struct
                                    : dim[2] > KF_SPINE_STATIONS ? KF_KERNEL_TOO_LARGE
                                                                 : KF_KERNEL_OK;
     if (!status) {
-        score_slices(work, coarse, score);
+        kf_spine_score(work, coarse, darkness_around, score);
         kf_spine_follow(work, dim, score, best, from, path);
         lay_stations(coarse, path, score, spine, column, column + most);
         if (spine->stations > 0)
