@@ -256,6 +256,44 @@ KF_TEST(vertebrae_are_nine_and_do_not_fuse)
     kf_volume_release(&labels);
 }
 
+static struct kf_anatomy *spine_with(int metal, int sacralised)
+{
+    struct kf_anatomy *a = calloc(1, sizeof *a);
+    if (!a || kf_scene_init(&a->scene, kf_tissues, 1, NULL) != KF_OK)
+        abort();
+    a->seed = 1, a->side = 1, a->metal = metal, a->sacralised = sacralised;
+    kf_build_spine(a);
+    kf_truth_snap(a);
+    return a;
+}
+
+KF_TEST(screws_lie_in_the_pedicles_of_l3_to_l5)
+{
+    struct kf_anatomy *a = spine_with(1, 0);
+    KF_REQUIRE(!a->scene.full);
+    for (int level = 0; level < 8; level++)
+        for (int side = 0; side < 2; side++) {
+            char name[32];
+            snprintf(name, sizeof name, "%s%d_pedicle_%s", level < 3 ? "T" : "L", level < 3 ? 10 + level : level - 2,
+                     side ? "left" : "right");
+            KF_CHECK_EQ(kf_paint_label(&a->scene, mark(a, name)), level < 5 ? KF_L_T10 + level : KF_L_METAL);
+        }
+    KF_CHECK_EQ(kf_paint_label(&a->scene, mark(a, "L4_centre")), KF_L_L4);
+    drop(a);
+}
+
+KF_TEST(a_sacralised_l5_has_wings)
+{
+    for (int on = 0; on < 2; on++) {
+        struct kf_anatomy *a = spine_with(0, on);
+        for (int side = -1; side <= 1; side += 2) {
+            struct kf_v3 p = mark(a, side > 0 ? "L5_pedicle_left" : "L5_pedicle_right");
+            KF_CHECK_EQ(kf_paint_label(&a->scene, KF_V(50.0 * side, p.y - 3, p.z - 8)) == KF_L_L5, on);
+        }
+        drop(a);
+    }
+}
+
 KF_TEST(the_cord_ends_near_l1_and_the_spine_is_lordotic)
 {
     for (uint64_t seed = 1; seed <= 4; seed++) {
@@ -311,5 +349,6 @@ KF_TEST_MAIN(KF_RUN(landmarks_lie_on_what_they_name); KF_RUN(a_head_has_the_meas
              KF_RUN(missing_teeth_are_gone_and_a_jaw_without_any_is_lower);
              KF_RUN(what_is_resected_is_gone_on_the_left_alone);
              KF_RUN(the_condyle_sits_in_its_fossa_with_a_joint_space); KF_RUN(the_head_s_truth_fits_its_image);
-             KF_RUN(vertebrae_are_nine_and_do_not_fuse); KF_RUN(the_cord_ends_near_l1_and_the_spine_is_lordotic);
+             KF_RUN(vertebrae_are_nine_and_do_not_fuse); KF_RUN(screws_lie_in_the_pedicles_of_l3_to_l5);
+             KF_RUN(a_sacralised_l5_has_wings); KF_RUN(the_cord_ends_near_l1_and_the_spine_is_lordotic);
              KF_RUN(a_leg_has_its_length_and_its_side); KF_RUN(without_bone_nothing_is_dense);)

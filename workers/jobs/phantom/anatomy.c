@@ -91,7 +91,7 @@ static const struct kf_label_name names[] = {
     {KF_L_CANAL_LEFT, "Inferior alveolar canal left", NULL, "Left mandibular canal", "#f1c40f"},
     {KF_L_CANAL_RIGHT, "Inferior alveolar canal right", NULL, "Right mandibular canal", "#f39c12"},
     {KF_L_TUMOUR, "Tumour", NULL, "Neoplasm of mandible", "#8e44ad"},
-    {KF_L_METAL, "Metal", NULL, "Dental restoration", "#7f8c8d"},
+    {KF_L_METAL, "Metal", NULL, "Metal", "#7f8c8d"},
     {KF_L_TABLE, "Table", NULL, "Patient support", "#34495e"},
     {KF_L_C1, "C1", "14806007", "Atlas", "#c0a16b"},
     {KF_L_C2, "C2", "39976000", "Axis", "#b99b63"},

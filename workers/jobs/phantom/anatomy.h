@@ -134,7 +134,7 @@ struct kf_anatomy {
     int metal, defect, table;
     uint32_t missing_teeth; // as in struct kf_phantom_options
     double resected_mm;
-    int lumbar_rib, eleven_ribs; // spine: a pair of ribs on L1; none on T12
+    int lumbar_rib, eleven_ribs, sacralised; // spine: ribs on L1; none on T12; L5 with wings like a sacrum's
     double side; // leg: +1 left, −1 right
 };
 

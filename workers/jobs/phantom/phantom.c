@@ -21,6 +21,7 @@ struct kind {
     double noise, blur_mm, warp_mm, bias;
     double pose_deg[3], shift_mm[3];
     double window[2];
+    const struct kf_metal *metal;
 };
 
 static const struct kind kinds[] = {
@@ -39,7 +40,8 @@ static const struct kind kinds[] = {
      0,
      {0, 0, 0},
      {0, 0, 0},
-     {400, 2000}},
+     {400, 2000},
+     &kf_metal_dental},
     {"leg",
      "LEG",
      "CT",
@@ -55,7 +57,8 @@ static const struct kind kinds[] = {
      0,
      {0, 0, 0},
      {0, 0, 0},
-     {400, 2000}},
+     {400, 2000},
+     &kf_metal_titanium},
     {"spine",
      "SPINE",
      "CT",
@@ -71,7 +74,8 @@ static const struct kind kinds[] = {
      0,
      {0, 0, 0},
      {0, 0, 0},
-     {300, 1500}},
+     {300, 1500},
+     &kf_metal_titanium},
     {"spine-mr",
      "SPINE",
      "MR",
@@ -87,7 +91,8 @@ static const struct kind kinds[] = {
      0.3,
      {4, -3, 2.5},
      {7, -5, 9},
-     {450, 900}},
+     {450, 900},
+     &kf_metal_titanium},
 };
 
 static const struct kind *kind_named(const char *name)
@@ -173,7 +178,7 @@ static enum kf_status open_phantom(const struct kf_phantom_options *o, struct ph
     a->seed = o->seed;
     a->metal = o->metal, a->defect = o->defect, a->table = o->table;
     a->missing_teeth = o->missing_teeth, a->resected_mm = o->resected_mm;
-    a->lumbar_rib = o->lumbar_rib, a->eleven_ribs = o->eleven_ribs;
+    a->lumbar_rib = o->lumbar_rib, a->eleven_ribs = o->eleven_ribs, a->sacralised = o->sacralised;
     a->side = o->left ? 1 : -1;
     status = kf_scene_init(&a->scene, kf_tissues, o->seed, err);
     if (status != KF_OK)
@@ -234,9 +239,9 @@ static enum kf_status make_image(const struct phantom *p, struct kf_volume *imag
         status = kf_volume_alloc(labels, &p->grid, KF_VOXEL_UINT8, err);
     if (status == KF_OK)
         status = paint(p, 1, image->data, labels->data, err);
-    if (status == KF_OK && o->metal)
-        status =
-            kf_metal_streaks(&p->grid, labels->data, KF_L_METAL, image->data, KF_PAINT_UNIT, o->seed, o->threads, err);
+    if (status == KF_OK && o->metal && !is_mr(p)) // an MR shows a void; how metal bends its field is not modelled
+        status = kf_metal_streaks(&p->grid, labels->data, KF_L_METAL, p->kind->metal, image->data, KF_PAINT_UNIT,
+                                  o->seed, o->threads, err);
     double bias = o->bias >= 0 ? o->bias : p->kind->bias;
     if (status == KF_OK && is_mr(p) && bias > 0)
         kf_mr_bias(&p->grid, bias, o->seed, o->threads, image->data);
@@ -315,6 +320,8 @@ static json_t *described(const struct phantom *p)
         json_object_set_new(json, "lumbar_rib", json_true());
     if (json && o->eleven_ribs)
         json_object_set_new(json, "eleven_ribs", json_true());
+    if (json && o->sacralised)
+        json_object_set_new(json, "sacralised", json_true());
     return json;
 }
 

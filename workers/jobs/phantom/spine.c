@@ -195,4 +195,6 @@ void kf_build_spine(struct kf_anatomy *a)
     discs(a, &spine);
     kf_build_sacrum(a, &spine);
     kf_build_vertebrae(a, &spine);
+    if (a->metal)
+        kf_build_screws(a, &spine);
 }

@@ -36,6 +36,8 @@ struct kf_v3 kf_spine_canal(const struct kf_spine *spine, double at);
 
 void kf_build_vertebrae(struct kf_anatomy *a, const struct kf_spine *spine);
 void kf_build_sacrum(struct kf_anatomy *a, const struct kf_spine *spine);
+// Titanium: two pedicle screws in each of L3 to L5, with a rod on either side.
+void kf_build_screws(struct kf_anatomy *a, const struct kf_spine *spine);
 void kf_build_neural(struct kf_anatomy *a, const struct kf_spine *spine);
 
 #endif

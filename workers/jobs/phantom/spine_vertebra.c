@@ -131,6 +131,16 @@ static void spinous(struct kf_scene *s, const struct kf_vertebra *v, int i)
     kf_scene_tube(s, KF_UNION, 0, blade, 3, KF_V(0, slope, 1), 0.9, 0, 4);
 }
 
+// Wings like a sacrum's: a fifth lumbar vertebra that is half a part of it (Castellvi 1984, type III).
+static void wing(struct kf_scene *s, const struct kf_vertebra *v)
+{
+    double d = v->half_depth;
+    const struct kf_station ala[] = {
+        {v->pedicle_x, d - 12, 0.1 * v->height, 9, 11}, {34, d - 7, -2, 11, 12}, {48, d, -8, 10, 12}};
+    kf_scene_group(s, KF_UNION, 4);
+    kf_scene_tube(s, KF_UNION, 0, ala, 3, KF_V(0, 0, 1), 1, 0, 4);
+}
+
 static void transverse(struct kf_scene *s, const struct kf_vertebra *v, int i)
 {
     static const double reach[8] = {25, 23, 20, 34, 39, 44, 40, 38};
@@ -220,6 +230,8 @@ void kf_build_vertebrae(struct kf_anatomy *a, const struct kf_spine *spine)
             s->frame.side = side;
             pedicle_and_lamina(s, v);
             transverse(s, v, i);
+            if (a->sacralised && i == 7)
+                wing(s, v);
         }
         s->frame.side = 1;
         spinous(s, v, i);
