@@ -54,7 +54,7 @@ struct kf_spine {
     int rib[KF_SPINE_MOST];
     int lowest; // label of the lowest vertebra when `named`
     int named;
-    double clear; // 0…1: how far the ribs' evidence at the last rib and below is from being read the other way
+    double clear; // 0…1: how far the evidence of ribs, at the last and below, and of a sacrum is from the other reading
     double even; // 0…1: how even the tissues' values are; 1 for a CT
     double cord_sure, roots_sure, flavum_sure; // 0…1: how well the image shows each
 };
@@ -146,8 +146,9 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_split(const struct kf_work *wo
 void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, uint8_t *labels, uint8_t *scratch);
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
                                                              struct kf_spine *spine, uint8_t *labels);
-// Ribs, sacrum, and names by the rule: counted between ribs above and a sacrum below without a transitional sign. At
-// least one disc is known.
+// Ribs, sacrum, and names by the rule: counted between ribs above and a sacrum below without a transitional sign. A
+// sacrum is two wings, or what the field's lower border cuts of them below a vertebra of the form of L5. At least one
+// disc is known.
 void kf_spine_name(const struct kf_volume *volume, struct kf_spine *spine);
 
 #endif
