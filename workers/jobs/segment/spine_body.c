@@ -28,6 +28,7 @@
 #define MET_HU      60.0 // outside of a wall it is darker by this
 #define LEAST_MET   0.6  // of the wall that the field shows
 #define MARGIN      0.5  // voxels: of the outermost ones their values say whether they are bone
+#define RING        0.85 // of the body's widths: osteophytes grow from the rim, and nothing of bone farther in
 #define FITS        2    // the second from the middle and the widths that the first found
 
 struct body {
@@ -223,15 +224,17 @@ static void adapt(const struct kf_wall *wall, struct body *body)
     measure_planes(body);
 }
 
-// 1 when a point lies within the wall by MARGIN voxels (of a grid on the patient's axes).
-static int is_inside(const struct body *body, const struct kf_wall *wall, const double spacing_mm[3], const double p[3])
+// What a voxel (of a grid on the patient's axes) is to a body: its label where its middle lies MARGIN voxels within the
+// wall, KF_SPINE_REST in the disc's half of this body, a voxel or more off its end plate, and 0 elsewhere.
+static uint8_t part_of(const struct body *body, const struct kf_wall *wall, uint8_t label, const double spacing_mm[3],
+                       const double p[3])
 {
     double d[3], share = 0, voxel = 0;
     for (int c = 0; c < 3; c++)
         d[c] = p[c] - body->middle[c];
-    double mm = sqrt(dot(d, d));
+    double mm = sqrt(dot(d, d)), x = dot(d, body->axis[0]) / body->half[0], y = dot(d, body->axis[1]) / body->half[1];
     if (mm < LEAST_DEPTH / 2)
-        return 1;
+        return label;
     for (int c = 0; c < 3; c++) {
         d[c] /= mm;
         voxel += d[c] * d[c] * spacing_mm[c] * spacing_mm[c];
@@ -245,7 +248,9 @@ static int is_inside(const struct body *body, const struct kf_wall *wall, const 
         double weight = (n % 2 ? row - r : r + 1 - row) * (n / 2 ? turn - t : t + 1 - turn);
         share += weight * wall->level[(r + n % 2) * KF_WALL_TURNS + (t + n / 2) % KF_WALL_TURNS];
     }
-    return mm + MARGIN * sqrt(voxel) <= usual(body, d) * (KF_WALL_LEAST + KF_WALL_STEP * share);
+    double off = (mm - usual(body, d) * (KF_WALL_LEAST + KF_WALL_STEP * share)) / sqrt(voxel);
+    int between = kf_spine_below(body->disc[0], p) > 0 && kf_spine_below(body->disc[1], p) < 0;
+    return off <= -MARGIN ? label : off >= 1 && x * x + y * y < RING * RING && between ? KF_SPINE_REST : 0;
 }
 
 static void paint(const struct kf_work *work, const struct kf_grid *g, const struct body *body,
@@ -267,8 +272,9 @@ static void paint(const struct kf_work *work, const struct kf_grid *g, const str
                 int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
                 double p[3];
                 kf_spine_point(g, i, j, k, p);
-                if (!bodies[at] && is_inside(body, wall, g->spacing_mm, p))
-                    bodies[at] = label;
+                uint8_t part = part_of(body, wall, label, g->spacing_mm, p);
+                if (part && (!bodies[at] || bodies[at] == KF_SPINE_REST))
+                    bodies[at] = part;
             }
 }
 

@@ -16,6 +16,8 @@
 #define SPARE_STEPS    9   // half millimetres by which a disc may be thicker than on the axis
 #define WEDGE_STEPS    24  // and the last one, a wedge, in front
 #define SHELL_GAP_MM   2.5 // half of the widest hole in a shell that is closed
+#define MARROW_MM2     20.0
+#define ISLAND_MM3     100.0 // noise, calcified vessels
 #define CORE_HU        20
 #define BRIGHT_HU      400
 #define LATERAL_MM     32
@@ -39,7 +41,7 @@ struct pass {
     const struct kf_volume *volume;
     const struct kf_spine *spine;
     const struct kf_bits *enclosed; // by a shell of bone
-    const uint8_t *bodies;          // within a wall: the vertebra's label
+    const uint8_t *bodies;          // as of kf_spine_find_bodies
     struct kf_bits *bone;
     uint8_t *mask;
     int16_t *relief;
@@ -92,7 +94,7 @@ static void add_body(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 {
     const struct pass *pass = context;
     double p[3], suv[3];
-    if (pass->bodies[at])
+    if (pass->bodies[at] && pass->bodies[at] != KF_SPINE_REST)
         kf_bits_put(pass->bone, i, j, k);
     if (kf_bits_get(pass->bone, i, j, k) || !kf_spine_locate(pass->spine, &pass->volume->grid, i, j, k, p, suv) ||
         suv[2] < 9.5 || suv[2] > 50 || fabs(suv[1]) > 30)
@@ -132,6 +134,12 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
         kf_spine_each_voxel(work, &volume->grid, 0, add_body, &pass);
         status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_6, 4000, NULL);
     }
+    const double *mm = volume->grid.spacing_mm;
+    if (!status) // the marrow of pedicles and laminae, within a slice where noise opens their shell above or below
+        status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_4, (int64_t)(MARROW_MM2 / (mm[0] * mm[1])), NULL);
+    if (!status)
+        status =
+            kf_bits_drop_islands(work, bone, KF_NEIGHBOURS_26, (int64_t)(ISLAND_MM3 / (mm[0] * mm[1] * mm[2])), NULL);
     kf_bits_release(work, &spongy);
     kf_work_give(work, smooth.data);
     return status;
@@ -205,7 +213,7 @@ static void mark(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 {
     const struct pass *pass = context;
     double p[3], suv[3];
-    pass->mask[at] = (uint8_t)kf_bits_get(pass->bone, i, j, k);
+    pass->mask[at] = kf_bits_get(pass->bone, i, j, k) && pass->bodies[at] != KF_SPINE_REST;
     pass->labels[at] = 0;
     pass->relief[at] = 0;
     if (!pass->mask[at])
