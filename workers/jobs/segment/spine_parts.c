@@ -27,7 +27,7 @@
 #define ARCH_MM        17     // beside and behind the canal's middle
 #define LAMINA_MM      6.0    // beside the midline: no facet lies there
 #define LAMINA_FROM_MM (-7.0) // of the canal's middle: behind it
-#define LAMINA_TO_MM   (-32.0)
+#define SACRUM_BACK_MM (-32.0)
 #define LAMINA_ABOVE   0.38 // of the distance between discs, along the canal
 #define LAMINA_BELOW   0.12
 #define SACRUM_MM      42.0 // beside the midline; the joint with the ilium lies farther out
@@ -145,16 +145,16 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
     return status;
 }
 
-// The vertebra whose lamina and spinous process a point in the midline behind the canal belongs to, or 0: from below
-// its pedicles they reach past the disc's height, and the next lamina begins below that.
+// The vertebra whose lamina a point in the midline behind the canal belongs to, or 0: from below its pedicles it reaches
+// past the disc's height, and the next one begins below that. Farther back a spinous process may hang down over the next.
 static int lamina(const struct kf_spine *spine, const double suv[3])
 {
-    if (fabs(suv[1]) > LAMINA_MM || suv[2] > LAMINA_FROM_MM || suv[2] < LAMINA_TO_MM)
+    if (fabs(suv[1]) > LAMINA_MM || suv[2] > LAMINA_FROM_MM || suv[2] < -ARCH_MM)
         return 0;
     for (int d = 0; d < spine->discs; d++) {
         double down = (suv[0] - spine->disc[d].s) / kf_spine_segment_mm(spine, d);
         int sacral = spine->sacrum && d + 1 == spine->discs; // behind the bend above it lies the sacrum's crest
-        if (down > -LAMINA_ABOVE && (sacral ? down < -LAMINA_BELOW && suv[2] > -ARCH_MM : down < LAMINA_BELOW))
+        if (down > -LAMINA_ABOVE && down < (sacral ? -LAMINA_BELOW : LAMINA_BELOW))
             return 1 + d;
     }
     return 0;
@@ -168,7 +168,7 @@ static int is_sacral(const struct kf_spine *spine, const double p[3], const doub
     double below = kf_spine_below(last, p), aside = fabs(suv[1]);
     return aside < SACRUM_MM &&
            ((below > HALF_DISC_MM && suv[2] > ARCH_FRONT_MM) ||
-            (below > FACET_MM && aside > LAMINA_MM && suv[2] > LAMINA_TO_MM) ||
+            (below > FACET_MM && aside > LAMINA_MM && suv[2] > SACRUM_BACK_MM) ||
             (suv[0] > last->s + SACRAL_ARCH_MM && aside < ARCH_MM && suv[2] > -ARCH_MM && suv[2] < 0));
 }
 
