@@ -20,6 +20,7 @@
 #define ISLAND_MM3     100.0 // noise, calcified vessels
 #define CORE_HU        20
 #define BRIGHT_HU      400
+#define JOINT_HU       1200
 #define LATERAL_MM     32
 #define RIB_MM         36 // from the midline: few transverse processes of a vertebra with ribs are wider
 #define ARCH_FROM      0.38
@@ -30,7 +31,7 @@
 #define SACRUM_BACK_MM (-32.0)
 #define LAMINA_ABOVE   0.38 // of the distance between discs, along the canal
 #define LAMINA_BELOW   0.12
-#define SACRUM_MM      42.0 // beside the midline; the joint with the ilium lies farther out
+#define WING_MM        27.0 // beside the midline, before the canal: the joint with the ilium lies farther out
 #define HALF_DISC_MM   8.0  // no body above it reaches farther below the plane of the last disc
 #define ARCH_FRONT_MM  3.0  // before the canal's middle: before the facets
 #define FACET_MM       22.0 // below the plane of the last disc: past the last facets
@@ -145,8 +146,9 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
     return status;
 }
 
-// The vertebra whose lamina a point in the midline behind the canal belongs to, or 0: from below its pedicles it reaches
-// past the disc's height, and the next one begins below that. Farther back a spinous process may hang down over the next.
+// The vertebra whose lamina a point in the midline behind the canal belongs to, or 0: from below its pedicles it
+// reaches past the disc's height, and the next one begins below that. Farther back a spinous process may hang down over
+// the next.
 static int lamina(const struct kf_spine *spine, const double suv[3])
 {
     if (fabs(suv[1]) > LAMINA_MM || suv[2] > LAMINA_FROM_MM || suv[2] < -ARCH_MM)
@@ -166,10 +168,9 @@ static int is_sacral(const struct kf_spine *spine, const double p[3], const doub
 {
     const struct kf_spine_disc *last = &spine->disc[spine->discs - 1];
     double below = kf_spine_below(last, p), aside = fabs(suv[1]);
-    return aside < SACRUM_MM &&
-           ((below > HALF_DISC_MM && suv[2] > ARCH_FRONT_MM) ||
-            (below > FACET_MM && aside > LAMINA_MM && suv[2] > SACRUM_BACK_MM) ||
-            (suv[0] > last->s + SACRAL_ARCH_MM && aside < ARCH_MM && suv[2] > -ARCH_MM && suv[2] < 0));
+    return (below > HALF_DISC_MM && aside < WING_MM && suv[2] > ARCH_FRONT_MM) ||
+           (aside < ARCH_MM && ((below > FACET_MM && aside > LAMINA_MM && suv[2] > SACRUM_BACK_MM) ||
+                                (suv[0] > last->s + SACRAL_ARCH_MM && suv[2] > -ARCH_MM && suv[2] < 0)));
 }
 
 // The marker of a point of bone, or 0: the middle of each body between its discs, the arch half way between them (no
@@ -198,12 +199,15 @@ static uint8_t marker(const struct kf_spine *spine, const double p[3], const dou
 
 // Low where bone is dense: the flood runs along shells and pedicles first and over joints last. Bodies come before all
 // else, so that their spongy inside does not hold the markers back; what is far to the side of a vertebra without ribs
-// comes late.
+// comes late. Beside the sacrum it is high there instead: sacrum and ilium have much marrow, and are apart by the
+// double shell of their joint, of which the narrow gap may not show.
 static int16_t height(const struct kf_spine *spine, int16_t hu, const double p[3], const double suv[3])
 {
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
     int level = -(hu < -1000 ? -1000 : hu > BRIGHT_HU ? BRIGHT_HU : hu) / 16; // of equal ones the nearest wins
     struct place at = place_of(spine, p);
+    if (spine->sacrum && at.above == spine->discs && fabs(u) > WING_MM)
+        return (int16_t)((hu < 0 ? 0 : hu > JOINT_HU ? JOINT_HU : hu) / 16 + 60);
     if (fabs(u) > LATERAL_MM && !(at.above < spine->vertebrae && spine->rib[at.above]))
         return (int16_t)(level + 60);
     return (int16_t)(u * u / 484 + v * v / 196 > 1 || at.nearest < 4 ? level : -100);
