@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define PASSES 16
+#define PASSES 8
 #define BAND   8 // levels by which neighbours may differ: with rays 6° apart a slope of 57°
 #define WIDE   1e6F
 
