@@ -141,9 +141,14 @@ double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], dou
 // 1 + place from above for vertebrae, KF_SPINE_DISC + 1 + place for discs, else as above.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume,
                                                         double bone_hu, struct kf_spine *spine, uint8_t *labels);
+// bodies[v] (one byte per voxel of volume): 1 + place from above of the vertebra within the wall of whose body the voxel
+// lies, KF_SPINE_REST between end plates (disc, never bone), else 0. A body whose wall does not show has neither.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_bodies(const struct kf_work *work, const struct kf_volume *volume,
+                                                              const struct kf_spine *spine, uint8_t *bodies);
 // Moves the surface of bone by up to a voxel inwards and two outwards to the middle between least and greatest value
-// near it. `scratch`: one byte per voxel.
-void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, uint8_t *labels, uint8_t *scratch);
+// near it, but nothing off `bodies` (kf_spine_find_bodies) and nothing between them. `scratch`: one byte per voxel.
+void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, const uint8_t *bodies,
+                      uint8_t *labels, uint8_t *scratch);
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
                                                              struct kf_spine *spine, uint8_t *labels);
 // Ribs, sacrum, and names by the rule: counted between ribs above and a sacrum below without a transitional sign. A

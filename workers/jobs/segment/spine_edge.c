@@ -32,8 +32,8 @@ static int is_vertebra(uint8_t label)
 
 // One voxel of the surface is moved: `out` in which `before` is the state that everyone sees, so that the order of the
 // work does not matter. Outwards a voxel takes the label of a neighbour, the first of six that is bone.
-static void move_surface(const struct kf_work *work, const struct kf_volume *volume, const uint8_t *before,
-                         uint8_t *out, int outwards)
+static void move_surface(const struct kf_work *work, const struct kf_volume *volume, const uint8_t *bodies,
+                         const uint8_t *before, uint8_t *out, int outwards)
 {
     const int64_t *dim = volume->grid.dim, step[6] = {-1, 1, -dim[0], dim[0], -dim[0] * dim[1], dim[0] * dim[1]};
     const int16_t *hu = volume->data;
@@ -45,7 +45,8 @@ static void move_surface(const struct kf_work *work, const struct kf_volume *vol
         for (int64_t j = 1; j < dim[1] - 1; j++)
             for (int64_t i = 1; i < dim[0] - 1; i++) {
                 int64_t at = (k * dim[1] + j) * dim[0] + i;
-                if (outwards ? before[at] != 0 || hu[at] < LEAST_HU : !is_vertebra(before[at]) || hu[at] > SURE_HU)
+                if (outwards ? before[at] != 0 || hu[at] < LEAST_HU || bodies[at] == KF_SPINE_REST
+                             : !is_vertebra(before[at]) || bodies[at] != 0 || hu[at] > SURE_HU)
                     continue;
                 uint8_t beside = 0;
                 int edge = 0;
@@ -65,12 +66,13 @@ static void move_surface(const struct kf_work *work, const struct kf_volume *vol
             }
 }
 
-void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, uint8_t *labels, uint8_t *scratch)
+void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, const uint8_t *bodies, uint8_t *labels,
+                      uint8_t *scratch)
 {
     static const int outwards[3] = {1, 1, 0};
     size_t voxels = (size_t)kf_grid_voxels(&volume->grid);
     for (int n = 0; n < 3; n++) {
         memcpy(scratch, labels, voxels);
-        move_surface(work, volume, scratch, labels, outwards[n]);
+        move_surface(work, volume, bodies, scratch, labels, outwards[n]);
     }
 }

@@ -1,5 +1,6 @@
 // Bone told apart by vertebra, discs between, the canal behind. See spine.h.
 #include "workers/jobs/segment/spine.h"
+#include "workers/jobs/segment/spine_neural.h"
 #include "workers/kernels/image.h"
 #include "workers/kernels/math.h"
 #include "workers/kernels/watershed.h"
@@ -7,27 +8,41 @@
 #include <math.h>
 #include <string.h>
 
-#define SOFT_SIGMA_MM 1.0
-#define ERODE_MM      1.3
-#define DISC_REACH_MM 14
-#define BULGE_MM      2.2
-#define FAT_CONTRAST  70  // HU between a disc and what is around it
-#define SPARE_STEPS   9   // half millimetres by which a disc may be thicker than on the axis
-#define WEDGE_STEPS   24  // and the last one, a wedge, in front
-#define SHELL_GAP_MM  2.5 // half of the widest hole in a shell that is closed
-#define CORE_HU       20
-#define BRIGHT_HU     400
-#define LATERAL_MM    32
-#define RIB_MM        36 // from the midline: few transverse processes of a vertebra with ribs are wider
-#define ARCH_FROM     0.38
-#define ARCH_TO       0.62
-#define ARCH_MM       17 // beside and behind the canal's middle
+#define SOFT_SIGMA_MM  1.0
+#define ERODE_MM       1.3
+#define DISC_REACH_MM  14
+#define BULGE_MM       2.2
+#define FAT_CONTRAST   70  // HU between a disc and what is around it
+#define SPARE_STEPS    9   // half millimetres by which a disc may be thicker than on the axis
+#define WEDGE_STEPS    24  // and the last one, a wedge, in front
+#define SHELL_GAP_MM   2.5 // half of the widest hole in a shell that is closed
+#define MARROW_MM2     20.0
+#define ISLAND_MM3     100.0 // noise, calcified vessels
+#define CORE_HU        20
+#define BRIGHT_HU      400
+#define JOINT_HU       1200
+#define LATERAL_MM     32
+#define RIB_MM         36 // from the midline: few transverse processes of a vertebra with ribs are wider
+#define ARCH_FROM      0.38
+#define ARCH_TO        0.62
+#define ARCH_MM        17     // beside and behind the canal's middle
+#define LAMINA_MM      6.0    // beside the midline: no facet lies there
+#define LAMINA_FROM_MM (-7.0) // of the canal's middle: behind it
+#define SACRUM_BACK_MM (-32.0)
+#define LAMINA_ABOVE   0.38 // of the distance between discs, along the canal
+#define LAMINA_BELOW   0.12
+#define WING_MM        27.0 // beside the midline, before the canal: the joint with the ilium lies farther out
+#define HALF_DISC_MM   8.0  // no body above it reaches farther below the plane of the last disc
+#define ARCH_FRONT_MM  3.0  // before the canal's middle: before the facets
+#define FACET_MM       22.0 // below the plane of the last disc: past the last facets
+#define SACRAL_ARCH_MM 20.0 // below the last disc, along the canal: past the last spinous process
 
 // What every pass over the voxels needs.
 struct pass {
     const struct kf_volume *volume;
     const struct kf_spine *spine;
     const struct kf_bits *enclosed; // by a shell of bone
+    const uint8_t *bodies;          // as of kf_spine_find_bodies
     struct kf_bits *bone;
     uint8_t *mask;
     int16_t *relief;
@@ -74,11 +89,14 @@ static struct place place_of(const struct kf_spine *spine, const double p[3])
     return at;
 }
 
-// A body is bone all through, however little of it old marrow shows: its core, and what its shell encloses.
+// A body is bone all through, however little of it old marrow shows: what lies within its wall, or where none was found
+// its core, and what its shell encloses.
 static void add_body(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 {
     const struct pass *pass = context;
     double p[3], suv[3];
+    if (pass->bodies[at] && pass->bodies[at] != KF_SPINE_REST)
+        kf_bits_put(pass->bone, i, j, k);
     if (kf_bits_get(pass->bone, i, j, k) || !kf_spine_locate(pass->spine, &pass->volume->grid, i, j, k, p, suv) ||
         suv[2] < 9.5 || suv[2] > 50 || fabs(suv[1]) > 30)
         return;
@@ -91,7 +109,7 @@ static void add_body(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 // Bone: dense shells at full sharpness, and their spongy inside, which is soft enough to need smoothing; its own
 // blurred border is taken off again.
 static enum kf_kernel_status find_bone(const struct kf_work *work, const struct kf_volume *volume, double bone_hu,
-                                       const struct kf_spine *spine, struct kf_bits *bone)
+                                       const struct kf_spine *spine, const uint8_t *bodies, struct kf_bits *bone)
 {
     struct kf_volume smooth = {.grid = volume->grid, .type = KF_VOXEL_FLOAT32};
     struct kf_bits spongy = {0};
@@ -113,28 +131,63 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
     if (!status)
         status = kf_bits_fill_holes(work, &spongy, KF_NEIGHBOURS_6, 0, NULL);
     if (!status) {
-        struct pass pass = {.volume = volume, .spine = spine, .enclosed = &spongy, .bone = bone};
+        struct pass pass = {.volume = volume, .spine = spine, .enclosed = &spongy, .bodies = bodies, .bone = bone};
         kf_spine_each_voxel(work, &volume->grid, 0, add_body, &pass);
         status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_6, 4000, NULL);
     }
+    const double *mm = volume->grid.spacing_mm;
+    if (!status) // the marrow of pedicles and laminae, within a slice where noise opens their shell above or below
+        status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_4, (int64_t)(MARROW_MM2 / (mm[0] * mm[1])), NULL);
+    if (!status)
+        status =
+            kf_bits_drop_islands(work, bone, KF_NEIGHBOURS_26, (int64_t)(ISLAND_MM3 / (mm[0] * mm[1] * mm[2])), NULL);
     kf_bits_release(work, &spongy);
     kf_work_give(work, smooth.data);
     return status;
 }
 
+// The vertebra whose lamina a point in the midline behind the canal belongs to, or 0: from below its pedicles it
+// reaches past the disc's height, and the next one begins below that. Farther back a spinous process may hang down over
+// the next.
+static int lamina(const struct kf_spine *spine, const double suv[3])
+{
+    if (fabs(suv[1]) > LAMINA_MM || suv[2] > LAMINA_FROM_MM || suv[2] < -ARCH_MM)
+        return 0;
+    for (int d = 0; d < spine->discs; d++) {
+        double down = (suv[0] - spine->disc[d].s) / kf_spine_segment_mm(spine, d);
+        int sacral = spine->sacrum && d + 1 == spine->discs; // behind the bend above it lies the sacrum's crest
+        if (down > -LAMINA_ABOVE && down < (sacral ? -LAMINA_BELOW : LAMINA_BELOW))
+            return 1 + d;
+    }
+    return 0;
+}
+
+// The sacrum below the last disc: body and wings in front, where no process of the vertebra above reaches; behind,
+// farther down than its facets and its spinous process do, and the arch next to the canal.
+static int is_sacral(const struct kf_spine *spine, const double p[3], const double suv[3])
+{
+    const struct kf_spine_disc *last = &spine->disc[spine->discs - 1];
+    double below = kf_spine_below(last, p), aside = fabs(suv[1]);
+    return (below > HALF_DISC_MM && aside < WING_MM && suv[2] > ARCH_FRONT_MM) ||
+           (aside < ARCH_MM && ((below > FACET_MM && aside > LAMINA_MM && suv[2] > SACRUM_BACK_MM) ||
+                                (suv[0] > last->s + SACRAL_ARCH_MM && suv[2] > -ARCH_MM && suv[2] < 0)));
+}
+
 // The marker of a point of bone, or 0: the middle of each body between its discs, the arch half way between them (no
-// process of a neighbour reaches there next to the canal), the sacrum below the last disc, and what is too far away to
-// belong to the column.
+// process of a neighbour reaches there next to the canal) and behind it, the sacrum below the last disc, and what is
+// too far away to belong to the column.
 static uint8_t marker(const struct kf_spine *spine, const double p[3], const double suv[3])
 {
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
     int sacral = spine->sacrum && kf_spine_below(&spine->disc[spine->discs - 1], p) > 12;
     struct place at = place_of(spine, p);
-    int rib = at.above < spine->vertebrae && spine->rib[at.above];
+    int rib = at.above < spine->vertebrae && spine->rib[at.above], behind = lamina(spine, suv);
     if (fabs(u) > (sacral ? 63 : rib ? RIB_MM : 52) || v > 34 || v < -78)
         return KF_SPINE_REST;
-    if (sacral && fabs(u) < 42 && suv[2] > 14)
+    if (spine->sacrum && is_sacral(spine, p, suv))
         return KF_SPINE_SACRUM;
+    if (behind)
+        return (uint8_t)behind;
     if (at.share > ARCH_FROM && at.share < ARCH_TO && fabs(u) < ARCH_MM && suv[2] > -ARCH_MM && suv[2] < 0)
         return (uint8_t)(1 + at.above);
     if (u * u / 100 + v * v / 64 > 1 || at.nearest < 5)
@@ -146,12 +199,15 @@ static uint8_t marker(const struct kf_spine *spine, const double p[3], const dou
 
 // Low where bone is dense: the flood runs along shells and pedicles first and over joints last. Bodies come before all
 // else, so that their spongy inside does not hold the markers back; what is far to the side of a vertebra without ribs
-// comes late.
+// comes late. Beside the sacrum it is high there instead: sacrum and ilium have much marrow, and are apart by the
+// double shell of their joint, of which the narrow gap may not show.
 static int16_t height(const struct kf_spine *spine, int16_t hu, const double p[3], const double suv[3])
 {
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
     int level = -(hu < -1000 ? -1000 : hu > BRIGHT_HU ? BRIGHT_HU : hu) / 16; // of equal ones the nearest wins
     struct place at = place_of(spine, p);
+    if (spine->sacrum && at.above == spine->discs && fabs(u) > WING_MM)
+        return (int16_t)((hu < 0 ? 0 : hu > JOINT_HU ? JOINT_HU : hu) / 16 + 60);
     if (fabs(u) > LATERAL_MM && !(at.above < spine->vertebrae && spine->rib[at.above]))
         return (int16_t)(level + 60);
     return (int16_t)(u * u / 484 + v * v / 196 > 1 || at.nearest < 4 ? level : -100);
@@ -161,13 +217,15 @@ static void mark(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 {
     const struct pass *pass = context;
     double p[3], suv[3];
-    pass->mask[at] = (uint8_t)kf_bits_get(pass->bone, i, j, k);
+    pass->mask[at] = kf_bits_get(pass->bone, i, j, k) && pass->bodies[at] != KF_SPINE_REST;
     pass->labels[at] = 0;
     pass->relief[at] = 0;
     if (!pass->mask[at])
         return;
     int inside = kf_spine_locate(pass->spine, &pass->volume->grid, i, j, k, p, suv);
-    pass->labels[at] = inside || pass->spine->sacrum ? marker(pass->spine, p, suv) : KF_SPINE_REST;
+    pass->labels[at] = pass->bodies[at]                ? pass->bodies[at]
+                       : inside || pass->spine->sacrum ? marker(pass->spine, p, suv)
+                                                       : KF_SPINE_REST;
     pass->relief[at] = height(pass->spine, hu_at(pass, at), p, suv);
 }
 
@@ -296,14 +354,17 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
     struct kf_bits bone = {0};
     struct kf_volume relief = {.grid = *g, .type = KF_VOXEL_INT16};
     relief.data = kf_work_take(work, 2 * voxels);
-    uint8_t *mask = kf_work_take(work, voxels);
-    enum kf_kernel_status status = relief.data && mask ? kf_bits_alloc(work, g->dim, &bone) : KF_KERNEL_NOMEM;
+    uint8_t *mask = kf_work_take(work, voxels), *bodies = kf_work_take(work, voxels);
+    enum kf_kernel_status status = relief.data && mask && bodies ? kf_bits_alloc(work, g->dim, &bone) : KF_KERNEL_NOMEM;
     kf_spine_name(volume, spine);
     if (!status)
-        status = find_bone(work, volume, bone_hu, spine, &bone);
+        status = kf_spine_find_bodies(work, volume, spine, bodies);
+    if (!status)
+        status = find_bone(work, volume, bone_hu, spine, bodies, &bone);
     struct pass pass = {.volume = volume,
                         .spine = spine,
                         .bone = &bone,
+                        .bodies = bodies,
                         .mask = mask,
                         .relief = relief.data,
                         .labels = labels,
@@ -313,10 +374,11 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
         status = kf_watershed(work, &relief, mask, labels);
     }
     if (!status) {
-        kf_spine_sharpen(work, volume, labels, mask);
+        kf_spine_sharpen(work, volume, bodies, labels, mask);
         lay_discs(work, &pass);
     }
     kf_bits_release(work, &bone);
+    kf_work_give(work, bodies);
     kf_work_give(work, mask);
     kf_work_give(work, relief.data);
     return status;
