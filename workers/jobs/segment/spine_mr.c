@@ -24,21 +24,32 @@
 #define OPEN_MM        0.8
 #define SHELL_MM       1.9 // from where marrow is even
 #define SLAB_FROM      5   // mm before the canal's middle
-#define SLAB_TO        52
+#define SLAB_TO        58
 #define SLAB_SIDE      34
-#define BAND_MM        10.0 // from the bodies' axis to a disc's ring
+#define COLUMN_WIDE    15 // mm beside the bodies' axis: a thoracic body has hardly more
+#define COLUMN_DEEP    12
+#define COLUMN_INNER   0.36 // of the square: a nucleus is about as wide as half of its disc
+#define COLUMN_STEP    2
+#define COLUMNS        256
+#define RING_DARKER    0.8 // of the bodies' value than they are, so that an edge lies half way
+#define BAND_FROM      5   // mm from the bodies' axis: from here on a disc's front and back are measured
+#define BAND_MM        8.5 // from the bodies' axis to where those heights hold
+#define SLOPE_STEPS    6   // to each side, so up to 20° from the direction in which the disc was found
+#define SLOPE_STEP     0.06
 #define STEP_MM        0.3
 #define HOLLOW_MM      2.4 // of an end plate
 #define END_PLATE      2.2 // mm of a disc's dark that are bone
 #define BRIGHTER       1.5 // times what discs explain when sought as dark: not a T2
 #define OUTSIDE        (-1.0)
-#define MOST_SLOPE     0.4
+#define END_FROM       24 // mm; every canal has 40
+#define END_MM         30 // a front 45 mm before a canal that leans by 35°
 #define FRONT_MOST     48
-#define FRONT_OFF      0.25 // of the bodies' value, beyond their spread: no marrow
+#define FRONT_OFF      0.25 // of the bodies' value, on the mean of many: no marrow, but a wall or what lies before it
 #define FRONT_SPARE    2
-#define PROFILE        60 // steps to each side of a disc
-#define BEYOND         10 // steps beyond its ends that it is darker than
-#define LEAST_STEPS    8  // of a disc with its end plates
+#define FRONT_SIDE     32.0 // mm beside the midline: half of the widest body, with some to spare
+#define PROFILE        60   // steps to each side of a disc
+#define BEYOND         10   // steps beyond its ends that it is darker than
+#define LEAST_STEPS    8    // of a disc with its end plates
 #define MOST_STEPS     62
 #define OFF_PRICE      0.003 // of a step away from where the disc was found
 #define DISC_HU        90
@@ -92,8 +103,9 @@ enum kf_kernel_status kf_spine_mr_level(const struct kf_work *work, const struct
 static double quantile(const struct kf_volume *fine, const struct kf_spine *spine, const double box[4], double low,
                        double high, double share, float *scratch, double none)
 {
-    int64_t count = 0;
-    for (int n = 0; n < spine->stations; n += 2)
+    int64_t count = 0, section = (int64_t)((box[1] - box[0]) / 2 + 1) * (int64_t)((box[3] - box[2]) / 2 + 1);
+    int step = 2 + (int)(spine->stations * section / SAMPLES); // all of a long column, not what fits of its top
+    for (int n = 0; n < spine->stations; n += step)
         for (double v = box[2]; v <= box[3]; v += 2)
             for (double u = box[0]; u <= box[1]; u += 2) {
                 double p[3], value;
@@ -148,6 +160,33 @@ static double explained(const struct kf_spine *spine)
     return sum;
 }
 
+// The canal goes on below the end of its fluid as it went over the last END_FROM mm, as far as the front of the lowest
+// disc may lie below that end. No disc is sought there.
+static void lengthen(const struct kf_volume *fine, struct kf_spine *spine)
+{
+    int count = spine->stations;
+    const struct kf_spine_station last = spine->station[count - 1], before = spine->station[count - 1 - END_FROM];
+    double way[3], along = 0;
+    for (int c = 0; c < 3; c++)
+        way[c] = last.p[c] - before.p[c];
+    kf_spine_unit(way);
+    for (int c = 0; c < 3; c++)
+        along += way[c] * last.front[c];
+    struct kf_spine_station next = last;
+    for (int c = 0; c < 3; c++)
+        next.down[c] = way[c], next.front[c] = last.front[c] - along * way[c];
+    kf_spine_unit(next.front);
+    for (int c = 0; c < 3; c++)
+        next.left[c] = next.front[(c + 1) % 3] * way[(c + 2) % 3] - next.front[(c + 2) % 3] * way[(c + 1) % 3];
+    for (int n = 1; n <= END_MM && spine->stations < KF_SPINE_STATIONS; n++) {
+        for (int c = 0; c < 3; c++)
+            next.p[c] = last.p[c] + n * way[c];
+        if (kf_spine_value(fine, next.p, -1) < 0)
+            break;
+        spine->station[spine->stations++] = next;
+    }
+}
+
 enum kf_kernel_status kf_spine_mr_discs(const struct kf_work *work, const struct kf_volume *fine,
                                         struct kf_spine *spine, struct kf_spine_mr *mr)
 {
@@ -166,6 +205,8 @@ enum kf_kernel_status kf_spine_mr_discs(const struct kf_work *work, const struct
         for_discs(fine, mr->body, 0, &look);
         status = kf_spine_find_discs(work, &look, spine);
     }
+    if (!status)
+        lengthen(fine, spine);
     mr->has_bodies = !status && mr->spread < UNEVEN;
     mr->is_t2 = !status && explained(spine) * BRIGHTER >= explained(&other);
     kf_work_give(work, scratch);
@@ -178,30 +219,77 @@ struct slab {
     double front, back;
 };
 
-// How much a place of a disc's ring, before or behind its nucleus, is like marrow: 1 … 0. `h` mm below the plane.
-static double band_at(const struct kf_volume *blurred, const struct kf_spine_disc *disc,
-                      const struct kf_spine_station *t, const double front[3], const struct kf_spine_mr *mr, double h,
-                      double from_mm)
+// Columns along a disc's normal through its ring, and how unlike marrow (1: like ring or nucleus, 0: like marrow, below
+// 0: brighter) each is at PROFILE steps to both sides of the plane. The middle, where an old nucleus has the value of
+// marrow and a young one is bright, is left out.
+struct columns {
+    int count;
+    double u[COLUMNS], v[COLUMNS]; // mm from the bodies' axis, to the left and forwards
+    float unlike[COLUMNS][2 * PROFILE + 1];
+};
+
+// Directions in a disc's plane.
+static void in_plane(const struct kf_spine_disc *disc, const struct kf_spine_station *t, double left[3],
+                     double front[3])
 {
-    double sum = 0;
-    int count = 0;
-    for (int v = 0; v <= 3; v++)
-        for (int u = -8; u <= 8; u += 2) {
-            double p[3], w = from_mm + v;
-            for (int c = 0; c < 3; c++)
-                p[c] = disc->middle[c] + h * disc->normal[c] + u * t->left[c] + w * front[c];
-            double value = kf_spine_value(blurred, p, -1) / mr->body;
-            if (value < 0)
-                continue;
-            sum += fmin(1, value);
-            count++;
-        }
-    return count ? sum / count : OUTSIDE;
+    double along = 0;
+    for (int c = 0; c < 3; c++)
+        along += t->front[c] * disc->normal[c];
+    for (int c = 0; c < 3; c++)
+        front[c] = t->front[c] - along * disc->normal[c];
+    kf_spine_unit(front);
+    for (int c = 0; c < 3; c++) // front × down, as in a station
+        left[c] = front[(c + 1) % 3] * disc->normal[(c + 2) % 3] - front[(c + 2) % 3] * disc->normal[(c + 1) % 3];
 }
 
-// The stretch of a band's profile that is darkest against the 3 mm beyond both ends: its middle and half its length in
-// mm. Returns by how much (0 … 1).
-static double darkest(const double *mean, double *middle, double *half)
+// OUTSIDE where a column has left the image.
+static void sample_columns(const struct kf_volume *blurred, const struct kf_spine_disc *disc, const double left[3],
+                           const double front[3], double body, struct columns *out)
+{
+    out->count = 0;
+    for (int v = -COLUMN_DEEP; v <= COLUMN_DEEP; v += COLUMN_STEP)
+        for (int u = -COLUMN_WIDE; u <= COLUMN_WIDE; u += COLUMN_STEP) {
+            double r = (double)(u * u) / (COLUMN_WIDE * COLUMN_WIDE) + (double)(v * v) / (COLUMN_DEEP * COLUMN_DEEP);
+            if (r > 1 || r < COLUMN_INNER)
+                continue;
+            for (int h = -PROFILE; h <= PROFILE; h++) {
+                double p[3];
+                for (int c = 0; c < 3; c++)
+                    p[c] = disc->middle[c] + h * STEP_MM * disc->normal[c] + u * left[c] + v * front[c];
+                double x = kf_spine_value(blurred, p, -1) / body;
+                out->unlike[out->count][h + PROFILE] = (float)(x < 0              ? OUTSIDE
+                                                               : x >= MARROW_HIGH ? 1
+                                                                                  : fmin(1, (1 - x) / RING_DARKER));
+            }
+            out->u[out->count] = u;
+            out->v[out->count++] = v;
+        }
+}
+
+// Mean profile of the columns with `from` ≤ v ≤ `to` about a plane that rises by slope[0] per mm to the left and
+// slope[1] forwards. OUTSIDE where fewer than half of them are known.
+static void mean_profile(const struct columns *columns, const double slope[2], double from, double to, double *mean)
+{
+    double sum[2 * PROFILE + 1] = {0};
+    int known[2 * PROFILE + 1] = {0}, count = 0;
+    for (int n = 0; n < columns->count; n++) {
+        if (columns->v[n] < from || columns->v[n] > to)
+            continue;
+        int shift = (int)floor((slope[0] * columns->u[n] + slope[1] * columns->v[n]) / STEP_MM + 0.5);
+        count++;
+        for (int h = 0; h <= 2 * PROFILE; h++)
+            if (h + shift >= 0 && h + shift <= 2 * PROFILE && columns->unlike[n][h + shift] > OUTSIDE) {
+                sum[h] += columns->unlike[n][h + shift];
+                known[h]++;
+            }
+    }
+    for (int h = 0; h <= 2 * PROFILE; h++)
+        mean[h] = 2 * known[h] > count ? sum[h] / known[h] : OUTSIDE;
+}
+
+// The stretch of a profile that is most unlike marrow against the 3 mm beyond both ends: its middle and half its length
+// in mm. Returns by how much (0 … 1).
+static double most_unlike(const double *mean, double *middle, double *half)
 {
     double best = 0, sum[2 * PROFILE + 2] = {0};
     int unseen[2 * PROFILE + 2] = {0};
@@ -211,9 +299,9 @@ static double darkest(const double *mean, double *middle, double *half)
     }
     for (int from = BEYOND; from + LEAST_STEPS < 2 * PROFILE + 1 - BEYOND; from++)
         for (int to = from + LEAST_STEPS; to < from + MOST_STEPS && to + BEYOND <= 2 * PROFILE + 1; to++) {
-            double dark = (sum[to] - sum[from]) / (to - from), above = (sum[from] - sum[from - BEYOND]) / BEYOND,
+            double here = (sum[to] - sum[from]) / (to - from), above = (sum[from] - sum[from - BEYOND]) / BEYOND,
                    below = (sum[to + BEYOND] - sum[to]) / BEYOND, off = 0.5 * (from + to - 1) - PROFILE,
-                   value = fmin(above, below) - dark - OFF_PRICE * fabs(off);
+                   value = here - fmax(above, below) - OFF_PRICE * fabs(off);
             if (value <= best || unseen[to + BEYOND] > unseen[from - BEYOND])
                 continue;
             best = value;
@@ -223,35 +311,45 @@ static double darkest(const double *mean, double *middle, double *half)
     return best;
 }
 
-// Moves a disc's plane into the middle of what is dark in front of the nucleus and behind it, and gives its heights.
+// The slopes about those given, in `steps` of `step` both ways, about which the columns' mean is the clearest plate.
+static void best_slopes(const struct columns *columns, int steps, double step, double slope[2])
+{
+    double start[2] = {slope[0], slope[1]}, best = 0;
+    for (int b = -steps; b <= steps; b++)
+        for (int a = -steps; a <= steps; a++) {
+            double mean[2 * PROFILE + 1], middle, half, trial[2] = {start[0] + a * step, start[1] + b * step};
+            mean_profile(columns, trial, -COLUMN_DEEP, COLUMN_DEEP, mean);
+            double here = most_unlike(mean, &middle, &half);
+            if (here > best + 1e-9)
+                best = here, slope[0] = trial[0], slope[1] = trial[1];
+        }
+}
+
+// Moves a disc's plane into the middle of what lies between the bodies, and gives its heights in front and behind.
 static struct slab place_disc(const struct kf_volume *blurred, const struct kf_spine *spine, struct kf_spine_disc *disc,
                               const struct kf_spine_mr *mr)
 {
     const struct kf_spine_station *t = &spine->station[(int)fmin(fmax(disc->s, 0), spine->stations - 1)];
-    double along = 0, front[3], middle[2] = {0, 0}, half[2] = {0, 0}, at[2] = {BAND_MM, -BAND_MM}, sure[2] = {0, 0};
-    for (int c = 0; c < 3; c++)
-        along += t->front[c] * disc->normal[c];
-    for (int c = 0; c < 3; c++)
-        front[c] = t->front[c] - along * disc->normal[c];
-    for (int n = 0; n < 4; n++) { // of two bands the one that the nucleus takes less of
-        static const double band[4] = {8.5, 11.5, -11.5, -13.5};
-        double mean[2 * PROFILE + 1], m = 0, length = 0;
-        for (int h = -PROFILE; h <= PROFILE; h++)
-            mean[h + PROFILE] = band_at(blurred, disc, t, front, mr, h * STEP_MM, band[n]);
-        double dark = darkest(mean, &m, &length);
-        int back = n / 2;
-        if (n % 2 == 0 || dark > 2 * sure[back] || (dark > 0.5 * sure[back] && length > half[back]))
-            sure[back] = dark, middle[back] = m, half[back] = length, at[back] = band[n] + 1.5;
+    struct columns columns;
+    double left[3], front[3], slope[2] = {0, 0}, mean[2 * PROFILE + 1], shift = 0, whole = LEAST_STEPS * STEP_MM,
+                              half[2], sure[2], middle, length = 0;
+    in_plane(disc, t, left, front);
+    sample_columns(blurred, disc, left, front, mr->body, &columns);
+    best_slopes(&columns, SLOPE_STEPS, SLOPE_STEP, slope);
+    best_slopes(&columns, 2, SLOPE_STEP / 3, slope);
+    mean_profile(&columns, slope, -COLUMN_DEEP, COLUMN_DEEP, mean);
+    most_unlike(mean, &shift, &whole);
+    for (int back = 0; back < 2; back++) {
+        half[back] = whole;
+        mean_profile(&columns, slope, back ? -COLUMN_DEEP : BAND_FROM, back ? -BAND_FROM : COLUMN_DEEP, mean);
+        sure[back] = most_unlike(mean, &middle, &half[back]);
     }
     for (int back = 0; back < 2; back++)
         if (sure[back] < 0.4 * sure[!back])
-            middle[back] = middle[!back], half[back] = half[!back];
-    double shift = (middle[1] * at[0] - middle[0] * at[1]) / (at[0] - at[1]),
-           slope = (middle[0] - middle[1]) / (at[0] - at[1]), length = 0;
-    slope = fmin(MOST_SLOPE, fmax(-MOST_SLOPE, slope));
+            half[back] = whole;
     for (int c = 0; c < 3; c++) {
         disc->middle[c] += shift * disc->normal[c];
-        disc->normal[c] -= slope * front[c];
+        disc->normal[c] -= slope[0] * left[c] + slope[1] * front[c];
         length += disc->normal[c] * disc->normal[c];
     }
     for (int c = 0; c < 3; c++)
@@ -289,36 +387,52 @@ static double steepness(const int16_t *value, const struct kf_grid *g, int64_t a
     return sqrt(sum);
 }
 
+// By how much a disc's plane leans against the canal's section there, mm per mm forwards: the corner of a body lies so
+// much further in front than its middle.
+static double leans(const struct kf_spine *spine, const struct kf_spine_disc *disc)
+{
+    const struct kf_spine_station *t = &spine->station[(int)fmin(fmax(disc->s, 0), spine->stations - 1)];
+    double front = 0, down = 0;
+    for (int c = 0; c < 3; c++)
+        front += t->front[c] * disc->normal[c], down += t->down[c] * disc->normal[c];
+    return fabs(front) / fmax(0.5, down);
+}
+
 // mm from the canal's middle to the front of the body between discs d − 1 and d: where, on the way forwards from its
 // axis, values are no longer those of marrow over the middle of its height.
 static double find_front(const struct kf_volume *blurred, const struct kf_spine *spine, const struct kf_spine_mr *mr,
                          int d)
 {
     double above = d > 0 ? spine->disc[d - 1].s : spine->disc[0].s - kf_spine_segment_mm(spine, 0),
-           below = d < spine->discs ? spine->disc[d].s : above + kf_spine_segment_mm(spine, spine->discs - 1);
+           below = d < spine->discs ? spine->disc[d].s : above + kf_spine_segment_mm(spine, spine->discs - 1), lean = 0;
     int middle = (int)(0.5 * (above + below));
+    for (int n = d - 1; n <= d; n++)
+        if (n >= 0 && n < spine->discs)
+            lean = fmax(lean, leans(spine, &spine->disc[n]));
+    double spare = FRONT_SPARE + 0.5 * lean * (below - above);
     for (int v = (int)KF_SPINE_BODY_MM; v < FRONT_MOST; v++) {
-        double off = 0;
+        double sum = 0;
         int count = 0;
         for (int n = middle - 5; n <= middle + 5; n++)
             for (int u = -8; u <= 8 && n >= 0 && n < spine->stations; u += 2) {
                 double p[3];
                 kf_spine_place(&spine->station[n], u, v, p);
-                off += fabs(kf_spine_value(blurred, p, mr->body) / mr->body - 1);
+                sum += kf_spine_value(blurred, p, mr->body) / mr->body;
                 count++;
             }
-        if (count && off / count > FRONT_OFF + mr->spread)
-            return v + FRONT_SPARE;
+        if (count && fabs(sum / count - 1) > FRONT_OFF)
+            return v + spare;
     }
     return FRONT_MOST;
 }
 
-static double front_of(const double front[KF_SPINE_MOST], const struct kf_spine *spine, const double p[3])
+// The same for a place: a body's front is round.
+static double front_of(const double front[KF_SPINE_MOST], const struct kf_spine *spine, const double p[3], double u)
 {
     int above = 0;
     while (above < spine->discs && kf_spine_below(&spine->disc[above], p) > 0)
         above++;
-    return front[above];
+    return KF_SPINE_BODY_MM + (front[above] - KF_SPINE_BODY_MM) * sqrt(fmax(0, 1 - u * u / (FRONT_SIDE * FRONT_SIDE)));
 }
 
 static void classify(const struct kf_work *work, const struct kf_volume *blurred, const struct kf_spine *spine,
@@ -330,6 +444,8 @@ static void classify(const struct kf_work *work, const struct kf_volume *blurred
            reach = fmin(MOST_REACH, fmax(LEAST_REACH, SPREADS * spread)), front[KF_SPINE_MOST];
     for (int d = 0; d <= spine->discs; d++)
         front[d] = find_front(blurred, spine, mr, d);
+    if (spine->discs > 0) // a sacrum is less deep in its middle than below the last disc
+        front[spine->discs] = fmax(front[spine->discs], front[spine->discs - 1]);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int64_t k = 0; k < g->dim[2]; k++)
         for (int64_t j = 0; j < g->dim[1]; j++)
@@ -339,8 +455,8 @@ static void classify(const struct kf_work *work, const struct kf_volume *blurred
                 kf_spine_point(g, i, j, k, p);
                 int near = kf_spine_coordinates(spine, p, suv);
                 int inner = i > 0 && j > 0 && k > 0 && i < g->dim[0] - 1 && j < g->dim[1] - 1 && k < g->dim[2] - 1;
-                int marrow = near && inner && suv[2] < front_of(front, spine, p) && fabs(x - MARROW_MIDDLE) < reach &&
-                             steepness(value, g, at) < STEEP * mr->body;
+                int marrow = near && inner && suv[2] < front_of(front, spine, p, suv[1]) &&
+                             fabs(x - MARROW_MIDDLE) < reach && steepness(value, g, at) < STEEP * mr->body;
                 double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
                 double fluid = 0.5 * (mr->fat + mr->fluid), r = u * u / 196 + suv[2] * suv[2] / 121;
                 if (near && (u * u / 56 + suv[2] * suv[2] / 42 < 1 || (value[at] > fluid && r < 1)))

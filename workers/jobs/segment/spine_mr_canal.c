@@ -9,8 +9,10 @@
 #define NEAR       4 // voxels within which the brightest of a direction is
 #define FAR        9
 #define LEAST_MM   40.0
-#define LEAST_PART 0.45 // of the usual score
+#define LEAST_PART 0.3 // of the usual score: marrow all around, where a lumbar sac has darker ligament
+#define FLUID_PART 0.8 // of the usual brightest value near the path: below its fluid a sacral canal holds fat
 #define CENTRE_MM  10
+#define SMOOTH     12 // stations
 #define TURNS      3
 #define TILT_DEG   2.0
 #define TILTS      15 // to each side
@@ -42,6 +44,21 @@ static float darkness_around(const int16_t *slice, const int64_t *dim, int64_t i
     return met * 2 > KF_SPINE_RAYS ? (float)(sum / met / 1000) : 0;
 }
 
+// kf_spine_smooth by SMOOTH, each end continued by its point reflection: a slope stays one up to both ends, where a
+// mean over what lies inwards would turn it straight down. column, scratch: `count` and 2 · SMOOTH doubles.
+static void smooth_slope(double *column, int count, double *scratch)
+{
+    int spare = count > SMOOTH ? SMOOTH : count - 1;
+    memmove(column + spare, column, (size_t)count * sizeof *column);
+    double first = column[spare], last = column[spare + count - 1];
+    for (int n = 1; n <= spare; n++) {
+        column[spare - n] = 2 * first - column[spare + n];
+        column[spare + count - 1 + n] = 2 * last - column[spare + count - 1 - n];
+    }
+    kf_spine_smooth(column, count + 2 * spare, SMOOTH, scratch);
+    memmove(column, column + spare, (size_t)count * sizeof *column);
+}
+
 // Directions: along the smoothed path; forwards as the scanner says, turned by `angle` about the path.
 static void frames(struct kf_spine *spine, double angle, double *column, double *scratch)
 {
@@ -49,7 +66,7 @@ static void frames(struct kf_spine *spine, double angle, double *column, double 
     for (int c = 0; c < 3; c++) {
         for (int n = 0; n < count; n++)
             column[n] = spine->station[n].p[c] + (c == 2 ? n : 0);
-        kf_spine_smooth(column, count, 12, scratch);
+        smooth_slope(column, count, scratch);
         for (int n = 0; n < count; n++)
             spine->station[n].p[c] = column[n] - (c == 2 ? n : 0);
     }
@@ -71,22 +88,45 @@ static void frames(struct kf_spine *spine, double angle, double *column, double 
     }
 }
 
-// The longest run of slices whose score is near the usual one, as stations of 1 mm from above.
+// The brightest value within NEAR voxels of a place of a slice: fluid, whatever lies in the middle.
+static double brightest_near(const struct kf_volume *coarse, int k, int64_t place)
+{
+    const int64_t *dim = coarse->grid.dim, x = place % dim[0], y = place / dim[0];
+    const int16_t *slice = (const int16_t *)coarse->data + k * dim[0] * dim[1];
+    double most = 0;
+    for (int64_t j = y - NEAR; j <= y + NEAR; j++)
+        for (int64_t i = x - NEAR; i <= x + NEAR; i++)
+            if (i >= 0 && j >= 0 && i < dim[0] && j < dim[1] && (i - x) * (i - x) + (j - y) * (j - y) <= NEAR * NEAR)
+                most = fmax(most, slice[j * dim[0] + i]);
+    return most;
+}
+
+// Of a column of values, one per slice: the usual one is that below which three of four lie.
+static double usual_of(const double *column, int count)
+{
+    float sorted[KF_SPINE_STATIONS];
+    for (int k = 0; k < count; k++)
+        sorted[k] = (float)column[k];
+    return kf_select_f32(sorted, count, 3 * count / 4);
+}
+
+// The longest run of slices whose score and brightness are near the usual ones, as stations of 1 mm from above.
 static void lay_stations(const struct kf_volume *coarse, const int64_t *path, const float *score,
                          struct kf_spine *spine, double *column, double *scratch)
 {
     const struct kf_grid *g = &coarse->grid;
     int count = (int)g->dim[2], from = 0, length = 0, start = 0;
     int64_t area = g->dim[0] * g->dim[1];
-    float usual[KF_SPINE_STATIONS];
-    for (int k = 0; k < count; k++)
+    double bright[KF_SPINE_STATIONS];
+    for (int k = 0; k < count; k++) {
         column[k] = score[k * area + path[k]];
+        bright[k] = brightest_near(coarse, k, path[k]);
+    }
     kf_spine_smooth(column, count, 5, scratch);
-    for (int k = 0; k < count; k++)
-        usual[k] = (float)column[k];
-    double least = LEAST_PART * kf_select_f32(usual, count, 3 * count / 4);
+    kf_spine_smooth(bright, count, 2, scratch);
+    double least = LEAST_PART * usual_of(column, count), fluid = FLUID_PART * usual_of(bright, count);
     for (int k = 0; k <= count; k++) {
-        if (k < count && column[k] >= least)
+        if (k < count && column[k] >= least && bright[k] >= fluid)
             continue;
         if (k - start > length)
             length = k - start, from = start;
@@ -193,7 +233,7 @@ enum kf_kernel_status kf_spine_mr_canal(const struct kf_work *work, const struct
     float *score = kf_work_take(work, voxels * 4), *best = kf_work_take(work, 2 * area * 4);
     uint8_t *from = kf_work_take(work, voxels);
     int64_t *path = kf_work_take(work, dim[2] * 8);
-    int64_t most = dim[2] > KF_SPINE_STATIONS ? dim[2] : KF_SPINE_STATIONS;
+    int64_t most = (dim[2] > KF_SPINE_STATIONS ? dim[2] : KF_SPINE_STATIONS) + 2 * SMOOTH;
     double *column = kf_work_take(work, 2 * most * 8);
     int ok = score && best && from && path && column;
     enum kf_kernel_status status = !ok                          ? KF_KERNEL_NOMEM
