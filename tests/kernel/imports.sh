@@ -1,9 +1,9 @@
 #!/bin/sh
-# workers/kernels may import nothing but plain memory functions, OpenMP, getenv for KERF_CPU, and of libm only what is
-# exact everywhere. Usage: imports.sh LIBRARY
+# workers/kernels may import nothing but plain memory functions, OpenMP, sched_yield for a thread that waits for another,
+# getenv for KERF_CPU, and of libm only what is exact everywhere. Usage: imports.sh LIBRARY
 set -eu
 library=$1
-allowed='^(memcpy|memmove|memset|memcmp|strcmp|getenv|sqrt|sqrtf|fabs|floor|ceil|trunc|rint|GOMP_[a-z_]*|omp_get_[a-z_]*'
+allowed='^(memcpy|memmove|memset|memcmp|strcmp|getenv|sched_yield|sqrt|sqrtf|fabs|floor|ceil|trunc|rint|GOMP_[a-z_]*|omp_get_[a-z_]*'
 allowed="$allowed"'|__memcpy_chk|__memset_chk|__memmove_chk|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_'
 allowed="$allowed"'|__cpu_model|__cpu_features2|__cpu_indicator_init|__asan_[a-z0-9_]*|__ubsan_[a-z0-9_]*|__tsan_[a-z0-9_]*|__gcov_[a-z0-9_]*)$'
 work=$(mktemp -d)

@@ -1,5 +1,5 @@
-// The random walker against Gaussian elimination of the whole system in doubles; the same bytes for any number of threads
-// and every instruction set.
+// The random walker against Gaussian elimination of the whole system in doubles, and on grids of many blocks against the
+// equations themselves; the same bytes for any number of threads and every instruction set.
 #include "server/base/test.h"
 #include "tests/kernel/random.h"
 #include "workers/io/memory.h"
@@ -18,9 +18,10 @@ static struct kf_volume make_image(const int64_t dim[3], const double spacing[3]
         exit(1);
     for (int64_t v = 0; v < total; v++)
         value[v] = wild ? test_random_i16(&state) : (int16_t)(test_random(&state) % 100);
-    return (struct kf_volume){.grid = {.dim = {dim[0], dim[1], dim[2]}, .spacing_mm = {spacing[0], spacing[1], spacing[2]}},
-                              .type = KF_VOXEL_INT16,
-                              .data = value};
+    return (struct kf_volume){
+        .grid = {.dim = {dim[0], dim[1], dim[2]}, .spacing_mm = {spacing[0], spacing[1], spacing[2]}},
+        .type = KF_VOXEL_INT16,
+        .data = value};
 }
 
 static double weight(const struct kf_volume *image, int64_t v, int64_t u, int axis, double sigma)
@@ -117,6 +118,59 @@ KF_TEST(probabilities_are_those_of_elimination)
     }
 }
 
+// Of two labels, the second with probability x: norm of what its equations leave, by the norm of their right side, both
+// scaled as the solver scales them.
+static double residual_of(const struct kf_volume *image, const uint8_t *seeds, const double *x, double sigma)
+{
+    const int64_t *dim = image->grid.dim, step[3] = {1, dim[0], dim[0] * dim[1]};
+    double left = 0, right = 0;
+    for (int64_t v = 0; v < kf_grid_voxels(&image->grid); v++) {
+        const int64_t at[3] = {v % dim[0], v / dim[0] % dim[1], v / dim[0] / dim[1]};
+        double sum = 0, flow = 0, known = 0;
+        for (int d = 0; d < 6 && !seeds[v]; d++) {
+            int64_t to = at[d / 2] + (d & 1 ? -1 : 1), u = v + (d & 1 ? -step[d / 2] : step[d / 2]);
+            if (to < 0 || to >= dim[d / 2])
+                continue;
+            double w = weight(image, v, u, d / 2, sigma);
+            sum += w;
+            flow += w * (x[u] - x[v]);
+            known += seeds[u] ? w * x[u] : 0;
+        }
+        left += sum > 0 ? flow * flow / sum : 0;
+        right += sum > 0 ? known * known / sum : 0;
+    }
+    return sqrt(left / right);
+}
+
+KF_TEST(many_blocks_and_threads_solve_their_equations)
+{
+    static const int64_t sizes[][3] = {{61, 47, 23}, {48, 50, 31}, {13, 70, 44}, {120, 7, 64}};
+    const double spacing[3] = {0.7, 0.8, 1.1};
+    for (int round = 0; round < 8; round++) {
+        const int64_t *dim = sizes[round % 4], n = dim[0] * dim[1] * dim[2];
+        struct kf_volume image = make_image(dim, spacing, 0);
+        uint8_t *seeds = calloc((size_t)n, 1), *labels = malloc((size_t)n);
+        float *have = malloc((size_t)n * 4);
+        double *x = malloc((size_t)n * 8);
+        KF_REQUIRE(seeds && labels && have && x);
+        for (int l = 0; l < 200; l++)
+            seeds[test_random(&state) % (uint64_t)n] = (uint8_t)(1 + l % 2);
+        struct kf_work work;
+        kf_work_init(&work, 1 + round % 4);
+        const struct kf_walk_options options = {.sigma = 60, .tolerance = 1e-5, .most_iterations = 2000};
+        KF_REQUIRE(!kf_random_walker(&work, &image, seeds, &options, labels, have, NULL));
+        for (int64_t v = 0; v < n; v++)
+            x[v] = labels[v] == 2 ? (double)have[v] : 1 - (double)have[v];
+        double residual = residual_of(&image, seeds, x, 60);
+        KF_CHECK(residual > 0 && residual < 2e-5);
+        free(image.data);
+        free(seeds);
+        free(labels);
+        free(have);
+        free(x);
+    }
+}
+
 KF_TEST(threads_and_instruction_sets_give_the_same_bytes)
 {
     const int64_t dim[3] = {61, 47, 23};
@@ -132,7 +186,8 @@ KF_TEST(threads_and_instruction_sets_give_the_same_bytes)
         enum kf_cpu was = kf_cpu_level();
         int runs = 0;
         for (int level = 0; level < KF_CPU_COUNT; level++)
-            for (int threads = 1; threads <= 7 && !kf_cpu_use((enum kf_cpu)level); threads += threads < 3 ? 1 : 4, runs++) {
+            for (int threads = 1; threads <= 7 && !kf_cpu_use((enum kf_cpu)level);
+                 threads += threads < 3 ? 1 : 4, runs++) {
                 struct kf_work work;
                 kf_work_init(&work, threads);
                 const struct kf_walk_options options = {.sigma = 40, .tolerance = 1e-4, .most_iterations = 200};
@@ -168,5 +223,5 @@ KF_TEST(bad_arguments_are_answers)
     free(image.data);
 }
 
-KF_TEST_MAIN(KF_RUN(probabilities_are_those_of_elimination); KF_RUN(threads_and_instruction_sets_give_the_same_bytes);
-             KF_RUN(bad_arguments_are_answers);)
+KF_TEST_MAIN(KF_RUN(probabilities_are_those_of_elimination); KF_RUN(many_blocks_and_threads_solve_their_equations);
+             KF_RUN(threads_and_instruction_sets_give_the_same_bytes); KF_RUN(bad_arguments_are_answers);)

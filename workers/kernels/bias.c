@@ -10,10 +10,18 @@
 #define USED_LEAST  100
 #define PADDED      512 // circular length of the deconvolution: no wrap from one end of the histogram to the other
 
+// Of one slice of blocks. Slices are added up in order, whatever thread they came from.
+struct slice_sums {
+    double low, high;   // corrected logarithms
+    double sum, square; // of the field's change
+    double histogram[KF_BIAS_BINS];
+};
+
 struct estimate {
     struct kf_volume mean; // block means, float32
     uint8_t *use;          // per block
     float *log_value, *field, *rest;
+    struct slice_sums *slice;
     int64_t used;
     struct kf_bias_net sum[LEVELS_MOST]; // what each level found, all its iterations together
     int levels;
@@ -21,7 +29,8 @@ struct estimate {
 
 void kf_bias_defaults(struct kf_bias_settings *settings)
 {
-    *settings = (struct kf_bias_settings){4, 3, 50, 0.15, 0.01, 0.0005};
+    *settings = (struct kf_bias_settings){
+        .step_mm = 4, .levels = 3, .iterations = 50, .fwhm = 0.15, .narrow = 0.85, .noise = 0.01, .stop = 0.0005};
 }
 
 // ---- sharpening ----
@@ -77,56 +86,108 @@ void kf_bias_sharpen(const double histogram[KF_BIAS_BINS], double low, double st
     }
 }
 
-// rest = corrected logarithm − its expected sharp value.
-static void find_rest(struct estimate *e, const struct kf_bias_settings *s)
+// A corrected logarithm among the bins: between *bin and the next, at the share that is returned.
+static inline double bin_of(double value, double low, double per_step, int *bin)
 {
-    int64_t count = kf_grid_voxels(&e->mean.grid);
-    double low = 1e30, high = -1e30, histogram[KF_BIAS_BINS] = {0}, sharp[KF_BIAS_BINS];
-    for (int64_t n = 0; n < count; n++)
-        if (e->use[n]) {
-            double v = (double)(e->log_value[n] - e->field[n]);
-            low = v < low ? v : low, high = v > high ? v : high;
+    double at = (value - low) * per_step;
+    *bin = (int)at < KF_BIAS_BINS - 2 ? (int)at : KF_BIAS_BINS - 2;
+    return at - *bin;
+}
+
+// rest = the corrected logarithms; their range.
+static void correct(const struct kf_work *work, struct estimate *e, double *low, double *high)
+{
+    const int64_t slices = e->mean.grid.dim[2], size = kf_grid_voxels(&e->mean.grid) / slices;
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t k = 0; k < slices; k++) {
+        double least = 1e30, most = -1e30;
+        for (int64_t n = k * size; n < (k + 1) * size; n++) {
+            double v = (double)(e->rest[n] = e->log_value[n] - e->field[n]);
+            least = e->use[n] && v < least ? v : least;
+            most = e->use[n] && v > most ? v : most;
         }
-    double step = (high - low) / (KF_BIAS_BINS - 1);
-    memset(e->rest, 0, (size_t)count * sizeof *e->rest);
-    if (!(step > 1e-9))
+        e->slice[k].low = least;
+        e->slice[k].high = most;
+    }
+    *low = 1e30;
+    *high = -1e30;
+    for (int64_t k = 0; k < slices; k++) {
+        *low = e->slice[k].low < *low ? e->slice[k].low : *low;
+        *high = e->slice[k].high > *high ? e->slice[k].high : *high;
+    }
+}
+
+static void count(const struct kf_work *work, struct estimate *e, double low, double per_step,
+                  double histogram[KF_BIAS_BINS])
+{
+    const int64_t slices = e->mean.grid.dim[2], size = kf_grid_voxels(&e->mean.grid) / slices;
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t k = 0; k < slices; k++) {
+        double own[KF_BIAS_BINS] = {0};
+        for (int64_t n = k * size; n < (k + 1) * size; n++)
+            if (e->use[n]) {
+                int bin;
+                double share = bin_of((double)e->rest[n], low, per_step, &bin);
+                own[bin] += 1 - share, own[bin + 1] += share;
+            }
+        memcpy(e->slice[k].histogram, own, sizeof own);
+    }
+    memset(histogram, 0, KF_BIAS_BINS * sizeof *histogram);
+    for (int64_t k = 0; k < slices; k++)
+        for (int n = 0; n < KF_BIAS_BINS; n++)
+            histogram[n] += e->slice[k].histogram[n];
+}
+
+// rest = corrected logarithm − its expected sharp value.
+static void find_rest(const struct kf_work *work, struct estimate *e, double fwhm, double noise)
+{
+    const int64_t blocks = kf_grid_voxels(&e->mean.grid);
+    double low, high, histogram[KF_BIAS_BINS], sharp[KF_BIAS_BINS];
+    correct(work, e, &low, &high);
+    double step = (high - low) / (KF_BIAS_BINS - 1), per_step = 1 / step;
+    if (!(step > 1e-9)) {
+        memset(e->rest, 0, (size_t)blocks * sizeof *e->rest);
         return;
-    for (int64_t n = 0; n < count; n++)
+    }
+    count(work, e, low, per_step, histogram);
+    kf_bias_sharpen(histogram, low, step, fwhm, noise, sharp);
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t n = 0; n < blocks; n++)
         if (e->use[n]) {
-            double at = ((double)(e->log_value[n] - e->field[n]) - low) / step;
-            int bin = (int)at < KF_BIAS_BINS - 2 ? (int)at : KF_BIAS_BINS - 2;
-            histogram[bin] += 1 - (at - bin), histogram[bin + 1] += at - bin;
-        }
-    kf_bias_sharpen(histogram, low, step, s->fwhm, s->noise, sharp);
-    for (int64_t n = 0; n < count; n++)
-        if (e->use[n]) {
-            double v = (double)(e->log_value[n] - e->field[n]), at = (v - low) / step;
-            int bin = (int)at < KF_BIAS_BINS - 2 ? (int)at : KF_BIAS_BINS - 2;
-            e->rest[n] = (float)(v - (sharp[bin] + (at - bin) * (sharp[bin + 1] - sharp[bin])));
+            int bin;
+            double v = (double)e->rest[n], share = bin_of(v, low, per_step, &bin);
+            e->rest[n] = (float)(v - (sharp[bin] + share * (sharp[bin + 1] - sharp[bin])));
         }
 }
 
 // ---- levels ----
 
 // Standard deviation of the field's change, exp of it taken as 1 + it.
-static double change(const struct estimate *e, const float *before)
+static double change(const struct kf_work *work, const struct estimate *e, const float *before)
 {
-    int64_t count = kf_grid_voxels(&e->mean.grid);
+    const int64_t slices = e->mean.grid.dim[2], size = kf_grid_voxels(&e->mean.grid) / slices;
     double sum = 0, square = 0, n_used = (double)e->used;
-    for (int64_t n = 0; n < count; n++)
-        if (e->use[n]) {
-            double d = (double)(e->field[n] - before[n]);
-            sum += d, square += d * d;
-        }
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t k = 0; k < slices; k++) {
+        struct slice_sums *own = &e->slice[k];
+        own->sum = own->square = 0;
+        for (int64_t n = k * size; n < (k + 1) * size; n++)
+            if (e->use[n]) {
+                double d = (double)(e->field[n] - before[n]);
+                own->sum += d, own->square += d * d;
+            }
+    }
+    for (int64_t k = 0; k < slices; k++)
+        sum += e->slice[k].sum, square += e->slice[k].square;
     double spread = square / n_used - sum / n_used * (sum / n_used);
     return spread > 0 ? sqrt(spread) : 0;
 }
 
 static enum kf_kernel_status fit_level(const struct kf_work *work, struct estimate *e, const struct kf_bias_settings *s,
-                                       int level)
+                                       int level, double fwhm)
 {
     struct kf_bias_net net;
-    int64_t points, count = kf_grid_voxels(&e->mean.grid);
+    int64_t points, blocks = kf_grid_voxels(&e->mean.grid);
     enum kf_kernel_status status = kf_bias_net_make(work, e->mean.grid.dim, 1 << level, e->use, &e->sum[level]);
     if (status)
         return status;
@@ -137,15 +198,15 @@ static enum kf_kernel_status fit_level(const struct kf_work *work, struct estima
     points = net.points * net.points * net.points;
     memset(e->sum[level].point, 0, (size_t)points * sizeof(double));
     for (int n = 0; n < s->iterations && !status; n++) {
-        find_rest(e, s);
+        find_rest(work, e, fwhm, s->noise);
         kf_bias_net_fit(work, &net, e->use, e->rest);
-        memcpy(e->rest, e->field, (size_t)count * sizeof *e->rest);
+        memcpy(e->rest, e->field, (size_t)blocks * sizeof *e->rest);
         kf_bias_net_add(work, &net, e->field);
         for (int64_t p = 0; p < points; p++)
             e->sum[level].point[p] += net.point[p];
         if (kf_work_step(work, ((double)level + (double)n / s->iterations) / s->levels))
             status = KF_KERNEL_CANCELLED;
-        if (change(e, e->rest) < s->stop)
+        if (change(work, e, e->rest) < s->stop)
             break;
     }
     kf_work_give(work, net.block);
@@ -171,7 +232,8 @@ static enum kf_kernel_status take_blocks(const struct kf_work *work, const struc
     e->log_value = kf_work_take(work, count * (int64_t)sizeof(float));
     e->field = kf_work_take(work, count * (int64_t)sizeof(float));
     e->rest = kf_work_take(work, count * (int64_t)sizeof(float));
-    if (!e->mean.data || !e->use || !e->log_value || !e->field || !e->rest)
+    e->slice = kf_work_take(work, dim[2] * (int64_t)sizeof *e->slice);
+    if (!e->mean.data || !e->use || !e->log_value || !e->field || !e->rest || !e->slice)
         return KF_KERNEL_NOMEM;
     enum kf_kernel_status status = kf_reduce(work, in, factor, &e->mean);
     for (int64_t k = 0, n = 0; k < dim[2] && !status; k++) {
@@ -233,8 +295,8 @@ static int bad_arguments(const struct kf_volume *in, const struct kf_bits *mask,
         if (in->grid.dim[a] < 1 || !(in->grid.spacing_mm[a] > 0) || (mask && mask->dim[a] != in->grid.dim[a]))
             return 1;
     return (in->type != KF_VOXEL_INT16 && in->type != KF_VOXEL_FLOAT32) || s->levels < 1 || s->levels > LEVELS_MOST ||
-           s->iterations < 1 || s->iterations > 1000 || !(s->step_mm > 0) || !(s->fwhm > 0) || !(s->noise > 0) ||
-           !(s->stop > 0);
+           s->iterations < 1 || s->iterations > 1000 || !(s->step_mm > 0) || !(s->fwhm > 0) ||
+           !(s->narrow > 0 && s->narrow <= 1) || !(s->noise > 0) || !(s->stop > 0);
 }
 
 enum kf_kernel_status kf_bias_find(const struct kf_work *work, const struct kf_volume *in, const struct kf_bits *mask,
@@ -249,8 +311,9 @@ enum kf_kernel_status kf_bias_find(const struct kf_work *work, const struct kf_v
         factor[a] = wanted < 1 ? 1 : wanted > (double)in->grid.dim[a] ? in->grid.dim[a] : (int64_t)wanted;
     }
     enum kf_kernel_status status = take_blocks(work, in, mask, factor, &e);
-    for (int level = 0; level < s->levels && !status && e.used >= USED_LEAST; level++)
-        status = fit_level(work, &e, s, level);
+    double fwhm = s->fwhm;
+    for (int level = 0; level < s->levels && !status && e.used >= USED_LEAST; level++, fwhm *= s->narrow)
+        status = fit_level(work, &e, s, level, fwhm);
     if (!status && e.used >= USED_LEAST)
         status = enlarge(work, in, factor, &e, log_field) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
     else if (!status)
@@ -259,6 +322,7 @@ enum kf_kernel_status kf_bias_find(const struct kf_work *work, const struct kf_v
         *used = e.used;
     for (int level = 0; level < e.levels; level++)
         kf_work_give(work, e.sum[level].block);
+    kf_work_give(work, e.slice);
     kf_work_give(work, e.rest);
     kf_work_give(work, e.field);
     kf_work_give(work, e.log_value);

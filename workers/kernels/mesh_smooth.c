@@ -10,6 +10,9 @@
 #include "workers/kernels/mesh.h"
 #include "workers/kernels/mesh_rings.h"
 
+#ifdef _OPENMP
+#include <sched.h>
+#endif
 #include <string.h>
 
 #define DEGREE_LEAST 3
@@ -205,6 +208,7 @@ static void run_step(const struct smoother *s, int t, int64_t b)
 // needs, which comes earlier in that order and is mostly done.
 #define WAVE_BLOCKS 8                  // of a piece
 #define WAVE_BYTES  ((int64_t)8 << 20) // of a cache, for all steps of a wave
+#define SPINS       4000               // some 80 µs, as long as a piece takes
 #define PLACE_BYTES (3 * (int64_t)sizeof(lanes) + 6 * (int64_t)sizeof(uint32_t))
 
 struct wave {
@@ -225,11 +229,27 @@ static int64_t lag_of(const struct kf_spans *spans)
     return 1 + (most + WAVE_BLOCKS - 1) / WAVE_BLOCKS;
 }
 
+// What is not done after the time that a piece takes is in the hands of a thread that does not run, and
+// that may need this processor.
+static void pause_at(int turn)
+{
+#ifdef _OPENMP
+    if (turn >= SPINS)
+        sched_yield();
+#if defined(KERF_KERNELS_X86)
+    else
+        __builtin_ia32_pause();
+#endif
+#else
+    (void)turn; // one thread never waits
+#endif
+}
+
 static void wait_for(const struct wave *w, int64_t step, int64_t piece)
 {
     for (int64_t n = piece >= w->lag ? piece - w->lag + 1 : 0; n < piece + w->lag && n < w->pieces; n++)
-        while (!__atomic_load_n(&w->done[step * w->pieces + n], __ATOMIC_ACQUIRE)) {
-        }
+        for (int turn = 0; !__atomic_load_n(&w->done[step * w->pieces + n], __ATOMIC_ACQUIRE); turn += turn < SPINS)
+            pause_at(turn);
 }
 
 static void run_wave(const struct kf_work *work, const struct smoother *s, struct wave *w)

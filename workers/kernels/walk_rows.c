@@ -21,18 +21,33 @@ typedef float lanes __attribute__((vector_size(4 * KF_WALK_LANES), aligned(4), m
         (total) = part[0];                                                                                             \
     } while (0)
 
-EVERY_WHERE double apply(const struct kf_walk_block *b)
+// What voxel i takes from its neighbours along an axis, and from all.
+#define ALONG(near, a, i)                                                                                              \
+    (AT((near).edge_after[a] + (i)) * AT((near).after[a] + (i)) +                                                      \
+     AT((near).edge_before[a] + (i)) * AT((near).before[a] + (i)))
+#define AROUND(near, i) (ALONG(near, 0, i) + ALONG(near, 1, i) + ALONG(near, 2, i))
+
+EVERY_WHERE void gather(const struct kf_walk_near *from, float *to, int add, int64_t count)
 {
+    const struct kf_walk_near near = *from; // no store can change it
+    for (int64_t i = 0; i < count; i += KF_WALK_LANES) {
+        lanes sum = AROUND(near, i);
+        if (add)
+            sum += AT(to + i);
+        PUT(to + i) = sum;
+    }
+}
+
+EVERY_WHERE double apply(const struct kf_walk_block *b, const struct kf_walk_near *from)
+{
+    const struct kf_walk_near near = *from;
+    const float *direction = b->p;
+    float *out = b->q;
     lanes sum = {0};
-    const float *x = b->edge[0], *y = b->edge[1], *z = b->edge[2], *p = b->p;
-    int64_t row = b->step[1], slice = b->step[2];
-    for (int64_t i = 0; i < b->count; i += KF_WALK_LANES) {
-        lanes along = AT(x + i) * AT(p + i + 1) + AT(x + i - 1) * AT(p + i - 1);
-        lanes across = AT(y + i) * AT(p + i + row) + AT(y + i - row) * AT(p + i - row);
-        lanes through = AT(z + i) * AT(p + i + slice) + AT(z + i - slice) * AT(p + i - slice);
-        lanes here = AT(p + i), q = here - (along + across + through);
-        PUT(b->q + i) = q;
-        sum += here * q;
+    for (int64_t i = 0, count = b->count; i < count; i += KF_WALK_LANES) {
+        lanes p = AT(direction + i), q = p - AROUND(near, i);
+        PUT(out + i) = q;
+        sum += p * q;
     }
     double total;
     ADD_LANES(sum, total);
@@ -43,6 +58,7 @@ EVERY_WHERE double reduce(const struct kf_walk_block *b, float alpha)
 {
     lanes sum = {0};
     for (int64_t i = 0; i < b->count; i += KF_WALK_LANES) {
+        PUT(b->y + i) = AT(b->y + i) + alpha * AT(b->p + i);
         lanes r = AT(b->r + i) - alpha * AT(b->q + i);
         PUT(b->r + i) = r;
         sum += r * r;
@@ -52,29 +68,30 @@ EVERY_WHERE double reduce(const struct kf_walk_block *b, float alpha)
     return total;
 }
 
-EVERY_WHERE void advance(const struct kf_walk_block *b, float alpha, float beta)
+EVERY_WHERE void advance(const struct kf_walk_block *b, float beta)
 {
-    for (int64_t i = 0; i < b->count; i += KF_WALK_LANES) {
-        lanes p = AT(b->p + i);
-        PUT(b->y + i) = AT(b->y + i) + alpha * p;
-        PUT(b->p + i) = AT(b->r + i) + beta * p;
-    }
+    for (int64_t i = 0; i < b->count; i += KF_WALK_LANES)
+        PUT(b->p + i) = AT(b->r + i) + beta * AT(b->p + i);
 }
 
 #define VARIANT(name, target)                                                                                          \
-    target static double apply_##name(const struct kf_walk_block *block)                                               \
+    target static void gather_##name(const struct kf_walk_near *near, float *to, int add, int64_t count)               \
     {                                                                                                                  \
-        return apply(block);                                                                                           \
+        gather(near, to, add, count);                                                                                  \
+    }                                                                                                                  \
+    target static double apply_##name(const struct kf_walk_block *block, const struct kf_walk_near *near)              \
+    {                                                                                                                  \
+        return apply(block, near);                                                                                     \
     }                                                                                                                  \
     target static double reduce_##name(const struct kf_walk_block *block, float alpha)                                 \
     {                                                                                                                  \
         return reduce(block, alpha);                                                                                   \
     }                                                                                                                  \
-    target static void advance_##name(const struct kf_walk_block *block, float alpha, float beta)                      \
+    target static void advance_##name(const struct kf_walk_block *block, float beta)                                   \
     {                                                                                                                  \
-        advance(block, alpha, beta);                                                                                   \
+        advance(block, beta);                                                                                          \
     }                                                                                                                  \
-    static const struct kf_walk_rows rows_##name = {apply_##name, reduce_##name, advance_##name};
+    static const struct kf_walk_rows rows_##name = {gather_##name, apply_##name, reduce_##name, advance_##name};
 
 VARIANT(none, )
 #if defined(KERF_KERNELS_X86)

@@ -1,32 +1,33 @@
-// A byte per voxel says whether it is flooded and by what. These bytes lie in bricks of 4 × 4 × 4, one cache line each,
-// because a flood goes where the relief leads it: a voxel and its six neighbours lie in two or three bricks but in five
-// rows. Around the volume lies a layer of bytes that are not 0, as are those that the mask excludes: nothing in the
-// flood asks where the volume ends.
+// Two bytes per voxel say at which level it lies or, once it is flooded, by what. They lie in bricks of 4 × 4 × 4, two
+// cache lines each, because a flood goes where the relief leads it, here and there in the whole volume, and memory is
+// what it waits for: a voxel and its six neighbours lie in three lines, but in five rows. Around the volume lies a
+// layer that counts as flooded, as does what the mask excludes: nothing in the flood asks where the volume ends.
 #include "workers/kernels/queue.h"
 #include "workers/kernels/watershed.h"
 
 #include <math.h>
 
 #define LEVELS     65536
-#define AHEAD      16 // voxels between asking for memory and using it, a power of two
+#define AHEAD      32 // voxels between asking for memory and using it, a power of two
 #define STEP_EVERY 0x1ffff
-#define CLOSED     1       // any label: neither flooded nor asked
+
+// What a cell holds: the level of an open voxel, or
+#define FLOODED 65280u           // and the label; less is open
+#define CLOSED  (FLOODED + 255u) // any label: neither flooded nor asked
+#define STEEP   (FLOODED - 1u)   // open, at this level or above: the relief itself says at which
 
 struct basin {
     const struct kf_volume *relief;
     const uint8_t *mask;
     uint8_t *labels;
-    uint8_t *state;  // in bricks, of the volume with one voxel more all around
-    uint32_t *first; // per brick: place of its first voxel in the volume, modulo 2^32
+    uint16_t *cell;                           // in bricks, of the volume with one voxel more all around
     int64_t dim[3], bricks[3], voxels, count; // count: of bricks
-    uint32_t offset[64];                      // the same of a voxel in its brick, from the brick's first
     int32_t near[64][6];                      // from a voxel to its neighbours, in the order of the volume's memory
-    uint32_t step[6];                         // the same in the volume, modulo 2^32
     float least, scale;                       // of a float relief
     struct kf_queue queue;
 };
 
-static inline uint32_t level_of(const struct basin *b, uint32_t v)
+static inline uint32_t level_of(const struct basin *b, int64_t v)
 {
     const struct kf_volume *relief = b->relief;
     switch (relief->type) {
@@ -52,44 +53,42 @@ static inline uint32_t brick_place(const struct basin *b, int64_t i, int64_t j, 
     return (uint32_t)(brick * 64 + (i + 1) % 4 + (j + 1) % 4 * 4 + (k + 1) % 4 * 16);
 }
 
-static inline uint32_t place(const struct basin *b, uint32_t v)
+// The level of an open voxel that is too high to stand in its cell.
+static uint32_t steep_level(const struct basin *b, uint32_t place)
 {
-    return b->first[v >> 6] + b->offset[v & 63];
+    int64_t brick = place >> 6, i = brick % b->bricks[0] * 4 + place % 4 - 1;
+    int64_t j = brick / b->bricks[0] % b->bricks[1] * 4 + place / 4 % 4 - 1;
+    int64_t k = brick / b->bricks[0] / b->bricks[1] * 4 + place / 16 % 4 - 1;
+    return level_of(b, i + b->dim[0] * (j + b->dim[1] * k));
 }
 
 static void make_steps(struct basin *b)
 {
-    const int64_t step[3] = {1, b->dim[0], b->dim[0] * b->dim[1]};
     const int64_t over[3] = {64, 64 * b->bricks[0], 64 * b->bricks[0] * b->bricks[1]};
     for (int v = 0; v < 64; v++) {
         const int at[3] = {v % 4, v / 4 % 4, v / 16};
-        b->offset[v] = (uint32_t)(at[0] + at[1] * step[1] + at[2] * step[2]);
         for (int a = 0, width = 1; a < 3; a++, width *= 4) {
             b->near[v][2 - a] = (int32_t)(at[a] > 0 ? -width : 3 * width - over[a]);
             b->near[v][3 + a] = (int32_t)(at[a] < 3 ? width : over[a] - 3 * width);
         }
     }
-    for (int a = 0; a < 3; a++) {
-        b->step[2 - a] = (uint32_t)-step[a];
-        b->step[3 + a] = (uint32_t)step[a];
-    }
 }
 
-// One layer of bricks: where they start, and which voxels are closed, flooded already or open.
+// One layer of bricks: which voxels are closed, flooded already or open.
 static void fill_layer(struct basin *b, int64_t layer)
 {
     int64_t size = b->bricks[0] * b->bricks[1];
-    memset(b->state + layer * size * 64, CLOSED, (size_t)size * 64);
-    for (int64_t n = 0; n < size; n++) {
-        int64_t i = n % b->bricks[0] * 4 - 1, j = n / b->bricks[0] * 4 - 1, k = layer * 4 - 1;
-        b->first[layer * size + n] = (uint32_t)(i + b->dim[0] * (j + b->dim[1] * k));
-    }
+    memset(b->cell + layer * size * 64, 0xff, (size_t)size * 64 * sizeof *b->cell);
+    _Static_assert(CLOSED == 0xffff, "all bits");
     for (int64_t k = layer * 4 - 1; k < layer * 4 + 3; k++)
         for (int64_t j = 0; j < b->dim[1] && k >= 0 && k < b->dim[2]; j++) {
             int64_t v = b->dim[0] * (j + b->dim[1] * k);
-            for (int64_t i = 0; i < b->dim[0]; i++)
-                if (!b->mask || b->mask[v + i])
-                    b->state[brick_place(b, i, j, k)] = b->labels[v + i];
+            for (int64_t i = 0; i < b->dim[0]; i++) {
+                if (b->mask && !b->mask[v + i])
+                    continue;
+                uint32_t level = b->labels[v + i] ? FLOODED + b->labels[v + i] : level_of(b, v + i);
+                b->cell[brick_place(b, i, j, k)] = (uint16_t)(b->labels[v + i] || level < STEEP ? level : STEEP);
+            }
         }
 }
 
@@ -98,8 +97,10 @@ static void take_slice(const struct basin *b, int64_t k)
     for (int64_t j = 0; j < b->dim[1]; j++) {
         int64_t v = b->dim[0] * (j + b->dim[1] * k);
         for (int64_t i = 0; i < b->dim[0]; i++)
-            if (!b->mask || b->mask[v + i])
-                b->labels[v + i] = b->state[brick_place(b, i, j, k)];
+            if (!b->mask || b->mask[v + i]) {
+                uint32_t cell = b->cell[brick_place(b, i, j, k)];
+                b->labels[v + i] = (uint8_t)(cell >= FLOODED ? cell - FLOODED : 0);
+            }
     }
 }
 
@@ -139,7 +140,7 @@ static enum kf_kernel_status push_markers(const struct kf_work *work, struct bas
         for (int64_t j = 0; j < b->dim[1]; j++)
             for (int64_t i = 0; i < b->dim[0]; i++, v++)
                 if (b->labels[v] && !(b->mask && !b->mask[v]))
-                    kf_queue_push(&b->queue, level_of(b, (uint32_t)v), brick_place(b, i, j, k));
+                    kf_queue_push(&b->queue, level_of(b, v), brick_place(b, i, j, k));
         if (kf_work_step(work, 0))
             return KF_KERNEL_CANCELLED;
     }
@@ -150,39 +151,21 @@ static inline void fetch(const struct basin *b, uint32_t v)
 {
     const int32_t *near = b->near[v & 63];
     for (int n = 0; n < 6; n++)
-        __builtin_prefetch(b->state + (v + (uint32_t)near[n]));
-    __builtin_prefetch(b->first + (v >> 6));
-}
-
-// Neighbours of v that are not flooded, a bit for each.
-static inline unsigned open_neighbours(const struct basin *b, uint32_t v)
-{
-    const int32_t *near = b->near[v & 63];
-    unsigned open = 0;
-    for (int n = 0; n < 6; n++)
-        open |= (unsigned)!b->state[v + (uint32_t)near[n]] << n;
-    return open;
-}
-
-static inline void fetch_relief(const struct basin *b, uint32_t v)
-{
-    const char *relief = (const char *)b->relief->data;
-    int64_t bytes = kf_voxel_bytes(b->relief->type);
-    uint32_t at = place(b, v);
-    for (unsigned open = open_neighbours(b, v); open; open &= open - 1)
-        __builtin_prefetch(relief + (uint32_t)(at + b->step[__builtin_ctz(open)]) * bytes);
+        __builtin_prefetch(b->cell + (v + (uint32_t)near[n]));
 }
 
 static inline void pass_on(struct basin *b, uint32_t v, uint32_t level)
 {
     const int32_t *near = b->near[v & 63];
-    uint32_t at = place(b, v);
-    uint8_t label = b->state[v];
-    for (unsigned open = open_neighbours(b, v); open; open &= open - 1) {
-        int n = __builtin_ctz(open);
-        uint32_t u = v + (uint32_t)near[n], own = level_of(b, at + b->step[n]);
-        b->state[u] = label;
-        kf_queue_push(&b->queue, own > level ? own : level, u);
+    uint16_t own = b->cell[v];
+    for (int n = 0; n < 6; n++) {
+        uint32_t u = v + (uint32_t)near[n], cell = b->cell[u];
+        if (cell >= FLOODED)
+            continue;
+        if (cell == STEEP)
+            cell = steep_level(b, u);
+        b->cell[u] = own;
+        kf_queue_push(&b->queue, cell > level ? cell : level, u);
     }
 }
 
@@ -197,8 +180,6 @@ static enum kf_kernel_status flood_all(const struct kf_work *work, struct basin 
                 fetch(b, ring[in++ % AHEAD]);
             if (in == out)
                 break;
-            if (in - out > AHEAD / 2)
-                fetch_relief(b, ring[(out + AHEAD / 2) % AHEAD]);
             pass_on(b, ring[out++ % AHEAD], level);
             if ((++count & STEP_EVERY) == 0 && kf_work_step(work, (double)count / (double)b->voxels))
                 return KF_KERNEL_CANCELLED;
@@ -208,9 +189,8 @@ static enum kf_kernel_status flood_all(const struct kf_work *work, struct basin 
 
 static enum kf_kernel_status run(const struct kf_work *work, struct basin *b)
 {
-    b->state = kf_work_take(work, b->count * 64);
-    b->first = kf_work_take(work, b->count * (int64_t)sizeof *b->first);
-    if (kf_queue_init(&b->queue, work, LEVELS) || !b->state || !b->first)
+    b->cell = kf_work_take(work, b->count * 64 * (int64_t)sizeof *b->cell);
+    if (kf_queue_init(&b->queue, work, LEVELS) || !b->cell)
         return KF_KERNEL_NOMEM;
     make_steps(b);
     enum kf_kernel_status status = measure(work, b);
@@ -250,7 +230,6 @@ enum kf_kernel_status kf_watershed(const struct kf_work *work, const struct kf_v
     if (!status && kf_work_step(work, 1))
         status = KF_KERNEL_CANCELLED;
     kf_queue_release(&b.queue);
-    kf_work_give(work, b.state);
-    kf_work_give(work, b.first);
+    kf_work_give(work, b.cell);
     return status;
 }
