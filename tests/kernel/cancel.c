@@ -1,6 +1,6 @@
-// The kernels of images and regions, and surfaces of masks and labels: told to stop at any of its questions, each says
-// KF_KERNEL_CANCELLED, asks no more, and gives all of its memory back. And it asks often: no kernel does more than a
-// share of its work unasked.
+// The kernels of images and regions, surfaces of masks and labels, and the deformable registration: told to stop at any
+// of its questions, each says KF_KERNEL_CANCELLED, asks no more, and gives all of its memory back. And it asks often:
+// no kernel does more than a share of its work unasked.
 #include "server/base/test.h"
 #include "tests/kernel/random.h"
 #include "tests/kernel/shapes.h"
@@ -19,6 +19,7 @@
 #include "workers/kernels/otsu.h"
 #include "workers/kernels/overlap.h"
 #include "workers/kernels/random_walker.h"
+#include "workers/kernels/register_deform.h"
 #include "workers/kernels/resample.h"
 #include "workers/kernels/surface.h"
 #include "workers/kernels/surface_labels.h"
@@ -235,6 +236,30 @@ static enum kf_kernel_status run_surface_labels(const struct kf_work *w)
     return status;
 }
 
+// The middle of both directions, and what the result is judged by, are part of it.
+static enum kf_kernel_status run_deform(const struct kf_work *w)
+{
+    struct kf_affine still;
+    struct kf_field field;
+    struct kf_register_deform_report report;
+    kf_affine_identity(&still);
+    const struct kf_register_deform how = {.linear = &still, .both_ways = 1};
+    enum kf_kernel_status status = kf_register_deform(w, &in.image, &in.image, &how, &field, &report);
+    kf_field_release(w, &field);
+    return status;
+}
+
+static enum kf_kernel_status run_judge(const struct kf_work *w)
+{
+    struct kf_field field;
+    struct kf_register_deform_report report;
+    enum kf_kernel_status status = kf_field_take(w, &in.image.grid, &field);
+    if (!status)
+        status = kf_register_deform_judge(w, &field, &report);
+    kf_field_release(w, &field);
+    return status;
+}
+
 // few: questions that a run asks at least; those that count slices ask at each.
 static const struct {
     const char *name;
@@ -264,7 +289,9 @@ static const struct {
                {"surface", run_surface, 2},
                {"smooth", run_smooth, 4},
                {"decimate", run_decimate, 2},
-               {"surface labels", run_surface_labels, 4}};
+               {"surface labels", run_surface_labels, 4},
+               {"deform", run_deform, 400},
+               {"judge deformation", run_judge, EDGE / 2}};
 
 // ---- the runs ----
 

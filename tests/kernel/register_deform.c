@@ -3,9 +3,12 @@
 #include "server/base/test.h"
 #include "tests/kernel/parity.h"
 #include "tests/kernel/random.h"
+#include "workers/kernels/cpu.h"
+#include "workers/kernels/filter.h"
 #include "workers/kernels/math.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #define BLOBS 260
 
@@ -36,26 +39,50 @@ static void truth(const double p[3], double q[3])
     q[2] = p[2] + 3 * kf_sin(p[0] / 16 + 0.5);
 }
 
-// Balls of random values; every voxel of the moving image (moved -1: one that moved the other way) looks up which p the
-// truth takes to it. Another modality
-// (1) maps values without order; 2 also has noise and the gain of a coil.
-static int make(struct kf_volume *v, int moved, int other, uint64_t seed)
+#define EDGE 44 // voxels of an axis
+
+static void make_blobs(uint64_t scene, struct blob blob[BLOBS])
 {
-    const struct kf_grid g = cube(44, 2.5);
-    struct blob blob[BLOBS];
-    struct kf_error err;
-    uint64_t state = 5, noise = seed;
+    uint64_t state = scene;
     for (int b = 0; b < BLOBS; b++) {
         for (int a = 0; a < 3; a++)
             blob[b].centre[a] = 120 * (unit(&state) - 0.5);
         blob[b].radius = 5 + 8 * unit(&state);
         blob[b].value = floor(6 * unit(&state));
     }
+}
+
+static int value_at(const struct blob blob[BLOBS], const double p[3])
+{
+    int value = 0;
+    for (int b = 0; b < BLOBS; b++) {
+        double square = 0;
+        if (fabs(p[0] - blob[b].centre[0]) > blob[b].radius)
+            continue;
+        for (int a = 0; a < 3; a++)
+            square += (p[a] - blob[b].centre[a]) * (p[a] - blob[b].centre[a]);
+        if (square < blob[b].radius * blob[b].radius)
+            value = (int)blob[b].value;
+    }
+    return value;
+}
+
+// Balls of random values; every voxel of the moving image (moved -1: one that moved the other way) looks up which p the
+// truth takes to it. Another modality (1) maps values without order; 2 also has noise and the gain of a coil. From
+// column `strange` on the image shows other balls.
+static int make_strange(struct kf_volume *v, int moved, int other, uint64_t seed, int strange)
+{
+    static const double shown[2][6] = {{0, 200, 400, 600, 800, 1000}, {700, 100, 900, 300, 50, 500}};
+    const struct kf_grid g = cube(EDGE, 2.5);
+    struct blob own[BLOBS], strangers[BLOBS];
+    struct kf_error err;
+    uint64_t noise = seed;
+    make_blobs(5, own);
+    make_blobs(7, strangers);
     if (kf_volume_alloc(v, &g, KF_VOXEL_INT16, &err))
         return -1;
-    static const double shown[2][6] = {{0, 200, 400, 600, 800, 1000}, {700, 100, 900, 300, 50, 500}};
     for (int64_t n = 0; n < kf_grid_voxels(&g); n++) {
-        const double ijk[3] = {(double)(n % 44), (double)(n / 44 % 44), (double)(n / 44 / 44)};
+        const double ijk[3] = {(double)(n % EDGE), (double)(n / EDGE % EDGE), (double)(n / EDGE / EDGE)};
         double w[3], p[3];
         kf_grid_to_lps(&g, ijk, w);
         memcpy(p, w, sizeof p);
@@ -67,21 +94,17 @@ static int make(struct kf_volume *v, int moved, int other, uint64_t seed)
         }
         for (int a = 0; moved < 0 && a < 3; a++)
             p[a] = 2 * w[a] - p[a];
-        int value = 0;
-        for (int b = 0; b < BLOBS; b++) {
-            double square = 0;
-            if (fabs(p[0] - blob[b].centre[0]) > blob[b].radius)
-                continue;
-            for (int a = 0; a < 3; a++)
-                square += (p[a] - blob[b].centre[a]) * (p[a] - blob[b].centre[a]);
-            if (square < blob[b].radius * blob[b].radius)
-                value = (int)blob[b].value;
-        }
-        const double gain = other == 2 ? 0.75 + 0.5 * ijk[0] / 43 : 1, spread = other == 2 ? 150 : 20;
+        const int value = value_at(n % EDGE < strange ? own : strangers, p);
+        const double gain = other == 2 ? 0.75 + 0.5 * ijk[0] / (EDGE - 1) : 1, spread = other == 2 ? 150 : 20;
         double shade = gain * shown[other > 0][value] + spread * (unit(&noise) - 0.5);
         ((int16_t *)v->data)[n] = (int16_t)(other == 2 && shade < 0 ? -shade : shade);
     }
     return 0;
+}
+
+static int make(struct kf_volume *v, int moved, int other, uint64_t seed)
+{
+    return make_strange(v, moved, other, seed, EDGE);
 }
 
 static double error_of(const struct kf_field *field, double *most)
@@ -169,7 +192,7 @@ KF_TEST(what_does_not_make_images_more_alike_is_no_deformation)
     struct kf_register_deform how = {.linear = &still, .grid_mm = 14};
     KF_REQUIRE(kf_register_deform(&work, &fixed, &moving, &how, &field, &r) == KF_KERNEL_OK);
     printf("difference %.4f to %.4f, moved %.3f mm\n", r.before, r.after, r.moved_max_mm);
-    KF_CHECK(r.moved_max_mm == 0 && r.after == r.before && r.before > 0);
+    KF_CHECK(r.moved_max_mm == 0 && r.after == r.before && r.before > 0 && r.dropped == KF_DEFORM_NO_GAIN);
     kf_field_release(&work, &field);
     kf_volume_release(&fixed);
     kf_volume_release(&moving);
@@ -192,6 +215,37 @@ KF_TEST(an_image_is_not_deformed_to_match_itself)
         kf_field_release(&work, &field);
     }
     kf_volume_release(&fixed);
+}
+
+// Most of the moving image shows balls that the fixed one does not have. A field that is soft enough follows them
+// anyhow, another way in each direction, and the rest of the image is enough for the judge to call it a gain.
+KF_TEST(a_field_whose_directions_differ_is_dropped_and_one_just_inside_of_the_limit_is_kept)
+{
+    struct kf_volume fixed, moving;
+    struct kf_work work;
+    struct kf_affine still;
+    kf_work_init(&work, 2);
+    kf_affine_identity(&still);
+    KF_REQUIRE(!make(&fixed, 0, 0, 1) && !make_strange(&moving, 1, 1, 2, 16));
+    for (int soft = 0; soft < 2; soft++) {
+        struct kf_field field;
+        struct kf_register_deform_report r;
+        struct kf_register_deform how = {
+            .linear = &still, .both_ways = 1, .grid_mm = 5, .stiffness = soft ? 0.01 : 0.1};
+        KF_REQUIRE(kf_register_deform(&work, &fixed, &moving, &how, &field, &r) == KF_KERNEL_OK);
+        printf("ways %.3f mm apart, moved %.3f mm, difference %.4f to %.4f\n", r.ways_mean_mm, r.moved_mean_mm,
+               r.before, r.after);
+        if (soft) {
+            KF_CHECK(r.ways_mean_mm > 0.3 * how.grid_mm && r.dropped == KF_DEFORM_WAYS_DIFFER);
+            KF_CHECK(r.moved_max_mm == 0 && r.after == r.before);
+        } else {
+            KF_CHECK(r.ways_mean_mm < 0.3 * how.grid_mm && r.ways_mean_mm > 0.24 * how.grid_mm);
+            KF_CHECK(r.dropped == KF_DEFORM_KEPT && r.moved_mean_mm > 1 && r.after < 0.98 * r.before);
+        }
+        kf_field_release(&work, &field);
+    }
+    kf_volume_release(&fixed);
+    kf_volume_release(&moving);
 }
 
 // Where the mask is 0 the moving image is that of somebody who bowed the other way: seen in neither direction may that
@@ -268,6 +322,127 @@ KF_TEST(the_field_has_the_same_bytes_everywhere)
     kf_volume_release(&pair.moving);
 }
 
+// ---- row kernels ----
+
+#define ROOM 96 // values of a row, with what may be read beyond it
+
+// The value between eight voxels, voxel by voxel; -1 outside.
+static int16_t value_between(const int16_t *v, const int64_t dim[3], const float at[3])
+{
+    double sum = 0;
+    for (int a = 0; a < 3; a++)
+        if (!(at[a] >= 0 && at[a] <= (float)(dim[a] - 1)))
+            return -1;
+    for (int n = 0; n < 8; n++) {
+        double weight = 1;
+        int64_t where[3];
+        for (int a = 0; a < 3; a++) {
+            const int64_t low = (int64_t)at[a] < dim[a] - 1 ? (int64_t)at[a] : dim[a] - 2;
+            const double t = (double)at[a] - (double)low;
+            where[a] = low + (n >> a & 1);
+            weight *= n >> a & 1 ? t : 1 - t;
+        }
+        sum += weight * v[where[0] + dim[0] * (where[1] + dim[1] * where[2])];
+    }
+    return (int16_t)(sum + 0.5);
+}
+
+KF_TEST(places_of_a_row_get_the_value_between_their_voxels_or_none)
+{
+    int16_t voxels[7 * 5 * 4], out[ROOM], first[ROOM];
+    float at[3][ROOM];
+    struct kf_places_row row = {.voxels = voxels, .dim = {7, 5, 4}, .at = {at[0], at[1], at[2]}};
+    const enum kf_cpu was = kf_cpu_level();
+    uint64_t state = 21;
+    for (int n = 0; n < 7 * 5 * 4; n++)
+        voxels[n] = (int16_t)(test_random(&state) % 16128);
+    for (int64_t n = 1; n < 80; n += 13) {
+        for (int64_t i = 0; i < 3 * ROOM; i++)
+            at[i / ROOM][i % ROOM] = (float)(-0.3 + ((double)row.dim[i / ROOM] - 0.4) * unit(&state));
+        at[0][0] = 6; // the last voxel itself
+        at[1][0] = 4;
+        at[2][0] = 0;
+        at[0][n / 2] = n > 2 ? (float)INFINITY : 6;
+        at[1][n - 1] = n > 2 ? (float)NAN : 4;
+        for (int level = 0; level < KF_CPU_COUNT; level++) {
+            if (kf_cpu_use((enum kf_cpu)level))
+                continue;
+            memset(out, 77, sizeof out);
+            kf_filters()->places_i16(&row, n, out);
+            int64_t wrong = 0;
+            for (int64_t i = 0; i < n; i++) {
+                const float p[3] = {at[0][i], at[1][i], at[2][i]};
+                wrong += abs(out[i] - value_between(voxels, row.dim, p)) > (out[i] < 0 ? 0 : 1);
+            }
+            KF_CHECK(wrong == 0 && out[(n + 15) / 16 * 16] == 77 * 257);
+            KF_CHECK(level == 0 || memcmp(out, first, (size_t)n * sizeof *out) == 0);
+            memcpy(first, out, sizeof first);
+        }
+    }
+    KF_CHECK_EQ(kf_cpu_use(was), 0);
+}
+
+// What one voxel of a row asks for by the moving image's slopes, in doubles.
+static void ask_voxel(const struct kf_match_row *row, int64_t i, double own[9])
+{
+    const int f = row->fixed[0][i], m = row->moving[0][i];
+    const int16_t *const *r = row->moving;
+    const double g[3] = {(double)row->per_mm * (r[0][i + 1] - r[0][i - 1]), (double)row->per_mm * (r[2][i] - r[1][i]),
+                         (double)row->per_mm * (r[4][i] - r[3][i])};
+    const double x = f % 256 / 256.0, y = m % 256 / 256.0, square = g[0] * g[0] + g[1] * g[1] + g[2] * g[2];
+    const float *t = row->by_moving + f / 256 * 64 + m / 256, *info = row->moving_info + m / 256;
+    double pull =
+        (1 - x) * ((1 - y) * (double)t[0] + y * (double)t[1]) + x * ((1 - y) * (double)t[64] + y * (double)t[65]);
+    double know = (1 - y) * (double)info[0] + y * (double)info[1];
+    const double keep = 1 / (1 + (double)row->limit * know * square);
+    static const int pairs[6][2] = {{0, 0}, {1, 1}, {2, 2}, {0, 1}, {0, 2}, {1, 2}};
+    for (int c = 0; c < 6; c++)
+        own[c] = keep * know * g[pairs[c][0]] * g[pairs[c][1]];
+    for (int a = 0; a < 3; a++)
+        own[6 + a] = -keep * pull * g[a];
+}
+
+KF_TEST(a_row_asks_for_what_its_voxels_ask_for)
+{
+    static int16_t voxels[10][ROOM];
+    static float table[64 * 64], info[64], sum[9 * ROOM], first[9 * ROOM];
+    struct kf_match_row row = {.by_moving = table, .moving_info = info, .per_mm = 0.002f, .limit = 3};
+    const enum kf_cpu was = kf_cpu_level();
+    uint64_t state = 22;
+    for (int n = 0; n < 64 * 64; n++)
+        table[n] = (float)(unit(&state) - 0.5);
+    for (int n = 0; n < 64; n++)
+        info[n] = (float)unit(&state);
+    for (int n = 0; n < 10 * ROOM; n++) // some do not count
+        voxels[n / ROOM][n % ROOM] = (int16_t)(n % 41 == 7 ? -1 : (int)(test_random(&state) % 16128));
+    for (int r = 0; r < 5; r++) {
+        row.fixed[r] = voxels[r];
+        row.moving[r] = voxels[5 + r];
+    }
+    for (int64_t n = 1; n < 80; n += 13)
+        for (int level = 0; level < KF_CPU_COUNT; level++) {
+            if (kf_cpu_use((enum kf_cpu)level))
+                continue;
+            memset(sum, 0, sizeof sum);
+            kf_filters()->match_row(&row, n, ROOM, sum);
+            double worst = 0;
+            for (int64_t i = 0; i < n; i++) {
+                double own[9] = {0};
+                int counts = i > 0 && i + 1 < n && voxels[0][i] >= 0 && voxels[5][i] >= 0;
+                for (int r = 0; r < 10 && counts; r++)
+                    counts = r % 5 ? voxels[r][i] >= 0 : voxels[r][i - 1] >= 0 && voxels[r][i + 1] >= 0;
+                if (counts)
+                    ask_voxel(&row, i, own);
+                for (int c = 0; c < 9; c++)
+                    worst = fmax(worst, fabs((double)sum[c * ROOM + i] - own[c]) / (1 + fabs(own[c])));
+            }
+            KF_CHECK(worst < 1e-4);
+            KF_CHECK(level == 0 || memcmp(sum, first, sizeof sum) == 0);
+            memcpy(first, sum, sizeof first);
+        }
+    KF_CHECK_EQ(kf_cpu_use(was), 0);
+}
+
 static int stop_now(void *user)
 {
     (void)user;
@@ -339,6 +514,9 @@ KF_TEST(fields_compose_invert_and_unfold)
 KF_TEST_MAIN(KF_RUN(a_known_warp_between_modalities_is_found_without_folds);
              KF_RUN(a_deformation_beats_the_rigid_map_in_noise_and_an_uneven_gain);
              KF_RUN(what_does_not_make_images_more_alike_is_no_deformation);
+             KF_RUN(a_field_whose_directions_differ_is_dropped_and_one_just_inside_of_the_limit_is_kept);
              KF_RUN(what_the_mask_leaves_out_counts_in_neither_direction);
              KF_RUN(an_image_is_not_deformed_to_match_itself); KF_RUN(the_field_has_the_same_bytes_everywhere);
-             KF_RUN(what_cannot_be_registered_is_refused); KF_RUN(fields_compose_invert_and_unfold);)
+             KF_RUN(places_of_a_row_get_the_value_between_their_voxels_or_none);
+             KF_RUN(a_row_asks_for_what_its_voxels_ask_for); KF_RUN(what_cannot_be_registered_is_refused);
+             KF_RUN(fields_compose_invert_and_unfold);)

@@ -3,7 +3,7 @@
 #include "workers/jobs/register_job.h"
 #include "workers/kernels/math.h"
 
-#define WAYS_MM    2.0  // the mean over the image that both directions should not disagree by more
+#define WAYS_MM    2.0  // the mean that both directions should not disagree by more
 #define SQUEEZED   0.25 // Jacobian below which something is pressed to a quarter
 #define STRETCHED  4.0
 #define INVERSE_MM 0.5  // mean way that forth and back may miss
@@ -14,6 +14,9 @@ static const char convention[] =
     "q = matrix · (p + d(p)): p is a point and d the displacement in LPS mm of the fixed frame, q lies in the moving "
     "image. d is linear between the nodes of its grid, and outside of it what it is at the border. Back: r = inverse · "
     "q, then p = r + e(r), where e is the inverse displacement, likewise in the fixed frame.";
+
+static const char *const dropped[] = {
+    [KF_DEFORM_KEPT] = NULL, [KF_DEFORM_WAYS_DIFFER] = "ways_differ", [KF_DEFORM_NO_GAIN] = "no_gain"};
 
 static json_t *millimetres(double value)
 {
@@ -42,6 +45,10 @@ json_t *kf_register_field_json(const struct kf_register_job *j)
                   "inverse_max_mm", q->inverse_max_mm, "ways_mean_mm", millimetres(q->ways_mean_mm), "ways_max_mm",
                   millimetres(q->ways_max_mm), "moved_mean_mm", q->moved_mean_mm, "moved_max_mm", q->moved_max_mm,
                   "difference_before", q->before, "difference_after", q->after);
+    if (json && json_object_set_new(json, "dropped", q->dropped ? json_string(dropped[q->dropped]) : json_null())) {
+        json_decref(json);
+        return NULL;
+    }
     if (json && j->part_count && json_object_set_new(json, "rigid_parts", parts_json(j))) {
         json_decref(json);
         return NULL;
@@ -56,11 +63,15 @@ static void warn(const struct kf_register_job *j)
     if (q->jacobian.least < SQUEEZED || q->jacobian.most > STRETCHED)
         kf_job_warn(job, "strong_deformation", "volumes change by factors of %.2f to %.2f; look at the fused view",
                     q->jacobian.least, q->jacobian.most);
-    if (q->ways_mean_mm > WAYS_MM)
+    if (q->dropped == KF_DEFORM_WAYS_DIFFER)
+        kf_job_warn(job, "ways_differ",
+                    "both directions disagree by %.1f mm on average: neither is believed, the rigid map stays as it is",
+                    q->ways_mean_mm);
+    else if (q->ways_mean_mm > WAYS_MM)
         kf_job_warn(job, "ways_differ", "both directions disagree by %.1f mm on average", q->ways_mean_mm);
     if (q->inverse_mean_mm > INVERSE_MM)
         kf_job_warn(job, "inverse_misses", "forth and back misses by %.1f mm on average", q->inverse_mean_mm);
-    if (q->after >= q->before)
+    if (q->dropped == KF_DEFORM_NO_GAIN)
         kf_job_warn(job, "no_gain",
                     "no deformation makes the images more alike than the rigid map does, which stays as it is");
 }

@@ -27,6 +27,25 @@ struct kf_diffuse_row {
     float time_step;
 };
 
+// Places of an int16 image of two voxels or more an axis and fewer than 2^31 in all, in voxels; n rounded up to
+// KF_ROW_SLACK of them can be read.
+#define KF_ROW_SLACK 16
+struct kf_places_row {
+    const int16_t *voxels;
+    int64_t dim[3];
+    const float *at[3];
+};
+
+// A row of two images of levels, 256 to a level (register_deform_inside.h), and those before and after it along j and
+// k. KF_ROW_SLACK more values than the row has can be read.
+struct kf_match_row {
+    const int16_t *fixed[5], *moving[5];   // the row, j - 1, j + 1, k - 1, k + 1
+    const float *by_moving, *by_fixed;     // [fixed level][moving level], 64 × 64; NULL: not asked
+    const float *moving_info, *fixed_info; // by level
+    float per_mm;                          // of a difference of two voxels two apart
+    float limit;                           // mm²: one over the most information of a voxel
+};
+
 struct kf_filter_table {
     // Per value: the three in rising order. low, middle and high hold n rounded up to 32 values.
     void (*sort3_i16)(const int16_t *a, const int16_t *b, const int16_t *c, int64_t n, int16_t *low, int16_t *middle,
@@ -45,8 +64,8 @@ struct kf_filter_table {
     void (*distance_lines)(float *at, int64_t stride, int64_t width, int64_t n, const float *square, int root,
                            float most, float *scratch);
 
-    // Voxels [first, end) of a row whose voxel 0 is *out, at least sixteen, all of whose neighbourhoods lie inside of the
-    // input.
+    // Voxels [first, end) of a row whose voxel 0 is *out, at least sixteen, all of whose neighbourhoods lie inside of
+    // the input.
     void (*linear_i16)(const struct kf_resample_row *row, int64_t first, int64_t end, int16_t *out);
     void (*linear_f32)(const struct kf_resample_row *row, int64_t first, int64_t end, float *out);
     void (*cubic_i16)(const struct kf_resample_row *row, int64_t first, int64_t end, int16_t *out);
@@ -68,6 +87,13 @@ struct kf_filter_table {
     void (*flux_row)(const struct kf_diffuse_row *row, int axis, int64_t n, float *flux);
     // One explicit step of a row; flux[axis][0 and 1]: through the faces before and after.
     void (*diffuse_row)(const struct kf_diffuse_row *row, const float *const flux[3][2], int64_t n, float *out);
+
+    // Linear interpolation of values that are not negative, rounded half up; -1 beyond the outermost voxels. `out`
+    // holds n rounded up to KF_ROW_SLACK.
+    void (*places_i16)(const struct kf_places_row *row, int64_t n, int16_t *out);
+    // Adds to planes sum[c · stride + i], c = 0 … 8, what kf_match_model says of each voxel 0 < i < n - 1 of a row. A
+    // plane holds n + KF_ROW_SLACK.
+    void (*match_row)(const struct kf_match_row *row, int64_t n, int64_t stride, float *sum);
 };
 
 const struct kf_filter_table *kf_filters(void); // of kf_cpu_level()

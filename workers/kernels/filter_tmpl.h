@@ -6,6 +6,7 @@
 #include "workers/kernels/distance_tmpl.h"
 #include "workers/kernels/resample_tmpl.h"
 #include "workers/kernels/planes_tmpl.h"
+#include "workers/kernels/match_tmpl.h"
 
 const struct kf_filter_table KF_FILTERS = {
     .sort3_i16 = sort3_i16,
@@ -24,4 +25,6 @@ const struct kf_filter_table KF_FILTERS = {
     .gradient_sum = gradient_sum,
     .flux_row = flux_row,
     .diffuse_row = diffuse_row,
+    .places_i16 = places_i16,
+    .match_row = match_row,
 };

@@ -105,4 +105,56 @@ static inline kf_lanes lanes_sqrt(kf_lanes a)
 
 #define LANES_SIGN ((kf_lanes_int){0} + INT32_MIN)
 
+// table[index], lane by lane.
+static inline kf_lanes lanes_look_up(const float *table, kf_lanes_int index)
+{
+#if defined(__AVX512F__)
+    return (kf_lanes)_mm512_i32gather_ps((__m512i)index, table, 4);
+#elif defined(__AVX2__)
+    return (kf_lanes)_mm256_i32gather_ps(table, (__m256i)index, 4);
+#else
+    kf_lanes v;
+    for (int l = 0; l < KF_LANES; l++)
+        v[l] = table[index[l]];
+    return v;
+#endif
+}
+
+// The lanes of a where `where` is all ones, 0 where it is all zeros.
+static inline kf_lanes lanes_where(kf_lanes_int where, kf_lanes a)
+{
+    return (kf_lanes)(where & (kf_lanes_int)a);
+}
+
+// p[index] and p[index + 1].
+static inline void lanes_look_up_pair(const int16_t *p, kf_lanes_int index, kf_lanes *first, kf_lanes *second)
+{
+#if defined(__AVX2__)
+#if defined(__AVX512F__)
+    const kf_lanes_int both = (kf_lanes_int)_mm512_i32gather_epi32((__m512i)index, p, 2);
+#else
+    const kf_lanes_int both = (kf_lanes_int)_mm256_i32gather_epi32((const int *)(const void *)p, (__m256i)index, 2);
+#endif
+    *first = __builtin_convertvector(both << 16 >> 16, kf_lanes);
+    *second = __builtin_convertvector(both >> 16, kf_lanes);
+#else
+    for (int l = 0; l < KF_LANES; l++) {
+        (*first)[l] = (float)p[index[l]];
+        (*second)[l] = (float)p[index[l] + 1];
+    }
+#endif
+}
+
+typedef int16_t kf_lanes_short __attribute__((vector_size(2 * KF_LANES), aligned(2), may_alias));
+
+static inline kf_lanes_int lanes_of_i16(const int16_t *p)
+{
+    return __builtin_convertvector(*(const kf_lanes_short *)(const void *)p, kf_lanes_int);
+}
+
+static inline void lanes_put_i16(int16_t *p, kf_lanes_int v)
+{
+    *(kf_lanes_short *)(void *)p = __builtin_convertvector(v, kf_lanes_short);
+}
+
 #endif

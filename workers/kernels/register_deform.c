@@ -1,6 +1,8 @@
 // Few coefficients, ever less stiff, in ever smaller voxels: warp, count, ask every voxel, let the smooth field settle;
 // then a judge that saw nothing of it.
+#include "workers/kernels/filter.h"
 #include "workers/kernels/register_deform_inside.h"
+#include "workers/kernels/resample.h"
 
 #include <math.h>
 #include <string.h>
@@ -16,7 +18,6 @@
 #define OVERLAP 64         // voxels at least
 #define GAIN    0.99       // of the difference before, at most, or the field has found nothing but noise
 #define APART   0.3        // of grid_mm: what the two directions may differ by where the images say something
-#define LOOK    65536      // nodes between looks at whether to stop
 
 // The bending energy's weight, in nats per square of a node's way, falls from stage to stage, in large voxels (one to a
 // node, which see far) as in small ones.
@@ -24,25 +25,34 @@ static const struct stage {
     int steps;
     double bend;
 } stages[] = {{4, 320}, {4, 32}};
-#define LAST_BEND 1.6
-#define TRIAL     2 // steps of the last stage with the slopes of either image
-#define LAST      3 // and with the better ones after that
-#define SIZES     3 // of voxels, the last of which all is done with
-#define STEPS     (SIZES * (4 + 4) + 2 * TRIAL + LAST)
+#define LAST_BEND   1.6
+#define TRIAL       2 // steps of the last stage with the slopes of either image
+#define LAST        3 // and with the better ones after that
+#define SIZES       3 // of voxels, the last of which all is done with
+#define SLACK_BYTES (2 * (int64_t)KF_ROW_SLACK)
+#define STEPS       (SIZES * (4 + 4) + 2 * TRIAL + LAST)
 
+// An image in levels, as large as it is merged for them, and in voxels of each size that is compared.
+struct input {
+    struct kf_reg_image merged, at[SIZES];
+};
+
+// One direction.
 struct deform {
     const struct kf_work *work;
     const struct kf_register_deform *how;
     struct kf_affine linear;
     const struct kf_volume *mask;
-    const struct kf_affine *to_mask;                   // from this way's fixed image; NULL: it is the mask's
-    struct kf_reg_image taken[2], merged[2], image[2]; // fixed, moving: original, levels merged little, and to be seen
+    const struct kf_affine *to_mask; // from this way's fixed image; NULL: it is the mask's
+    const struct input *input[2];    // fixed, moving
     struct kf_grid nodes;
     double h;
-    int fine; // voxels that are compared, per node and axis, at present
+    int size[SIZES]; // voxels per node and axis, the finest last and maybe more than once
+    int fine;        // those that are compared at present
     int64_t count;
     struct kf_spline spline;
-    struct kf_volume seen[2]; // int16 on the grid of the voxels that are compared: fixed, moving warped
+    const struct kf_volume *moving; // in those
+    struct kf_volume seen[2];       // int16 on the grid of the voxels that are compared: fixed, moving warped
     float *c, *kept, *values, *model, *scratch; // coefficients; mm along the grid's axes at the nodes
     uint64_t *bins;
     struct kf_match match;
@@ -62,8 +72,11 @@ static void choose_sizes(struct deform *d, const struct kf_grid *a, const struct
     const double x = middle_spacing(a), y = middle_spacing(b), most = x > y ? x : y;
     const double voxel = most > GRID_MM / FINEST ? most : GRID_MM / FINEST;
     const double wanted = d->how->grid_mm > 0 ? d->how->grid_mm : GRID_MM, many = floor(wanted / voxel + 0.5);
-    d->fine = many < 2 ? 2 : many > FINEST ? FINEST : (int)many;
-    d->h = d->how->grid_mm > 0 || voxel > GRID_MM / 2 ? wanted : d->fine * voxel;
+    const int finest = many < 2 ? 2 : many > FINEST ? FINEST : (int)many;
+    for (int s = 0; s < SIZES; s++)
+        d->size[s] = 1 << s < finest ? 1 << s : finest;
+    d->fine = finest;
+    d->h = d->how->grid_mm > 0 || voxel > GRID_MM / 2 ? wanted : finest * voxel;
 }
 
 static int make_nodes(struct deform *d, const struct kf_grid *fixed, const struct kf_grid *moving)
@@ -101,54 +114,67 @@ static int64_t fine_voxels(const struct deform *d)
     return (int64_t)d->fine * d->fine * d->fine * d->count;
 }
 
-static void release(struct deform *d)
+// What the search needs and no one after it.
+static void release_search(struct deform *d)
 {
-    void *const blocks[] = {d->seen[0].data, d->seen[1].data, d->c, d->kept, d->values, d->model, d->bins, d->scratch};
-    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
-        kf_work_give(d->work, blocks[i]);
-    for (int i = 0; i < 2; i++) {
-        kf_reg_image_release(d->work, &d->image[i]);
-        kf_reg_image_release(d->work, &d->merged[i]);
-        kf_reg_image_release(d->work, &d->taken[i]);
+    void **const blocks[] = {&d->seen[0].data,    &d->seen[1].data,  (void **)&d->c,      (void **)&d->kept,
+                             (void **)&d->values, (void **)&d->bins, (void **)&d->scratch};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+        kf_work_give(d->work, *blocks[i]);
+        *blocks[i] = NULL;
     }
 }
 
-static enum kf_kernel_status take_image(struct deform *d, const struct kf_volume *in, int i)
+static void release_input(const struct kf_work *work, struct input *input)
+{
+    for (int s = 0; s < SIZES; s++)
+        kf_reg_image_release(work, &input->at[s]);
+    kf_reg_image_release(work, &input->merged);
+}
+
+// Its own voxels even where nothing is merged, as they are written to.
+static enum kf_kernel_status merge(const struct kf_work *work, const struct kf_volume *in,
+                                   const struct kf_reg_units *units, double size_mm, struct kf_reg_image *merged)
+{
+    struct kf_reg_image taken;
+    enum kf_kernel_status status = kf_reg_image_take(work, in, NULL, units, &taken);
+    if (!status)
+        status = kf_reg_image_reduce(work, &taken, size_mm, merged);
+    if (!status && !merged->owned_image) {
+        const int64_t bytes = 2 * kf_grid_voxels(&merged->image.grid);
+        void *copy = kf_work_take(work, bytes);
+        if (copy)
+            memcpy(copy, merged->image.data, (size_t)bytes);
+        merged->image.data = copy;
+        merged->owned_image = 1;
+        status = copy ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    }
+    kf_reg_image_release(work, &taken);
+    return status;
+}
+
+// Levels of an image for both directions, whose voxels are of the same sizes.
+static enum kf_kernel_status take_input(const struct deform *d, const struct kf_volume *in, struct input *input)
 {
     struct kf_reg_units units;
     if (in->type == KF_VOXEL_UINT16 || !kf_reg_units_find(in, &units))
         return KF_KERNEL_INVALID;
-    enum kf_kernel_status status = kf_reg_image_take(d->work, in, NULL, &units, &d->taken[i]);
+    enum kf_kernel_status status = merge(d->work, in, &units, d->h / (2 * d->size[SIZES - 1]), &input->merged);
     if (!status)
-        status = kf_reg_image_reduce(d->work, &d->taken[i], d->h / (2 * d->fine), &d->merged[i]);
-    if (!status && !d->merged[i].owned_image) { // to be written to
-        const int64_t bytes = 2 * kf_grid_voxels(&d->merged[i].image.grid);
-        void *copy = kf_work_take(d->work, bytes);
-        if (!copy)
-            return KF_KERNEL_NOMEM;
-        memcpy(copy, d->merged[i].image.data, (size_t)bytes);
-        d->merged[i].image.data = copy;
-        d->merged[i].owned_image = 1;
-    }
-    if (!status)
-        kf_reg_image_release(d->work, &d->taken[i]); // nobody reads it any more
-    if (!status)
-        status = kf_levels_make(d->work, &units, &d->merged[i].image);
+        status = kf_levels_make(d->work, &units, &input->merged.image);
+    for (int s = 0; s < SIZES && !status; s++)
+        status = kf_reg_image_reduce(d->work, &input->merged, d->h / d->size[s], &input->at[s]);
     return status;
 }
 
-static enum kf_kernel_status prepare(struct deform *d, const struct kf_volume *fixed, const struct kf_volume *moving)
+static enum kf_kernel_status prepare(struct deform *d)
 {
     if (!kf_spline_init(&d->spline, d->nodes.dim, KNOT))
         return KF_KERNEL_INVALID;
-    enum kf_kernel_status status = take_image(d, fixed, 0);
-    if (!status)
-        status = take_image(d, moving, 1);
-    if (status)
-        return status;
     const int64_t coefficients = 3 * 4 * d->spline.count;
     for (int i = 0; i < 2; i++)
-        d->seen[i] = (struct kf_volume){.type = KF_VOXEL_INT16, .data = kf_work_take(d->work, 2 * fine_voxels(d))};
+        d->seen[i] =
+            (struct kf_volume){.type = KF_VOXEL_INT16, .data = kf_work_take(d->work, 2 * fine_voxels(d) + SLACK_BYTES)};
     d->c = kf_work_take(d->work, coefficients);
     d->kept = kf_work_take(d->work, coefficients);
     d->values = kf_work_take(d->work, 3 * 4 * d->count);
@@ -158,6 +184,8 @@ static enum kf_kernel_status prepare(struct deform *d, const struct kf_volume *f
     if (!d->seen[0].data || !d->seen[1].data || !d->c || !d->kept || !d->values || !d->model || !d->scratch || !d->bins)
         return KF_KERNEL_NOMEM;
     memset(d->c, 0, (size_t)coefficients);
+    for (int i = 0; i < 2; i++) // what rows at the end look at beyond it
+        memset((int16_t *)d->seen[i].data + fine_voxels(d), 0, SLACK_BYTES);
     return KF_KERNEL_OK;
 }
 
@@ -183,132 +211,20 @@ static int in_mask(const struct deform *d, const struct kf_grid *g, int64_t n)
     return ((const uint8_t *)d->mask->data)[where] != 0;
 }
 
-static enum kf_kernel_status see_fixed(struct deform *d)
+static enum kf_kernel_status see_fixed(struct deform *d, const struct kf_volume *fixed)
 {
     struct kf_work quiet = *d->work;
     struct kf_affine still;
-    const struct kf_field none = {0};
     quiet.progress = NULL;
     kf_affine_identity(&still);
-    enum kf_kernel_status status = kf_field_warp(&quiet, &none, &still, &d->image[0].image, 0, -1, &d->seen[0]);
+    enum kf_kernel_status status = kf_resample(&quiet, fixed, still.m, KF_RESAMPLE_LINEAR, -1, &d->seen[0]);
     int16_t *v = d->seen[0].data;
-    const int64_t total = fine_voxels(d);
+    const int64_t total = kf_grid_voxels(&d->seen[0].grid);
 #pragma omp parallel for num_threads(d->work->threads) schedule(static)
     for (int64_t n = 0; n < total; n++)
-        if (!status && !in_mask(d, &d->seen[0].grid, n))
+        if (!status && d->mask && !in_mask(d, &d->seen[0].grid, n))
             v[n] = -1;
     return status;
-}
-
-// From voxels of the comparison to those of the moving image.
-struct way {
-    const int16_t *voxels;
-    int64_t dim[3];
-    double start[3], step[3][3]; // of voxel (0, 0, 0), and along i, j, k
-    float turn[9];               // mm along the grid's axes → voxels
-};
-
-static void find_way(const struct deform *d, struct way *w)
-{
-    const struct kf_grid *g = &d->seen[1].grid;
-    const double *to = d->image[1].to_ijk, *m = d->linear.m;
-    double all[12];
-    for (int r = 0; r < 3; r++)
-        for (int c = 0; c < 4; c++)
-            all[4 * r + c] =
-                to[4 * r] * m[c] + to[4 * r + 1] * m[4 + c] + to[4 * r + 2] * m[8 + c] + (c == 3 ? to[4 * r + 3] : 0);
-    w->voxels = d->image[1].image.data;
-    memcpy(w->dim, d->image[1].image.grid.dim, sizeof w->dim);
-    for (int r = 0; r < 3; r++) {
-        w->start[r] = all[4 * r + 3];
-        for (int c = 0; c < 3; c++) {
-            w->start[r] += all[4 * r + c] * g->origin_lps[c];
-            double along = 0;
-            for (int k = 0; k < 3; k++)
-                along += all[4 * r + k] * g->direction[3 * k + c];
-            w->step[c][r] = along * g->spacing_mm[c];
-            w->turn[3 * r + c] = (float)along;
-        }
-    }
-}
-
-// The node before voxel i of an axis, the way to the next one, and 1 or 0 where there is none.
-static int64_t node_before(int64_t i, int fine, int64_t nodes, float *t, int64_t *next)
-{
-    float at = ((float)i + 0.5f) / (float)fine - 0.5f;
-    at = at > 0 ? at : 0;
-    int64_t low = (int64_t)at;
-    *next = low + 1 < nodes;
-    *t = *next ? at - (float)low : 0;
-    return *next ? low : nodes - 1;
-}
-
-// Displacements along a row of nodes, in voxels of the moving image.
-static void row_of_nodes(const struct deform *d, const struct way *w, int64_t j, int64_t k, float (*line)[3])
-{
-    const int64_t *n = d->nodes.dim;
-    float ty, tz;
-    int64_t next_y, next_z, y = node_before(j, d->fine, n[1], &ty, &next_y),
-                            z = node_before(k, d->fine, n[2], &tz, &next_z);
-    next_y *= n[0];
-    next_z *= n[0] * n[1];
-    for (int64_t i = 0; i < n[0]; i++) {
-        float u[3];
-        for (int a = 0; a < 3; a++) {
-            const float *p = d->values + a * d->count + i + n[0] * (y + n[1] * z);
-            float front = p[0] + ty * (p[next_y] - p[0]), back = p[next_z] + ty * (p[next_y + next_z] - p[next_z]);
-            u[a] = front + tz * (back - front);
-        }
-        for (int r = 0; r < 3; r++)
-            line[i][r] = w->turn[3 * r] * u[0] + w->turn[3 * r + 1] * u[1] + w->turn[3 * r + 2] * u[2];
-    }
-}
-
-// The level at a place of the moving image; -1 beyond its outermost voxels.
-static int16_t level_at(const struct way *w, const float at[3])
-{
-    int64_t low[3], step[3] = {1, w->dim[0], w->dim[0] * w->dim[1]};
-    float t[3];
-    for (int a = 0; a < 3; a++) {
-        const float most = (float)(w->dim[a] - 1);
-        if (!(at[a] >= 0 && at[a] <= most))
-            return -1;
-        low[a] = (int64_t)at[a];
-        t[a] = at[a] - (float)low[a];
-        step[a] = low[a] + 1 < w->dim[a] ? step[a] : 0;
-    }
-    const int16_t *p = w->voxels + low[0] + w->dim[0] * (low[1] + w->dim[1] * low[2]);
-    float line[4];
-    for (int n = 0; n < 4; n++) {
-        const int16_t *q = p + (n & 1 ? step[1] : 0) + (n & 2 ? step[2] : 0);
-        line[n] = (float)q[0] + t[0] * (float)(q[step[0]] - q[0]);
-    }
-    const float front = line[0] + t[1] * (line[1] - line[0]), back = line[2] + t[1] * (line[3] - line[2]);
-    return (int16_t)(front + t[2] * (back - front) + 0.5f);
-}
-
-static void see_moving(const struct deform *d)
-{
-    struct way w;
-    const int64_t *dim = d->seen[1].grid.dim;
-    int16_t *out = d->seen[1].data;
-    find_way(d, &w);
-#pragma omp parallel for num_threads(d->work->threads) schedule(dynamic, 16)
-    for (int64_t row = 0; row < dim[1] * dim[2]; row++) {
-        const int64_t j = row % dim[1], k = row / dim[1];
-        float line[KF_SPLINE_MOST][3];
-        row_of_nodes(d, &w, j, k, line);
-        for (int64_t i = 0; i < dim[0]; i++) {
-            float t, at[3];
-            int64_t next, node = node_before(i, d->fine, d->nodes.dim[0], &t, &next);
-            for (int a = 0; a < 3; a++) {
-                const double still =
-                    w.start[a] + (double)i * w.step[0][a] + (double)j * w.step[1][a] + (double)k * w.step[2][a];
-                at[a] = (float)still + line[node][a] + t * (line[node + next][a] - line[node][a]);
-            }
-            out[row * dim[0] + i] = level_at(&w, at);
-        }
-    }
 }
 
 // ---- the search ----
@@ -316,23 +232,21 @@ static void see_moving(const struct deform *d)
 // What the field is worth now.
 static void compare(struct deform *d)
 {
+    const struct kf_warp warp = {
+        .moving = d->moving, .linear = &d->linear, .nodes = &d->nodes, .values = d->values, .fine = d->fine};
     kf_spline_at_nodes(d->work, &d->spline, d->c, d->values, d->scratch);
-    see_moving(d);
+    kf_warp_levels(d->work, &warp, &d->seen[1]);
     kf_match_find(d->work, &d->seen[0], &d->seen[1], d->bins, &d->match);
 }
 
-// Both images with `fine` voxels to a node and axis, and what the field is worth there.
-static enum kf_kernel_status look_at(struct deform *d, int fine)
+// Both images in voxels of one size, and what the field is worth there.
+static enum kf_kernel_status look_at(struct deform *d, int size)
 {
-    enum kf_kernel_status status = KF_KERNEL_OK;
-    d->fine = fine;
-    for (int i = 0; i < 2 && !status; i++) {
-        kf_reg_image_release(d->work, &d->image[i]);
-        d->seen[i].grid = fine_grid(d, fine);
-        status = kf_reg_image_reduce(d->work, &d->merged[i], d->h / fine, &d->image[i]);
-    }
-    if (!status)
-        status = see_fixed(d);
+    d->fine = d->size[size];
+    d->moving = &d->input[1]->at[size].image;
+    for (int i = 0; i < 2; i++)
+        d->seen[i].grid = fine_grid(d, d->fine);
+    enum kf_kernel_status status = see_fixed(d, &d->input[0]->at[size].image);
     if (!status)
         compare(d);
     return status;
@@ -393,25 +307,18 @@ static void to_field(const struct deform *d, struct kf_field *field)
         }
 }
 
-// One direction. *field is owned, whatever comes back.
-static enum kf_kernel_status one_way(struct deform *d, const struct kf_volume *fixed, const struct kf_volume *moving,
-                                     struct kf_field *field)
+// One direction. *field is owned, whatever comes back; d->model is that of the last step.
+static enum kf_kernel_status one_way(struct deform *d, struct kf_field *field)
 {
-    *field = (struct kf_field){0};
-    if (!make_nodes(d, &fixed->grid, &moving->grid))
-        return KF_KERNEL_INVALID;
     enum kf_kernel_status status = kf_field_take(d->work, &d->nodes, field);
-    if (!status && kf_work_step(d->work, d->from))
-        status = KF_KERNEL_CANCELLED;
     if (!status)
-        status = prepare(d, fixed, moving);
-    const int finest = d->fine;
-    for (int fine = 1; !status; fine = 2 * fine < finest ? 2 * fine : finest) {
-        status = look_at(d, fine);
+        status = prepare(d);
+    for (int size = 0; size < SIZES && !status; size++) {
+        if (size > 0 && d->size[size] == d->size[size - 1])
+            break;
+        status = look_at(d, size);
         for (size_t n = 0; n < sizeof stages / sizeof *stages && !status; n++)
             status = walk(d, stages[n].steps, stages[n].bend, KF_SLOPES_BOTH);
-        if (fine == finest)
-            break;
     }
     if (!status)
         status = finish(d);
@@ -419,10 +326,17 @@ static enum kf_kernel_status one_way(struct deform *d, const struct kf_volume *f
         to_field(d, field);
         status = kf_field_unfold(d->work, field, NULL, LEAST);
     }
+    release_search(d);
     return status;
 }
 
 // ---- the judge ----
+
+static void drop(struct kf_field *field, enum kf_deform_dropped why, struct kf_register_deform_report *report)
+{
+    memset(field->xyz, 0, (size_t)(3 * kf_grid_voxels(&field->grid)) * sizeof *field->xyz);
+    report->dropped = why;
+}
 
 // Where both images are, and the mask is; what is outside of an image gets its darkest value, so that nothing
 // stands out.
@@ -456,9 +370,10 @@ static enum kf_kernel_status difference(const struct deform *d, const struct kf_
     const struct kf_field none = {0};
     quiet.progress = NULL;
     kf_affine_identity(&still);
-    enum kf_kernel_status status = kf_field_warp(&quiet, &none, &still, &d->image[0].image, 0, OUTSIDE, &seen[0]);
+    enum kf_kernel_status status =
+        kf_field_warp(&quiet, &none, &still, &d->input[0]->at[SIZES - 1].image, 0, OUTSIDE, &seen[0]);
     if (!status)
-        status = kf_field_warp(&quiet, field, &d->linear, &d->image[1].image, 0, OUTSIDE, &seen[1]);
+        status = kf_field_warp(&quiet, field, &d->linear, &d->input[1]->at[SIZES - 1].image, 0, OUTSIDE, &seen[1]);
     if (status)
         return status;
     find_valid(d, seen, valid);
@@ -491,8 +406,8 @@ static enum kf_kernel_status judge(struct deform *d, struct kf_field *field, str
         status = KF_KERNEL_INVALID;
     if (!status)
         status = difference(d, field, seen, mind, valid, scratch, &report->after);
-    if (!status && (report->after < 0 || report->after > GAIN * report->before)) {
-        memset(field->xyz, 0, (size_t)(3 * d->count) * sizeof *field->xyz);
+    if (!status && !report->dropped && (report->after < 0 || report->after > GAIN * report->before)) {
+        drop(field, KF_DEFORM_NO_GAIN, report);
         report->after = report->before;
     }
     for (int i = 0; i < 2; i++) {
@@ -504,112 +419,185 @@ static enum kf_kernel_status judge(struct deform *d, struct kf_field *field, str
     return status;
 }
 
+// What is summed slice by slice, so that sums do not depend on who made them.
+struct slice {
+    double sum, weight, way, most, most_way;
+};
+
+static struct slice all_of(const struct slice *slices, int64_t count)
+{
+    struct slice all = {0};
+    for (int64_t k = 0; k < count; k++) {
+        all.sum += slices[k].sum;
+        all.weight += slices[k].weight;
+        all.way += slices[k].way;
+        all.most = slices[k].most > all.most ? slices[k].most : all.most;
+        all.most_way = slices[k].most_way > all.most_way ? slices[k].most_way : all.most_way;
+    }
+    return all;
+}
+
+static double length(const double d[3])
+{
+    return sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
+}
+
+// Node n of the field goes to the middle of both directions.
+static void middle_of_node(const struct deform *d, const struct kf_affine *back, struct kf_field *field,
+                           const struct kf_field *other, int64_t n, struct slice *slice)
+{
+    const double ijk[3] = {(double)(n % d->nodes.dim[0]), (double)(n / d->nodes.dim[0] % d->nodes.dim[1]),
+                           (double)(n / d->nodes.dim[0] / d->nodes.dim[1])};
+    double p[3], q[3], there[3], apart[3], weight = 0;
+    kf_grid_to_lps(&d->nodes, ijk, p);
+    kf_affine_apply(&d->linear, p, q);
+    kf_field_invert_at(other, q, q);
+    kf_affine_apply(back, q, there);
+    for (int a = 0; a < 3; a++) {
+        float *x = field->xyz + a * d->count + n;
+        apart[a] = there[a] - p[a] - (double)*x;
+        weight += (double)d->model[a * d->count + n];
+        *x = (float)((double)*x + 0.5 * apart[a]);
+    }
+    const double far = length(apart);
+    slice->sum += weight * far;
+    slice->weight += weight;
+    slice->most = weight > 0 && far > slice->most ? far : slice->most;
+}
+
 // The middle of the field found one way and the inverse of the one found the other way. How far they are apart is
 // weighed by how much the images say at a node (the model's curvatures): in air nothing pulls at either.
 static enum kf_kernel_status take_middle(const struct deform *d, const struct kf_affine *back, struct kf_field *field,
                                          const struct kf_field *other, struct kf_register_deform_report *report)
 {
-    double sum = 0, most = 0, total = 0;
-    for (int64_t n = 0; n < d->count; n++) {
-        if (n % LOOK == 0 && d->work->cancelled && d->work->cancelled(d->work->user))
-            return KF_KERNEL_CANCELLED;
-        const double ijk[3] = {(double)(n % d->nodes.dim[0]), (double)(n / d->nodes.dim[0] % d->nodes.dim[1]),
-                               (double)(n / d->nodes.dim[0] / d->nodes.dim[1])};
-        double p[3], q[3], there[3], square = 0, weight = 0;
-        kf_grid_to_lps(&d->nodes, ijk, p);
-        kf_affine_apply(&d->linear, p, q);
-        kf_field_invert_at(other, q, q);
-        kf_affine_apply(back, q, there);
-        for (int a = 0; a < 3; a++) {
-            float *x = field->xyz + a * d->count + n;
-            double apart = there[a] - p[a] - (double)*x;
-            square += apart * apart;
-            weight += (double)d->model[a * d->count + n];
-            *x = (float)((double)*x + 0.5 * apart);
-        }
-        sum += weight * sqrt(square);
-        total += weight;
-        most = weight > 0 && sqrt(square) > most ? sqrt(square) : most;
-    }
-    report->ways_mean_mm = total > 0 ? sum / total : 0;
-    report->ways_max_mm = most;
+    const int64_t slices = d->nodes.dim[2], each = d->count / slices;
+    struct slice slice[KF_SPLINE_MOST] = {{0}};
+    struct kf_work quiet = *d->work;
+    quiet.progress = NULL;
+    struct kf_loop loop = kf_loop_make(&quiet, slices, 0, 1);
+#pragma omp parallel for num_threads(d->work->threads) schedule(dynamic, 1)
+    for (int64_t k = 0; k < slices; k++)
+        for (int64_t n = 0, stop = kf_loop_stop(&loop); n < each && !stop; n++)
+            middle_of_node(d, back, field, other, k * each + n, &slice[k]);
+    if (loop.stop)
+        return KF_KERNEL_CANCELLED;
+    const struct slice all = all_of(slice, slices);
+    report->ways_mean_mm = all.weight > 0 ? all.sum / all.weight : 0;
+    report->ways_max_mm = all.most;
     return KF_KERNEL_OK;
+}
+
+// How far node n moves, and how far the inverse misses it on the way back.
+static void judge_node(const struct kf_field *field, const struct kf_field *inverse, int64_t n, struct slice *slice)
+{
+    const struct kf_grid *g = &field->grid;
+    const int64_t count = kf_grid_voxels(g);
+    const double ijk[3] = {(double)(n % g->dim[0]), (double)(n / g->dim[0] % g->dim[1]),
+                           (double)(n / g->dim[0] / g->dim[1])};
+    double p[3], q[3], e[3], moved[3], missed[3];
+    kf_grid_to_lps(g, ijk, p);
+    for (int a = 0; a < 3; a++) {
+        moved[a] = (double)field->xyz[a * count + n];
+        q[a] = p[a] + moved[a];
+    }
+    kf_field_at(inverse, q, e);
+    for (int a = 0; a < 3; a++)
+        missed[a] = moved[a] + e[a];
+    const double way = length(moved), miss = length(missed);
+    slice->way += way;
+    slice->sum += miss;
+    slice->most_way = way > slice->most_way ? way : slice->most_way;
+    slice->most = miss > slice->most ? miss : slice->most;
 }
 
 enum kf_kernel_status kf_register_deform_judge(const struct kf_work *work, const struct kf_field *field,
                                                struct kf_register_deform_report *report)
 {
+    const int64_t slices = field->grid.dim[2], each = field->grid.dim[0] * field->grid.dim[1];
+    const double count = (double)kf_grid_voxels(&field->grid);
     struct kf_field inverse;
+    struct kf_work quiet = *work;
+    quiet.progress = NULL;
     enum kf_kernel_status status = kf_field_invert(work, field, &inverse);
     if (status)
         return status;
-    const struct kf_grid *g = &field->grid;
-    const int64_t count = kf_grid_voxels(g);
-    double way = 0;
-    report->inverse_mean_mm = report->inverse_max_mm = report->moved_max_mm = 0;
-    for (int64_t n = 0; n < count; n++) {
-        if (n % LOOK == 0 && work->cancelled && work->cancelled(work->user)) {
-            kf_field_release(work, &inverse);
-            return KF_KERNEL_CANCELLED;
-        }
-        const double ijk[3] = {(double)(n % g->dim[0]), (double)(n / g->dim[0] % g->dim[1]),
-                               (double)(n / g->dim[0] / g->dim[1])};
-        double p[3], q[3], e[3], square = 0, moved = 0;
-        kf_grid_to_lps(g, ijk, p);
-        for (int a = 0; a < 3; a++) {
-            double x = (double)field->xyz[a * count + n];
-            q[a] = p[a] + x;
-            moved += x * x;
-        }
-        kf_field_at(&inverse, q, e);
-        for (int a = 0; a < 3; a++)
-            square += (q[a] + e[a] - p[a]) * (q[a] + e[a] - p[a]);
-        report->inverse_mean_mm += sqrt(square) / (double)count;
-        report->inverse_max_mm = sqrt(square) > report->inverse_max_mm ? sqrt(square) : report->inverse_max_mm;
-        way += sqrt(moved);
-        report->moved_max_mm = sqrt(moved) > report->moved_max_mm ? sqrt(moved) : report->moved_max_mm;
+    struct slice *slice = kf_work_take(work, slices * (int64_t)sizeof *slice);
+    if (!slice) {
+        kf_field_release(work, &inverse);
+        return KF_KERNEL_NOMEM;
     }
-    report->moved_mean_mm = way / (double)count;
-    report->jacobian = kf_field_jacobian(work, field);
+    memset(slice, 0, (size_t)slices * sizeof *slice);
+    struct kf_loop loop = kf_loop_make(&quiet, slices, 0, 1);
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
+    for (int64_t k = 0; k < slices; k++)
+        for (int64_t n = 0, stop = kf_loop_stop(&loop); n < each && !stop; n++)
+            judge_node(field, &inverse, k * each + n, &slice[k]);
+    const struct slice all = all_of(slice, slices);
+    report->inverse_mean_mm = all.sum / count;
+    report->inverse_max_mm = all.most;
+    report->moved_mean_mm = all.way / count;
+    report->moved_max_mm = all.most_way;
+    kf_work_give(work, slice);
     kf_field_release(work, &inverse);
+    if (loop.stop)
+        return KF_KERNEL_CANCELLED;
+    report->jacobian = kf_field_jacobian(work, field);
     return KF_KERNEL_OK;
+}
+
+// The middle of both directions in *field, or no displacement where they differ so much that there is nothing to
+// believe in either.
+static enum kf_kernel_status other_way(const struct deform *d, struct deform *e, struct kf_field *field,
+                                       struct kf_register_deform_report *report)
+{
+    struct kf_field other;
+    enum kf_kernel_status status = one_way(e, &other);
+    if (!status)
+        status = take_middle(d, &e->linear, field, &other, report);
+    if (!status && report->ways_mean_mm > APART * d->h)
+        drop(field, KF_DEFORM_WAYS_DIFFER, report);
+    if (!status)
+        status = kf_field_unfold(d->work, field, NULL, LEAST);
+    kf_field_release(d->work, &other);
+    return status;
 }
 
 enum kf_kernel_status kf_register_deform(const struct kf_work *work, const struct kf_volume *fixed,
                                          const struct kf_volume *moving, const struct kf_register_deform *how,
                                          struct kf_field *field, struct kf_register_deform_report *report)
 {
-    struct deform d = {.work = work, .how = how, .linear = *how->linear, .mask = how->fixed_mask};
-    struct kf_affine back;
+    struct input input[2] = {{.merged = {.owned_image = 0}}, {.merged = {.owned_image = 0}}};
+    struct deform d = {.work = work,
+                       .how = how,
+                       .linear = *how->linear,
+                       .mask = how->fixed_mask,
+                       .input = {&input[0], &input[1]},
+                       .span = how->both_ways ? 0.5 : 1};
+    struct deform e = d;
     *report = (struct kf_register_deform_report){.ways_mean_mm = -1, .ways_max_mm = -1};
     *field = (struct kf_field){0};
-    if (kf_affine_invert(how->linear, &back))
+    if (kf_affine_invert(how->linear, &e.linear))
         return KF_KERNEL_INVALID;
-    d.span = how->both_ways ? 0.5 : 1;
-    enum kf_kernel_status status = one_way(&d, fixed, moving, field);
-    if (!status && how->both_ways) {
-        struct kf_field other;
-        struct deform e = {.work = work,
-                           .how = how,
-                           .linear = back,
-                           .mask = how->fixed_mask,
-                           .to_mask = &back,
-                           .from = 0.5,
-                           .span = 0.5};
-        status = one_way(&e, moving, fixed, &other);
-        release(&e);
-        if (!status) {
-            status = take_middle(&d, &back, field, &other, report);
-            if (report->ways_mean_mm > APART * d.h) // then there is nothing to believe in either
-                memset(field->xyz, 0, (size_t)(3 * d.count) * sizeof *field->xyz);
-            if (!status)
-                status = kf_field_unfold(work, field, NULL, LEAST);
-        }
-        kf_field_release(work, &other);
-    }
+    e.to_mask = &e.linear;
+    e.input[0] = &input[1];
+    e.input[1] = &input[0];
+    e.from = 0.5;
+    if (!make_nodes(&d, &fixed->grid, &moving->grid) ||
+        (how->both_ways && !make_nodes(&e, &moving->grid, &fixed->grid)))
+        return KF_KERNEL_INVALID;
+    enum kf_kernel_status status = kf_work_step(work, 0) ? KF_KERNEL_CANCELLED : take_input(&d, fixed, &input[0]);
+    if (!status)
+        status = take_input(&d, moving, &input[1]);
+    if (!status)
+        status = one_way(&d, field);
+    if (!status && how->both_ways)
+        status = other_way(&d, &e, field, report);
     if (!status)
         status = judge(&d, field, report);
-    release(&d);
+    kf_work_give(work, d.model);
+    kf_work_give(work, e.model);
+    release_input(work, &input[0]);
+    release_input(work, &input[1]);
     if (!status)
         status = kf_register_deform_judge(work, field, report);
     if (status) {

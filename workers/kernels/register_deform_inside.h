@@ -31,14 +31,18 @@ struct kf_match {
 #define KF_MATCH_BLOCKS 16
 #define KF_MATCH_BYTES  ((int64_t)KF_MATCH_BLOCKS * KF_LEVELS * KF_LEVELS * 8)
 
+#define KF_SPLINE_MOST 400 // nodes of an axis
+
 enum kf_match_slopes { KF_SLOPES_MOVING = 1, KF_SLOPES_FIXED, KF_SLOPES_BOTH };
 
 // fixed and moving: levels on one grid, negative where they do not count. scratch: KF_MATCH_BYTES.
 void kf_match_find(const struct kf_work *work, const struct kf_volume *fixed, const struct kf_volume *moving,
                    uint64_t *scratch, struct kf_match *match);
+#define KF_MATCH_MOST (4 * KF_SPLINE_MOST) // voxels of a row
 // Per block of size³ voxels, ½ uᵀHu + g·u for a displacement u (mm along the grid's axes): model[0…5] H (xx yy zz xy xz
 // yz), [6…8] g; planes of one float per block. A voxel's information is limited to one over limit_mm², so that a few
-// strong edges, never exact to that, do not outvote all others.
+// strong edges, never exact to that, do not outvote all others. Sizes of the images are multiples of `size`, and
+// KF_ROW_SLACK (filter.h) values after their last voxels can be read.
 void kf_match_model(const struct kf_work *work, const struct kf_match *match, const struct kf_volume *fixed,
                     const struct kf_volume *moving, enum kf_match_slopes slopes, int size, double limit_mm,
                     float *model);
@@ -50,11 +54,11 @@ void kf_match_model(const struct kf_work *work, const struct kf_match *match, co
 struct kf_spline {
     int64_t nodes[3], dim[3], count;
     int knot;
+    float weight[3][KF_SPLINE_MOST][4]; // of a node's four coefficients, axis by axis
 };
 // 0: an axis would need more nodes than KF_SPLINE_MOST.
 int kf_spline_init(struct kf_spline *s, const int64_t nodes[3], int knot);
-#define KF_SPLINE_MOST 400
-// Floats of scratch that the two functions below need.
+// Floats of scratch that the two functions below need, each.
 int64_t kf_spline_scratch(const struct kf_spline *s);
 // The values at the nodes, three planes.
 void kf_spline_at_nodes(const struct kf_work *work, const struct kf_spline *s, const float *c, float *values,
@@ -63,6 +67,19 @@ void kf_spline_at_nodes(const struct kf_work *work, const struct kf_spline *s, c
 // |step|² least: conjugate gradients (Hestenes and Stiefel 1952), the diagonal as preconditioner.
 void kf_spline_step(const struct kf_work *work, const struct kf_spline *s, const float *model, float bend, float damp,
                     float *c, float *scratch);
+
+// ---- register_deform_warp.c: the moving image as the field shows it ----
+
+struct kf_warp {
+    const struct kf_volume *moving; // levels, int16
+    const struct kf_affine *linear; // after the field
+    const struct kf_grid *nodes;
+    const float *values; // displacements at the nodes, mm along the grid's axes, three planes
+    int fine;            // voxels of the result per node and axis, 1 … 4
+};
+// seen->data gets the levels; -1 beyond the moving image's outermost voxels. seen->grid is that of the nodes, `fine`
+// times as fine.
+void kf_warp_levels(const struct kf_work *work, const struct kf_warp *warp, const struct kf_volume *seen);
 
 // ---- register_deform_mind.c: the judge ----
 

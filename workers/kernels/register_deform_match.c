@@ -1,5 +1,6 @@
 // Mutual information of two images' levels: the joint histogram, its slopes, and what they ask of a displacement
 // (Gauss-Newton with the expected curvature, that is Fisher's information, in place of the observed one).
+#include "workers/kernels/filter.h"
 #include "workers/kernels/math.h"
 #include "workers/kernels/register_deform_inside.h"
 
@@ -114,86 +115,69 @@ void kf_match_find(const struct kf_work *work, const struct kf_volume *fixed, co
 
 // ---- the model of a block ----
 
-struct place {
-    const int16_t *fixed, *moving;
-    int64_t step[3];
-    float per_mm; // of a difference of two voxels two apart
+struct model {
+    const struct kf_volume *fixed, *moving;
+    struct kf_match_row row; // what all rows have in common
+    int size;
+    int64_t count; // blocks
+    float *out;
 };
 
-// Level's slope along the axes; 0 where a neighbour does not count.
-static int gradient(const struct place *p, const int16_t *v, float g[3])
+// Row (j, k) of both images and the four around it; `at` is its first voxel.
+static void rows_around(const struct kf_volume *v, int64_t at, const int16_t *rows[5])
 {
-    for (int a = 0; a < 3; a++) {
-        const int before = v[-p->step[a]], after = v[p->step[a]];
-        if (before < 0 || after < 0)
-            return 0;
-        g[a] = (float)(after - before) * p->per_mm;
-    }
-    return 1;
+    const int64_t line = v->grid.dim[0], plane = line * v->grid.dim[1];
+    const int64_t step[5] = {0, -line, line, -plane, plane};
+    for (int n = 0; n < 5; n++)
+        rows[n] = (const int16_t *)v->data + at + step[n];
 }
 
-static float between(const float (*table)[N], int a, int b, float x, float y)
+// A row of blocks: voxels of the same place in their rows are summed first, then those side by side. sum: 9 planes.
+static void model_row(const struct model *m, int64_t row_of_blocks, float *sum)
 {
-    return (1 - x) * ((1 - y) * table[a][b] + y * table[a][b + 1]) +
-           x * ((1 - y) * table[a + 1][b] + y * table[a + 1][b + 1]);
-}
-
-// pull: what the metric gains per level; info: its curvature.
-static void add(const float g[3], float pull, float info, float limit, float sum[9])
-{
-    const float keep = 1 / (1 + limit * info * (g[0] * g[0] + g[1] * g[1] + g[2] * g[2]));
-    pull *= keep;
-    info *= keep;
-    sum[0] += info * g[0] * g[0];
-    sum[1] += info * g[1] * g[1];
-    sum[2] += info * g[2] * g[2];
-    sum[3] += info * g[0] * g[1];
-    sum[4] += info * g[0] * g[2];
-    sum[5] += info * g[1] * g[2];
-    for (int a = 0; a < 3; a++)
-        sum[6 + a] -= pull * g[a];
-}
-
-static void add_voxel(const struct kf_match *match, const struct place *p, int64_t n, enum kf_match_slopes slopes,
-                      float limit, float sum[9])
-{
-    const int16_t *f = p->fixed + n, *m = p->moving + n;
-    float of_fixed[3], of_moving[3];
-    if (*f < 0 || *m < 0 || !gradient(p, f, of_fixed) || !gradient(p, m, of_moving))
-        return;
-    const int a = *f / UNIT, b = *m / UNIT;
-    const float x = (float)(*f % UNIT) / UNIT, y = (float)(*m % UNIT) / UNIT;
-    if (slopes != KF_SLOPES_FIXED)
-        add(of_moving, between(match->by_moving, a, b, x, y),
-            (1 - y) * match->moving_info[b] + y * match->moving_info[b + 1], limit, sum);
-    // The fixed image moved one way is the moving one moved the other way.
-    if (slopes != KF_SLOPES_MOVING)
-        add(of_fixed, -between(match->by_fixed, a, b, x, y),
-            (1 - x) * match->fixed_info[a] + x * match->fixed_info[a + 1], limit, sum);
+    const int64_t *dim = m->fixed->grid.dim, blocks = dim[0] / m->size, rows = dim[1] / m->size;
+    const int64_t stride = dim[0] + KF_ROW_SLACK;
+    const int64_t j0 = row_of_blocks % rows * m->size, k0 = row_of_blocks / rows * m->size;
+    memset(sum, 0, (size_t)(9 * stride) * sizeof *sum);
+    for (int64_t k = k0; k < k0 + m->size; k++)
+        for (int64_t j = j0; j < j0 + m->size; j++) {
+            if (j == 0 || k == 0 || j + 1 == dim[1] || k + 1 == dim[2])
+                continue;
+            struct kf_match_row row = m->row;
+            rows_around(m->fixed, dim[0] * (j + dim[1] * k), row.fixed);
+            rows_around(m->moving, dim[0] * (j + dim[1] * k), row.moving);
+            kf_filters()->match_row(&row, dim[0], stride, sum);
+        }
+    for (int c = 0; c < 9; c++)
+        for (int64_t b = 0; b < blocks; b++) {
+            float all = 0;
+            for (int64_t i = b * m->size; i < (b + 1) * m->size; i++)
+                all += sum[c * stride + i];
+            m->out[c * m->count + row_of_blocks * blocks + b] = all;
+        }
 }
 
 void kf_match_model(const struct kf_work *work, const struct kf_match *match, const struct kf_volume *fixed,
                     const struct kf_volume *moving, enum kf_match_slopes slopes, int size, double limit_mm,
                     float *model)
 {
-    const int64_t *dim = fixed->grid.dim, blocks[3] = {dim[0] / size, dim[1] / size, dim[2] / size};
-    const int64_t count = blocks[0] * blocks[1] * blocks[2];
-    const struct place p = {.fixed = fixed->data,
-                            .moving = moving->data,
-                            .step = {1, dim[0], dim[0] * dim[1]},
-                            .per_mm = (float)(1 / (2 * UNIT * fixed->grid.spacing_mm[0]))};
-    const float limit = (float)(limit_mm * limit_mm);
-#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 8)
-    for (int64_t block = 0; block < count; block++) {
-        const int64_t at[3] = {block % blocks[0] * size, block / blocks[0] % blocks[1] * size,
-                               block / blocks[0] / blocks[1] * size};
-        float sum[9] = {0};
-        for (int64_t k = at[2]; k < at[2] + size; k++)
-            for (int64_t j = at[1]; j < at[1] + size; j++)
-                for (int64_t i = at[0]; i < at[0] + size; i++)
-                    if (i > 0 && j > 0 && k > 0 && i + 1 < dim[0] && j + 1 < dim[1] && k + 1 < dim[2])
-                        add_voxel(match, &p, i + p.step[1] * j + p.step[2] * k, slopes, limit, sum);
-        for (int n = 0; n < 9; n++)
-            model[n * count + block] = sum[n];
+    const int64_t *dim = fixed->grid.dim, rows = dim[1] / size * (dim[2] / size);
+    const struct model m = {
+        .fixed = fixed,
+        .moving = moving,
+        .row = {.by_moving = slopes == KF_SLOPES_FIXED ? NULL : match->by_moving[0],
+                .by_fixed = slopes == KF_SLOPES_MOVING ? NULL : match->by_fixed[0],
+                .moving_info = match->moving_info,
+                .fixed_info = match->fixed_info,
+                .per_mm = (float)(1 / (2 * UNIT * fixed->grid.spacing_mm[0])),
+                .limit = (float)(limit_mm * limit_mm)},
+        .size = size,
+        .count = dim[0] / size * rows,
+        .out = model,
+    };
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 4)
+    for (int64_t row = 0; row < rows; row++) {
+        float sum[9 * (KF_MATCH_MOST + KF_ROW_SLACK)];
+        model_row(&m, row, sum);
     }
 }
