@@ -35,11 +35,8 @@ static enum kf_kernel_status make_relief(const struct kf_work *work, const struc
     int64_t count = kf_grid_voxels(&v->grid);
     float *depth = kf_work_take(work, count * (int64_t)sizeof *depth);
     enum kf_kernel_status status = depth ? kf_distance(work, bone, v->grid.spacing_mm, 4.5, depth) : KF_KERNEL_NOMEM;
-    for (int64_t n = 0; n < count && !status; n++) {
-        double dense = fmin(fmax((kf_value_hu(v, n) - 200) / 8, 0), 120),
-               thick = fmin(fmax(-30 * (double)depth[n], 0), 135);
-        relief[n] = (uint8_t)(255 - (int)(dense + thick));
-    }
+    for (int64_t n = 0; n < count && !status; n++)
+        relief[n] = kf_bone_relief(kf_value_hu(v, n), depth[n]);
     kf_work_give(work, depth);
     return status;
 }
