@@ -6,6 +6,7 @@
 // hand, or by a program) are blurred by less than a voxel for the same purpose. A structure that reaches the border
 // of the volume is closed by a flat cap, and the result says so. With `shared`, all surfaces come out of one net instead,
 // and labels that touch have the same triangles where they do.
+#include "server/base/str.h"
 #include "workers/io/glb.h"
 #include "workers/io/gzip.h"
 #include "workers/io/memory.h"
@@ -107,7 +108,7 @@ static void describe(struct segment *s, int label, const json_t *table, const st
             row = json_array_get(table, i);
     char fallback[32];
     snprintf(fallback, sizeof fallback, "Label %d", label);
-    snprintf(s->name, sizeof s->name, "%s", kf_json_text(row, "name", fallback));
+    kf_str_copy(s->name, sizeof s->name, kf_json_text(row, "name", fallback));
     set_colour(s, kf_json_text(row, "colour", ""));
     set_file(s, before, count);
 }
