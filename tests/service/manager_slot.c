@@ -1,4 +1,4 @@
-// A worker's slot with a child of the test's own: what it tells of itself reaches the job's row, a cancel and a stop end it.
+// A worker's slot with a child of the test's own: what it tells reaches the job's row, a cancel and a stop end it.
 #include "server/base/str.h"
 #include "server/base/test.h"
 #include "server/queue/queue.h"
@@ -75,7 +75,8 @@ static int becomes(const struct kf_queued *queued, const char *wanted)
     char sql[300];
     const char *is = "";
     snprintf(sql, sizeof sql,
-             "SELECT state || ' ' || round(progress::numeric, 2) || ' ' || coalesce(stage, '') FROM kerf.job WHERE id = '%s'",
+             "SELECT state || ' ' || round(progress::numeric, 2) || ' ' || coalesce(stage, '') FROM kerf.job "
+             "WHERE id = '%s'",
              queued->job_id);
     for (int tries = 0; tries < 400; tries++) {
         is = fixture_sql(sql);
