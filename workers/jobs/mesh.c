@@ -416,6 +416,10 @@ static enum kf_status write_master(struct mesh_job *m, const struct segment *s, 
         const char *path = output_path(m, s, suffix);
         if (!path)
             return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
+        enum kf_kernel_status asked = kf_work_step(&m->w.work, stl ? 0.5 : 0) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+        status = kf_work_status(asked, err, "writing");
+        if (status)
+            return status;
         status = stl ? kf_stl_write(path, mesh, err) : kf_ply_write(path, mesh, NULL, err);
         json_t *meta = mesh_meta(m, s, mesh, r);
         if (meta) {
