@@ -1,4 +1,5 @@
 #include "server/base/error.h"
+#include "server/base/str.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -38,8 +39,12 @@ enum kf_status kf_error_set(struct kf_error *err, enum kf_status status, const c
     snprintf(err->code, sizeof err->code, "%s", code ? code : kf_status_wire(status));
     va_list args;
     va_start(args, format);
-    vsnprintf(err->detail, sizeof err->detail, format, args);
+    int length = vsnprintf(err->detail, sizeof err->detail, format, args);
     va_end(args);
+    // Formats cut foreign texts by bytes (%.60s), and neither JSON nor the database takes half a character.
+    if (length >= (int)sizeof err->detail)
+        err->detail[kf_utf8_cut(err->detail, sizeof err->detail - 1)] = 0;
+    kf_utf8_clean(err->detail);
     return status;
 }
 

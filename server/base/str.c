@@ -86,10 +86,53 @@ const char *kf_str_text(const struct kf_str *str)
     return str->data ? str->data : "";
 }
 
+size_t kf_utf8_sequence(const char *at, size_t left)
+{
+    const unsigned char *u = (const unsigned char *)at;
+    unsigned char c = left ? u[0] : 0xff;
+    if (c < 0x80)
+        return 1;
+    if (c >= 0xc2 && c <= 0xdf)
+        return left >= 2 && (u[1] & 0xc0) == 0x80 ? 2 : 0;
+    if (c >= 0xe0 && c <= 0xef) {
+        unsigned char least = c == 0xe0 ? 0xa0 : 0x80, most = c == 0xed ? 0x9f : 0xbf;
+        return left >= 3 && u[1] >= least && u[1] <= most && (u[2] & 0xc0) == 0x80 ? 3 : 0;
+    }
+    if (c >= 0xf0 && c <= 0xf4) {
+        unsigned char least = c == 0xf0 ? 0x90 : 0x80, most = c == 0xf4 ? 0x8f : 0xbf;
+        return left >= 4 && u[1] >= least && u[1] <= most && (u[2] & 0xc0) == 0x80 && (u[3] & 0xc0) == 0x80 ? 4 : 0;
+    }
+    return 0;
+}
+
+size_t kf_utf8_cut(const char *text, size_t most)
+{
+    const unsigned char *u = (const unsigned char *)text;
+    size_t lead = most; // where the last character begins
+    while (lead > 0 && most - lead < 4)
+        if ((u[--lead] & 0xc0) != 0x80) {
+            size_t bytes = u[lead] >= 0xf0 ? 4 : u[lead] >= 0xe0 ? 3 : u[lead] >= 0xc0 ? 2 : 1;
+            return bytes > most - lead ? lead : most;
+        }
+    return most;
+}
+
+void kf_utf8_clean(char *text)
+{
+    size_t left = strlen(text);
+    while (left) {
+        size_t n = kf_utf8_sequence(text, left);
+        if (!n)
+            *text = '?';
+        text += n ? n : 1;
+        left -= n ? n : 1;
+    }
+}
+
 int kf_str_copy(char *to, size_t size, const char *text)
 {
     size_t length = strlen(text);
-    size_t kept = length < size ? length : size - 1;
+    size_t kept = length < size ? length : kf_utf8_cut(text, size - 1);
     memcpy(to, text, kept);
     to[kept] = 0;
     return kept == length ? 0 : -1;

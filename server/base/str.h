@@ -25,7 +25,16 @@ void kf_str_add_char(struct kf_str *str, char c);
 void kf_str_printf(struct kf_str *str, const char *format, ...) __attribute__((format(printf, 2, 3)));
 const char *kf_str_text(const struct kf_str *str); // borrowed; "" when empty
 
-// Copies text into a fixed buffer of `size` bytes, always terminated. Returns 0, or -1 when it was cut short.
+// Length of the valid UTF-8 character at `at` (Unicode table 3-7), 0 when there is none within `left` bytes.
+size_t kf_utf8_sequence(const char *at, size_t left);
+// How many of the first `most` bytes of text to keep so that a cut splits no UTF-8 character: most less 0 to 3. Looks at
+// those bytes alone. What is no UTF-8 is cut anywhere.
+size_t kf_utf8_cut(const char *text, size_t most);
+// Puts a question mark in place of every byte that belongs to no valid character.
+void kf_utf8_clean(char *text);
+
+// Copies text into a fixed buffer of `size` bytes, always terminated. Returns 0, or -1 when it was cut short: no UTF-8
+// character is split.
 int kf_str_copy(char *to, size_t size, const char *text);
 
 // Lower-case hexadecimal: writes 2·n characters and a NUL. Decoding returns 0, or -1 when text is not 2·n hex digits.

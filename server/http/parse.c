@@ -1,6 +1,8 @@
 // Parsing of what strangers send in the request line and in header values. Pure functions.
 #include "server/http/internal.h"
 
+#include "server/base/str.h"
+
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,31 +23,12 @@ static int hex_digit(char c)
     return -1;
 }
 
-// Length of the valid UTF-8 sequence at `at` (Unicode table 3-7), 0 when there is none.
-static size_t utf8_sequence(const unsigned char *at, size_t left)
-{
-    unsigned char c = at[0];
-    if (c < 0x80)
-        return 1;
-    if (c >= 0xc2 && c <= 0xdf)
-        return left >= 2 && (at[1] & 0xc0) == 0x80 ? 2 : 0;
-    if (c >= 0xe0 && c <= 0xef) {
-        unsigned char least = c == 0xe0 ? 0xa0 : 0x80, most = c == 0xed ? 0x9f : 0xbf;
-        return left >= 3 && at[1] >= least && at[1] <= most && (at[2] & 0xc0) == 0x80 ? 3 : 0;
-    }
-    if (c >= 0xf0 && c <= 0xf4) {
-        unsigned char least = c == 0xf0 ? 0x90 : 0x80, most = c == 0xf4 ? 0x8f : 0xbf;
-        return left >= 4 && at[1] >= least && at[1] <= most && (at[2] & 0xc0) == 0x80 && (at[3] & 0xc0) == 0x80 ? 4 : 0;
-    }
-    return 0;
-}
-
-static int text_ok(const unsigned char *text, size_t length)
+static int text_ok(const char *text, size_t length)
 {
     for (size_t i = 0; i < length;) {
-        if (text[i] < 0x20 || text[i] == 0x7f)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
             return 0;
-        size_t n = utf8_sequence(text + i, length - i);
+        size_t n = kf_utf8_sequence(text + i, length - i);
         if (!n)
             return 0;
         i += n;
@@ -72,7 +55,7 @@ char *kf_http_decode(struct kf_arena *arena, const char *text, size_t length, in
         }
     }
     to[n] = 0;
-    return text_ok((const unsigned char *)to, n) ? to : NULL;
+    return text_ok(to, n) ? to : NULL;
 }
 
 // 1 when a raw segment is ".", "..", or one of their percent-encoded spellings, or hides a separator or a NUL.

@@ -98,7 +98,9 @@ static enum kf_status open_data(struct up *up, struct kf_error *err)
     if (!realpath(up->data, resolved) || kf_str_copy(up->data, sizeof up->data, resolved))
         return kf_error_errno(err, errno, "cannot use the data folder");
     snprintf(path, sizeof path, "%s/run", up->data);
-    status = make_folder(path, 0711, err);
+    status = kf_run_as_trust(up->data, err);
+    if (!status)
+        status = make_folder(path, 0711, err);
     snprintf(path, sizeof path, "%s/run/lock", up->data);
     up->lock_fd = status ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (!status && up->lock_fd < 0)

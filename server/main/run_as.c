@@ -93,6 +93,31 @@ static enum kf_status check_programs(const char *user, struct kf_error *err)
                         user, program);
 }
 
+enum kf_status kf_run_as_trust(const char *data, struct kf_error *err)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    if (geteuid() != 0)
+        return KF_OK;
+    size_t length = strlen(data);
+    for (size_t end = 1; end <= length; end++) { // "/", "/a", "/a/b"
+        if (end > 1 && end < length && data[end] != '/')
+            continue;
+        snprintf(path, sizeof path, "%.*s", (int)end, data);
+        if (lstat(path, &st))
+            return kf_error_errno(err, errno, "cannot look at a folder on the way to the data");
+        // In a folder like /tmp nobody moves what is root's; in the data folder itself nobody else may add anything.
+        unsigned writers = (st.st_mode & S_IWOTH) | (st.st_gid ? st.st_mode & S_IWGRP : 0);
+        int sticky = (st.st_mode & S_ISVTX) && end < length;
+        if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || (writers && !sticky))
+            return kf_error_set(err, KF_CONFLICT, "data_untrusted",
+                                "%.200s is not root's alone, and whoever can change it would decide what root does: "
+                                "choose a data folder that only root can reach into, or do not start as root",
+                                path);
+    }
+    return KF_OK;
+}
+
 enum kf_status kf_run_as_prepare(const char *data, int private_database, const char **user, struct kf_error *err)
 {
     const char *wanted = kf_config_text("KERF_USER");

@@ -4,6 +4,11 @@
 
 #include "server/base/error.h"
 
+// Root takes settings (programs too) and files from `data`, a path without links, and hands over what lies in it. So it
+// and every folder on the way to it must be root's, and open to no other writer (but for sticky folders like /tmp on the
+// way): KF_CONFLICT "data_untrusted". Nothing is asked of anybody but root.
+KF_MUST_USE enum kf_status kf_run_as_trust(const char *data, struct kf_error *err);
+
 // Looks at KERF_USER and gets `data` ready for that user: blobs, scratch and our own certificate change hands, once.
 // *user is NULL (everybody stays who they are: we are not root, or none is named), or borrowed from the settings.
 // private_database: the daemons must reach the private PostgreSQL, whose socket lets in its own user alone.

@@ -3,6 +3,18 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { gunzipSync, gzipSync } from 'node:zlib';
 
+// Stored numbers as a NIfTI header's slope and intercept mean them (a slope of 0 says nothing); whole 16-bit numbers come
+// out, and what is none is refused rather than rounded.
+export function rescaled(path, stored, slope, inter) {
+    if (slope === 0 || !Number.isFinite(slope)) [slope, inter] = [1, 0];
+    if (slope === 1 && inter === 0 && !(stored instanceof Uint16Array)) return stored;
+    return Int16Array.from(stored, (x) => {
+        const value = x * slope + inter;
+        if (value !== (value << 16) >> 16) throw new Error(`${path}: ${value} is no whole 16-bit number`);
+        return value;
+    });
+}
+
 export function loadVolume(path) {
     const raw = readFileSync(path);
     const bytes = raw[0] === 0x1f ? gunzipSync(raw) : raw;
@@ -16,7 +28,9 @@ export function loadVolume(path) {
     const affine = [0, 1, 2].map((r) => [0, 1, 2, 3].map((c) => row(r, c)));
     const body = bytes.buffer.slice(bytes.byteOffset + offset, bytes.byteOffset + offset + count * (type === 4 ? 2 : 1));
     if (type !== 4 && type !== 2) throw new Error('int16 or uint8 is wanted');
-    return { dim, type, affine, v: type === 4 ? new Int16Array(body) : new Uint8Array(body) };
+    const scale = [0, 1].map((n) => (two ? bytes.readDoubleLE(176 + 8 * n) : bytes.readFloatLE(112 + 4 * n)));
+    const v = rescaled(path, type === 4 ? new Int16Array(body) : new Uint8Array(body), ...scale);
+    return { dim, type: v instanceof Uint8Array ? 2 : 4, affine, v };
 }
 
 export function saveVolume(path, vol) {

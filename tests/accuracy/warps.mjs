@@ -3,7 +3,7 @@
 // A(w): the truth of p = A(w) is w.
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
-import { loadVolume } from './volumes.mjs';
+import { loadVolume, rescaled } from './volumes.mjs';
 
 // SplitMix-like numbers in [0, 1) that depend on the seed alone.
 export function randomFrom(seed) {
@@ -28,7 +28,8 @@ export function plainVolume(path) {
     const from = bytes.byteOffset + bytes.readFloatLE(108), count = dim[0] * dim[1] * dim[2];
     const Kind = { 4: Int16Array, 512: Uint16Array }[type];
     if (!Kind) throw new Error(`${path}: 16-bit numbers are wanted`);
-    return plain(dim, spacing, Int16Array.from(new Kind(bytes.buffer.slice(from, from + 2 * count))));
+    const stored = new Kind(bytes.buffer.slice(from, from + 2 * count));
+    return plain(dim, spacing, Int16Array.from(rescaled(path, stored, bytes.readFloatLE(112), bytes.readFloatLE(116))));
 }
 
 export function plain(dim, spacing, v) {

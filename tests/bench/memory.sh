@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Memory at 512³, on two threads: the most bytes that each kernel has in use with its input and output, and the most
-# that each job has resident. Beside it the longest time that a kernel went without asking whether to go on.
+# that each job has resident. Beside it the longest time that either went without asking whether to go on, and for a job
+# in which stage.
 #   tests/bench/memory.sh [NAME…]: some of the kernels, `jobs`, or `big`: volumes past 2^31 voxels. Needs build/release.
 # Input is what the caller hands in: seeds, markers and terminals too; of masks one bit per voxel, but a byte where
 # floats come out of it. Kernels that work in place have no output of their own.
@@ -39,7 +40,7 @@ graph-cut|cut|bench_regions|128|0
 random-walker|walk|bench_regions|128|0
 '
 
-cmake --build build/release --target bench_image bench_regions bench_phantom import_make kerf-job >&2
+cmake --build build/release --target bench_image bench_regions bench_phantom import_make bench_job >&2
 mkdir -p "$data"
 for size in 256 512; do
     [ -s "$data/head$size.labels.nii" ] || "$bin/bench_phantom" $size "$data/head$size.nii"
@@ -71,19 +72,21 @@ kernels() {
 # job NAME ARGUMENTS…: one line; a job that fails or needs longer than ten minutes says so, and so does the exit status
 # (but for segment.leg, which finds no leg in a head).
 job() {
-    local name=$1 line note=''
+    local name=$1 line silent note=''
     shift
-    /usr/bin/time -q -o "$work/used" -f '%M %e' timeout 600 "$bin/kerf-job" "$@" --threads 2 --quiet \
-        >/dev/null 2>"$work/log" || note="$([ $? = 124 ] && echo stopped || tail -n 1 "$work/log" | cut -c 1-60)"
+    /usr/bin/time -q -o "$work/used" -f '%M %e' timeout 600 "$bin/bench_job" "$@" --threads 2 --quiet \
+        >/dev/null 2>"$work/log" || note="$([ $? = 124 ] && echo stopped || grep -v '^silent ' "$work/log" | tail -n 1 | cut -c 1-60)"
     [ -z "$note" ] || [ "$1" = segment.leg ] || failed=1
     line=$(tail -n 1 "$work/used")
-    printf '%-24s %10.0f %8.1f %s\n' "$name" "$(awk '{ print $1 / 1000 }' <<<"$line")" "${line#* }" "$note"
+    silent=$(sed -n 's/^silent \([0-9]*\) ms \(.*\)$/\1 \2/p' "$work/log")
+    printf '%-24s %10.0f %8.1f %9s %s\n' "$name" "$(awk '{ print $1 / 1000 }' <<<"$line")" "${line#* }" "${silent%% *}" \
+        "${note:-${silent#* }}"
 }
 
 jobs() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    printf '\n%-24s %10s %8s\n' 'job' 'peak MB' s
+    printf '\n%-24s %10s %8s %9s\n' 'job' 'peak MB' s 'silent ms'
     mkdir "$work/dicom" "$work/mesh"
     build/release/tests/import_make bench-explicit "$work/dicom" 2>/dev/null
     job import import --in "$work/dicom" --out "$work/ct.nii"

@@ -227,6 +227,28 @@ static enum kf_kernel_status run_decimate(const struct kf_work *w)
     return status;
 }
 
+static enum kf_kernel_status run_check(const struct kf_work *w)
+{
+    struct kf_mesh mesh;
+    struct kf_mesh_report report;
+    enum kf_kernel_status status = surface_of(w, &mesh);
+    if (!status)
+        status = kf_mesh_check(w, &mesh, &report);
+    kf_mesh_release(w, &mesh);
+    return status;
+}
+
+static enum kf_kernel_status run_enlarge(const struct kf_work *w)
+{
+    const int64_t half[3] = {EDGE / 2, EDGE / 2, EDGE / 2};
+    struct kf_bits small;
+    enum kf_kernel_status status = kf_bits_alloc(w, half, &small);
+    if (!status)
+        status = kf_bits_enlarge(w, &small, (const int64_t[]){2, 2, 2}, &in.other);
+    kf_bits_release(w, &small);
+    return status;
+}
+
 static enum kf_kernel_status run_surface_labels(const struct kf_work *w)
 {
     const struct kf_surface_labels_input input = {.labels = &in.labels, .rounds = 4};
@@ -289,9 +311,11 @@ static const struct {
                {"surface", run_surface, 2},
                {"smooth", run_smooth, 4},
                {"decimate", run_decimate, 2},
-               {"surface labels", run_surface_labels, 4},
-               {"deform", run_deform, 400},
-               {"judge deformation", run_judge, EDGE / 2}};
+                {"check", run_check, 4},
+                {"enlarge", run_enlarge, EDGE},
+                {"surface labels", run_surface_labels, 4},
+                {"deform", run_deform, 400},
+                {"judge deformation", run_judge, EDGE / 2}};
 
 // ---- the runs ----
 

@@ -94,6 +94,25 @@ else
     echo "skip kerf_up_on_another_database: $(head -n 1 "$work/psql.log")"
 fi
 
+# Root takes programs, settings and files from its data folder: nobody else may have a hand in it or above it.
+if [ "$(id -u)" = 0 ]; then
+    strangers=$work/strangers
+    at() { timeout 60 "$bin/kerf" up --data "$1" --http 0 --dicom 0; }
+    mkdir -p "$strangers/own" "$work/open" "$work/linked"
+    chown nobody "$strangers"
+    chmod 777 "$work/open"
+    ln -s "$strangers/own" "$work/linked/data"
+    expect a_data_folder_of_another_is_refused 1 'data_untrusted' at "$strangers"
+    expect a_folder_of_another_above_it_too 1 'data_untrusted' at "$strangers/own"
+    expect a_link_to_it_too 1 'data_untrusted' at "$work/linked/data"
+    expect a_data_folder_that_others_write_to_too 1 'data_untrusted' at "$work/open"
+    chmod 1777 "$work/open"
+    expect even_a_sticky_one 1 'data_untrusted' at "$work/open"
+    expect nothing_was_written_there 1 '' test -e "$strangers/run" -o -e "$strangers/own/run" -o -e "$work/open/run"
+else
+    echo "skip a_data_folder_of_another_is_refused: only root has to fear it"
+fi
+
 # As root: the daemons get the database's user, to whom what earlier starts wrote as root is handed over, once.
 down() { kill -INT "${pids[-1]}"; wait "${pids[-1]}"; unset 'pids[-1]'; rm -f "$1.ready"; }
 owners() { find "$three/blobs" "$three/scratch" -printf '%u\n' | sort -u | tr '\n' ' '; }

@@ -1,4 +1,5 @@
 #include "server/base/arena.h"
+#include "server/base/error.h"
 #include "server/base/str.h"
 #include "server/base/test.h"
 #include <stdint.h>
@@ -57,6 +58,33 @@ KF_TEST(copy_reports_when_it_cuts)
     KF_CHECK_STR(to, "abc");
 }
 
+// "aé漢😀" has characters of 1, 2, 3 and 4 bytes; a cut before each byte keeps the whole ones.
+KF_TEST(a_cut_splits_no_character)
+{
+    static const char text[] = "a\xc3\xa9\xe6\xbc\xa2\xf0\x9f\x98\x80";
+    static const size_t kept[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10};
+    char to[sizeof text];
+    for (size_t most = 0; most <= sizeof text - 1; most++) {
+        KF_CHECK_EQ(kf_utf8_cut(text, most), kept[most]);
+        KF_CHECK_EQ(kf_str_copy(to, most + 1, text), most < sizeof text - 1 ? -1 : 0);
+        KF_CHECK_EQ(strlen(to), kept[most]);
+    }
+    KF_CHECK_EQ(kf_utf8_cut("\x80\x80\x80\x80\x80", 5), 5); // no characters at all
+}
+
+KF_TEST(an_errors_detail_is_utf8_however_its_parts_were_cut)
+{
+    struct kf_error err;
+    KF_CHECK_EQ(kf_error_set(&err, KF_INVALID, NULL, "no parameter %.4s.", "ab\xc3\xa9\xc3\xa9"), KF_INVALID);
+    KF_CHECK_STR(err.detail, "no parameter ab\xc3\xa9.");
+    KF_CHECK_EQ(kf_error_set(&err, KF_INVALID, NULL, "no parameter %.5s.", "ab\xc3\xa9\xc3\xa9"), KF_INVALID);
+    KF_CHECK_STR(err.detail, "no parameter ab\xc3\xa9?.");
+    KF_CHECK_EQ(kf_error_set(&err, KF_INVALID, NULL, "%*s\xe6\xbc\xa2", (int)sizeof err.detail - 3, "."), KF_INVALID);
+    KF_CHECK_EQ(strlen(err.detail), sizeof err.detail - 3); // one byte short of the character
+    KF_CHECK_EQ(kf_error_set(&err, KF_INVALID, NULL, "%*s\xe6\xbc\xa2", (int)sizeof err.detail - 4, "."), KF_INVALID);
+    KF_CHECK_EQ(strlen(err.detail), sizeof err.detail - 1);
+}
+
 KF_TEST(hex_round_trip_and_refusals)
 {
     unsigned char bytes[3] = {0x00, 0xfe, 0x1b}, back[3];
@@ -71,4 +99,5 @@ KF_TEST(hex_round_trip_and_refusals)
 }
 
 KF_TEST_MAIN(KF_RUN(arena_memory_is_zeroed_aligned_and_separate); KF_RUN(string_keeps_nuls_and_terminates);
-             KF_RUN(string_failure_sticks); KF_RUN(copy_reports_when_it_cuts); KF_RUN(hex_round_trip_and_refusals);)
+             KF_RUN(string_failure_sticks); KF_RUN(copy_reports_when_it_cuts); KF_RUN(a_cut_splits_no_character);
+             KF_RUN(an_errors_detail_is_utf8_however_its_parts_were_cut); KF_RUN(hex_round_trip_and_refusals);)

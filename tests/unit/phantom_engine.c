@@ -131,6 +131,11 @@ KF_TEST(wrong_options_are_refused_with_a_reason)
     KF_CHECK_EQ(kf_phantom_volumes(&o, &image, &labels, &err), KF_INVALID);
     KF_CHECK_STR(err.code, "phantom_size");
     KF_CHECK(image.data == NULL && labels.data == NULL);
+    KF_REQUIRE(kf_phantom_defaults("spine", &o, NULL) == KF_OK);
+    o.dim[0] = o.dim[1] = o.dim[2] = 8;
+    o.lumbar_rib = o.eleven_ribs = 1;
+    KF_CHECK_EQ(kf_phantom_volumes(&o, &image, &labels, &err), KF_INVALID);
+    KF_CHECK_STR(err.code, "phantom_ribs");
 }
 
 KF_TEST_MAIN(KF_RUN(normal_numbers_have_mean_0_and_variance_1);

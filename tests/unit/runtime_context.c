@@ -139,6 +139,10 @@ KF_TEST(a_stage_that_begins_is_told_of_at_once_and_then_seldom)
     kf_job_progress(&job, 0.6, "a stage whose name is longer than anybody would want to read in a line of the case page");
     told(ends[0], lines, sizeof lines);
     KF_CHECK_STR(lines, "writing 0.50;a stage whose name is longer than anybody would want to read 0.60;");
+    for (int i = 0; i < 3; i++) // 59 bytes, then a character of two
+        kf_job_progress(&job, 0.7 + 0.01 * i, "a stage of which byte number sixty lies in the midst of an \xc3\xa9");
+    told(ends[0], lines, sizeof lines);
+    KF_CHECK_STR(lines, "a stage of which byte number sixty lies in the midst of an  0.70;");
     close(ends[0]);
     close(ends[1]);
     kf_job_context_release(&job);

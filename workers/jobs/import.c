@@ -233,21 +233,6 @@ static enum kf_status collect_slices(struct import *im, struct kf_error *err)
 
 // ---- volumes ----
 
-static json_t *numbers(const double *values, int count)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < count; i++)
-        json_array_append_new(list, json_real(values[i]));
-    return list;
-}
-
-static json_t *grid_meta(const struct kf_grid *grid)
-{
-    return json_pack("{s:[I,I,I], s:o, s:o, s:o}", "dim", (json_int_t)grid->dim[0], (json_int_t)grid->dim[1],
-                     (json_int_t)grid->dim[2], "spacing_mm", numbers(grid->spacing_mm, 3), "origin_lps",
-                     numbers(grid->origin_lps, 3), "direction", numbers(grid->direction, 9));
-}
-
 static json_t *corrections_meta(const struct import *im, const struct kf_stack *stack)
 {
     json_t *list = json_array();
@@ -293,7 +278,7 @@ static json_t *volume_meta(const struct import *im, const struct kf_stack *stack
     const struct kf_instance *middle = &im->instances[im->slices[stack->slices[stack->count / 2]].instance];
     const struct kf_dicom_identity *id = kf_dicom_identity(middle->dicom);
     json_t *meta =
-        json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:[f,f], s:o, s:o, s:o, s:s, s:i}", "grid", grid_meta(&volume->grid),
+        json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:[f,f], s:o, s:o, s:o, s:s, s:i}", "grid", kf_grid_json(&volume->grid),
                   "voxel_type", volume->type == KF_VOXEL_INT16 ? "int16" : "float32", "modality", id->modality,
                   "series_uid", id->series_uid, "frame_of_reference_uid", id->frame_of_reference_uid,
                   "series_description", id->series_description, "value_range", facts->lowest, facts->highest, "window",

@@ -6,6 +6,7 @@
 // hand, or by a program) are blurred by less than a voxel for the same purpose. A structure that reaches the border
 // of the volume is closed by a flat cap, and the result says so. With `shared`, all surfaces come out of one net instead,
 // and labels that touch have the same triangles where they do.
+#include "server/base/str.h"
 #include "workers/io/glb.h"
 #include "workers/io/gzip.h"
 #include "workers/io/memory.h"
@@ -107,7 +108,7 @@ static void describe(struct segment *s, int label, const json_t *table, const st
             row = json_array_get(table, i);
     char fallback[32];
     snprintf(fallback, sizeof fallback, "Label %d", label);
-    snprintf(s->name, sizeof s->name, "%s", kf_json_text(row, "name", fallback));
+    kf_str_copy(s->name, sizeof s->name, kf_json_text(row, "name", fallback));
     set_colour(s, kf_json_text(row, "colour", ""));
     set_file(s, before, count);
 }
@@ -415,6 +416,10 @@ static enum kf_status write_master(struct mesh_job *m, const struct segment *s, 
         const char *path = output_path(m, s, suffix);
         if (!path)
             return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
+        enum kf_kernel_status asked = kf_work_step(&m->w.work, stl ? 0.5 : 0) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+        status = kf_work_status(asked, err, "writing");
+        if (status)
+            return status;
         status = stl ? kf_stl_write(path, mesh, err) : kf_ply_write(path, mesh, NULL, err);
         json_t *meta = mesh_meta(m, s, mesh, r);
         if (meta) {

@@ -206,13 +206,8 @@ static enum kf_status write_labels(struct kf_job_work *w, const struct kf_grid *
     memset(labels.data, 0, (size_t)kf_grid_voxels(grid));
     kf_bits_paint(&w->work, bone, 1, labels.data);
     kf_job_work_stage(w, "writing", 0.88, 1);
-    const char *path = kf_job_output_path(w->job, "labels.nii.gz");
-    status = path ? kf_nifti_write(path, &labels, w->work.threads, err)
-                  : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
+    status = kf_job_write_labels(w, &labels, bone_meta(grid, s, f), err);
     kf_volume_release(&labels);
-    if (!status)
-        status =
-            kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip", bone_meta(grid, s, f));
     return status;
 }
 

@@ -129,6 +129,19 @@ json_t *kf_grid_json(const struct kf_grid *grid)
                      numbers(grid->origin_lps, 3), "direction", numbers(grid->direction, 9));
 }
 
+enum kf_status kf_job_write_labels(struct kf_job_work *w, const struct kf_volume *labels, json_t *meta,
+                                   struct kf_error *err)
+{
+    const char *path = kf_job_output_path(w->job, "labels.nii.gz");
+    enum kf_status status = path ? kf_nifti_write(path, labels, w->work.threads, err)
+                                 : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
+    if (status) {
+        json_decref(meta);
+        return status;
+    }
+    return kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip", meta);
+}
+
 void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys)
 {
     for (; *keys; keys++) {

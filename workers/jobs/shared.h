@@ -39,6 +39,10 @@ json_t *kf_grid_json(const struct kf_grid *grid);
 // Whether the corners of both grids meet to a tenth of a voxel.
 int kf_job_same_grid(const struct kf_grid *a, const struct kf_grid *b);
 
+// Writes a label map as labels.nii.gz and declares it as the output "labels", with `meta` (stolen) as its table.
+KF_MUST_USE enum kf_status kf_job_write_labels(struct kf_job_work *w, const struct kf_volume *labels, json_t *meta,
+                                               struct kf_error *err);
+
 // Copies those members of `from` (may be NULL) that are in `keys` (NULL at the end) into `to`.
 void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys);
 

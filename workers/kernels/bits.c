@@ -161,10 +161,11 @@ enum kf_kernel_status kf_bits_enlarge(const struct kf_work *work, const struct k
     for (int a = 0; a < 3; a++)
         if (factor[a] < 1 || coarse->dim[a] != (fine->dim[a] + factor[a] - 1) / factor[a])
             return KF_KERNEL_INVALID;
+    struct kf_loop loop = kf_loop_make(work, fine->dim[2], 0, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
     for (int64_t k = 0; k < fine->dim[2]; k++)
-        for (int64_t j = 0; j < fine->dim[1]; j++)
+        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < fine->dim[1] && !stop; j++)
             enlarge_row(kf_bits_row(coarse, j / factor[1], k / factor[2]), factor[0], fine->dim[0],
                         kf_bits_row(fine, j, k));
-    return KF_KERNEL_OK;
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }

@@ -326,8 +326,8 @@ static void count_degrees(struct blocks *b)
         b->degree[m->index[c]]++;
 }
 
-// One cut into pieces.
-static void run_round(struct blocks *b, float limit2, int64_t target, float *reached2)
+// One cut into pieces. `done`: how far the whole is, for progress.
+static enum kf_kernel_status run_round(struct blocks *b, float limit2, int64_t target, double done, float *reached2)
 {
     struct kf_mesh *m = b->whole->mesh;
     const struct blocks *fixed = b;
@@ -336,10 +336,13 @@ static void run_round(struct blocks *b, float limit2, int64_t target, float *rea
     const int threads = b->work->threads;
     count_degrees(b);
     int64_t next = 0;
+    struct kf_loop loop = kf_loop_make(b->work, pieces, done, done);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int thread = 0; thread < threads; thread++)
-        for (int64_t n; (n = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < pieces;)
+        for (int64_t n; (n = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < pieces && !kf_loop_stop(&loop);)
             run_piece(fixed, &fixed->piece[thread], n, limit2, share);
+    if (loop.stop)
+        return KF_KERNEL_CANCELLED;
     int64_t kept = 0;
     for (int64_t n = 0; n < pieces; n++) {
         int64_t from = n ? b->shift + (n - 1) * BLOCK : 0;
@@ -348,6 +351,7 @@ static void run_round(struct blocks *b, float limit2, int64_t target, float *rea
         *reached2 = b->reached2[n] > *reached2 ? b->reached2[n] : *reached2;
     }
     m->triangles = kept;
+    return KF_KERNEL_OK;
 }
 
 // The error at which about half of the proposals of every 32nd piece would be taken.
@@ -373,13 +377,15 @@ static enum kf_kernel_status run_rounds(struct blocks *b, const struct kf_mesh_d
     const int64_t before = m->triangles;
     count_degrees(b);
     float limit2 = first_limit2(b);
+    double done = 0;
     for (int round = 0; round < ROUNDS; round++) {
         limit2 = limit2 < most2 ? limit2 : most2;
         int64_t had = m->triangles;
         b->shift = round % 2 ? BLOCK / 2 : BLOCK;
-        run_round(b, limit2, how->target, reached2);
-        if (kf_work_step(b->work, 0.9 * (1 - (double)m->triangles / (double)before)))
-            return KF_KERNEL_CANCELLED;
+        enum kf_kernel_status status = run_round(b, limit2, how->target, done, reached2);
+        done = 0.9 * (1 - (double)m->triangles / (double)before);
+        if (status || kf_work_step(b->work, done))
+            return status ? status : KF_KERNEL_CANCELLED;
         double left = (double)m->triangles / ((double)how->target * 1.05 + 1);
         if (m->triangles < WHOLE_BELOW || left < 1.08 || (limit2 >= most2 && m->triangles > had - had / 20))
             break;
@@ -405,8 +411,12 @@ enum kf_kernel_status kf_decimate_blocks(const struct kf_work *work, struct kf_d
     kf_spans_release(work, &spans);
     if (!status)
         status = order_mesh(work, d);
+    if (!status && kf_work_step(work, 0))
+        status = KF_KERNEL_CANCELLED;
     if (!status)
         status = gather_quadrics(work, d);
+    if (!status && kf_work_step(work, 0))
+        status = KF_KERNEL_CANCELLED;
     if (status)
         return status;
     b.degree = kf_work_take(work, m->vertices * (int64_t)sizeof *b.degree);

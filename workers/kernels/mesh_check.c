@@ -61,14 +61,21 @@ static int one_fan(const struct kf_mesh *mesh, const struct kf_corners *at, uint
     return visited == end - first;
 }
 
-static void check_vertices(const struct kf_work *work, const struct kf_mesh *mesh, const struct kf_corners *at,
-                           struct counts *sum)
+#define ASK_EVERY 4096 // vertices
+
+static enum kf_kernel_status check_vertices(const struct kf_work *work, const struct kf_mesh *mesh,
+                                            const struct kf_corners *at, struct counts *sum)
 {
     int64_t boundary = 0, nonmanifold = 0, misoriented = 0, fans = 0, unused = 0;
+    struct kf_loop loop = kf_loop_make(work, mesh->vertices / ASK_EVERY + 1, 0.2, 0.6);
 #pragma omp parallel for num_threads(work->threads) schedule(static) \
     reduction(+ : boundary, nonmanifold, misoriented, fans, unused)
     for (int64_t v = 0; v < mesh->vertices; v++) {
         struct counts one = {0};
+        if (v % ASK_EVERY == 0)
+            (void)kf_loop_stop(&loop);
+        if (__atomic_load_n(&loop.stop, __ATOMIC_RELAXED))
+            continue;
         if (at->first[v] == at->first[v + 1]) {
             unused++;
             continue;
@@ -80,6 +87,7 @@ static void check_vertices(const struct kf_work *work, const struct kf_mesh *mes
         fans += !one_fan(mesh, at, (uint32_t)v);
     }
     *sum = (struct counts){boundary, nonmanifold, misoriented, fans, unused};
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 static void find_bounds(const struct kf_mesh *mesh, double bounds[2][3])
@@ -109,8 +117,14 @@ enum kf_kernel_status kf_mesh_check(const struct kf_work *work, const struct kf_
         return KF_KERNEL_NOMEM;
     }
     struct counts sum;
-    check_vertices(work, mesh, &at, &sum);
+    status = check_vertices(work, mesh, &at, &sum);
+    if (status)
+        goto done;
     kf_mesh_groups(mesh, group);
+    if (kf_work_step(work, 0.8)) {
+        status = KF_KERNEL_CANCELLED;
+        goto done;
+    }
     for (int64_t v = 0; v < mesh->vertices; v++)
         report->components += group[v] == (uint32_t)v && at.first[v] < at.first[v + 1];
     for (int64_t t = 0; t < mesh->triangles; t++) {
@@ -127,7 +141,9 @@ enum kf_kernel_status kf_mesh_check(const struct kf_work *work, const struct kf_
     report->oriented = sum.misoriented == 0;
     kf_mesh_measure(work, mesh, &report->volume_mm3, &report->area_mm2);
     find_bounds(mesh, report->bounds);
+    status = kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+done:
     kf_work_give(work, group);
     kf_corners_release(work, &at);
-    return kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+    return status;
 }

@@ -14,8 +14,9 @@
 //   mask    one byte per voxel, 0: never flooded; NULL: everything is.
 //   labels  one byte per voxel: markers (1…255) in, regions out. 0 stays where no marker can come. Markers outside of
 //           the mask are kept but do not grow.
-// One thread; the same bytes everywhere. KF_KERNEL_INVALID: unknown type. KF_KERNEL_TOO_LARGE over
-// 2^32 - 2 voxels, with each axis filled up to a multiple of 4, or over 2^31 of those in four slices.
+// One thread; the same bytes everywhere. KF_KERNEL_INVALID: unknown type. KF_KERNEL_TOO_LARGE over 2^32 - 2 voxels,
+// where each axis is two voxels longer than the volume's and filled up to a multiple of 4, or over 2^31 - 1 of those in
+// four slices.
 // Memory: 2 bytes per voxel of the volume with a voxel more on all sides, 1 MiB, and 4 bytes for each voxel of the
 // shore, 4 MiB at least; a relief with noise has half of all voxels there at its worst.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_watershed(const struct kf_work *work, const struct kf_volume *relief,

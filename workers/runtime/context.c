@@ -296,7 +296,9 @@ int kf_job_threads(const struct kf_job_context *job)
 void kf_job_progress(struct kf_job_context *job, double fraction, const char *stage)
 {
     // A stage that begins is always told of, however soon it comes; within one the lines are few.
-    int same_stage = job->progress_ms && strncmp(stage, job->stage, sizeof job->stage - 1) == 0;
+    char named[sizeof job->stage];
+    kf_str_copy(named, sizeof named, stage);
+    int same_stage = job->progress_ms && strcmp(named, job->stage) == 0;
     if (same_stage && !(fraction > job->progress))
         return;
     if (fraction > 1)
@@ -306,7 +308,7 @@ void kf_job_progress(struct kf_job_context *job, double fraction, const char *st
     if (same_stage && now_ms - job->progress_ms < PROGRESS_EVERY_MS)
         return;
     job->progress_ms = now_ms;
-    snprintf(job->stage, sizeof job->stage, "%s", stage);
+    memcpy(job->stage, named, sizeof named);
     char line[160];
     if (job->show_progress) {
         fprintf(stderr, "\r%-40.40s %3.0f %%", stage, 100 * job->progress);

@@ -79,8 +79,9 @@ int kf_job_boolean(const struct kf_job_context *job, const char *param);
 const char *kf_job_text(const struct kf_job_context *job, const char *param);
 int kf_job_threads(const struct kf_job_context *job);
 
-// Never goes backwards; cheap enough to call per slice. `stage` is a short word for people ("decoding slices"), cut after
-// 60 bytes; the first call of a stage is always told of, the others of it at most ten times a second.
+// Never goes backwards; cheap enough to call per slice. `stage` is a short word for people ("decoding slices"), UTF-8
+// without quotes, cut after at most 60 bytes at the border of a character; the first call of a stage is always told of,
+// the others of it at most ten times a second.
 void kf_job_progress(struct kf_job_context *job, double fraction, const char *stage);
 int kf_job_cancelled(const struct kf_job_context *job); // 1: return KF_CANCELLED soon
 

@@ -168,6 +168,8 @@ static enum kf_status open_phantom(const struct kf_phantom_options *o, struct ph
         return kf_error_set(err, KF_INVALID, "phantom_tilt", "A gantry tilts by 40 degrees at most.");
     if (!(o->resected_mm >= 0 && o->resected_mm <= 40))
         return kf_error_set(err, KF_INVALID, "phantom_resected", "From 0 to 40 mm of the mandible can be gone.");
+    if (o->lumbar_rib && o->eleven_ribs) // ribs on L1 below a T12 without any: nobody has been seen with both
+        return kf_error_set(err, KF_INVALID, "phantom_ribs", "A spine has --lumbar-rib or --eleven-ribs, not both.");
     enum kf_status status = lay_grid(o, p->kind, &p->grid, err);
     if (status != KF_OK)
         return status;

@@ -21,7 +21,7 @@ struct kf_phantom_options {
     uint32_t missing_teeth;          // head: bit 8 (q - 1) + n - 1 for tooth n of quadrant q (FDI)
     double resected_mm;              // head: so much of the left mandibular body is gone; 0 to 40
     int no_bone;                     // soft tissue in place of bone and teeth, and no label for them
-    int lumbar_rib, eleven_ribs;     // spine: a pair of ribs on L1 too; none on T12
+    int lumbar_rib, eleven_ribs;     // spine: a pair of ribs on L1 too; none on T12. Not both
     int sacralised;                  // spine: L5 with wings like a sacrum's
     int left;                        // leg: 1 left, 0 right
     double pose_deg[3], shift_mm[3]; // the patient turned about the middle of the field of view, then moved

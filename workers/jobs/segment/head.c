@@ -276,19 +276,6 @@ static void report(struct kf_job_context *job, const struct findings *f)
                     "Skull and spine could not be told apart: part of the spine is in the skull.");
 }
 
-static enum kf_status write_labels(struct kf_job_work *w, const struct kf_volume *labels, const struct findings *f,
-                                   struct kf_error *err)
-{
-    kf_job_work_stage(w, "writing", 0.92, 1);
-    const char *path = kf_job_output_path(w->job, "labels.nii.gz");
-    enum kf_status status = path ? kf_nifti_write(path, labels, w->work.threads, err)
-                                 : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
-    if (!status)
-        status = kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip",
-                               head_meta(&labels->grid, f));
-    return status;
-}
-
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
     const struct kf_job_input *input;
@@ -318,8 +305,10 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
         if (f.ml[KF_HEAD_SKULL] + f.ml[KF_HEAD_MANDIBLE] < 5)
             status = kf_error_set(err, KF_UNPROCESSABLE, "no_bone", "no bone of a head was found");
     }
-    if (!status)
-        status = write_labels(&w, &labels, &f, err);
+    if (!status) {
+        kf_job_work_stage(&w, "writing", 0.92, 1);
+        status = kf_job_write_labels(&w, &labels, head_meta(&labels.grid, &f), err);
+    }
     if (!status)
         report(job, &f);
     kf_head_cores_release(&w.work, &f.cores);

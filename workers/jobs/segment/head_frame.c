@@ -204,12 +204,15 @@ static enum kf_kernel_status make_cloud(const struct kf_work *work, const struct
     c->weight = kf_work_take(work, (SAMPLES + 1) * (int64_t)sizeof *c->weight);
     enum kf_kernel_status status =
         value && coarse.data && c->value && c->point && c->weight ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
-    for (int64_t k = 0, n = 0; k < volume->grid.dim[2] && !status; k++)
+    for (int64_t k = 0, n = 0; k < volume->grid.dim[2] && !status; k++) {
         for (int64_t j = 0; j < volume->grid.dim[1]; j++)
             for (int64_t i = 0; i < volume->grid.dim[0]; i++, n++) {
                 double hu = kf_value_hu(volume, n);
                 value[n] = kf_bits_get(body, i, j, k) ? (int16_t)fmin(fmax(hu - 150, 0), 1000) : 0;
             }
+        if (kf_work_step(work, 0))
+            status = KF_KERNEL_CANCELLED;
+    }
     if (!status)
         status = kf_reduce(work, &bone, factor, &coarse);
     if (!status)

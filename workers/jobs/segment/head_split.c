@@ -9,7 +9,8 @@
 #include <math.h>
 #include <string.h>
 
-#define SOFT_HU 50.0
+#define SOFT_HU   50.0
+#define ASK_EVERY (1 << 20) // voxels
 
 static const uint8_t label_of_part[3] = {KF_HEAD_SKULL, KF_HEAD_MANDIBLE, KF_HEAD_SPINE};
 
@@ -36,9 +37,9 @@ static enum kf_kernel_status make_relief(const struct kf_work *work, const struc
     float *depth = kf_work_take(work, count * (int64_t)sizeof *depth);
     enum kf_kernel_status status = depth ? kf_distance(work, bone, v->grid.spacing_mm, 4.5, depth) : KF_KERNEL_NOMEM;
     for (int64_t n = 0; n < count && !status; n++) {
-        double dense = fmin(fmax((kf_value_hu(v, n) - 200) / 8, 0), 120),
-               thick = fmin(fmax(-30 * (double)depth[n], 0), 135);
-        relief[n] = (uint8_t)(255 - (int)(dense + thick));
+        relief[n] = kf_bone_relief(kf_value_hu(v, n), depth[n]);
+        if (n % ASK_EVERY == 0 && kf_work_step(work, 0))
+            status = KF_KERNEL_CANCELLED;
     }
     kf_work_give(work, depth);
     return status;

@@ -121,19 +121,6 @@ static void report(struct kf_job_context *job, const struct kf_legs *legs)
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
 }
 
-static enum kf_status write_labels(struct kf_job_work *w, const struct kf_volume *labels, const struct kf_legs *legs,
-                                   int is_hu, struct kf_error *err)
-{
-    kf_job_work_stage(w, "writing", 0.9, 1);
-    const char *path = kf_job_output_path(w->job, "labels.nii.gz");
-    enum kf_status status = path ? kf_nifti_write(path, labels, w->work.threads, err)
-                                 : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
-    if (!status)
-        status = kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip",
-                               leg_meta(legs, is_hu, &labels->grid));
-    return status;
-}
-
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
     const struct kf_job_input *input;
@@ -156,8 +143,10 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     kf_volume_release(&volume);
     if (!status && legs.count == 0)
         status = kf_error_set(err, KF_UNPROCESSABLE, refusals[legs.reason].code, "%s", refusals[legs.reason].text);
-    if (!status)
-        status = write_labels(&w, &labels, &legs, is_hu, err);
+    if (!status) {
+        kf_job_work_stage(&w, "writing", 0.9, 1);
+        status = kf_job_write_labels(&w, &labels, leg_meta(&legs, is_hu, &labels.grid), err);
+    }
     if (!status)
         report(job, &legs);
     kf_volume_release(&labels);

@@ -23,7 +23,6 @@
 #define OVER_KNEE   45.0 // the tibia ends at most so far above the fibula's head
 #define OVER_ANKLE  6.0  // and nowhere below its tip but by so much
 #define BELOW_ANKLE 35.0 // and not further above it
-#define BESIDE_MM   60.0 // between the tibias of two legs
 #define BESIDE_PART 0.5  // of the fibula's length, along which bone beside it is another leg
 #define OBLIQUE_MM  30.0 // more where an oblique border of the image cuts the bones
 
@@ -408,7 +407,7 @@ static int another_leg(const struct pieces *all, const struct pair *pair)
             const struct piece *q = &all->piece[p];
             double dx = (double)(q->x[k] - t->x[k]), dy = (double)(q->y[k] - t->y[k]);
             found = !q->role && q->area[k] && radius_at(q, k) >= SLENDER_MM &&
-                    sqrt(dx * dx + dy * dy) * KF_LEG_STEP_MM >= BESIDE_MM;
+                    sqrt(dx * dx + dy * dy) * KF_LEG_STEP_MM >= KF_LEG_BESIDE_MM;
         }
         beside += found;
     }

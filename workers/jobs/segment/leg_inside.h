@@ -5,10 +5,11 @@
 #include "workers/kernels/bits.h"
 #include "workers/jobs/segment/leg.h"
 
-#define KF_LEG_STEP_MM 1.0
-#define KF_LEG_BONE_HU 200 // in the frame, where a voxel is a mean over about 1 mm³
-#define KF_LEG_OTHER   15  // seed of bone that is neither; seeds of leg n are 1 + 2 n (tibia) and 2 + 2 n (fibula)
-#define KF_LEG_INNER   128 // added to a region's number where it is surely within the bone
+#define KF_LEG_STEP_MM   1.0
+#define KF_LEG_BONE_HU   200  // in the frame, where a voxel is a mean over about 1 mm³
+#define KF_LEG_BESIDE_MM 60.0 // the tibias of two legs that lie beside each other are at least so far apart
+#define KF_LEG_OTHER     15   // seed of bone that is neither; seeds of leg n are 1 + 2 n (tibia) and 2 + 2 n (fibula)
+#define KF_LEG_INNER     128  // added to a region's number where it is surely within the bone
 
 static inline double kf_leg_least(double a, double b)
 {

@@ -11,7 +11,6 @@
 #define LOOK_HU   250.0
 #define MARGIN_MM 5.0
 #define UNSIDED   0.4 // below this the fibula is too nearly before or behind the tibia
-#define BESIDE_MM 60  // between the middles of two legs, from left to right
 
 static const double same_place[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
 
@@ -212,7 +211,7 @@ static void name_sides(struct kf_legs *legs)
         leg->tibia = !sure ? KF_LEG_TIBIA_UNSIDED : left ? KF_LEG_TIBIA_LEFT : KF_LEG_TIBIA_RIGHT;
     }
     // Of two legs that lie beside each other; one on top of the other has no order.
-    if (legs->count == 2 && fabs(legs->leg[0].middle[0] - legs->leg[1].middle[0]) >= BESIDE_MM) {
+    if (legs->count == 2 && fabs(legs->leg[0].middle[0] - legs->leg[1].middle[0]) >= KF_LEG_BESIDE_MM) {
         int first_is_left = legs->leg[0].middle[0] > legs->leg[1].middle[0];
         for (int n = 0; n < 2; n++) {
             int by_order = first_is_left == (n == 0) ? KF_LEG_TIBIA_LEFT : KF_LEG_TIBIA_RIGHT;

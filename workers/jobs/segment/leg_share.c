@@ -20,9 +20,7 @@ static void make_relief(const struct kf_volume *frame, const float *depth, uint8
 {
     int64_t count = kf_grid_voxels(&frame->grid);
     for (int64_t n = 0; n < count; n++) {
-        double dense = kf_leg_least(kf_leg_most((kf_value_hu(frame, n) - 200) / 8, 0), 120);
-        double thick = kf_leg_least(kf_leg_most(-30 * (double)depth[n], 0), 135);
-        relief[n] = (uint8_t)(255 - (int)(dense + thick));
+        relief[n] = kf_bone_relief(kf_value_hu(frame, n), depth[n]);
         mask[n] = depth[n] <= (float)RIM_MM;
     }
 }

@@ -408,12 +408,7 @@ static enum kf_status write_labels(struct kf_job_work *w, const struct kf_spine 
     struct tally tally = {.is_hu = is_hu};
     number(spine, labels, &tally);
     kf_job_work_stage(w, "writing", 0.88, 1);
-    const char *path = kf_job_output_path(w->job, "labels.nii.gz");
-    enum kf_status status = path ? kf_nifti_write(path, labels, w->work.threads, err)
-                                 : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
-    return status ? status
-                  : kf_job_output(w->job, "labels", "segmentation", "labels.nii.gz", "application/gzip",
-                                  table(spine, &labels->grid, &tally));
+    return kf_job_write_labels(w, labels, table(spine, &labels->grid, &tally), err);
 }
 
 // A file without a header may hold anything; values of fat and air below water are what CT alone has.

@@ -84,8 +84,8 @@ static inline void kf_spine_point(const struct kf_grid *g, int64_t i, int64_t j,
 // Calls visit for every voxel that lies at least `border` voxels within the grid, in parallel over slices: what it
 // writes, no other voxel's visit may read.
 typedef void kf_spine_visit(void *context, int64_t i, int64_t j, int64_t k, int64_t at);
-void kf_spine_each_voxel(const struct kf_work *work, const struct kf_grid *grid, int border, kf_spine_visit *visit,
-                         void *context);
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_each_voxel(const struct kf_work *work, const struct kf_grid *grid,
+                                                             int border, kf_spine_visit *visit, void *context);
 
 // Signed distance of a point from a disc's plane in mm, towards the feet.
 static inline double kf_spine_below(const struct kf_spine_disc *disc, const double p_lps[3])
@@ -105,15 +105,16 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_canal(const struct kf_wor
 #define KF_SPINE_RAYS 16
 typedef float kf_spine_rate(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
                             const double ray[KF_SPINE_RAYS][2]);
-void kf_spine_score(const struct kf_work *work, const struct kf_volume *coarse, kf_spine_rate *rate, float *score);
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_score(const struct kf_work *work, const struct kf_volume *coarse,
+                                                        kf_spine_rate *rate, float *score);
 // Weighted mean over neighbours, a triangle of half width `reach`, ends left out. scratch: `count` doubles.
 void kf_spine_smooth(double *values, int count, int reach, double *scratch);
 // Forwards (0, -1, 0) for a vector of length 0.
 void kf_spine_unit(double v[3]);
 // path[k]: j · dim[0] + i of slice k on the path of the greatest total score that moves by at most two voxels a slice.
 // best: two slices; from: a byte per voxel.
-void kf_spine_follow(const struct kf_work *work, const int64_t dim[3], const float *score, float *best, uint8_t *from,
-                     int64_t *path);
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_follow(const struct kf_work *work, const int64_t dim[3],
+                                                         const float *score, float *best, uint8_t *from, int64_t *path);
 // Moves the stations to the middle of the widest tube of ellipses that fits between what is labelled (not 0; one byte
 // per voxel). Their directions stay.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_centre_canal(const struct kf_work *work, const struct kf_grid *grid,

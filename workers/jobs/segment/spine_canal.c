@@ -90,7 +90,8 @@ static float enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int6
                               0.05 * (nearest < 4 ? nearest - 4 : 0));
 }
 
-void kf_spine_score(const struct kf_work *work, const struct kf_volume *coarse, kf_spine_rate *rate, float *score)
+enum kf_kernel_status kf_spine_score(const struct kf_work *work, const struct kf_volume *coarse, kf_spine_rate *rate,
+                                     float *score)
 {
     const int64_t *dim = coarse->grid.dim, area = dim[0] * dim[1];
     const int16_t *data = coarse->data;
@@ -99,21 +100,25 @@ void kf_spine_score(const struct kf_work *work, const struct kf_volume *coarse, 
         ray[n][0] = kf_cos(2 * KF_PI * n / KF_SPINE_RAYS);
         ray[n][1] = kf_sin(2 * KF_PI * n / KF_SPINE_RAYS);
     }
+    struct kf_loop loop = kf_loop_make(work, dim[2], 0, 0);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int64_t k = 0; k < dim[2]; k++)
-        for (int64_t j = 0; j < dim[1]; j++)
+        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < dim[1] && !stop; j++)
             for (int64_t i = 0; i < dim[0]; i++)
                 score[k * area + j * dim[0] + i] = rate(data + k * area, dim, i, j, (const double(*)[2])ray);
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 // Viterbi: best[v] = score[v] + the best of 5×5 voxels of the slice before, less for each voxel of shift.
-void kf_spine_follow(const struct kf_work *work, const int64_t dim[3], const float *score, float *best, uint8_t *from,
-                     int64_t *path)
+enum kf_kernel_status kf_spine_follow(const struct kf_work *work, const int64_t dim[3], const float *score, float *best,
+                                      uint8_t *from, int64_t *path)
 {
     static const float price[3] = {0, 0.06F, 0.2F};
     int64_t area = dim[0] * dim[1];
     memcpy(best, score, (size_t)area * sizeof *best);
     for (int64_t k = 1; k < dim[2]; k++) {
+        if (kf_work_step(work, 0))
+            return KF_KERNEL_CANCELLED;
         const float *before = best + (k - 1) % 2 * area;
         float *now = best + k % 2 * area;
 #pragma omp parallel for schedule(static) num_threads(work->threads)
@@ -144,6 +149,7 @@ void kf_spine_follow(const struct kf_work *work, const int64_t dim[3], const flo
             at += n % 5 - 2 + (n / 5 - 2) * dim[0];
         }
     }
+    return KF_KERNEL_OK;
 }
 
 void kf_spine_smooth(double *values, int count, int reach, double *scratch)
@@ -262,14 +268,18 @@ static void best_planes(struct mirror *mirror, int count, double *turn, double *
 }
 
 // Turns the frames to the mirror plane, and moves the stations into it.
-static void turn_to_mirror(const struct kf_work *work, const struct kf_volume *coarse, struct kf_spine *spine,
-                           struct scratch *of)
+static enum kf_kernel_status turn_to_mirror(const struct kf_work *work, const struct kf_volume *coarse,
+                                            struct kf_spine *spine, struct scratch *of)
 {
     double turn[KF_SPINE_STATIONS / MIRROR_STEP], shift[KF_SPINE_STATIONS / MIRROR_STEP];
     int count = (spine->stations + MIRROR_STEP - 1) / MIRROR_STEP;
+    struct kf_loop loop = kf_loop_make(work, count, 0, 0);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int n = 0; n < count; n++)
-        measure_mirror(coarse, &spine->station[n * MIRROR_STEP], &of->mirror[n]);
+        if (!kf_loop_stop(&loop))
+            measure_mirror(coarse, &spine->station[n * MIRROR_STEP], &of->mirror[n]);
+    if (loop.stop)
+        return KF_KERNEL_CANCELLED;
     best_planes(of->mirror, count, turn, shift);
     kf_spine_smooth(turn, count, MIRROR_MM / MIRROR_STEP, of->second);
     kf_spine_smooth(shift, count, MIRROR_MM / MIRROR_STEP, of->second);
@@ -287,10 +297,11 @@ static void turn_to_mirror(const struct kf_work *work, const struct kf_volume *c
             t->p[c] += aside * t->left[c];
         }
     }
+    return KF_KERNEL_OK;
 }
 
-static void frames(const struct kf_work *work, const struct kf_volume *coarse, struct kf_spine *spine,
-                   struct scratch *of)
+static enum kf_kernel_status frames(const struct kf_work *work, const struct kf_volume *coarse, struct kf_spine *spine,
+                                    struct scratch *of)
 {
     double *column = of->column, *scratch = of->second;
     int n = spine->stations;
@@ -325,7 +336,7 @@ static void frames(const struct kf_work *work, const struct kf_volume *coarse, s
         for (int c = 0; c < 3; c++) // front × down: forwards is −y, down is −z, left is +x
             t->left[c] = t->front[(c + 1) % 3] * t->down[(c + 2) % 3] - t->front[(c + 2) % 3] * t->down[(c + 1) % 3];
     }
-    turn_to_mirror(work, coarse, spine, of);
+    return turn_to_mirror(work, coarse, spine, of);
 }
 
 // Where no bone encloses it any more, the sac can still be seen in fat. Moves *at to the middle of what is soft within
@@ -443,14 +454,14 @@ static int forget_aside(const struct kf_volume *coarse, const int64_t *path, int
 }
 
 // That run, from above to below, as stations of 1 mm.
-static void lay_stations(const struct kf_work *work, const struct kf_volume *coarse, int64_t *path, int from,
-                         int length, struct kf_spine *spine, struct scratch *of)
+static enum kf_kernel_status lay_stations(const struct kf_work *work, const struct kf_volume *coarse, int64_t *path,
+                                          int from, int length, struct kf_spine *spine, struct scratch *of)
 {
     double *column = of->column, *scratch = of->second, step = coarse->grid.spacing_mm[2];
     const struct kf_grid *g = &coarse->grid;
     spine->stations = 0;
     if (length * step < LEAST_MM)
-        return;
+        return KF_KERNEL_OK;
     extend(coarse, path, &from, &length);
     int stations = (int)(length * step);
     stations = stations > KF_SPINE_STATIONS ? KF_SPINE_STATIONS : stations;
@@ -470,7 +481,7 @@ static void lay_stations(const struct kf_work *work, const struct kf_volume *coa
         }
     }
     spine->stations = stations;
-    frames(work, coarse, spine, of);
+    return frames(work, coarse, spine, of);
 }
 
 // The path runs anywhere in the canal, and in a wide one to its side; its walls say where the middle is.
@@ -484,11 +495,30 @@ static enum kf_kernel_status centre(const struct kf_work *work, const struct kf_
         return KF_KERNEL_NOMEM;
     for (int64_t v = 0; v < voxels; v++)
         bone[v] = hu[v] >= BONE_HU;
-    frames(work, coarse, spine, of); // now along the mirror plane
-    enum kf_kernel_status status = kf_spine_centre_canal(work, &coarse->grid, bone, spine);
+    enum kf_kernel_status status = frames(work, coarse, spine, of); // now along the mirror plane
     if (!status)
-        frames(work, coarse, spine, of);
+        status = kf_spine_centre_canal(work, &coarse->grid, bone, spine);
+    if (!status)
+        status = frames(work, coarse, spine, of);
     kf_work_give(work, bone);
+    return status;
+}
+
+// The path's run of enclosed slices, looked for once more where what lies aside of it led the path astray.
+static enum kf_kernel_status find_run(const struct kf_work *work, const struct kf_volume *coarse, float *score,
+                                      float *best, uint8_t *from, int64_t *path, struct scratch *of, int *run,
+                                      int *length)
+{
+    const int64_t *dim = coarse->grid.dim;
+    enum kf_kernel_status status = kf_spine_follow(work, dim, score, best, from, path);
+    if (status)
+        return status;
+    enclosed_run(dim, path, score, of, run, length);
+    if (*length == 0 || !forget_aside(coarse, path, *run, *length, score))
+        return KF_KERNEL_OK;
+    status = kf_spine_follow(work, dim, score, best, from, path);
+    if (!status)
+        enclosed_run(dim, path, score, of, run, length);
     return status;
 }
 
@@ -507,15 +537,12 @@ enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const stru
     if (!status) {
         int run, length;
         of.second = of.column + most;
-        kf_spine_score(work, coarse, enclosure, score);
-        kf_spine_follow(work, dim, score, best, from, path);
-        enclosed_run(dim, path, score, &of, &run, &length);
-        if (length > 0 && forget_aside(coarse, path, run, length, score)) {
-            kf_spine_follow(work, dim, score, best, from, path);
-            enclosed_run(dim, path, score, &of, &run, &length);
-        }
-        lay_stations(work, coarse, path, run, length, spine, &of);
-        if (spine->stations > 0)
+        status = kf_spine_score(work, coarse, enclosure, score);
+        if (!status)
+            status = find_run(work, coarse, score, best, from, path, &of, &run, &length);
+        if (!status)
+            status = lay_stations(work, coarse, path, run, length, spine, &of);
+        if (!status && spine->stations > 0)
             status = centre(work, coarse, spine, &of);
     }
     kf_work_give(work, of.mirror);
@@ -557,13 +584,15 @@ int kf_spine_locate(const struct kf_spine *spine, const struct kf_grid *grid, in
     return kf_spine_coordinates(spine, p_lps, suv);
 }
 
-void kf_spine_each_voxel(const struct kf_work *work, const struct kf_grid *grid, int border, kf_spine_visit *visit,
-                         void *context)
+enum kf_kernel_status kf_spine_each_voxel(const struct kf_work *work, const struct kf_grid *grid, int border,
+                                          kf_spine_visit *visit, void *context)
 {
     const int64_t *dim = grid->dim;
+    struct kf_loop loop = kf_loop_make(work, dim[2], 0, 0);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int64_t k = border; k < dim[2] - border; k++)
-        for (int64_t j = border; j < dim[1] - border; j++)
+        for (int64_t j = border, stop = kf_loop_stop(&loop); j < dim[1] - border && !stop; j++)
             for (int64_t i = border; i < dim[0] - border; i++)
                 visit(context, i, j, k, (k * dim[1] + j) * dim[0] + i);
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }

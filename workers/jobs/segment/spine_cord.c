@@ -282,13 +282,14 @@ static void longest_stretch(const float *weight, int count, int *from, int *to)
 
 // Sac and cord by their ellipses; what lies outside of both stays canal. Unlabelled voxels (a ligament or a wall of
 // disc by their values) join either.
-static void paint(const struct kf_work *work, const struct kf_grid *g, const struct kf_spine *spine,
-                  const struct ellipse *sac, const int sac_range[2], const struct ellipse *cord, const int range[2],
-                  uint8_t *labels)
+static enum kf_kernel_status paint(const struct kf_work *work, const struct kf_grid *g, const struct kf_spine *spine,
+                                   const struct ellipse *sac, const int sac_range[2], const struct ellipse *cord,
+                                   const int range[2], uint8_t *labels)
 {
+    struct kf_loop loop = kf_loop_make(work, g->dim[2], 0, 0);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int64_t k = 0; k < g->dim[2]; k++)
-        for (int64_t j = 0; j < g->dim[1]; j++)
+        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < g->dim[1] && !stop; j++)
             for (int64_t i = 0; i < g->dim[0]; i++) {
                 int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
                 double p[3], suv[3];
@@ -305,6 +306,7 @@ static void paint(const struct kf_work *work, const struct kf_grid *g, const str
                 else if (labels[at] == KF_SPINE_SAC)
                     labels[at] = KF_SPINE_CANAL;
             }
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 // The sac as a tube of ellipses around what is like its content, as far down as it fills at least a part of the canal.
@@ -381,7 +383,7 @@ enum kf_kernel_status kf_spine_find_cord(const struct kf_work *work, const struc
         if (learn_values(mean, count, look, scratch, values)) {
             trace(work, mean, values, look, rough, weight, spine, cord, range);
         }
-        paint(work, &smooth->grid, spine, sac, sac_range, cord, range, labels);
+        status = paint(work, &smooth->grid, spine, sac, sac_range, cord, range, labels);
     }
     kf_work_give(work, tube);
     kf_work_give(work, values);

@@ -114,12 +114,13 @@ static int between_laminae(const struct kf_spine *spine, const double p[3])
     return 0;
 }
 
-static void paint(const struct kf_work *work, const struct kf_grid *g, const struct kf_spine *spine,
-                  const struct band *band, uint8_t *labels)
+static enum kf_kernel_status paint(const struct kf_work *work, const struct kf_grid *g, const struct kf_spine *spine,
+                                   const struct band *band, uint8_t *labels)
 {
+    struct kf_loop loop = kf_loop_make(work, g->dim[2], 0, 0);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int64_t k = 0; k < g->dim[2]; k++)
-        for (int64_t j = 0; j < g->dim[1]; j++)
+        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < g->dim[1] && !stop; j++)
             for (int64_t i = 0; i < g->dim[0]; i++) {
                 int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
                 double p[3], suv[3];
@@ -139,6 +140,7 @@ static void paint(const struct kf_work *work, const struct kf_grid *g, const str
                 if (r >= b->from && r <= b->to && between_laminae(spine, p))
                     labels[at] = KF_SPINE_FLAVUM;
             }
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 enum kf_kernel_status kf_spine_find_flavum(const struct kf_work *work, const struct kf_volume *smooth,
@@ -162,7 +164,7 @@ enum kf_kernel_status kf_spine_find_flavum(const struct kf_work *work, const str
     for (int n = 0; n < count; n++)
         for (int r = 0; r < RAYS; r++)
             band[n * RAYS + r] = usual(raw, count, n, r);
-    paint(work, &smooth->grid, spine, band, labels);
+    enum kf_kernel_status status = paint(work, &smooth->grid, spine, band, labels);
     int64_t met = 0, sought = 0;
     for (int n = 0; n < count; n++)
         if (between_laminae(spine, spine->station[n].p))
@@ -170,5 +172,5 @@ enum kf_kernel_status kf_spine_find_flavum(const struct kf_work *work, const str
                 met += band[n * RAYS + r].from <= band[n * RAYS + r].to;
     spine->flavum_sure = sought ? (double)met / (double)sought : 0;
     kf_work_give(work, raw);
-    return KF_KERNEL_OK;
+    return status;
 }

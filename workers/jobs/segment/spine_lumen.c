@@ -254,7 +254,8 @@ static enum kf_kernel_status fit_tube(const struct kf_work *work, const struct k
         walls.cosine[d] = kf_cos(2 * KF_PI * d / DIRECTIONS);
         walls.sine[d] = kf_sin(2 * KF_PI * d / DIRECTIONS);
     }
-    for (int turn = 0; wall && raw && turn < TURNS; turn++) {
+    enum kf_kernel_status status = wall && raw ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    for (int turn = 0; !status && turn < TURNS; turn++) {
 #pragma omp parallel for schedule(static) num_threads(work->threads)
         for (int n = 0; n < count; n++)
             measure_walls(grid, &spine->station[n], labels, &walls, wall + n * DIRECTIONS);
@@ -267,8 +268,9 @@ static enum kf_kernel_status fit_tube(const struct kf_work *work, const struct k
         }
         smooth(&walls, raw, count, 14, tube);
         move_to_middle(spine, tube);
+        if (kf_work_step(work, 0))
+            status = KF_KERNEL_CANCELLED;
     }
-    enum kf_kernel_status status = wall && raw ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     kf_work_give(work, raw);
     kf_work_give(work, wall);
     return status;
@@ -294,7 +296,7 @@ enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const stru
         memcpy(before, labels, (size_t)voxels);
         struct painter painter = {.volume = volume, .spine = spine, .tube = tube, .end = sac_end(volume, spine),
                                   .before = before, .labels = labels};
-        kf_spine_each_voxel(work, &volume->grid, 0, paint, &painter);
+        status = kf_spine_each_voxel(work, &volume->grid, 0, paint, &painter);
     }
     kf_work_give(work, before);
     kf_work_give(work, tube);

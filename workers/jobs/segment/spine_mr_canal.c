@@ -240,8 +240,11 @@ enum kf_kernel_status kf_spine_mr_canal(const struct kf_work *work, const struct
                                    : dim[2] > KF_SPINE_STATIONS ? KF_KERNEL_TOO_LARGE
                                                                 : KF_KERNEL_OK;
     if (!status) {
-        kf_spine_score(work, coarse, darkness_around, score);
-        kf_spine_follow(work, dim, score, best, from, path);
+        status = kf_spine_score(work, coarse, darkness_around, score);
+        if (!status)
+            status = kf_spine_follow(work, dim, score, best, from, path);
+    }
+    if (!status) {
         lay_stations(coarse, path, score, spine, column, column + most);
         if (spine->stations > 0)
             place(coarse, spine, column, column + most);

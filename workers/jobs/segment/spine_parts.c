@@ -132,9 +132,10 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
         status = kf_bits_fill_holes(work, &spongy, KF_NEIGHBOURS_6, 0, NULL);
     if (!status) {
         struct pass pass = {.volume = volume, .spine = spine, .enclosed = &spongy, .bodies = bodies, .bone = bone};
-        kf_spine_each_voxel(work, &volume->grid, 0, add_body, &pass);
-        status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_6, 4000, NULL);
+        status = kf_spine_each_voxel(work, &volume->grid, 0, add_body, &pass);
     }
+    if (!status)
+        status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_6, 4000, NULL);
     const double *mm = volume->grid.spacing_mm;
     if (!status) // the marrow of pedicles and laminae, within a slice where noise opens their shell above or below
         status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_4, (int64_t)(MARROW_MM2 / (mm[0] * mm[1])), NULL);
@@ -331,7 +332,7 @@ static void rim_disc(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 }
 
 // Discs between the bodies, in three passes each of which sees what the one before it left.
-static void lay_discs(const struct kf_work *work, struct pass *pass)
+static enum kf_kernel_status lay_discs(const struct kf_work *work, struct pass *pass)
 {
     static kf_spine_visit *const visits[3] = {fill_disc, bulge_disc, rim_disc};
     const struct kf_grid *g = &pass->volume->grid;
@@ -339,11 +340,13 @@ static void lay_discs(const struct kf_work *work, struct pass *pass)
     for (int d = 0; d < pass->spine->discs; d++)
         thickness[d] = gap(g, pass->spine, pass->labels, pass->spine->disc[d].middle, d);
     pass->thickness = thickness;
-    for (int n = 0; n < 3; n++) {
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    for (int n = 0; n < 3 && !status; n++) {
         memcpy(pass->before, pass->labels, (size_t)kf_grid_voxels(g));
-        kf_spine_each_voxel(work, g, n > 0, visits[n], pass);
+        status = kf_spine_each_voxel(work, g, n > 0, visits[n], pass);
     }
     pass->thickness = NULL;
+    return status;
 }
 
 enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume, double bone_hu,
@@ -369,13 +372,13 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
                         .relief = relief.data,
                         .labels = labels,
                         .before = mask};
-    if (!status) {
-        kf_spine_each_voxel(work, g, 0, mark, &pass);
+    if (!status)
+        status = kf_spine_each_voxel(work, g, 0, mark, &pass);
+    if (!status)
         status = kf_watershed(work, &relief, mask, labels);
-    }
     if (!status) {
         kf_spine_sharpen(work, volume, bodies, labels, mask);
-        lay_discs(work, &pass);
+        status = lay_discs(work, &pass);
     }
     kf_bits_release(work, &bone);
     kf_work_give(work, bodies);

@@ -180,13 +180,17 @@ enum kf_kernel_status kf_spine_find_discs(const struct kf_work *work, const stru
     struct kf_spine_disc *all = kf_work_take(work, count * (int64_t)sizeof *all);
     double *total = kf_work_take(work, (int64_t)count * (SPAN + 1) * 8);
     int16_t *back = kf_work_take(work, (int64_t)count * (SPAN + 1) * 2);
-    if (all && total && back) {
+    enum kf_kernel_status status = all && total && back ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    if (!status) {
+        struct kf_loop loop = kf_loop_make(work, count, 0, 0);
 #pragma omp parallel for schedule(dynamic, 8) num_threads(work->threads)
         for (int n = 0; n < count; n++)
-            all[n] = disc_at(volume, spine, n);
-        chain(all, count, total, back, spine);
+            if (!kf_loop_stop(&loop))
+                all[n] = disc_at(volume, spine, n);
+        status = loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
     }
-    enum kf_kernel_status status = all && total && back ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    if (!status)
+        chain(all, count, total, back, spine);
     kf_work_give(work, back);
     kf_work_give(work, total);
     kf_work_give(work, all);
