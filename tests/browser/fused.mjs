@@ -184,6 +184,12 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     await page.keyboard.press('f');
     check(/first/.test(await text('.fusion button[title=F]')), 'shortcuts go on working on a slider');
     await page.keyboard.press('b');
+    await page.keyboard.press(',');
+    check((await text('.fusion output >> nth=0')) === '50 %', 'a comma takes some of the second scan away');
+    await page.keyboard.press('n');
+    await page.keyboard.press('.');
+    check((await mode()) === 'Checkerboard' && (await text('.fusion output >> nth=0')) === '25 mm', 'N goes to the next, a full stop makes the tiles larger');
+    await page.keyboard.press(',');
     await page.locator('.volume-row[aria-checked=true]').focus();
     await page.keyboard.press('j');
     await page.waitForSelector('form.run');

@@ -346,6 +346,23 @@ await clock('browser: the preset for the jaw gives each part its own surface', a
   await shot('22b-head-parts');
 });
 
+await clock('browser: two segmentations are compared, and the least alike part comes first', async () => {
+  await page.keyboard.press('j');
+  await page.waitForSelector('form.run');
+  await page.selectOption('[data-testid=run-choice]', 'kind:compare');
+  const bones = await page.locator('[data-testid=run-input-a] option').evaluateAll((options) => options.filter((o) => /^Bone/.test(o.text)).map((o) => o.value));
+  check(bones.length === 2, `two segmentations of bone are offered, not ${bones.length}`);
+  await page.selectOption('[data-testid=run-input-a]', bones[0]);
+  await page.selectOption('[data-testid=run-input-b]', bones[1]);
+  await page.click('form.run button[type=submit]');
+  const table = page.locator('[data-testid=comparison]');
+  await table.waitFor({ timeout: 60000 });
+  const [dice] = (await table.locator('tbody td').allInnerTexts()).map(Number);
+  check(dice > 0.5 && dice < 1 && /Bone/.test(await table.locator('tbody th').first().innerText()), `bone at 250 and at 320 HU agrees to ${dice}`);
+  await table.scrollIntoViewIfNeeded();
+  await shot('22c-comparison');
+});
+
 await clock('browser: two scans are aligned and seen in one picture', async () => {
   await page.keyboard.press('j');
   await page.waitForSelector('form.run');

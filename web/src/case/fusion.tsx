@@ -13,10 +13,26 @@ import type { CaseStore } from './store';
 
 const modes: [FusionMode, string][] = [['blend', 'Blend'], ['checker', 'Checkerboard'], ['split', 'Split'], ['beside', 'Side by side']];
 
+const tiles: [number, number] = [5, 60];
+const tileStep = 5;
+
 /** Shows the scan that lies on top alone, or lets the two change places; the cursor stays at its point of the patient. */
 export function flick(state: ViewState): void {
   const only = state.fusion.value?.only;
   state.fuse({ only: only === 'second' ? 'first' : 'second' });
+}
+
+/** More or less of the second scan in a blend, larger or smaller tiles in a checkerboard. */
+export function step(state: ViewState, by: 1 | -1): void {
+  const fusion = state.fusion.value;
+  const within = (value: number, [low, high]: [number, number]) => Math.min(high, Math.max(low, value));
+  if (fusion?.mode === 'blend') state.fuse({ blend: within(Math.round(fusion.blend * 20 + by) / 20, [0, 1]), only: null });
+  if (fusion?.mode === 'checker') state.fuse({ tileMm: within(fusion.tileMm + by * tileStep, tiles), only: null });
+}
+
+export function nextMode(state: ViewState): void {
+  const at = modes.findIndex(([id]) => id === state.fusion.value?.mode);
+  state.fuse({ mode: modes[(at + 1) % modes.length][0], only: null });
 }
 
 export function swapScans(store: CaseStore): void {
@@ -76,7 +92,7 @@ function Controls({ store, state }: { store: CaseStore; state: ViewState }): JSX
           onValue={(blend) => state.fuse({ blend, only: null })} />
       )}
       {fusion.mode === 'checker' && (
-        <Slider name="Tile" value={fusion.tileMm} low={5} high={60} step={5} shown={`${fusion.tileMm} mm`} onValue={(tileMm) => state.fuse({ tileMm, only: null })} />
+        <Slider name="Tile" value={fusion.tileMm} low={tiles[0]} high={tiles[1]} step={tileStep} shown={`${fusion.tileMm} mm`} onValue={(tileMm) => state.fuse({ tileMm, only: null })} />
       )}
       <label class="fusion-line"><span>Window</span>
         <select value={currentPreset(window, presets)} aria-label="Window of the second scan" onChange={(event) => {

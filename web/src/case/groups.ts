@@ -1,5 +1,5 @@
 // How the structures of a case are listed: by the segmentation that gave them, and a long one by kind of anatomy.
-import type { Artefact } from '../api/types';
+import type { Artefact, Job } from '../api/types';
 import type { ShownVolume, Structure } from './model';
 
 export interface StructureGroup {
@@ -16,6 +16,8 @@ export interface StructureSet {
   /** The scan it was found in, null when that is not shown any more. */
   scan: ShownVolume | null;
   groups: StructureGroup[];
+  /** When it was made, where another of this title was made of the same scan; else empty. */
+  made: string;
   /** How many of its structures a person has to check. */
   review: number;
   total: number;
@@ -33,6 +35,29 @@ const families: [string, RegExp][] = [
 const titles: Record<string, string> = {
   'segment.bone': 'Bone', 'segment.head': 'Head', 'segment.spine': 'Spine', 'segment.leg': 'Lower leg',
 };
+
+/** The scan that a segmentation was made of; of older servers, one of its series. */
+export function scanOf(segmentation: Artefact, volumes: readonly ShownVolume[]): ShownVolume | null {
+  const made = segmentation.made_from ?? [];
+  return volumes.find((v) => v.source !== null && made.some((m) => m.sha256 === v.source?.sha256))
+    ?? volumes.find((v) => v.view.series_id === segmentation.series_id) ?? null;
+}
+
+export const scanName = (scan: ShownVolume | null | undefined): string => (scan ? `${scan.meta.modality ?? '?'} · ${scan.name}` : '');
+
+function titleOf(segmentation: Artefact, kind: string | undefined): string {
+  const segments = segmentation.meta.segments ?? [];
+  return titles[kind ?? ''] ?? (segments.length === 1 ? segments[0].name : 'Structures');
+}
+
+/** To the second: jobs of one minute are told apart by it. */
+export const clock = (iso: string): string => new Date(iso).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+
+/** “Head · CT · Skull 0.6 mm · 15:40”: what tells one segmentation from another. */
+export function segmentationName(segmentation: Artefact, volumes: readonly ShownVolume[], jobs: readonly Job[]): string {
+  const kind = jobs.find((job) => job.id === segmentation.job_id)?.kind;
+  return [titleOf(segmentation, kind), scanName(scanOf(segmentation, volumes)), clock(segmentation.created_at)].filter(Boolean).join(' · ');
+}
 
 function familyOf(name: string): string {
   return families.find(([, pattern]) => pattern.test(name))?.[0] ?? 'Other parts';
@@ -55,11 +80,12 @@ export function setsOf(structures: readonly Structure[], volumes: readonly Shown
   for (const structure of structures) bySegmentation.set(structure.of, [...(bySegmentation.get(structure.of) ?? []), structure]);
   const own = (set: StructureSet) => Number(set.of.series_id === shown?.view.series_id);
   const sets = [...bySegmentation].map(([of, list]): StructureSet => {
-    const scan = volumes.find((v) => v.source?.sha256 !== undefined && (of.made_from ?? []).some((m) => m.sha256 === v.source?.sha256))
-      ?? volumes.find((v) => v.view.series_id === of.series_id) ?? null;
-    const title = titles[kindOf(of) ?? ''] ?? (list.length > 1 ? 'Structures' : list[0].name);
-    return { key: of.id, title, of, scan, groups: groupsOf(of.id, list), review: list.filter((s) => s.review).length, total: list.length };
+    const [scan, title] = [scanOf(of, volumes), titleOf(of, kindOf(of))];
+    return { key: of.id, title, of, scan, made: '', groups: groupsOf(of.id, list), review: list.filter((s) => s.review).length, total: list.length };
   });
+  for (const set of sets) {
+    if (sets.some((other) => other !== set && other.title === set.title && other.scan === set.scan)) set.made = clock(set.of.created_at);
+  }
   return sets.sort((a, b) => own(b) - own(a) || b.of.created_at.localeCompare(a.of.created_at));
 }
 

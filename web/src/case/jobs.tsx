@@ -8,6 +8,7 @@ import { count, dateTime, duration, jobFailure, jobName, jobWarnings, percent } 
 import { Icon } from '../ui/icons';
 import { Progress } from '../ui/progress';
 import { State } from '../ui/state';
+import { clock, scanName } from './groups';
 import { Section } from './section';
 import type { CaseStore } from './store';
 
@@ -57,8 +58,7 @@ function took(job: Job): string {
 function about(job: Job, store: CaseStore): string {
   const made = store.artefacts.value.find((a) => a.job_id === job.id && a.series_id !== null);
   const scan = made && store.volumes.value.find((v) => v.view.series_id === made.series_id && v.meta.of !== 'moving');
-  const at = job.finished_at ? new Date(job.finished_at).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' }) : '';
-  return [scan ? `${scan.meta.modality ?? '?'} · ${scan.name}` : '', at].filter(Boolean).join(' · ');
+  return [scanName(scan), job.finished_at ? clock(job.finished_at) : ''].filter(Boolean).join(' · ');
 }
 
 function JobRow({ job, ahead, store, onDismissed }: { job: Job; ahead: number; store: CaseStore; onDismissed: () => void }): JSX.Element {

@@ -20,6 +20,8 @@ export interface Structure {
   /** The series it was drawn on. */
   series: string | null;
   label: number;
+  /** Its own name, which the same job with other parameters gives again; `name` is the only one of its kind. */
+  called: string;
   name: string;
   colour: string;
   volumeMl: number | null;
@@ -71,7 +73,8 @@ export function volumesOf(artefacts: readonly Artefact[]): ShownVolume[] {
   return current(artefacts, 'volume.view').map((view) => {
     const source = sourceOf(view, sources);
     const meta = { ...source?.meta, ...view.meta };
-    const own = meta.series_description?.trim() || `${meta.modality ?? 'Volume'} ${stem(view.name)}`;
+    const apart = meta.grid?.spacing_mm[2];
+    const own = meta.series_description?.trim() || (apart === undefined ? 'Unnamed series' : `Unnamed, ${apart.toFixed(1)} mm slices`);
     const name = source?.meta.of === 'moving' ? `${own}, aligned` : own;
     return { id: source?.id ?? view.id, view, meta, name, source: source ?? null };
   });
@@ -102,12 +105,18 @@ function markOf(segment: Segment): string {
   return number ? `${number}?` : '';
 }
 
-/** The skin hides what lies in it; one label for all bone lies in the same places as the parts that a later job gave of it. */
-function coversOthers(segment: Segment, of: Artefact, all: readonly Artefact[]): boolean {
+/**
+ * The skin hides what lies in it; what was found again in the same scan lies in the same places; and so does one label for all bone
+ * and its parts, once these have surfaces to be seen in its place.
+ */
+function coversOthers(segment: Segment, of: Artefact, all: readonly Artefact[], meshes: readonly Artefact[]): boolean {
   const own = of.meta.segments ?? [];
   if (/^skin\b/i.test(segment.name)) return own.length > 1;
-  const later = all.slice(all.indexOf(of) + 1).filter((other) => other.series_id === of.series_id);
-  return own.length === 1 && /^bone\b/i.test(segment.name) && later.some((other) => (other.meta.segments ?? []).length > 1);
+  const source = (made: Artefact) => made.made_from?.find((m) => m.name === 'volume')?.sha256;
+  const later = all.slice(all.indexOf(of) + 1).filter((other) => other.series_id === of.series_id && source(other) === source(of)
+    && meshes.some((mesh) => surfacesOf([mesh], other, mesh.meta.segment ?? 1).length > 0));
+  const again = later.some((other) => (other.meta.segments ?? []).some((s) => s.label === segment.label && s.name === segment.name));
+  return again || (own.length === 1 && /^bone\b/i.test(segment.name) && later.some((other) => (other.meta.segments ?? []).length > 1));
 }
 
 export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
@@ -134,10 +143,11 @@ export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
         of: segmentation,
         series: segmentation.series_id,
         label: segment.label,
+        called: segment.name,
         name: time === 1 ? segment.name : `${segment.name} ${time}`,
         confidence: segment.confidence ?? null,
         review: needsReview(segment),
-        covers: coversOthers(segment, segmentation, segmentations),
+        covers: coversOthers(segment, segmentation, segmentations, meshes),
         mark: markOf(segment),
         colour: segment.colour,
         volumeMl: segment.volume_ml ?? null,

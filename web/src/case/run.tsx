@@ -7,6 +7,7 @@ import type { Artefact, JobKind, JobKinds, JobParam, JobPreset } from '../api/ty
 import { Dialog } from '../ui/dialog';
 import { Icon } from '../ui/icons';
 import { reason } from '../ui/toast';
+import { clock, scanName, segmentationName } from './groups';
 import type { CaseStore } from './store';
 
 type Value = number | boolean | string;
@@ -21,6 +22,8 @@ export function paramName(name: string): string {
 /** Names and help of inputs where those of the command line are not for planners. */
 const inputWords: Record<string, [string, string]> = {
   fixed: ['Scan that stays', 'Its position counts; the other is brought to it.'],
+  a: ['First (A)', 'What a job found.'],
+  b: ['Second (B)', 'What another found in the same scan. Which of both is right does not matter.'],
   moving: ['Scan that moves', 'Is brought to the one that stays.'],
 };
 
@@ -47,18 +50,23 @@ function candidates(store: CaseStore, artefact: string): Candidate[] {
   if (artefact === 'volume') {
     const shown = store.volume.value;
     return store.volumes.value.filter((v) => v.source).sort((a, b) => Number(b === shown) - Number(a === shown)).map((v) => ({
-      id: v.id, name: `${v.meta.modality ?? '?'} · ${v.name}`, modality: v.meta.modality ?? '', resampled: v.meta.of === 'moving',
+      id: v.id, name: scanName(v), modality: v.meta.modality ?? '', resampled: v.meta.of === 'moving',
     }));
   }
-  return store.artefacts.value.filter((a: Artefact) => a.kind === artefact && !a.superseded).map((a, i) => ({
-    id: a.id, modality: '', resampled: false, name: `${(a.meta.segments ?? []).slice(0, 3).map((s) => s.name).join(', ') || a.name} (${i + 1})`,
-  }));
+  const named = (a: Artefact) => (a.kind === 'segmentation' ? segmentationName(a, store.volumes.value, store.jobs.value) : `${a.name} · ${clock(a.created_at)}`);
+  return store.artefacts.value.filter((a) => a.kind === artefact && !a.superseded).sort((a, b) => b.created_at.localeCompare(a.created_at)).map((a) => ({ id: a.id, modality: '', resampled: false, name: named(a) }));
 }
 
 /** The one that a form starts with: of the preset's modality and as it came, where there is one; for a second scan rather another modality. */
 function firstChoice(free: readonly Candidate[], modality: string | undefined, second: boolean): Candidate | undefined {
   const own = free.filter((f) => !f.resampled);
   return own.find((f) => modality !== undefined && (f.modality === modality) !== second) ?? own[0] ?? free[0];
+}
+
+/** A second segmentation to compare: of the same anatomy rather than any other. */
+function alike(free: readonly Candidate[], first: Candidate | undefined): Candidate | undefined {
+  const title = (c: Candidate | undefined) => c?.name.split(' · ')[0];
+  return free.find((f) => title(f) === title(first)) ?? free[0];
 }
 
 const regions: [RegExp, string, string][] = [
@@ -121,7 +129,8 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
   kind.inputs.forEach((input, at) => {
     const fits = candidates(store, input.artefact);
     const free = fits.filter((f) => ![...chosen.values()].includes(f.id));
-    const first = input.artefact === 'volume' ? firstChoice(free, preset?.modality, at > 0) : free[0];
+    const [before] = [...chosen.values()];
+    const first = input.artefact === 'volume' ? firstChoice(free, preset?.modality, at > 0) : alike(free, fits.find((f) => f.id === before));
     chosen.set(input.name, inputs.value[input.name] ?? (input.required || at === 0 ? first?.id ?? '' : ''));
   });
   const lacking = kind.inputs.filter((input) => input.required && !chosen.get(input.name));

@@ -6,6 +6,7 @@ import { correctionName, count, dateTime, dicomDate, figure } from '../ui/format
 import { Icon } from '../ui/icons';
 import { radioKeys, radioStop } from '../ui/radio';
 import type { ViewState } from '../slices/state';
+import { Comparisons } from './comparisons';
 import { FusionPanel } from './fusion';
 import { Jobs } from './jobs';
 import { notesOf, type Note, type ShownVolume } from './model';
@@ -108,10 +109,12 @@ function CaseForm({ store }: { store: CaseStore }): JSX.Element | null {
 export function Sidebar({ store, state, onRun }: { store: CaseStore; state: ViewState; onRun: () => void }): JSX.Element {
   return (
     <aside class="sidebar" aria-label="Case">
+      <button type="button" class="skip" onClick={() => document.querySelector<HTMLElement>('.pane-touch')?.focus()}>Skip to the pictures</button>
       <Volumes store={store} />
       <Section title="Fused view" open={store.partners.value.length > 0}><FusionPanel store={store} state={state} /></Section>
       <Jobs store={store} onRun={onRun} />
       <Structures store={store} />
+      <Comparisons store={store} />
       <Quality volume={store.volume.value} />
       <Received detail={store.detail.value} />
       <CaseForm store={store} />

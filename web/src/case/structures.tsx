@@ -4,7 +4,7 @@ import type { JSX } from 'preact';
 import type { Artefact } from '../api/types';
 import { bytes, count, figure, percent } from '../ui/format';
 import { Icon } from '../ui/icons';
-import { setsOf, shortName, type StructureGroup, type StructureSet } from './groups';
+import { scanName, setsOf, shortName, type StructureGroup, type StructureSet } from './groups';
 import type { Structure } from './model';
 import { Section } from './section';
 import type { CaseStore } from './store';
@@ -64,7 +64,7 @@ function StructureRow({ structure, store }: { structure: Structure; store: CaseS
         <input type="color" value={colour} aria-label={`Colour of ${structure.name}`}
           onInput={(event) => store.setLook([structure.key], { colour: event.currentTarget.value })} />
         <button type="button" class="structure-name" aria-expanded={more.value} title={structure.name} onClick={() => { more.value = !more.value; }}>
-          <span>{shortName(structure.name)}</span>
+          <span>{shortName(structure.called)}</span>
         </button>
         <span class="structure-size">{structure.volumeMl === null ? '' : `${figure(structure.volumeMl, structure.volumeMl < 10 ? 1 : 0)} ml`}</span>
         <button type="button" class="plain" aria-pressed={look.visible} aria-label={`Show ${structure.name}`}
@@ -133,14 +133,14 @@ function Set({ set, store }: { set: StructureSet; store: CaseStore }): JSX.Eleme
   const elsewhere = set.scan !== null && shown !== null && set.of.series_id !== shown.view.series_id;
   const all = set.groups.flatMap((group) => group.structures);
   const tied = !store.placement.value.apart && all.some((s) => store.placement.value.places.has(s.key));
-  const scan = set.scan ? `${set.scan.meta.modality ?? '?'} · ${set.scan.name}` : 'a scan that is not here any more';
-  const more = store.volumes.value.length > 1 || elsewhere;
+  const scan = scanName(set.scan) || 'a scan that is not here any more';
+  const about = [store.volumes.value.length > 1 || elsewhere ? scan : '', set.made && `made at ${set.made}`].filter(Boolean).join(' · ');
   return (
     <section class="structure-set" aria-label={`${set.title}, ${scan}`}>
       <div class="set-head">
-        <div><h3>{set.title}</h3>{more && <p>{scan}</p>}</div>
+        <div><h3>{set.title}</h3>{about && <p>{about}</p>}</div>
         {set.review > 0 && set.total > 1 && <span class="set-review"><Icon name="warn" size={14} />{set.review} of {set.total} need review</span>}
-        {all.length > 1 && <ShowAll name={`${set.title}, ${scan}`} structures={all} store={store} />}
+        {all.length > 1 && <ShowAll name={[set.title, scan, set.made].filter(Boolean).join(', ')} structures={all} store={store} />}
       </div>
       <Levels levels={set.of.meta.levels} />
       {elsewhere && (

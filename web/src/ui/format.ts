@@ -79,6 +79,13 @@ const failures: Record<string, string> = {
   no_volume: 'No volume can be made from this series.',
   mirrored: 'The series is mirrored and was refused.',
   missing_slices: 'Slices of the series are missing.',
+  no_spine: 'No spine was found in this scan.',
+  no_discs: 'No spine was found in this scan.',
+  no_bodies: 'No spine was found in this scan.',
+  not_ct: 'This job needs a CT.',
+  not_hu: 'This job needs a CT whose values are Hounsfield units.',
+  not_registered: 'The two scans could not be aligned.',
+  grids_differ: 'The two were not found in one scan: only what lies on the same voxels can be compared.',
 };
 
 /** A sentence of its own: a capital first, a full stop last. */
