@@ -83,9 +83,11 @@ static json_t *settle_preset(const json_t *preset, const json_t *kinds)
             continue;
         json_t *params = json_object_get(json_object_get(preset, "params"), kind);
         json_t *given = params ? json_incref(params) : json_object();
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o}", "id", kf_json_text(preset, "id", ""), "title",
-                         kf_json_text(preset, "title", ""), "detail", kf_json_text(preset, "detail", ""), "modality",
-                         kf_json_text(preset, "modality", ""), "kind", kind, "fallback", i > 0, "params", given);
+        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o}", "id", kf_json_text(preset, "id", ""),
+                         "title", kf_json_text(preset, "title", ""), "detail", kf_json_text(preset, "detail", ""),
+                         "needs", kf_json_text(preset, "needs", ""), "yields", kf_json_text(preset, "yields", ""),
+                         "takes", kf_json_text(preset, "takes", ""), "modality", kf_json_text(preset, "modality", ""),
+                         "kind", kind, "fallback", i > 0, "params", given);
     }
     return NULL;
 }

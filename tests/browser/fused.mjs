@@ -121,6 +121,20 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     await page.keyboard.press('Escape');
   });
 
+  await clock('browser: what is known of the alignment is said, and that its error is not', async () => {
+    const summary = page.locator('[data-testid=alignment] summary');
+    check(/error not measured|doubtful/.test(await summary.innerText()), await summary.innerText());
+    const box = page.locator('[data-testid=alignment]');
+    if ((await box.getAttribute('open')) === null) await summary.click();
+    const words = await box.innerText();
+    const [transform] = await artefacts('transform');
+    check(/error in mm is not known/.test(words) && /Rigid/.test(words), words);
+    check(words.includes(`${transform.meta.quality.inverse_mm.toFixed(1)} mm`) && words.includes(`${Math.round(transform.meta.quality.overlap * 100)} %`), words);
+    await summary.scrollIntoViewIfNeeded();
+    await shot('37-alignment');
+    await summary.click();
+  });
+
   await clock('browser: however fast the scans change places, each pane ends with the scan it names', async () => {
     const names = ['axial', 'coronal', 'sagittal'];
     const pictures = () => Promise.all(names.map((name) => picture(name)));
@@ -170,6 +184,12 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     await page.keyboard.press('f');
     check(/first/.test(await text('.fusion button[title=F]')), 'shortcuts go on working on a slider');
     await page.keyboard.press('b');
+    await page.keyboard.press(',');
+    check((await text('.fusion output >> nth=0')) === '50 %', 'a comma takes some of the second scan away');
+    await page.keyboard.press('n');
+    await page.keyboard.press('.');
+    check((await mode()) === 'Checkerboard' && (await text('.fusion output >> nth=0')) === '25 mm', 'N goes to the next, a full stop makes the tiles larger');
+    await page.keyboard.press(',');
     await page.locator('.volume-row[aria-checked=true]').focus();
     await page.keyboard.press('j');
     await page.waitForSelector('form.run');

@@ -279,10 +279,12 @@ await clock('browser: structures can be hidden, coloured and made see-through', 
   check(Buffer.compare(full, hidden) !== 0 && hidden.length < full.length, 'hiding empties the scene');
   await page.click('.structure button[aria-label^="Show"]');
   await page.locator('.structure input[type=color]').fill('#d98a4a');
+  await page.click('.structure .structure-name');
   await page.locator('.structure input[type=range]').fill('0.45');
   await page.waitForTimeout(500);
   await shot('09-see-through');
   await page.locator('.structure input[type=range]').fill('1');
+  await page.click('.structure .structure-name');
 });
 
 await clock('browser: a click on the surface moves the slices onto bone', async () => {
@@ -317,6 +319,10 @@ await clock('browser: a job is run from the case page and its result appears by 
 await clock('browser: the preset for the jaw gives each part its own surface', async () => {
   await page.keyboard.press('j');
   await page.waitForSelector('form.run');
+  check((await page.inputValue('[data-testid=run-choice]')) === 'preset:jaw', 'the form starts with what suits a head');
+  check(/Needs[\s\S]*CT of the head[\s\S]*Yields[\s\S]*mandible[\s\S]*Takes/.test(await text('form.run')), 'and says what it needs, yields and takes');
+  await page.selectOption('[data-testid=run-choice]', 'preset:spine_mr');
+  check(/made for MR/.test(await text('form.run .job-warning')), 'a scan of another kind is warned of');
   await page.selectOption('[data-testid=run-choice]', 'preset:jaw');
   check((await page.inputValue('#param-jaw_hu')) === '830', 'the preset names the parameters of its kind');
   await page.click('form.run button[type=submit]');
@@ -327,7 +333,34 @@ await clock('browser: the preset for the jaw gives each part its own surface', a
   const shows = (name) => page.locator(`.structure[data-structure="${name}"] button[aria-label^="Show"]`).getAttribute('aria-pressed');
   check((await shows('Skin')) === 'false' && (await shows('Mandible')) === 'true', 'the skin does not hide what lies in it');
   check((await shows('Bone')) === 'true' && (await shows('Bone 2')) === 'false', 'nor bone as a whole its parts, unless somebody has asked for it');
+  const set = page.locator('.structure-set', { hasText: 'Mandible' });
+  const all = set.locator('button[aria-label^="Show all"]');
+  check((await all.getAttribute('aria-pressed')) === 'mixed', 'some of the head are shown');
+  await all.click();
+  check((await all.getAttribute('aria-pressed')) === 'true' && (await shows('Skin')) === 'true', 'now all of it');
+  await all.click();
+  check((await all.getAttribute('aria-pressed')) === 'false' && (await shows('Mandible')) === 'false', 'and none of it');
+  await set.locator('.structure[data-structure="Mandible"] .structure-name').click();
+  await page.click('button:has-text("Show only this")');
+  check((await shows('Mandible')) === 'true' && (await shows('Skull')) === 'false', 'one alone');
   await shot('22b-head-parts');
+});
+
+await clock('browser: two segmentations are compared, and the least alike part comes first', async () => {
+  await page.keyboard.press('j');
+  await page.waitForSelector('form.run');
+  await page.selectOption('[data-testid=run-choice]', 'kind:compare');
+  const bones = await page.locator('[data-testid=run-input-a] option').evaluateAll((options) => options.filter((o) => /^Bone/.test(o.text)).map((o) => o.value));
+  check(bones.length === 2, `two segmentations of bone are offered, not ${bones.length}`);
+  await page.selectOption('[data-testid=run-input-a]', bones[0]);
+  await page.selectOption('[data-testid=run-input-b]', bones[1]);
+  await page.click('form.run button[type=submit]');
+  const table = page.locator('[data-testid=comparison]');
+  await table.waitFor({ timeout: 60000 });
+  const [dice] = (await table.locator('tbody td').allInnerTexts()).map(Number);
+  check(dice > 0.5 && dice < 1 && /Bone/.test(await table.locator('tbody th').first().innerText()), `bone at 250 and at 320 HU agrees to ${dice}`);
+  await table.scrollIntoViewIfNeeded();
+  await shot('22c-comparison');
 });
 
 await clock('browser: two scans are aligned and seen in one picture', async () => {

@@ -94,6 +94,8 @@ KF_TEST(every_preset_fits_its_kind)
         const char *kind = kf_json_text(preset, "kind", "");
         KF_CHECK(kf_job_params_check(kind, json_object_get(preset, "params"), &out, &err) == KF_OK);
         json_decref(out);
+        for (const char *const *said = (const char *const[]){"detail", "needs", "yields", "takes", NULL}; *said; said++)
+            KF_CHECK(*kf_json_text(preset, *said, ""));
     }
     json_decref(all);
 }

@@ -105,7 +105,7 @@ describe('what was made from what', () => {
   it('tells the resampled scan on the same grid from the scan itself', () => {
     const warped = artefact('volume', 'warped', { grid, modality: 'MR', of: 'moving', series_description: 'T2' }, [['fixed', ct], ['moving', mr]], 'a');
     const view = artefact('volume.view', 'view', { grid }, [['volume', warped]], 'a');
-    expect(volumesOf([ct, warped, views[0], view]).map((v) => [v.source?.name, v.name])).toEqual([['ct', 'CT view'], ['warped', 'T2, aligned']]);
+    expect(volumesOf([ct, warped, views[0], view]).map((v) => [v.source?.name, v.name])).toEqual([['ct', `Unnamed, ${grid.spacing_mm[2].toFixed(1)} mm slices`], ['warped', 'T2, aligned']]);
   });
 
   it('gives each of two segmentations of one scan its own surfaces, confidence and review flag', () => {

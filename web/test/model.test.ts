@@ -67,12 +67,18 @@ describe('structures', () => {
     const parts = (name: string) => artefact('segmentation', name, 'a', {
       grid: grid(9), segments: ['Skull', 'Mandible', 'Skin'].map((own, n) => ({ label: n + 1, name: own, colour: '#eeddcc' })),
     });
+    const surface = (of: Artefact) => ({ ...artefact('mesh.view', 'x.lod0.glb', 'a', { segment: 1, lod: 0 }), made_from: [{ name: 'labels', sha256: of.sha256 }] });
+    const solid = (...list: Artefact[]) => list.flatMap((of) => [of, surface(of)]);
     const covering = (...list: Artefact[]) => structuresOf(list).filter((s) => s.covers).map((s) => s.name);
-    expect(covering(segmentation('a'))).toEqual([]);
-    expect(covering(segmentation('a'), parts('head'))).toEqual(['Bone', 'Skin']);
-    expect(covering(segmentation('b'), parts('head'))).toEqual(['Skin']);
-    expect(covering(parts('head'), segmentation('a'))).toEqual(['Skin']); // bone was asked for after the parts
-    expect(covering(segmentation('a'), segmentation('a'))).toEqual([]);
+    expect(covering(...solid(segmentation('a')))).toEqual([]);
+    expect(covering(...solid(segmentation('a'), parts('head')))).toEqual(['Bone', 'Skin']);
+    expect(covering(...solid(segmentation('a')), parts('head'))).toEqual(['Skin']); // the parts have no surfaces yet: nothing would be seen
+    expect(covering(...solid(segmentation('b'), parts('head')))).toEqual(['Skin']);
+    expect(covering(...solid(parts('head'), segmentation('a')))).toEqual(['Skin']); // bone was asked for after the parts
+    expect(covering(...solid(segmentation('a'), segmentation('a')))).toEqual(['Bone']); // the newer of both is seen
+    expect(covering(...solid(parts('head'), parts('head')))).toEqual(['Skull', 'Mandible', 'Skin', 'Skin 2']);
+    const of = (seg: Artefact, sha256: string) => ({ ...seg, made_from: [{ name: 'volume', sha256 }] });
+    expect(covering(...solid(of(segmentation('a'), '1'), of(segmentation('a'), '2')))).toEqual([]); // two volumes of one series
   });
 
   it('keep their key when they are made again', () => {

@@ -108,7 +108,7 @@ describe('uploads', () => {
 
 describe('the label overlay', () => {
   const labels = Uint8Array.from([0, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1]);
-  const styles = new Map([[1, { colour: '#102030', opacity: 1 }]]);
+  const styles = new Map([[1, { colour: '#102030', opacity: 1, name: 'Vertebra L2', mark: 'L2' }]]);
 
   it('draws the inside at the overlay opacity and the outline stronger', () => {
     const out = new Uint8ClampedArray(64);

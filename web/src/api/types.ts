@@ -135,6 +135,41 @@ export interface Segment {
   /** The job left this one for a person to look at. */
   state?: string;
   review?: boolean | string;
+  /** Of a vertebra whose level is named: L2. */
+  level?: string | null;
+}
+
+/** What a registration says of itself (workers/jobs/register.c). */
+export interface AlignmentQuality {
+  nmi: number;
+  /** Share of the fixed image that lies in the moving one. */
+  overlap: number;
+  /** How far both directions lie apart; null when only one was run. */
+  inverse_mm: number | null;
+  moved_mm: number;
+  rotation_deg: number;
+}
+
+/** What is told of a deformation besides. */
+export interface DeformationQuality {
+  jacobian_least: number;
+  jacobian_most: number;
+  folds: boolean;
+  inverse_mean_mm: number;
+  inverse_max_mm: number;
+  ways_mean_mm: number | null;
+  moved_mean_mm: number;
+  moved_max_mm: number;
+}
+
+/** How well two label maps agree in one label; lengths are null where one of both is empty. */
+export interface LabelScore {
+  label: number;
+  dice: number;
+  assd_mm: number | null;
+  hd95_mm: number | null;
+  a_ml: number;
+  b_ml: number;
 }
 
 /** The union of what artefacts carry; which members are there depends on the kind. */
@@ -148,10 +183,13 @@ export interface ArtefactMeta {
   series_description?: string;
   value_range?: [number, number];
   window?: { centre: number; width: number };
-  quality?: { slice_thickness_mm?: number; gate?: 'good' | 'warn' | 'no_guide' };
+  /** Of a volume the first two; of a transform the rest. */
+  quality?: { slice_thickness_mm?: number; gate?: 'good' | 'warn' | 'no_guide' } & Partial<AlignmentQuality>;
   corrections?: Correction[];
   units?: 'HU' | '1';
   segments?: Segment[];
+  /** Of a spine: "named", or "unconfirmed" until two people have named them. */
+  levels?: string;
   segment?: number;
   name?: string;
   colour?: string;
@@ -170,6 +208,10 @@ export interface ArtefactMeta {
   inverse?: number[][];
   /** A deformable transform is more than its matrix. */
   model?: string;
+  deformation?: DeformationQuality;
+  /** Of a comparison. */
+  labels?: LabelScore[];
+  mean_dice?: number | null;
   /** "moving" for a scan that was resampled onto another one. */
   of?: string;
 }
@@ -237,6 +279,10 @@ export interface JobPreset {
   id: string;
   title: string;
   detail: string;
+  /** What the scan must be and show, what comes of it, and how long that usually takes: a sentence each. */
+  needs: string;
+  yields: string;
+  takes: string;
   modality: string;
   kind: string;
   /** The kind made for this is not installed; this one stands in. */

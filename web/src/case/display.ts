@@ -162,7 +162,10 @@ export class Display {
       const volume = this.labelVolume(structure.labels);
       if (!volume) continue;
       const layer = layers.get(structure.labels.sha256) ?? { volume, styles: new Map<number, LabelStyle>() };
-      if (look.visible) layer.styles.set(structure.label, { colour: look.colour ?? structure.colour, opacity: look.opacity });
+      if (look.visible) {
+        const { name, mark } = structure;
+        layer.styles.set(structure.label, { colour: look.colour ?? structure.colour, opacity: look.opacity, name, mark });
+      }
       layers.set(structure.labels.sha256, layer);
     }
     for (const [sha, volume] of this.labels) {

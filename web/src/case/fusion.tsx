@@ -5,15 +5,34 @@ import { fusionColours, type FusionColours, type FusionMode } from '../slices/fu
 import type { ViewState } from '../slices/state';
 import { currentPreset, presetsFor } from '../slices/presets';
 import { figure } from '../ui/format';
+import { Icon } from '../ui/icons';
 import { radioKeys, radioStop } from '../ui/radio';
+import { alignmentDoubts, alignmentLines } from './alignment';
+import { alignmentOf } from './model';
 import type { CaseStore } from './store';
 
 const modes: [FusionMode, string][] = [['blend', 'Blend'], ['checker', 'Checkerboard'], ['split', 'Split'], ['beside', 'Side by side']];
+
+const tiles: [number, number] = [5, 60];
+const tileStep = 5;
 
 /** Shows the scan that lies on top alone, or lets the two change places; the cursor stays at its point of the patient. */
 export function flick(state: ViewState): void {
   const only = state.fusion.value?.only;
   state.fuse({ only: only === 'second' ? 'first' : 'second' });
+}
+
+/** More or less of the second scan in a blend, larger or smaller tiles in a checkerboard. */
+export function step(state: ViewState, by: 1 | -1): void {
+  const fusion = state.fusion.value;
+  const within = (value: number, [low, high]: [number, number]) => Math.min(high, Math.max(low, value));
+  if (fusion?.mode === 'blend') state.fuse({ blend: within(Math.round(fusion.blend * 20 + by) / 20, [0, 1]), only: null });
+  if (fusion?.mode === 'checker') state.fuse({ tileMm: within(fusion.tileMm + by * tileStep, tiles), only: null });
+}
+
+export function nextMode(state: ViewState): void {
+  const at = modes.findIndex(([id]) => id === state.fusion.value?.mode);
+  state.fuse({ mode: modes[(at + 1) % modes.length][0], only: null });
 }
 
 export function swapScans(store: CaseStore): void {
@@ -73,7 +92,7 @@ function Controls({ store, state }: { store: CaseStore; state: ViewState }): JSX
           onValue={(blend) => state.fuse({ blend, only: null })} />
       )}
       {fusion.mode === 'checker' && (
-        <Slider name="Tile" value={fusion.tileMm} low={5} high={60} step={5} shown={`${fusion.tileMm} mm`} onValue={(tileMm) => state.fuse({ tileMm, only: null })} />
+        <Slider name="Tile" value={fusion.tileMm} low={tiles[0]} high={tiles[1]} step={tileStep} shown={`${fusion.tileMm} mm`} onValue={(tileMm) => state.fuse({ tileMm, only: null })} />
       )}
       <label class="fusion-line"><span>Window</span>
         <select value={currentPreset(window, presets)} aria-label="Window of the second scan" onChange={(event) => {
@@ -104,9 +123,43 @@ function Controls({ store, state }: { store: CaseStore; state: ViewState }): JSX
   );
 }
 
+/** What is known of how well both lie on each other, and what is not. */
+function Alignment({ store }: { store: CaseStore }): JSX.Element | null {
+  const [shown, partner] = [store.volume.value, store.partner.value];
+  if (!shown || !partner) return null;
+  const transform = alignmentOf(shown, partner.volume, store.artefacts.value);
+  if (!transform) {
+    return <p class="set-note"><Icon name="dot" size={14} /><span>Not aligned by Kerf: both scans came with one frame of reference. A patient who moved between them is not corrected for.</span></p>;
+  }
+  const doubts = alignmentDoubts(transform, store.jobs.value);
+  const lines = alignmentLines(transform);
+  const sure = doubts.length === 0 && lines.every((line) => !line.odd);
+  return (
+    <details class="alignment" data-testid="alignment" open={!sure}>
+      <summary>
+        <span>Alignment</span>
+        <span class={sure ? 'alignment-open' : 'alignment-odd'}><Icon name={sure ? 'dot' : 'warn'} size={14} />{sure ? 'error not measured' : 'doubtful: look closely'}</span>
+      </summary>
+      {doubts.map((words) => <p key={words} class="job-warning"><Icon name="warn" size={14} /><span>{words}</span></p>)}
+      <p class="alignment-unknown"><strong>Its error in mm is not known:</strong> no landmarks were measured. Judge it at edges of bone and
+        canal, with the checkerboard or by flicking, where you will cut.</p>
+      <dl>
+        {lines.map((line) => (
+          <div key={line.name} class={line.odd ? 'odd' : ''}>
+            <dt>{line.odd && <Icon name="warn" size={13} />}{line.name}</dt><dd>{line.value}</dd>
+            <dd class="alignment-about">{line.about}</dd>
+          </div>
+        ))}
+      </dl>
+    </details>
+  );
+}
+
 export function FusionPanel({ store, state }: { store: CaseStore; state: ViewState }): JSX.Element {
   const partners = store.partners.value;
-  if (partners.length === 0) return <p class="side-empty">No other scan lies in this one's frame. Align two scans with “Run a job”.</p>;
+  if (partners.length === 0) return <p class="side-empty">{store.volumes.value.length > 1
+    ? 'The scans of this case are not aligned yet. “Run a job”, Fuse CT and MR, lays one over the other.'
+    : 'For comparing two scans of a patient, a CT and an MR for example: they appear here when a second one has come.'}</p>;
   const chosen = partners.some((p) => p.volume.view.id === store.second.value) ? store.second.value ?? '' : '';
   return (
     <>
@@ -116,6 +169,7 @@ export function FusionPanel({ store, state }: { store: CaseStore; state: ViewSta
         {partners.map(({ volume }) => <option key={volume.view.id} value={volume.view.id}>{volume.meta.modality ?? '?'} · {volume.name}</option>)}
       </select>
       <Controls store={store} state={state} />
+      <Alignment store={store} />
     </>
   );
 }

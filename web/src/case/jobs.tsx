@@ -8,6 +8,7 @@ import { count, dateTime, duration, jobFailure, jobName, jobWarnings, percent } 
 import { Icon } from '../ui/icons';
 import { Progress } from '../ui/progress';
 import { State } from '../ui/state';
+import { clock, scanName } from './groups';
 import { Section } from './section';
 import type { CaseStore } from './store';
 
@@ -53,6 +54,13 @@ function took(job: Job): string {
   return job.state === 'done' && job.started_at && job.finished_at ? duration(Date.parse(job.finished_at) - Date.parse(job.started_at)) : '';
 }
 
+/** The scan that a job worked on and when it ended, as far as its results tell. */
+function about(job: Job, store: CaseStore): string {
+  const made = store.artefacts.value.find((a) => a.job_id === job.id && a.series_id !== null);
+  const scan = made && store.volumes.value.find((v) => v.view.series_id === made.series_id && v.meta.of !== 'moving');
+  return [scanName(scan), job.finished_at ? clock(job.finished_at) : ''].filter(Boolean).join(' · ');
+}
+
 function JobRow({ job, ahead, store, onDismissed }: { job: Job; ahead: number; store: CaseStore; onDismissed: () => void }): JSX.Element {
   const name = jobName(job.kind);
   const again = isBroken(job) || job.state === 'cancelled';
@@ -63,9 +71,9 @@ function JobRow({ job, ahead, store, onDismissed }: { job: Job; ahead: number; s
         <span class="job-took">{took(job)}</span>
         <State state={job.state} />
       </div>
-      {isOpen(job) && <Running job={job} ahead={ahead} />}
+      {isOpen(job) ? <Running job={job} ahead={ahead} /> : <p class="job-stage">{about(job, store)}</p>}
       {isBroken(job) && <p class="job-error">{jobFailure(job)}</p>}
-      {job.state === 'done' && jobWarnings(job).map((words) => <p key={words} class="job-warning"><Icon name="warn" size={14} />{words}</p>)}
+      {job.state === 'done' && jobWarnings(job).map((words) => <p key={words} class="job-warning"><Icon name="warn" size={14} /><span>{words}</span></p>)}
       {job.attempts > 1 && <p class="job-stage">Attempt {job.attempts} of {job.max_attempts}</p>}
       {isOpen(job) && !job.cancel_requested && mayDo('admin', 'technician', 'planner') && (
         <button type="button" class="small" aria-label={`Cancel: ${name}`} onClick={() => void store.command(job, 'cancel')}>Cancel</button>
@@ -104,7 +112,7 @@ export function Jobs({ store, onRun }: { store: CaseStore; onRun: () => void }):
       {mayDo('admin', 'technician', 'planner') && (
         <button type="button" class="small" onClick={onRun}><Icon name="plus" size={14} />Run a job</button>
       )}
-      {jobs.length === 0 && <p class="side-empty">None yet.</p>}
+      {jobs.length === 0 && <p class="side-empty">None yet. Series that arrive are read, sliced and searched for bone by themselves.</p>}
       <div class="jobs-open">{[...open, ...broken].map(row)}</div>
       {ended.length > 0 && (
         <details class="jobs-ended">

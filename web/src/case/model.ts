@@ -15,9 +15,13 @@ export interface ShownVolume {
 export interface Structure {
   /** Stable across a rebuild, so that colour and visibility chosen by the user stay. */
   key: string;
+  /** The segmentation that it is a part of. */
+  of: Artefact;
   /** The series it was drawn on. */
   series: string | null;
   label: number;
+  /** Its own name, which the same job with other parameters gives again; `name` is the only one of its kind. */
+  called: string;
   name: string;
   colour: string;
   volumeMl: number | null;
@@ -35,6 +39,8 @@ export interface Structure {
   review: boolean;
   /** Not shown until somebody asks for it: it lies over what the same or a later job tells apart. */
   covers: boolean;
+  /** What the slices write on it: the level of a vertebra, with a question mark where nobody has confirmed it. */
+  mark: string;
 }
 
 const stem = (name: string): string => name.replace(/\.(nii\.gz|nii|kvv|ply|stl|glb)$/i, '');
@@ -67,7 +73,8 @@ export function volumesOf(artefacts: readonly Artefact[]): ShownVolume[] {
   return current(artefacts, 'volume.view').map((view) => {
     const source = sourceOf(view, sources);
     const meta = { ...source?.meta, ...view.meta };
-    const own = meta.series_description?.trim() || `${meta.modality ?? 'Volume'} ${stem(view.name)}`;
+    const apart = meta.grid?.spacing_mm[2];
+    const own = meta.series_description?.trim() || (apart === undefined ? 'Unnamed series' : `Unnamed, ${apart.toFixed(1)} mm slices`);
     const name = source?.meta.of === 'moving' ? `${own}, aligned` : own;
     return { id: source?.id ?? view.id, view, meta, name, source: source ?? null };
   });
@@ -91,12 +98,25 @@ function needsReview(segment: Segment): boolean {
   return segment.review === true || typeof segment.review === 'string' || /review|unsure|unconfirmed/.test(segment.state ?? '');
 }
 
-/** The skin hides what lies in it; one label for all bone lies in the same places as the parts that a later job gave of it. */
-function coversOthers(segment: Segment, of: Artefact, all: readonly Artefact[]): boolean {
+/** T12 of a vertebra whose level is named; “3?” of the third of nine that are not. */
+function markOf(segment: Segment): string {
+  if (segment.level) return segment.level;
+  const number = /^vertebra (\d+) of \d+\b/i.exec(segment.name)?.[1];
+  return number ? `${number}?` : '';
+}
+
+/**
+ * The skin hides what lies in it; what was found again in the same scan lies in the same places; and so does one label for all bone
+ * and its parts, once these have surfaces to be seen in its place.
+ */
+function coversOthers(segment: Segment, of: Artefact, all: readonly Artefact[], meshes: readonly Artefact[]): boolean {
   const own = of.meta.segments ?? [];
   if (/^skin\b/i.test(segment.name)) return own.length > 1;
-  const later = all.slice(all.indexOf(of) + 1).filter((other) => other.series_id === of.series_id);
-  return own.length === 1 && /^bone\b/i.test(segment.name) && later.some((other) => (other.meta.segments ?? []).length > 1);
+  const source = (made: Artefact) => made.made_from?.find((m) => m.name === 'volume')?.sha256;
+  const later = all.slice(all.indexOf(of) + 1).filter((other) => other.series_id === of.series_id && source(other) === source(of)
+    && meshes.some((mesh) => surfacesOf([mesh], other, mesh.meta.segment ?? 1).length > 0));
+  const again = later.some((other) => (other.meta.segments ?? []).some((s) => s.label === segment.label && s.name === segment.name));
+  return again || (own.length === 1 && /^bone\b/i.test(segment.name) && later.some((other) => (other.meta.segments ?? []).length > 1));
 }
 
 export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
@@ -120,12 +140,15 @@ export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
       times.set(key, time);
       structures.push({
         key: time === 1 ? key : `${key}#${time}`,
+        of: segmentation,
         series: segmentation.series_id,
         label: segment.label,
+        called: segment.name,
         name: time === 1 ? segment.name : `${segment.name} ${time}`,
         confidence: segment.confidence ?? null,
         review: needsReview(segment),
-        covers: coversOthers(segment, segmentation, segmentations),
+        covers: coversOthers(segment, segmentation, segmentations, meshes),
+        mark: markOf(segment),
         colour: segment.colour,
         volumeMl: segment.volume_ml ?? null,
         labels,
@@ -148,18 +171,34 @@ export function sharesFrame(structure: Structure, shown: ShownVolume, volumes: r
   return !!own && own === shown.meta.frame_of_reference_uid;
 }
 
+/** The transforms that were made of these two scans, the newest first, and whether `shown` was the fixed one. */
+function transformsOf(shown: ShownVolume, other: ShownVolume, artefacts: readonly Artefact[]): { by: Artefact; onward: boolean }[] {
+  const [a, b] = [shown.source?.sha256, other.source?.sha256];
+  if (!a || !b) return [];
+  const role = (t: Artefact, name: string) => t.made_from?.find((m) => m.name === name)?.sha256;
+  return current(artefacts, 'transform').reverse().flatMap((by) => {
+    const onward = role(by, 'fixed') === a && role(by, 'moving') === b;
+    return onward || (role(by, 'fixed') === b && role(by, 'moving') === a) ? [{ by, onward }] : [];
+  });
+}
+
+/** A matrix carries points where the map is no more than that: a deformation is seen in the image that was resampled with it. */
+const isLinear = (transform: Artefact): boolean => !!transform.meta.matrix && !!transform.meta.inverse && transform.meta.model !== 'deformable';
+
 /** How points of the shown scan go to another one (LPS mm, rows of 4×4), null when nothing ties the two together. */
 export function tieOf(shown: ShownVolume, other: ShownVolume, artefacts: readonly Artefact[]): number[][] | null {
-  const [a, b] = [shown.source?.sha256, other.source?.sha256];
-  const role = (t: Artefact, name: string) => t.made_from?.find((m) => m.name === name)?.sha256;
-  for (const t of current(artefacts, 'transform').reverse()) {
-    if (!a || !b || !t.meta.matrix || !t.meta.inverse || t.meta.model === 'deformable') continue;
-    if (role(t, 'fixed') === a && role(t, 'moving') === b) return t.meta.matrix;
-    if (role(t, 'fixed') === b && role(t, 'moving') === a) return t.meta.inverse;
-  }
+  const found = transformsOf(shown, other, artefacts).find(({ by }) => isLinear(by));
+  if (found) return (found.onward ? found.by.meta.matrix : found.by.meta.inverse) ?? null;
   const frame = shown.meta.frame_of_reference_uid;
   const same = (frame && frame === other.meta.frame_of_reference_uid) || shown.view.series_id === other.view.series_id;
   return same ? [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]] : null;
+}
+
+/** The registration that lays one scan over the other: of both, or the one that resampled one of them; null where none was needed. */
+export function alignmentOf(shown: ShownVolume, other: ShownVolume, artefacts: readonly Artefact[]): Artefact | null {
+  const resampled = [other, shown].find((v) => v.meta.of === 'moving')?.source?.job_id;
+  return transformsOf(shown, other, artefacts).find(({ by }) => isLinear(by))?.by
+    ?? current(artefacts, 'transform').find((t) => t.job_id === resampled) ?? null;
 }
 
 /** Words for the quality gate and what import had to correct; `level` decides the sign before it. */

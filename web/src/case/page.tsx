@@ -19,7 +19,7 @@ import { Icon } from '../ui/icons';
 import { State } from '../ui/state';
 import './case.css';
 import { Display } from './display';
-import { flick, swapScans } from './fusion';
+import { flick, nextMode, step as fusionStep, swapScans } from './fusion';
 import { isOpen } from './jobs';
 import { RunDialog } from './run';
 import type { ShownVolume } from './model';
@@ -110,9 +110,12 @@ function viewerShortcuts({ store, state }: Parts, side: () => Side, reset: () =>
     { keys: ['['], does: 'Overlay fainter', group: 'View', run: () => step(-0.1) },
     { keys: [']'], does: 'Overlay stronger', group: 'View', run: () => step(0.1) },
     { keys: ['v'], does: 'Next volume', group: 'View', run: () => nextVolume(store) },
-    { keys: ['f'], does: 'Fused view: flick between both scans', group: 'View', run: () => flick(state) },
-    { keys: ['g'], does: 'Fused view: swap both scans', group: 'View', run: () => swapScans(store) },
-    { keys: ['b'], does: 'Fused view: both scans again', group: 'View', run: () => state.fuse({ only: null }) },
+    { keys: ['f'], does: 'Flick between both scans', group: 'Fused view', run: () => flick(state) },
+    { keys: ['g'], does: 'Swap both scans', group: 'Fused view', run: () => swapScans(store) },
+    { keys: ['b'], does: 'Both scans again', group: 'Fused view', run: () => state.fuse({ only: null }) },
+    { keys: ['n'], does: 'Next: blend, checkerboard, split, side by side', group: 'Fused view', run: () => nextMode(state) },
+    { keys: ['.'], does: 'More of the second scan, or larger tiles', group: 'Fused view', run: () => fusionStep(state, 1) },
+    { keys: [','], does: 'Less of the second scan, or smaller tiles', group: 'Fused view', run: () => fusionStep(state, -1) },
     { keys: ['r'], does: 'Reset all views', group: 'View', run: reset },
   ];
 }

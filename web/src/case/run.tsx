@@ -1,11 +1,13 @@
 // Running a job by hand: a preset or a kind, its inputs, its parameters as the server describes them.
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { get } from '../api/client';
-import type { Artefact, JobKind, JobKinds, JobParam } from '../api/types';
+import type { Artefact, JobKind, JobKinds, JobParam, JobPreset } from '../api/types';
 import { Dialog } from '../ui/dialog';
+import { Icon } from '../ui/icons';
 import { reason } from '../ui/toast';
+import { clock, scanName, segmentationName } from './groups';
 import type { CaseStore } from './store';
 
 type Value = number | boolean | string;
@@ -20,6 +22,8 @@ export function paramName(name: string): string {
 /** Names and help of inputs where those of the command line are not for planners. */
 const inputWords: Record<string, [string, string]> = {
   fixed: ['Scan that stays', 'Its position counts; the other is brought to it.'],
+  a: ['First (A)', 'What a job found.'],
+  b: ['Second (B)', 'What another found in the same scan. Which of both is right does not matter.'],
   moving: ['Scan that moves', 'Is brought to the one that stays.'],
 };
 
@@ -33,14 +37,53 @@ export function paramFault(param: JobParam, value: Value): string {
   return out ? `From ${param.minimum} to ${param.maximum}${unit}.` : '';
 }
 
-/** Artefacts that fit an input, with the names that people know them by. */
-function candidates(store: CaseStore, artefact: string): { id: string; name: string; modality: string }[] {
+interface Candidate {
+  id: string;
+  name: string;
+  modality: string;
+  /** Resampled onto another scan: for looking, not for finding anatomy in. */
+  resampled: boolean;
+}
+
+/** Artefacts that fit an input, with the names that people know them by; the scan that is looked at comes first. */
+function candidates(store: CaseStore, artefact: string): Candidate[] {
   if (artefact === 'volume') {
-    return store.volumes.value.filter((v) => v.source).map((v) => ({ id: v.id, name: `${v.meta.modality ?? '?'} · ${v.name}`, modality: v.meta.modality ?? '' }));
+    const shown = store.volume.value;
+    return store.volumes.value.filter((v) => v.source).sort((a, b) => Number(b === shown) - Number(a === shown)).map((v) => ({
+      id: v.id, name: scanName(v), modality: v.meta.modality ?? '', resampled: v.meta.of === 'moving',
+    }));
   }
-  return store.artefacts.value.filter((a: Artefact) => a.kind === artefact && !a.superseded).map((a, i) => ({
-    id: a.id, modality: '', name: `${(a.meta.segments ?? []).slice(0, 3).map((s) => s.name).join(', ') || a.name} (${i + 1})`,
-  }));
+  const named = (a: Artefact) => (a.kind === 'segmentation' ? segmentationName(a, store.volumes.value, store.jobs.value) : `${a.name} · ${clock(a.created_at)}`);
+  return store.artefacts.value.filter((a) => a.kind === artefact && !a.superseded).sort((a, b) => b.created_at.localeCompare(a.created_at)).map((a) => ({ id: a.id, modality: '', resampled: false, name: named(a) }));
+}
+
+/** The one that a form starts with: of the preset's modality and as it came, where there is one; for a second scan rather another modality. */
+function firstChoice(free: readonly Candidate[], modality: string | undefined, second: boolean): Candidate | undefined {
+  const own = free.filter((f) => !f.resampled);
+  return own.find((f) => modality !== undefined && (f.modality === modality) !== second) ?? own[0] ?? free[0];
+}
+
+/** A second segmentation to compare: of the same anatomy rather than any other. */
+function alike(free: readonly Candidate[], first: Candidate | undefined): Candidate | undefined {
+  const title = (c: Candidate | undefined) => c?.name.split(' · ')[0];
+  return free.find((f) => title(f) === title(first)) ?? free[0];
+}
+
+const regions: [RegExp, string, string][] = [
+  [/spine/i, 'spine_ct', 'spine_mr'], [/leg|tibia|fibula|calf/i, 'leg', ''], [/head|skull|jaw|mandib|maxill|face|dent/i, 'jaw', ''],
+];
+
+/** The preset that suits the shown scan, as its series names the part of the body. */
+export function presetFor(presets: readonly JobPreset[], words: string, modality: string): JobPreset | undefined {
+  const [, ct = '', mr = ''] = regions.find(([pattern]) => pattern.test(words)) ?? [];
+  return presets.find((p) => p.id === (modality === 'MR' ? mr : ct));
+}
+
+function suited(store: CaseStore, all: JobKinds): string {
+  const shown = store.volume.value;
+  const series = store.detail.value?.studies.flatMap((study) => study.series).find((s) => s.id === shown?.view.series_id);
+  const preset = presetFor(all.presets, `${series?.body_part ?? ''} ${series?.description ?? ''}`, shown?.meta.modality ?? '') ?? all.presets[0];
+  return preset ? `preset:${preset.id}` : `kind:${all.kinds[0]?.name ?? ''}`;
 }
 
 const usual = (value: Value): string => (typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value).replace('-', '−'));
@@ -70,7 +113,7 @@ function ParamField({ param, value, onValue }: { param: JobParam; value: Value; 
 }
 
 function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClose: () => void }): JSX.Element {
-  const choice = useSignal(all.presets[0] ? `preset:${all.presets[0].id}` : `kind:${all.kinds[0]?.name ?? ''}`);
+  const choice = useSignal(useMemo(() => suited(store, all), []));
   const given = useSignal<Record<string, Value>>({});
   const inputs = useSignal<Record<string, string>>({});
   const fault = useSignal('');
@@ -86,12 +129,15 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
   kind.inputs.forEach((input, at) => {
     const fits = candidates(store, input.artefact);
     const free = fits.filter((f) => ![...chosen.values()].includes(f.id));
-    const like = at === 0 && preset ? free.find((f) => f.modality === preset.modality) : undefined;
-    chosen.set(input.name, inputs.value[input.name] ?? (input.required || at === 0 ? (like ?? free[0])?.id ?? '' : ''));
+    const [before] = [...chosen.values()];
+    const first = input.artefact === 'volume' ? firstChoice(free, preset?.modality, at > 0) : alike(free, fits.find((f) => f.id === before));
+    chosen.set(input.name, inputs.value[input.name] ?? (input.required || at === 0 ? first?.id ?? '' : ''));
   });
   const lacking = kind.inputs.filter((input) => input.required && !chosen.get(input.name));
   const wrong = kind.params.some((p) => paramFault(p, values[p.name]) !== '');
   const changed = kind.params.filter((p) => p.name in given.value && given.value[p.name] !== (preset?.params[p.name] ?? p.default)).length;
+  const main = candidates(store, 'volume').find((f) => f.id === chosen.get(kind.inputs[0]?.name ?? ''));
+  const unlike = preset && main && main.modality !== preset.modality;
   const inputLine = (input: JobKind['inputs'][number]) => (
     <label class="run-line" key={input.name}><span>{inputWords[input.name]?.[0] ?? paramName(input.name)}</span>
       <select value={chosen.get(input.name)} data-testid={`run-input-${input.name}`}
@@ -129,7 +175,16 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
       </label>
       <p class="run-about">{preset ? preset.detail : kind.summary}
         {preset?.fallback && <strong> The job made for this is not installed: “{kind.title}” stands in, and does not tell structures apart.</strong>}</p>
+      {preset && (
+        <dl class="run-help">
+          <div><dt>Needs</dt><dd>{preset.needs}</dd></div>
+          <div><dt>Yields</dt><dd>{preset.yields}</dd></div>
+          <div><dt>Takes</dt><dd>{preset.takes} You can go on working meanwhile.</dd></div>
+        </dl>
+      )}
       {kind.inputs.filter((input) => !optional.includes(input)).map(inputLine)}
+      {unlike && <p class="job-warning" role="status"><Icon name="warn" size={14} /><span>“{preset.title}” is made for {preset.modality}, and the chosen scan is {main.modality || 'of an unknown kind'}: expect it to be refused or wrong.</span></p>}
+      {main?.resampled && <p class="job-warning" role="status"><Icon name="warn" size={14} /><span>This scan was resampled onto another one and is less sharp: choose the scan as it came.</span></p>}
       {optional.length > 0 && (
         <details class="run-params"><summary>Further inputs<span>none needed</span></summary><div class="run-more">{optional.map(inputLine)}</div></details>
       )}

@@ -1,17 +1,18 @@
 // The side panel of a case: volumes, structures, what the signer must know, jobs, and the series that came.
-import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import type { Artefact, CaseDetail } from '../api/types';
+import type { CaseDetail } from '../api/types';
 import { mayDo } from '../app/session';
-import { bytes, correctionName, count, dateTime, dicomDate, figure, percent } from '../ui/format';
+import { correctionName, count, dateTime, dicomDate, figure } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { radioKeys, radioStop } from '../ui/radio';
 import type { ViewState } from '../slices/state';
+import { Comparisons } from './comparisons';
 import { FusionPanel } from './fusion';
 import { Jobs } from './jobs';
-import { notesOf, type Note, type ShownVolume, type Structure } from './model';
+import { notesOf, type Note, type ShownVolume } from './model';
 import { Section } from './section';
 import type { CaseStore } from './store';
+import { Structures } from './structures';
 
 function VolumeRow({ volume, chosen, onChoose }: { volume: ShownVolume; chosen: boolean; onChoose: () => void }): JSX.Element {
   const grid = volume.meta.grid;
@@ -34,77 +35,13 @@ function Volumes({ store }: { store: CaseStore }): JSX.Element {
   const volumes = store.volumes.value;
   return (
     <Section title="Volumes" aside={volumes.length > 1 ? String(volumes.length) : ''}>
-      {volumes.length === 0 && <p class="side-empty">None yet.</p>}
+      {volumes.length === 0 && <p class="side-empty">None yet. A scan appears here when its series has been read.</p>}
       <div role="radiogroup" aria-label="Volumes" onKeyDown={radioKeys}>
         {volumes.map((volume) => (
           <VolumeRow key={volume.view.id} volume={volume} chosen={store.volume.value?.view.id === volume.view.id}
             onChoose={() => { store.chosen.value = volume.view.id; }} />
         ))}
       </div>
-    </Section>
-  );
-}
-
-function surfaceReport(master: Artefact): string {
-  const { meta } = master;
-  const parts = [
-    meta.triangles !== undefined && count(meta.triangles, 'triangle'),
-    meta.closed === true ? 'closed' : meta.closed === false && `open${meta.boundary_reason ? ` (${meta.boundary_reason.replace(/_/g, ' ')})` : ''}`,
-    meta.manifold === false && 'not manifold',
-    meta.surface_mm2 !== undefined && `${figure(meta.surface_mm2 / 100, 0)} cm²`,
-  ];
-  return parts.filter(Boolean).join(' · ');
-}
-
-function StructureRow({ structure, store }: { structure: Structure; store: CaseStore }): JSX.Element {
-  const look = store.look(structure.key);
-  const more = useSignal(false);
-  const colour = look.colour ?? structure.colour;
-  return (
-    <div class={`structure${look.visible ? '' : ' off'}`} data-structure={structure.name}>
-      <div class="structure-line">
-        <input type="color" value={colour} aria-label={`Colour of ${structure.name}`}
-          onInput={(event) => store.setLook(structure.key, { colour: event.currentTarget.value })} />
-        <button type="button" class="structure-name" aria-expanded={more.value} onClick={() => { more.value = !more.value; }}>
-          {structure.name}
-        </button>
-        <span class="structure-size">{structure.volumeMl === null ? '' : `${figure(structure.volumeMl, 0)} ml`}</span>
-        <button type="button" class="plain" aria-pressed={look.visible} aria-label={`Show ${structure.name}`}
-          title={look.visible ? 'Hide' : 'Show'} onClick={() => store.setLook(structure.key, { visible: !look.visible })}>
-          <Icon name={look.visible ? 'eye' : 'hidden'} />
-        </button>
-      </div>
-      <label class="structure-opacity">
-        <span class="visually-hidden">Opacity of {structure.name}</span>
-        <input type="range" min="0.05" max="1" step="0.05" value={look.opacity} disabled={!look.visible}
-          onInput={(event) => store.setLook(structure.key, { opacity: Number(event.currentTarget.value) })} />
-        <output>{Math.round(look.opacity * 100)} %</output>
-      </label>
-      {(structure.review || structure.confidence !== null) && (
-        <p class={structure.review ? 'structure-review' : 'structure-sure'}>
-          {structure.review && <><Icon name="warn" size={14} />Needs review</>}
-          {structure.confidence !== null && <span>Confidence {percent(structure.confidence)}</span>}
-        </p>
-      )}
-      {more.value && (
-        <div class="structure-more">
-          {structure.master && <p>{surfaceReport(structure.master)}</p>}
-          {structure.files.map((file) => (
-            <a key={file.id} href={file.url} download={file.name}>{file.name} <span>{bytes(file.bytes)}</span></a>
-          ))}
-          {structure.surfaces.length === 0 && <p>No surface yet.</p>}
-        </div>
-      )}
-    </div>
-  );
-}
-
-function Structures({ store }: { store: CaseStore }): JSX.Element {
-  const structures = store.structures.value;
-  return (
-    <Section title="Structures" aside={structures.length > 1 ? String(structures.length) : ''}>
-      {structures.length === 0 && <p class="side-empty">None yet. They appear as jobs finish.</p>}
-      {structures.map((structure) => <StructureRow key={structure.key} structure={structure} store={store} />)}
     </Section>
   );
 }
@@ -172,10 +109,12 @@ function CaseForm({ store }: { store: CaseStore }): JSX.Element | null {
 export function Sidebar({ store, state, onRun }: { store: CaseStore; state: ViewState; onRun: () => void }): JSX.Element {
   return (
     <aside class="sidebar" aria-label="Case">
+      <button type="button" class="skip" onClick={() => document.querySelector<HTMLElement>('.pane-touch')?.focus()}>Skip to the pictures</button>
       <Volumes store={store} />
       <Section title="Fused view" open={store.partners.value.length > 0}><FusionPanel store={store} state={state} /></Section>
       <Jobs store={store} onRun={onRun} />
       <Structures store={store} />
+      <Comparisons store={store} />
       <Quality volume={store.volume.value} />
       <Received detail={store.detail.value} />
       <CaseForm store={store} />

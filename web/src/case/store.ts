@@ -6,7 +6,8 @@ import { mergeJobs, newlyEnded, reduceJobs } from '../api/reduce';
 import type { Artefact, CaseDetail, Job } from '../api/types';
 import { failureTitle, jobName } from '../ui/format';
 import { reason, say, sayError } from '../ui/toast';
-import { firstVolume, sharesFrame, structuresOf, tieOf, volumesOf } from './model';
+import { firstVolume, structuresOf, tieOf, volumesOf } from './model';
+import { placementOf } from './placement';
 
 /** How one structure is shown; what is not set comes from the structure itself. */
 export interface Look {
@@ -29,7 +30,12 @@ export class CaseStore {
   readonly looks = signal<ReadonlyMap<string, Partial<Look>>>(new Map());
   readonly volumes = computed(() => volumesOf(this.artefacts.value));
   readonly structures = computed(() => structuresOf(this.artefacts.value));
-  private readonly covering = computed(() => new Set(this.structures.value.filter((s) => s.covers).map((s) => s.key)));
+  /** Not shown until somebody asks for it: what hides others, and the same anatomy once more from another scan. */
+  private readonly reserved = computed(() => {
+    const [all, series] = [this.structures.value, this.volume.value?.view.series_id];
+    const own = all.some((s) => s.series === series && s.surfaces.length > 0);
+    return new Set(all.filter((s) => s.covers || (own && s.series !== series)).map((s) => s.key));
+  });
   readonly volume = computed(() =>
     this.volumes.value.find((volume) => volume.view.id === this.chosen.value) ?? firstVolume(this.volumes.value) ?? null);
   /** Volumes that can lie over the shown one, with the way there. */
@@ -44,11 +50,8 @@ export class CaseStore {
   });
   /** The one that lies over it now. */
   readonly partner = computed(() => this.partners.value.find((p) => p.volume.view.id === this.second.value) ?? null);
-  /** Surfaces of another scan that is not registered to the one in the slices: a point in one is none in the other. */
-  readonly apart = computed(() => {
-    const [shown, volumes] = [this.volume.value, this.volumes.value];
-    return shown !== null && this.structures.value.some((s) => s.surfaces.length > 0 && !sharesFrame(s, shown, volumes));
-  });
+  /** Where surfaces stand in the 3D scene, and which are not drawn in it. */
+  readonly placement = computed(() => placementOf(this.structures.value, this.volume.value, this.volumes.value, this.artefacts.value));
   /** When each job ended that was told of, and the jobs that were started from this page. */
   private told: Map<string, string> | null = null;
   private readonly own = new Set<string>();
@@ -69,11 +72,13 @@ export class CaseStore {
   }
 
   look(key: string): Look {
-    return { ...plainLook, visible: !this.covering.value.has(key), ...this.looks.value.get(key) };
+    return { ...plainLook, visible: !this.reserved.value.has(key), ...this.looks.value.get(key) };
   }
 
-  setLook(key: string, change: Partial<Look>): void {
-    this.looks.value = new Map(this.looks.value).set(key, { ...this.looks.value.get(key), ...change });
+  setLook(keys: readonly string[], change: Partial<Look>): void {
+    const looks = new Map(this.looks.value);
+    for (const key of keys) looks.set(key, { ...looks.get(key), ...change });
+    this.looks.value = looks;
   }
 
   async load(): Promise<void> {

@@ -30,7 +30,7 @@ function connect(scene: Scene3D, store: CaseStore, state: ViewState, onLoaded: (
   const light = matchMedia('(pointer: coarse)').matches;
   const lookOf = (structure: Structure) => {
     const look = store.look(structure.key);
-    return { visible: look.visible, opacity: look.opacity, colour: look.colour ?? structure.colour };
+    return { visible: look.visible && store.placement.value.places.has(structure.key), opacity: look.opacity, colour: look.colour ?? structure.colour };
   };
   const ends = [
     effect(() => {
@@ -39,7 +39,7 @@ function connect(scene: Scene3D, store: CaseStore, state: ViewState, onLoaded: (
     }),
     effect(() => {
       void state.volume.value;
-      scene.setCursor(state.cursor.value, state.crosshair.value && state.volume.value !== null && !store.apart.value);
+      scene.setCursor(state.cursor.value, state.crosshair.value && state.volume.value !== null && !store.placement.value.apart);
     }),
     effect(() => {
       const structures = store.structures.value.filter((structure) => structure.surfaces.length > 0);
@@ -49,24 +49,39 @@ function connect(scene: Scene3D, store: CaseStore, state: ViewState, onLoaded: (
         const levels = light && structure.surfaces.length > 1 ? structure.surfaces.slice(0, -1) : structure.surfaces;
         const stamp = levels.map((surface) => surface.sha256).join();
         // What is not to be seen is not fetched before it is.
-        if (shown.get(structure.key) === stamp || !store.look(structure.key).visible) continue;
+        if (shown.get(structure.key) === stamp || !lookOf(structure).visible) continue;
         shown.set(structure.key, stamp);
         scene.showSurface(structure.key, levels.map((surface) => surface.url), lookOf(structure)).then(onLoaded, (cause) => {
           shown.delete(structure.key);
           sayError(cause);
         });
+        const place = store.placement.value.places.get(structure.key);
+        if (place) scene.setPlace(structure.key, place);
       }
     }),
     effect(() => {
       void store.looks.value;
-      for (const structure of store.structures.value) scene.setLook(structure.key, lookOf(structure));
+      const { places } = store.placement.value;
+      for (const structure of store.structures.value) {
+        scene.setLook(structure.key, lookOf(structure));
+        const place = places.get(structure.key);
+        if (place) scene.setPlace(structure.key, place);
+      }
     }),
   ];
   scene.onPick = (lps) => {
-    if (store.apart.peek()) say('These surfaces come from another scan that is not registered to this one: the slices stay where they are.');
+    if (store.placement.peek().apart) say('These surfaces come from another scan that is not aligned with the shown one: the slices stay where they are.');
     else state.moveTo(lps);
   };
   return () => ends.forEach((end) => end());
+}
+
+/** Whose surfaces these are, where that is not plain. */
+function SceneNote({ store }: { store: CaseStore }): JSX.Element | null {
+  const { apart, left } = store.placement.value;
+  if (apart) return <div class="scene-apart"><Icon name="warn" size={15} />From another scan, not aligned with the slices</div>;
+  if (left === 0) return null;
+  return <div class="scene-apart"><Icon name="warn" size={15} />{count(left, 'structure')} of another scan not drawn: align the scans first</div>;
 }
 
 export function ScenePane({ store, state, large, onLarge, onScene }: ScenePaneProps): JSX.Element {
@@ -114,7 +129,7 @@ export function ScenePane({ store, state, large, onLarge, onScene }: ScenePanePr
       </div>
       {failed.value && <div class="pane-empty">3D cannot be shown here: {failed.value}</div>}
       {!failed.value && waiting && <div class="pane-empty">{working ? 'Surfaces are being made…' : 'No surfaces yet'}</div>}
-      {store.apart.value && <div class="scene-apart"><Icon name="warn" size={15} />From another scan, not registered to the slices</div>}
+      <SceneNote store={store} />
       <div class="scene-views" role="group" aria-label="Look from">
         {views.map(([letter, name, direction]) => (
           <button key={letter} type="button" aria-label={`Look from ${name}`} title={`Look from ${name}`}

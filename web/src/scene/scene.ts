@@ -209,6 +209,17 @@ export class Scene3D {
     this.redraw();
   }
 
+  /** Where a structure stands: its own millimetres (LPS) to those of the scene, rows of 4×4. */
+  setPlace(key: string, place: readonly (readonly number[])[]): void {
+    const group = this.surfaces.get(key)?.group;
+    if (!group) return;
+    const flat = place.flat() as Parameters<THREE.Matrix4['set']>;
+    group.matrixAutoUpdate = false;
+    group.matrix.set(...flat);
+    group.matrixWorldNeedsUpdate = true;
+    this.redraw();
+  }
+
   removeSurfacesBut(keys: ReadonlySet<string>): void {
     for (const [key, surface] of this.surfaces) {
       if (keys.has(key)) continue;

@@ -44,8 +44,44 @@ export function paintLabels(
   }
 }
 
+/** A text, the middle of the thickest part of its label in a slice, and how wide that is; all in voxels. */
+export interface Mark {
+  text: string;
+  at: [number, number];
+  side: number;
+}
+
+/**
+ * The marks of one slice, each in the middle of the largest square that fits into its label: in a vertebra that is the body, in
+ * whatever direction it is cut. The side of the square that ends at a voxel is one more than the least of its three neighbours'.
+ */
+export function marksOf(voxels: ArrayLike<number>, dim: readonly number[], axis: number, index: number, layer: LabelLayer['styles']): Mark[] {
+  const { u, v, strides } = inPlane(dim, axis);
+  const best = new Map<number, Mark>();
+  for (const [label, { mark }] of layer) if (mark) best.set(label, { text: mark, at: [0, 0], side: 0 });
+  if (best.size === 0) return [];
+  let above = new Uint16Array(dim[u]);
+  let row = new Uint16Array(dim[u]);
+  for (let y = 0; y < dim[v]; y++) {
+    const from = index * strides[axis] + y * strides[v];
+    for (let x = 0; x < dim[u]; x++) {
+      const at = from + x * strides[u];
+      const mark = best.get(voxels[at]);
+      row[x] = 0;
+      if (!mark) continue;
+      const same = x > 0 && y > 0 && voxels[at - strides[u]] === voxels[at] && voxels[at - strides[v]] === voxels[at]
+        && voxels[at - strides[u] - strides[v]] === voxels[at];
+      row[x] = 1 + (same ? Math.min(row[x - 1], above[x], above[x - 1]) : 0);
+      if (row[x] > mark.side) Object.assign(mark, { side: row[x], at: [x - (row[x] - 1) / 2, y - (row[x] - 1) / 2] });
+    }
+    [above, row] = [row, above];
+  }
+  return [...best.values()].filter((mark) => mark.side > 0);
+}
+
 interface Painted {
   canvas: HTMLCanvasElement;
+  marks: Mark[];
   stamp: string;
 }
 
@@ -61,12 +97,12 @@ export class LabelPainter {
     for (const volume of this.cache.keys()) if (!layers.some((l) => l.volume === volume)) this.cache.delete(volume);
   }
 
-  private painted(layer: LabelLayer, axis: number, index: number, opacity: number): HTMLCanvasElement {
+  private painted(layer: LabelLayer, axis: number, index: number, opacity: number): Painted {
     const { grid } = layer.volume;
-    const styles = [...layer.styles].map(([label, s]) => `${label}${s.colour}${s.opacity}`).join();
+    const styles = [...layer.styles].map(([label, s]) => `${label}${s.colour}${s.opacity}${s.mark}`).join();
     const stamp = `${axis}/${index}/${opacity}/${this.version}/${styles}`;
     const known = this.cache.get(layer.volume);
-    if (known?.stamp === stamp) return known.canvas;
+    if (known?.stamp === stamp) return known;
     const { u, v } = inPlane(grid.dim, axis);
     const canvas = known?.canvas ?? document.createElement('canvas');
     canvas.width = grid.dim[u];
@@ -74,8 +110,9 @@ export class LabelPainter {
     const image = new ImageData(grid.dim[u], grid.dim[v]);
     paintLabels(layer.volume.voxels, grid.dim, axis, index, layer.styles, opacity, image.data);
     canvas.getContext('2d')?.putImageData(image, 0, 0);
-    this.cache.set(layer.volume, { canvas, stamp });
-    return canvas;
+    const painted = { canvas, stamp, marks: marksOf(layer.volume.voxels, grid.dim, axis, index, layer.styles) };
+    this.cache.set(layer.volume, painted);
+    return painted;
   }
 
   private drawLayer(context: CanvasRenderingContext2D, layer: LabelLayer, plane: Plane, view: PaneView, size: Size, focus: Vec3,
@@ -85,7 +122,7 @@ export class LabelPainter {
     const index = sliceAt(grid, own, focus);
     const distance = Math.abs(lpsToIjk(grid, focus)[own.axis] - index);
     if (distance > 0.51 || layer.styles.size === 0 || opacity <= 0) return;
-    const picture = this.painted(layer, own.axis, index, opacity);
+    const { canvas: picture, marks } = this.painted(layer, own.axis, index, opacity);
     const { u, v } = inPlane(grid.dim, own.axis);
     const corner: Vec3 = [0, 0, 0];
     corner[own.axis] = index;
@@ -99,7 +136,28 @@ export class LabelPainter {
     context.transform(dot(du, plane.right), dot(du, plane.down), dot(dv, plane.right), dot(dv, plane.down), x, y);
     context.drawImage(picture, 0, 0);
     context.restore();
+    for (const { text, at, side } of marks) {
+      if (side * Math.min(Math.hypot(...du), Math.hypot(...dv)) < roomPx) continue;
+      const along = (direction: Vec3) => (at[0] + 0.5) * dot(du, direction) + (at[1] + 0.5) * dot(dv, direction);
+      drawMark(context, text, x + along(plane.right), y + along(plane.down));
+    }
   }
+}
+
+/** A mark needs as much room as its letters are high. */
+const roomPx = 12;
+
+function drawMark(context: CanvasRenderingContext2D, text: string, x: number, y: number): void {
+  context.font = '600 11px system-ui, sans-serif';
+  context.textAlign = 'center';
+  context.textBaseline = 'middle';
+  context.lineWidth = 3;
+  context.lineJoin = 'round';
+  context.strokeStyle = 'rgb(0 0 0 / 80%)';
+  context.strokeText(text, x, y);
+  context.fillStyle = '#ffffff';
+  context.fillText(text, x, y);
+  context.textBaseline = 'alphabetic';
 }
 
 /** The two lines where the other planes cut this one, broken around the point so that it stays visible. */

@@ -33,7 +33,7 @@ export function SlicePane({ stage, orientation, side, scan, large, onLarge, onGe
     stage.attach(orientation, side, {
       host: host.current as HTMLDivElement,
       overlay: overlay.current as HTMLCanvasElement,
-      slice: t['slice'], place: t['place'], value: t['value'],
+      slice: t['slice'], place: t['place'], value: t['value'], label: t['label'],
       edges: { left: t['left'], right: t['right'], top: t['top'], bottom: t['bottom'] },
       echo: t['echo'],
     });
@@ -56,6 +56,7 @@ export function SlicePane({ stage, orientation, side, scan, large, onLarge, onGe
         {scan && <><i class="pane-break" /><span class="pane-scan">{scan}</span></>}
       </div>
       <i class="pane-echo" ref={text('echo')} hidden aria-hidden="true" />
+      <span class="pane-label" ref={text('label')} data-testid={`${id}-label`} />
       <span class="pane-value" ref={text('value')} data-testid={`${id}-value`} />
       <span class="edge edge-left" ref={text('left')} />
       <span class="edge edge-right" ref={text('right')} />

@@ -24,6 +24,8 @@ export interface PaneElements {
   slice: HTMLElement;
   place: HTMLElement;
   value: HTMLElement;
+  /** The names of the labels at the same point. */
+  label: HTMLElement;
   edges: Record<'left' | 'right' | 'top' | 'bottom', HTMLElement>;
   /** Where the pointer is in the pane beside this one. */
   echo: HTMLElement;
@@ -295,11 +297,20 @@ export class Stage {
     const at = pane.hover ? toPatient(plane, view, pane.size, pane.hover, focus) : this.state.cursor.peek();
     const found = volume.valueAt(at);
     const own = found === null ? '' : this.valueText(found.value, found.exact, this.state.units.peek());
+    elements.label.textContent = this.namesAt(at);
     const fusion = this.state.fusion.peek();
     const other = fusion?.volume.valueAt(carry(fusion.tie, at)) ?? null;
     const second = fusion && other ? this.valueText(other.value, other.exact, fusion.units) : '';
     if (this.state.beside.peek()) elements.value.textContent = pane.side === 'first' ? own : second;
     else elements.value.textContent = second ? `${own} · 2nd ${second}` : own;
+  }
+
+  /** What the labels say of a point: those that are drawn. */
+  private namesAt(lps: Vec3): string {
+    return this.state.layers.peek().flatMap(({ volume, styles }) => {
+      const label = volume.valueAt(lps)?.value ?? 0;
+      return styles.get(label)?.name ?? [];
+    }).join(', ');
   }
 
   private valueText(value: number, exact: boolean, units: 'HU' | '1'): string {

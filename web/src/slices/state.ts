@@ -11,6 +11,10 @@ export type Tool = 'crosshair' | 'window' | 'pan' | 'zoom';
 export interface LabelStyle {
   colour: string;
   opacity: number;
+  /** What it is called. */
+  name: string;
+  /** What is written on it in the slices, empty for nothing. */
+  mark: string;
 }
 
 export interface LabelLayer {

@@ -79,6 +79,13 @@ const failures: Record<string, string> = {
   no_volume: 'No volume can be made from this series.',
   mirrored: 'The series is mirrored and was refused.',
   missing_slices: 'Slices of the series are missing.',
+  no_spine: 'No spine was found in this scan.',
+  no_discs: 'No spine was found in this scan.',
+  no_bodies: 'No spine was found in this scan.',
+  not_ct: 'This job needs a CT.',
+  not_hu: 'This job needs a CT whose values are Hounsfield units.',
+  not_registered: 'The two scans could not be aligned.',
+  grids_differ: 'The two were not found in one scan: only what lies on the same voxels can be compared.',
 };
 
 /** A sentence of its own: a capital first, a full stop last. */
@@ -101,11 +108,27 @@ export function jobFailure(job: Job): string {
   return more && more !== title ? `${title} ${more}` : title;
 }
 
+/** Warnings of jobs that speak of registration as engineers do, for planners; the job's own words with the figures come after. */
+const warnings: Record<string, string> = {
+  little_overlap: 'The two scans show little of the same part of the patient.',
+  little_in_common: 'The two scans say next to nothing of each other: the alignment may be wrong altogether.',
+  unsure: 'Aligning A to B and B to A gives different results.',
+  not_converged: 'The search was stopped before it came to rest.',
+  strong_deformation: 'The bending changes volumes more than a patient does between two scans.',
+  ways_differ: 'Bending A to B and B to A gives different results: do not rely on it where the pictures do not agree.',
+  inverse_misses: 'The bending cannot be undone well: a point carried there and back misses its place.',
+  no_gain: 'Bending made the scans no more alike: only moving and turning is used.',
+  rigid_part_bent: 'A bone was bent before it was made rigid again: look at its place.',
+};
+
 /** What a job that is done wants people to know. */
 export function jobWarnings(job: Job): string[] {
-  const warnings = (job.report as { warnings?: unknown } | undefined)?.warnings;
-  if (!Array.isArray(warnings)) return [];
-  return warnings.map((w: { code?: unknown; detail?: unknown }) => String(w.detail ?? w.code ?? '')).filter(Boolean);
+  const list = (job.report as { warnings?: unknown } | undefined)?.warnings;
+  if (!Array.isArray(list)) return [];
+  return list.map((w: { code?: unknown; detail?: unknown }) => {
+    const own = sentence(String(w.detail ?? w.code ?? ''));
+    return [warnings[String(w.code)], own].filter(Boolean).join(' ');
+  }).filter(Boolean);
 }
 
 const corrections: Record<string, string> = {

@@ -1,0 +1,168 @@
+// The structures of a case: what each job found, in sets that can be shown, hidden and made see-through at once.
+import { useSignal } from '@preact/signals';
+import type { JSX } from 'preact';
+import type { Artefact } from '../api/types';
+import { bytes, count, figure, percent } from '../ui/format';
+import { Icon } from '../ui/icons';
+import { scanName, setsOf, shortName, type StructureGroup, type StructureSet } from './groups';
+import type { Structure } from './model';
+import { Section } from './section';
+import type { CaseStore } from './store';
+
+function surfaceReport(master: Artefact): string {
+  const { meta } = master;
+  const parts = [
+    meta.triangles !== undefined && count(meta.triangles, 'triangle'),
+    meta.closed === true ? 'closed' : meta.closed === false && `open${meta.boundary_reason ? ` (${meta.boundary_reason.replace(/_/g, ' ')})` : ''}`,
+    meta.manifold === false && 'not manifold',
+    meta.surface_mm2 !== undefined && `${figure(meta.surface_mm2 / 100, 0)} cm²`,
+  ];
+  return parts.filter(Boolean).join(' · ');
+}
+
+function Opacity({ name, value, disabled, onValue }: { name: string; value: number; disabled: boolean; onValue: (value: number) => void }): JSX.Element {
+  return (
+    <label class="structure-opacity">
+      <span>Opacity<span class="visually-hidden"> of {name}</span></span>
+      <input type="range" min="0.05" max="1" step="0.05" value={value} disabled={disabled} aria-valuetext={percent(value)}
+        onInput={(event) => onValue(Number(event.currentTarget.value))} />
+      <output>{percent(value)}</output>
+    </label>
+  );
+}
+
+function More({ structure, store }: { structure: Structure; store: CaseStore }): JSX.Element {
+  const look = store.look(structure.key);
+  const others = store.structures.value.filter((s) => s.of === structure.of);
+  return (
+    <>
+      <Opacity name={structure.name} value={look.opacity} disabled={!look.visible} onValue={(opacity) => store.setLook([structure.key], { opacity })} />
+      <div class="structure-more">
+        {others.length > 1 && (
+          <button type="button" class="small" onClick={() => {
+            store.setLook(others.map((s) => s.key), { visible: false });
+            store.setLook([structure.key], { visible: true });
+          }}>Show only this</button>
+        )}
+        {structure.master && <p>{surfaceReport(structure.master)}</p>}
+        {structure.files.map((file) => (
+          <a key={file.id} href={file.url} download={file.name}>{file.name} <span>{bytes(file.bytes)}</span></a>
+        ))}
+        {structure.surfaces.length === 0 && <p>No surface yet.</p>}
+      </div>
+    </>
+  );
+}
+
+function StructureRow({ structure, store }: { structure: Structure; store: CaseStore }): JSX.Element {
+  const look = store.look(structure.key);
+  const more = useSignal(false);
+  const colour = look.colour ?? structure.colour;
+  return (
+    <div class={`structure${look.visible ? '' : ' off'}`} data-structure={structure.name}>
+      <div class="structure-line">
+        <input type="color" value={colour} aria-label={`Colour of ${structure.name}`}
+          onInput={(event) => store.setLook([structure.key], { colour: event.currentTarget.value })} />
+        <button type="button" class="structure-name" aria-expanded={more.value} title={structure.name} onClick={() => { more.value = !more.value; }}>
+          <span>{shortName(structure.called)}</span>
+        </button>
+        <span class="structure-size">{structure.volumeMl === null ? '' : `${figure(structure.volumeMl, structure.volumeMl < 10 ? 1 : 0)} ml`}</span>
+        <button type="button" class="plain" aria-pressed={look.visible} aria-label={`Show ${structure.name}`}
+          title={look.visible ? 'Hide' : 'Show'} onClick={() => store.setLook([structure.key], { visible: !look.visible })}>
+          <Icon name={look.visible ? 'eye' : 'hidden'} />
+        </button>
+      </div>
+      {(structure.review || structure.confidence !== null) && (
+        <p class={structure.review ? 'structure-review' : 'structure-sure'}>
+          {structure.review && <><Icon name="warn" size={14} />Needs review</>}
+          {structure.confidence !== null && <span>Confidence {percent(structure.confidence)}</span>}
+        </p>
+      )}
+      {more.value && <More structure={structure} store={store} />}
+    </div>
+  );
+}
+
+/** Shows or hides several at once; some of them shown is neither. */
+function ShowAll({ name, structures, store }: { name: string; structures: readonly Structure[]; store: CaseStore }): JSX.Element {
+  const shown = structures.filter((s) => store.look(s.key).visible).length;
+  const all = shown === structures.length;
+  return (
+    <button type="button" class="plain" aria-pressed={all ? true : shown > 0 ? 'mixed' : false} aria-label={`Show all: ${name}`}
+      title={all ? 'Hide all' : shown > 0 ? `Show all: ${shown} of ${structures.length} are shown` : 'Show all'}
+      onClick={(event) => {
+        event.preventDefault(); // it may stand in a summary, which would fold
+        store.setLook(structures.map((s) => s.key), { visible: !all });
+      }}>
+      <Icon name={shown > 0 ? 'eye' : 'hidden'} />
+      {shown > 0 && !all && <i class="some" aria-hidden="true" />}
+    </button>
+  );
+}
+
+function Group({ group, store }: { group: StructureGroup; store: CaseStore }): JSX.Element {
+  const rows = group.structures.map((structure) => <StructureRow key={structure.key} structure={structure} store={store} />);
+  if (!group.title) return <>{rows}</>;
+  const looks = group.structures.map((s) => store.look(s.key));
+  const review = group.structures.filter((s) => s.review).length;
+  return (
+    <details class="structure-group" data-group={group.title}>
+      <summary>
+        <span class="group-name">{group.title} <span>{group.structures.length}</span></span>
+        {review > 0 && <span class="group-review"><Icon name="warn" size={14} />{review}<span class="visually-hidden"> need review</span></span>}
+        <ShowAll name={group.title} structures={group.structures} store={store} />
+      </summary>
+      <Opacity name={group.title} value={Math.max(...looks.map((look) => look.opacity))} disabled={!looks.some((look) => look.visible)}
+        onValue={(opacity) => store.setLook(group.structures.map((s) => s.key), { opacity })} />
+      {rows}
+    </details>
+  );
+}
+
+function Levels({ levels }: { levels: string | undefined }): JSX.Element | null {
+  if (levels === 'named') return <p class="set-note"><Icon name="check" size={14} /><span>Levels named from ribs and sacrum: count them before you rely on them.</span></p>;
+  if (levels !== 'unconfirmed') return null;
+  return (
+    <p class="set-note warn"><Icon name="warn" size={14} />
+      <span><strong>Levels not confirmed.</strong> Numbered from the top of the scan: two people must name them.</span></p>
+  );
+}
+
+function Set({ set, store }: { set: StructureSet; store: CaseStore }): JSX.Element {
+  const shown = store.volume.value;
+  const elsewhere = set.scan !== null && shown !== null && set.of.series_id !== shown.view.series_id;
+  const all = set.groups.flatMap((group) => group.structures);
+  const tied = !store.placement.value.apart && all.some((s) => store.placement.value.places.has(s.key));
+  const scan = scanName(set.scan) || 'a scan that is not here any more';
+  const about = [store.volumes.value.length > 1 || elsewhere ? scan : '', set.made && `made at ${set.made}`].filter(Boolean).join(' · ');
+  return (
+    <section class="structure-set" aria-label={`${set.title}, ${scan}`}>
+      <div class="set-head">
+        <div><h3>{set.title}</h3>{about && <p>{about}</p>}</div>
+        {set.review > 0 && set.total > 1 && <span class="set-review"><Icon name="warn" size={14} />{set.review} of {set.total} need review</span>}
+        {all.length > 1 && <ShowAll name={[set.title, scan, set.made].filter(Boolean).join(', ')} structures={all} store={store} />}
+      </div>
+      <Levels levels={set.of.meta.levels} />
+      {elsewhere && (
+        <p class="set-note"><Icon name="dot" size={14} />
+          <span>{tied
+            ? 'From another scan: shown in 3D only, where the alignment puts it. '
+            : 'From another scan that is not aligned with this one. '}
+            <button type="button" class="linklike" onClick={() => { store.chosen.value = set.scan?.view.id ?? null; }}>Show that scan</button></span></p>
+      )}
+      {set.groups.map((group) => <Group key={group.key} group={group} store={store} />)}
+    </section>
+  );
+}
+
+export function Structures({ store }: { store: CaseStore }): JSX.Element {
+  const structures = store.structures.value;
+  const kinds = new Map(store.jobs.value.map((job) => [job.id, job.kind]));
+  const sets = setsOf(structures, store.volumes.value, store.volume.value, (artefact) => kinds.get(artefact.job_id));
+  return (
+    <Section title="Structures" aside={structures.length > 1 ? String(structures.length) : ''}>
+      {structures.length === 0 && <p class="side-empty">None yet. “Run a job” finds bone, jaws and teeth, a spine or a leg; the parts appear here as it finishes.</p>}
+      {sets.map((set) => <Set key={set.key} set={set} store={store} />)}
+    </Section>
+  );
+}
