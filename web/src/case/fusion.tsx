@@ -172,6 +172,7 @@ export function FusionPanel({ store, state }: { store: CaseStore; state: ViewSta
         <option value="">One scan only</option>
         {partners.map(({ volume }) => <option key={volume.view.id} value={volume.view.id}>{volume.meta.modality ?? '?'} · {volume.name}</option>)}
       </select>
+      {!chosen && <p class="side-empty">Choose a scan to see both in one picture, or side by side.</p>}
       <Controls store={store} state={state} />
       <Alignment store={store} />
     </>

@@ -64,7 +64,7 @@ function about(job: Job, store: CaseStore): string {
 /** What follows from other jobs by itself: nobody asks for it with parameters of their own. */
 const automatic = new Set(['import', 'index', 'view']);
 
-function JobRow({ job, ahead, store, onRun, onDismissed }: { job: Job; ahead: number; store: CaseStore; onRun: (kind: string) => void; onDismissed: () => void }): JSX.Element {
+function JobRow({ job, ahead, store, onRun, onMoved }: { job: Job; ahead: number; store: CaseStore; onRun: (kind: string) => void; onMoved: () => void }): JSX.Element {
   const name = jobName(job.kind);
   const again = isBroken(job) || job.state === 'cancelled';
   return (
@@ -79,7 +79,7 @@ function JobRow({ job, ahead, store, onRun, onDismissed }: { job: Job; ahead: nu
       {job.state === 'done' && jobWarnings(job).map((words) => <p key={words} class="job-warning"><Icon name="warn" size={14} /><span>{words}</span></p>)}
       {job.attempts > 1 && <p class="job-stage">Attempt {job.attempts} of {job.max_attempts}</p>}
       {isOpen(job) && !job.cancel_requested && mayDo('admin', 'technician', 'planner') && (
-        <button type="button" class="small" aria-label={`Cancel: ${name}`} onClick={() => void store.command(job, 'cancel')}>Cancel</button>
+        <button type="button" class="small" aria-label={`Cancel: ${name}`} onClick={() => void store.command(job, 'cancel').then(onMoved)}>Cancel</button>
       )}
       {job.acknowledged_at && <p class="job-stage">Dismissed {dateTime(job.acknowledged_at)}</p>}
       <div class="job-buttons">
@@ -93,7 +93,7 @@ function JobRow({ job, ahead, store, onRun, onDismissed }: { job: Job; ahead: nu
         )}
         {asksAttention(job) && mayDo('admin', 'technician', 'planner') && (
           <button type="button" class="small" aria-label={`Dismiss: ${name}`} title="Nothing needs to be done: the case asks for attention no more"
-            onClick={() => void store.command(job, 'acknowledge').then(onDismissed)}>
+            onClick={() => void store.command(job, 'acknowledge').then(onMoved)}>
             <Icon name="check" size={14} />Dismiss</button>
         )}
       </div>
@@ -107,12 +107,12 @@ export function Jobs({ store, onRun }: { store: CaseStore; onRun: (kind: string)
   const broken = jobs.filter(asksAttention);
   const ended = jobs.filter((job) => !isOpen(job) && !asksAttention(job));
   const summary = useRef<HTMLElement>(null);
-  // A dismissed row goes down into the list of those that ended, and the focus would be lost with its button.
+  // A row that is dismissed or cancelled goes down into the list of those that ended, and the focus would be lost with its button.
   const follow = () => requestAnimationFrame(() => { if (document.activeElement === document.body) summary.current?.focus(); });
   const warned = ended.filter((job) => job.state === 'done' && jobWarnings(job).length > 0).length;
   const aside = [open.length && `${open.length} open`, broken.length && `${broken.length} failed`].filter(Boolean).join(', ');
   const row = (job: Job) => (
-    <JobRow key={job.id} job={job} store={store} onRun={onRun} onDismissed={follow} ahead={open.filter((other) => other !== job && other.created_at < job.created_at).length} />
+    <JobRow key={job.id} job={job} store={store} onRun={onRun} onMoved={follow} ahead={open.filter((other) => other !== job && other.created_at < job.created_at).length} />
   );
   return (
     <Section title="Jobs" aside={aside}>

@@ -37,7 +37,8 @@ function scansShown(fusion: Fusion | null, beside: boolean, first: string, secon
   return fusion.only === 'second' ? second : both;
 }
 
-const phone = matchMedia('(max-width: 720px)');
+/** As case.css has it: a phone upright or on its side, or a window that is magnified. */
+const phone = matchMedia('(max-width: 720px), (max-height: 480px)');
 
 function CaseBar({ store }: { store: CaseStore }): JSX.Element {
   const detail = store.detail.value;
@@ -220,8 +221,9 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
   };
   const scans = [store.volume.value, store.partner.value?.volume];
   const [one, two] = scans.map((scan) => scanName(scan));
-  // Both names are longer than a phone is wide.
-  const [brief, other] = phone.matches ? scans.map((scan) => scan?.meta.modality ?? '?') : [one, two];
+  // “CT + MR” has room in any pane; two of one kind are told apart by their names.
+  const [kind, other] = scans.map((scan) => scan?.meta.modality ?? '?');
+  const both = kind === other ? `${one} + ${two}` : `${kind} + ${other}`;
   return (
     <Shell fixed bar={<CaseBar store={store} />}>
       <div class={`case layout-${layout.value}${sidebar.value ? '' : ' no-side'}`}>
@@ -231,7 +233,7 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
             onSidebar={() => { sidebar.value = !sidebar.value; }} onReset={reset} />
           <div class={beside ? 'panes beside' : 'panes'} data-loaded={loaded.value.toFixed(2)}>
             {orientations.flatMap((orientation) => [
-              <SlicePane key={orientation} stage={stage} orientation={orientation} side="first" scan={scansShown(state.fusion.value, beside, one, two, `${brief} + ${other}`)}
+              <SlicePane key={orientation} stage={stage} orientation={orientation} side="first" scan={scansShown(state.fusion.value, beside, one, two, both)}
                 large={layout.value === orientation} onLarge={() => enlarge(orientation)} onGestures={(o, g) => gestures.current.set(o, g)} />,
               <SlicePane key={`${orientation}2`} stage={stage} orientation={orientation} side="second" scan={beside ? two : ''}
                 large={layout.value === orientation} onLarge={() => enlarge(orientation)} />,

@@ -147,7 +147,7 @@ function Set({ set, store }: { set: StructureSet; store: CaseStore }): JSX.Eleme
         <p class="set-note"><Icon name="dot" size={14} />
           <span>{tied
             ? 'From another scan: shown in 3D only, where the alignment puts it. '
-            : 'From another scan that is not aligned with this one. '}
+            : 'From another scan, which no rigid alignment ties to this one: not drawn with it. '}
             <button type="button" class="linklike" onClick={() => { store.chosen.value = set.scan?.view.id ?? null; }}>Show that scan</button></span></p>
       )}
       {set.groups.map((group) => <Group key={group.key} group={group} store={store} />)}
