@@ -33,14 +33,14 @@ function Opacity({ name, value, disabled, onValue }: { name: string; value: numb
 
 function More({ structure, store }: { structure: Structure; store: CaseStore }): JSX.Element {
   const look = store.look(structure.key);
-  const others = store.structures.value.filter((s) => s.of === structure.of);
+  const all = store.structures.value;
   return (
     <>
       <Opacity name={structure.name} value={look.opacity} disabled={!look.visible} onValue={(opacity) => store.setLook([structure.key], { opacity })} />
       <div class="structure-more">
-        {others.length > 1 && (
+        {all.length > 1 && (
           <button type="button" class="small" onClick={() => {
-            store.setLook(others.map((s) => s.key), { visible: false });
+            store.setLook(all.map((s) => s.key), { visible: false });
             store.setLook([structure.key], { visible: true });
           }}>Show only this</button>
         )}
