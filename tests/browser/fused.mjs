@@ -183,6 +183,7 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     check((await text('.fusion output >> nth=0')) === '55 %', 'the next stop is the share');
     await page.keyboard.press('f');
     check(/first/.test(await text('.fusion button[title=F]')), 'shortcuts go on working on a slider');
+    check((await pane('axial').locator('.pane-scan').innerText()).startsWith('MR') && !/CT/.test(await pane('axial').locator('.pane-scan').innerText()), 'the pane names the scan it shows alone');
     await page.keyboard.press('b');
     await page.keyboard.press(',');
     check((await text('.fusion output >> nth=0')) === '50 %', 'a comma takes some of the second scan away');

@@ -42,6 +42,11 @@ export async function jobsStory({ page, clock, shot, text }) {
     await toast.waitFor({ timeout: 30000 });
     await failed.waitFor({ timeout: 30000 });
     await toast.locator('button').click();
+    await failed.locator('button:has-text("Other settings")').click();
+    await page.waitForSelector('form.run');
+    check((await page.inputValue('[data-testid=run-choice]')) === 'kind:segment.bone', 'the form starts with the job that failed');
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('form.run', { state: 'detached' });
     await until('the case to ask for attention again', 10000, async () => /attention/.test(await text('.case-bar')));
   });
 

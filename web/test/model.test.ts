@@ -118,6 +118,11 @@ describe('what the signer must know', () => {
     expect(gate.detail).toContain('1.50 mm');
     expect(tilt).toMatchObject({ level: 'info', title: 'Gantry tilt corrected', detail: '18.5 degrees' });
   });
+  it('takes no thickness of 0 for a distance', () => {
+    const said = (slice_thickness_mm: number, slice_spacing_mm: number) => notesOf({ quality: { slice_thickness_mm, slice_spacing_mm, gate: 'no_guide' } }, correctionName)[0].detail;
+    expect(said(0, 4.85)).toMatch(/^Slices are 4.85 mm apart\. /);
+    expect(said(3, 2)).toMatch(/^Slices are 2.00 mm apart and 3.00 mm thick\. /);
+  });
   it('is nothing for a good scan', () => {
     expect(notesOf({ modality: 'CT', units: 'HU', quality: { gate: 'good' } }, correctionName)).toEqual([]);
   });

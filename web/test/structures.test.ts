@@ -107,6 +107,7 @@ describe('an alignment', () => {
     if (!ct || !mr || !of) throw new Error('three volumes');
     expect(alignmentOf(ct, mr, all)?.id).toBe(rigid.id);
     expect(alignmentOf(ct, of, all)?.id).toBe(bent.id);
+    expect(of.name).toMatch(/, aligned and bent$/);
     expect(alignmentOf(ct, mr, list)).toBeNull();
   });
 

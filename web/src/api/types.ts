@@ -183,8 +183,8 @@ export interface ArtefactMeta {
   series_description?: string;
   value_range?: [number, number];
   window?: { centre: number; width: number };
-  /** Of a volume the first two; of a transform the rest. */
-  quality?: { slice_thickness_mm?: number; gate?: 'good' | 'warn' | 'no_guide' } & Partial<AlignmentQuality>;
+  /** Of a volume the first three; of a transform the rest. */
+  quality?: { slice_thickness_mm?: number; slice_spacing_mm?: number; gate?: 'good' | 'warn' | 'no_guide' } & Partial<AlignmentQuality>;
   corrections?: Correction[];
   units?: 'HU' | '1';
   segments?: Segment[];

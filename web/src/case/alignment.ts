@@ -43,7 +43,7 @@ export function alignmentLines(transform: Artefact): AlignmentLine[] {
       d.folds ? 'Below 0 the tissue would run through itself: do not use it.' : 'Smallest and largest local change (Jacobian); 1 is none. No folds.',
       d.folds || d.jacobian_least < squeezed || d.jacobian_most > stretched);
     add('Bent by', `${mm(d.moved_mean_mm)}, at most ${mm(d.moved_max_mm)}`, 'Beyond moving and turning.');
-    add('Undoing it misses by', `${mm(d.inverse_mean_mm)}, at most ${mm(d.inverse_max_mm)}`, 'There with the bending and back with its inverse.', d.inverse_mean_mm > differMm);
+    add('Undone, it misses', `${mm(d.inverse_mean_mm)}, at most ${mm(d.inverse_max_mm)}`, 'There with the bending and back with its inverse.', d.inverse_mean_mm > differMm);
   }
   if (q?.moved_mm !== undefined && q.rotation_deg !== undefined) {
     add('Moved', `${mm(q.moved_mm)}, ${figure(q.rotation_deg)}°`, 'How far the patient lay differently in the two scans.');

@@ -163,8 +163,8 @@ export class Display {
       if (!volume) continue;
       const layer = layers.get(structure.labels.sha256) ?? { volume, styles: new Map<number, LabelStyle>() };
       if (look.visible) {
-        const { name, mark } = structure;
-        layer.styles.set(structure.label, { colour: look.colour ?? structure.colour, opacity: look.opacity, name, mark });
+        const { called, mark } = structure;
+        layer.styles.set(structure.label, { colour: look.colour ?? structure.colour, opacity: look.opacity, name: called, mark });
       }
       layers.set(structure.labels.sha256, layer);
     }

@@ -129,7 +129,10 @@ function Alignment({ store }: { store: CaseStore }): JSX.Element | null {
   if (!shown || !partner) return null;
   const transform = alignmentOf(shown, partner.volume, store.artefacts.value);
   if (!transform) {
-    return <p class="set-note"><Icon name="dot" size={14} /><span>Not aligned by Kerf: both scans came with one frame of reference. A patient who moved between them is not corrected for.</span></p>;
+    return (
+      <p class="set-note"><Icon name="dot" size={14} />
+        <span>Not aligned by Kerf: both scans came with one frame of reference. A patient who moved between them is not corrected for.</span></p>
+    );
   }
   const doubts = alignmentDoubts(transform, store.jobs.value);
   const lines = alignmentLines(transform);
@@ -138,7 +141,8 @@ function Alignment({ store }: { store: CaseStore }): JSX.Element | null {
     <details class="alignment" data-testid="alignment" open={!sure}>
       <summary>
         <span>Alignment</span>
-        <span class={sure ? 'alignment-open' : 'alignment-odd'}><Icon name={sure ? 'dot' : 'warn'} size={14} />{sure ? 'error not measured' : 'doubtful: look closely'}</span>
+        {sure ? <span class="alignment-open"><Icon name="dot" size={14} />error not measured</span>
+          : <span class="alignment-odd"><Icon name="warn" size={14} />doubtful: look closely</span>}
       </summary>
       {doubts.map((words) => <p key={words} class="job-warning"><Icon name="warn" size={14} /><span>{words}</span></p>)}
       <p class="alignment-unknown"><strong>Its error in mm is not known:</strong> no landmarks were measured. Judge it at edges of bone and
@@ -168,6 +172,7 @@ export function FusionPanel({ store, state }: { store: CaseStore; state: ViewSta
         <option value="">One scan only</option>
         {partners.map(({ volume }) => <option key={volume.view.id} value={volume.view.id}>{volume.meta.modality ?? '?'} · {volume.name}</option>)}
       </select>
+      {!chosen && <p class="side-empty">Choose a scan to see both in one picture, or side by side.</p>}
       <Controls store={store} state={state} />
       <Alignment store={store} />
     </>

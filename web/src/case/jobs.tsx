@@ -13,7 +13,7 @@ import { Section } from './section';
 import type { CaseStore } from './store';
 
 export const isOpen = (job: Job): boolean => job.state === 'queued' || job.state === 'running';
-const isBroken = (job: Job): boolean => job.state === 'failed' || job.state === 'dead';
+export const isBroken = (job: Job): boolean => job.state === 'failed' || job.state === 'dead';
 /** A failure that nobody has dismissed. */
 const asksAttention = (job: Job): boolean => isBroken(job) && job.acknowledged_at === null;
 
@@ -61,7 +61,10 @@ function about(job: Job, store: CaseStore): string {
   return [scanName(scan), job.finished_at ? clock(job.finished_at) : ''].filter(Boolean).join(' · ');
 }
 
-function JobRow({ job, ahead, store, onDismissed }: { job: Job; ahead: number; store: CaseStore; onDismissed: () => void }): JSX.Element {
+/** What follows from other jobs by itself: nobody asks for it with parameters of their own. */
+const automatic = new Set(['import', 'index', 'view']);
+
+function JobRow({ job, ahead, store, onRun, onMoved }: { job: Job; ahead: number; store: CaseStore; onRun: (kind: string) => void; onMoved: () => void }): JSX.Element {
   const name = jobName(job.kind);
   const again = isBroken(job) || job.state === 'cancelled';
   return (
@@ -76,7 +79,7 @@ function JobRow({ job, ahead, store, onDismissed }: { job: Job; ahead: number; s
       {job.state === 'done' && jobWarnings(job).map((words) => <p key={words} class="job-warning"><Icon name="warn" size={14} /><span>{words}</span></p>)}
       {job.attempts > 1 && <p class="job-stage">Attempt {job.attempts} of {job.max_attempts}</p>}
       {isOpen(job) && !job.cancel_requested && mayDo('admin', 'technician', 'planner') && (
-        <button type="button" class="small" aria-label={`Cancel: ${name}`} onClick={() => void store.command(job, 'cancel')}>Cancel</button>
+        <button type="button" class="small" aria-label={`Cancel: ${name}`} onClick={() => void store.command(job, 'cancel').then(onMoved)}>Cancel</button>
       )}
       {job.acknowledged_at && <p class="job-stage">Dismissed {dateTime(job.acknowledged_at)}</p>}
       <div class="job-buttons">
@@ -84,9 +87,13 @@ function JobRow({ job, ahead, store, onDismissed }: { job: Job; ahead: number; s
           <button type="button" class="small" aria-label={`Try again: ${name}`} onClick={() => void store.command(job, 'retry')}>
             <Icon name="retry" size={14} />Try again</button>
         )}
+        {isBroken(job) && !automatic.has(job.kind) && mayDo('admin', 'technician', 'planner') && (
+          <button type="button" class="small" aria-label={`Other settings: ${name}`} title="Run it with another scan or other parameters" onClick={() => onRun(job.kind)}>
+            Other settings…</button>
+        )}
         {asksAttention(job) && mayDo('admin', 'technician', 'planner') && (
           <button type="button" class="small" aria-label={`Dismiss: ${name}`} title="Nothing needs to be done: the case asks for attention no more"
-            onClick={() => void store.command(job, 'acknowledge').then(onDismissed)}>
+            onClick={() => void store.command(job, 'acknowledge').then(onMoved)}>
             <Icon name="check" size={14} />Dismiss</button>
         )}
       </div>
@@ -94,23 +101,23 @@ function JobRow({ job, ahead, store, onDismissed }: { job: Job; ahead: number; s
   );
 }
 
-export function Jobs({ store, onRun }: { store: CaseStore; onRun: () => void }): JSX.Element {
+export function Jobs({ store, onRun }: { store: CaseStore; onRun: (kind: string) => void }): JSX.Element {
   const jobs = [...store.jobs.value].sort((a, b) => b.created_at.localeCompare(a.created_at));
   const open = jobs.filter(isOpen);
   const broken = jobs.filter(asksAttention);
   const ended = jobs.filter((job) => !isOpen(job) && !asksAttention(job));
   const summary = useRef<HTMLElement>(null);
-  // A dismissed row goes down into the list of those that ended, and the focus would be lost with its button.
+  // A row that is dismissed or cancelled goes down into the list of those that ended, and the focus would be lost with its button.
   const follow = () => requestAnimationFrame(() => { if (document.activeElement === document.body) summary.current?.focus(); });
   const warned = ended.filter((job) => job.state === 'done' && jobWarnings(job).length > 0).length;
   const aside = [open.length && `${open.length} open`, broken.length && `${broken.length} failed`].filter(Boolean).join(', ');
   const row = (job: Job) => (
-    <JobRow key={job.id} job={job} store={store} onDismissed={follow} ahead={open.filter((other) => other !== job && other.created_at < job.created_at).length} />
+    <JobRow key={job.id} job={job} store={store} onRun={onRun} onMoved={follow} ahead={open.filter((other) => other !== job && other.created_at < job.created_at).length} />
   );
   return (
     <Section title="Jobs" aside={aside}>
       {mayDo('admin', 'technician', 'planner') && (
-        <button type="button" class="small" onClick={onRun}><Icon name="plus" size={14} />Run a job</button>
+        <button type="button" class="small" onClick={() => onRun('')}><Icon name="plus" size={14} />Run a job</button>
       )}
       {jobs.length === 0 && <p class="side-empty">None yet. Series that arrive are read, sliced and searched for bone by themselves.</p>}
       <div class="jobs-open">{[...open, ...broken].map(row)}</div>

@@ -68,6 +68,15 @@ function sourceOf(view: Artefact, sources: readonly Artefact[]): Artefact | unde
   return near.find((s) => stem(s.name) === stem(view.name)) ?? near[0];
 }
 
+/** What was done to a scan that was resampled onto another one; the later of two that were treated alike are numbered. */
+function howAligned(resampled: Artefact, artefacts: readonly Artefact[]): string {
+  const model = (made: Artefact) => (current(artefacts, 'transform').find((t) => t.job_id === made.job_id)?.meta.model === 'deformable');
+  const from = (made: Artefact) => made.made_from?.find((m) => m.name === 'moving')?.sha256;
+  const alike = current(artefacts, 'volume').filter((v) => v.meta.of === 'moving' && from(v) === from(resampled) && model(v) === model(resampled));
+  const time = alike.indexOf(resampled) + 1;
+  return `aligned${model(resampled) ? ' and bent' : ''}${time > 1 ? ` ${time}` : ''}`;
+}
+
 export function volumesOf(artefacts: readonly Artefact[]): ShownVolume[] {
   const sources = current(artefacts, 'volume');
   return current(artefacts, 'volume.view').map((view) => {
@@ -75,7 +84,7 @@ export function volumesOf(artefacts: readonly Artefact[]): ShownVolume[] {
     const meta = { ...source?.meta, ...view.meta };
     const apart = meta.grid?.spacing_mm[2];
     const own = meta.series_description?.trim() || (apart === undefined ? 'Unnamed series' : `Unnamed, ${apart.toFixed(1)} mm slices`);
-    const name = source?.meta.of === 'moving' ? `${own}, aligned` : own;
+    const name = source?.meta.of === 'moving' ? `${own}, ${howAligned(source, artefacts)}` : own;
     return { id: source?.id ?? view.id, view, meta, name, source: source ?? null };
   });
 }
@@ -210,8 +219,11 @@ export interface Note {
 
 export function notesOf(meta: ArtefactMeta, correctionName: (code: string) => string): Note[] {
   const notes: Note[] = [];
-  const thick = meta.quality?.slice_thickness_mm;
-  const measured = thick === undefined ? '' : `Slices are ${thick.toFixed(2)} mm apart. `;
+  // Scanners write a thickness of 0 too: then the distance alone says something.
+  const thick = meta.quality?.slice_thickness_mm || undefined;
+  const apart = meta.quality?.slice_spacing_mm ?? thick;
+  const also = thick !== undefined && apart !== undefined && Math.abs(thick - apart) > 0.01 ? ` and ${thick.toFixed(2)} mm thick` : '';
+  const measured = apart === undefined ? '' : `Slices are ${apart.toFixed(2)} mm apart${also}. `;
   if (meta.quality?.gate === 'no_guide') {
     notes.push({
       level: 'stop', title: 'Too coarse for cutting guides',

@@ -7,32 +7,38 @@ import { Shell } from '../app/shell';
 import { useShortcuts, type Shortcut } from '../app/shortcuts';
 import { ScenePane } from '../scene/pane';
 import type { Scene3D } from '../scene/scene';
-import type { Side } from '../slices/fusion';
+import type { Fusion, Side } from '../slices/fusion';
 import type { Gestures } from '../slices/gestures';
 import { orientations, type Orientation } from '../slices/geometry';
 import { SlicePane } from '../slices/pane';
 import { firstWindow, presetsFor } from '../slices/presets';
 import { Stage } from '../slices/stage';
 import { ViewState } from '../slices/state';
-import { dicomDate, percent, personName } from '../ui/format';
+import { dicomDate, jobFailure, percent, personName } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { State } from '../ui/state';
 import './case.css';
 import { Display } from './display';
 import { flick, nextMode, step as fusionStep, swapScans } from './fusion';
-import { isOpen } from './jobs';
+import { scanName } from './groups';
+import { isBroken, isOpen } from './jobs';
 import { RunDialog } from './run';
-import type { ShownVolume } from './model';
 import { Sidebar } from './sidebar';
 import { CaseStore } from './store';
 import { Toolbar, tools } from './toolbar';
 
 type PaneId = Orientation | 'scene';
-/** What the panes of a side are labelled with while both scans are shown side by side. */
-const scanLabel = (volume: ShownVolume | undefined | null): string => (volume ? `${volume.meta.modality ?? '?'} · ${volume.name}` : '');
 type Layout = 'grid' | PaneId | 'side';
 
-const phone = matchMedia('(max-width: 720px)');
+/** Which scans the first panes show in the fused view: nobody should have to remember what a key did. */
+function scansShown(fusion: Fusion | null, beside: boolean, first: string, second: string, both: string): string {
+  if (!fusion) return '';
+  if (beside || fusion.only === 'first') return first;
+  return fusion.only === 'second' ? second : both;
+}
+
+/** As case.css has it: a phone upright or on its side, or a window that is magnified. */
+const phone = matchMedia('(max-width: 720px), (max-height: 480px)');
 
 function CaseBar({ store }: { store: CaseStore }): JSX.Element {
   const detail = store.detail.value;
@@ -73,7 +79,17 @@ function EmptyGrid({ store, problem }: { store: CaseStore; problem: string }): J
     );
   }
   if (!store.detail.value || store.volumes.value.length > 0) return null;
-  const working = store.jobs.value.some((job) => job.state === 'running' || job.state === 'queued');
+  const working = store.jobs.value.some(isOpen);
+  const refused = store.jobs.value.filter((job) => job.kind === 'import' && isBroken(job));
+  if (!working && refused.length > 0) {
+    return (
+      <div class="panes-empty"><Icon name="warn" size={26} />
+        <p><strong>No scan could be made of what was received.</strong></p>
+        {refused.map((job) => <p key={job.id}>{jobFailure(job)}</p>)}
+        <p>Send the series as the scanner made it: all slices, none resampled or left out.</p>
+      </div>
+    );
+  }
   return (
     <div class="panes-empty">
       <p>{working || store.detail.value.state === 'receiving' ? 'The scan is being prepared. It appears here by itself.' : 'There is no volume to show in this case.'}</p>
@@ -137,7 +153,8 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
   const { store, state, stage } = parts;
   const layout = useSignal<Layout>(phone.matches ? 'axial' : 'grid');
   const sidebar = useSignal(true);
-  const running = useSignal(false);
+  /** What the form for a job starts with: a kind, or “” for what suits the scan; null while it is closed. */
+  const running = useSignal<string | null>(null);
   const problem = useSignal('');
   const loaded = useSignal(0);
   const active = useRef<PaneId>('axial');
@@ -192,7 +209,7 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
     { keys: ['m'], does: 'Enlarge the pane in use, or show all', group: 'View', run: () => enlarge(active.current) },
     { keys: ['Escape'], does: 'Show all panes', group: 'View', run: () => { if (!phone.matches) layout.value = 'grid'; } },
     { keys: ['s'], does: 'Show or hide the side panel', group: 'View', run: () => { sidebar.value = !sidebar.value; } },
-    { keys: ['j'], does: 'Run a job', group: 'View', run: () => { if (mayDo('admin', 'technician', 'planner')) running.value = true; } },
+    { keys: ['j'], does: 'Run a job', group: 'View', run: () => { if (mayDo('admin', 'technician', 'planner')) running.value = ''; } },
     ...viewerShortcuts(parts, () => side.current, reset),
   ]);
 
@@ -202,18 +219,23 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
     active.current = pane as PaneId;
     side.current = second ? 'second' : 'first';
   };
+  const scans = [store.volume.value, store.partner.value?.volume];
+  const [one, two] = scans.map((scan) => scanName(scan));
+  // “CT + MR” has room in any pane; two of one kind are told apart by their names.
+  const [kind, other] = scans.map((scan) => scan?.meta.modality ?? '?');
+  const both = kind === other ? `${one} + ${two}` : `${kind} + ${other}`;
   return (
     <Shell fixed bar={<CaseBar store={store} />}>
       <div class={`case layout-${layout.value}${sidebar.value ? '' : ' no-side'}`}>
-        <Sidebar store={store} state={state} onRun={() => { running.value = true; }} />
+        <Sidebar store={store} state={state} onRun={(kind) => { running.value = kind; }} />
         <main class="viewer" onPointerMove={follow} onFocusIn={follow}>
           <Toolbar state={state} meta={store.volume.value?.meta ?? null} sidebar={sidebar.value}
             onSidebar={() => { sidebar.value = !sidebar.value; }} onReset={reset} />
           <div class={beside ? 'panes beside' : 'panes'} data-loaded={loaded.value.toFixed(2)}>
             {orientations.flatMap((orientation) => [
-              <SlicePane key={orientation} stage={stage} orientation={orientation} side="first" scan={beside ? scanLabel(store.volume.value) : ''}
+              <SlicePane key={orientation} stage={stage} orientation={orientation} side="first" scan={scansShown(state.fusion.value, beside, one, two, both)}
                 large={layout.value === orientation} onLarge={() => enlarge(orientation)} onGestures={(o, g) => gestures.current.set(o, g)} />,
-              <SlicePane key={`${orientation}2`} stage={stage} orientation={orientation} side="second" scan={beside ? scanLabel(store.partner.value?.volume) : ''}
+              <SlicePane key={`${orientation}2`} stage={stage} orientation={orientation} side="second" scan={beside ? two : ''}
                 large={layout.value === orientation} onLarge={() => enlarge(orientation)} />,
             ])}
             <ScenePane store={store} state={state} large={layout.value === 'scene'} onLarge={() => enlarge('scene')}
@@ -224,7 +246,7 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
             )}
           </div>
         </main>
-        {running.value && <RunDialog store={store} onClose={() => { running.value = false; }} />}
+        {running.value !== null && <RunDialog store={store} kind={running.value} onClose={() => { running.value = null; }} />}
         <Tabs layout={layout.value} open={store.jobs.value.filter(isOpen).length} onLayout={(next) => { layout.value = next; }} />
       </div>
     </Shell>

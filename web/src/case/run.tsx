@@ -1,6 +1,6 @@
 // Running a job by hand: a preset or a kind, its inputs, its parameters as the server describes them.
 import { useSignal } from '@preact/signals';
-import type { JSX } from 'preact';
+import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { get } from '../api/client';
 import type { Artefact, JobKind, JobKinds, JobParam, JobPreset } from '../api/types';
@@ -25,6 +25,10 @@ const inputWords: Record<string, [string, string]> = {
   a: ['First (A)', 'What a job found.'],
   b: ['Second (B)', 'What another found in the same scan. Which of both is right does not matter.'],
   moving: ['Scan that moves', 'Is brought to the one that stays.'],
+};
+
+const choiceWords: Record<string, string> = {
+  rigid: 'Rigid', affine: 'Affine', deformable: 'Deformable', mi: 'Mutual information', msd: 'Squared difference', auto: 'As the scan says', ct: 'CT', mr: 'MR',
 };
 
 /** What the field says against a value, empty when nothing. */
@@ -86,7 +90,7 @@ function suited(store: CaseStore, all: JobKinds): string {
   return preset ? `preset:${preset.id}` : `kind:${all.kinds[0]?.name ?? ''}`;
 }
 
-const usual = (value: Value): string => (typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value).replace('-', '−'));
+const usual = (value: Value): string => (typeof value === 'boolean' ? (value ? 'on' : 'off') : choiceWords[String(value)]?.toLowerCase() ?? String(value).replace('-', '−'));
 
 function ParamField({ param, value, onValue }: { param: JobParam; value: Value; onValue: (value: Value) => void }): JSX.Element {
   const fault = paramFault(param, value);
@@ -99,7 +103,7 @@ function ParamField({ param, value, onValue }: { param: JobParam; value: Value; 
       {param.type === 'boolean' && <input id={id} type="checkbox" checked={value === true} onChange={(event) => onValue(event.currentTarget.checked)} />}
       {param.type === 'text' && param.choices && (
         <select id={id} value={String(value)} onChange={(event) => onValue(event.currentTarget.value)}>
-          {param.choices.map((choice) => <option key={choice} value={choice}>{choice}</option>)}
+          {param.choices.map((choice) => <option key={choice} value={choice}>{choiceWords[choice] ?? choice}</option>)}
         </select>
       )}
       {param.type === 'text' && !param.choices && <input id={id} value={String(value)} onInput={(event) => onValue(event.currentTarget.value)} />}
@@ -112,8 +116,12 @@ function ParamField({ param, value, onValue }: { param: JobParam; value: Value; 
   );
 }
 
-function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClose: () => void }): JSX.Element {
-  const choice = useSignal(useMemo(() => suited(store, all), []));
+function Doubt({ children }: { children: ComponentChildren }): JSX.Element {
+  return <p class="job-warning" role="status"><Icon name="warn" size={14} /><span>{children}</span></p>;
+}
+
+function Form({ store, all, kind: asked, onClose }: { store: CaseStore; all: JobKinds; kind: string; onClose: () => void }): JSX.Element {
+  const choice = useSignal(useMemo(() => (all.kinds.some((k) => k.name === asked) ? `kind:${asked}` : suited(store, all)), []));
   const given = useSignal<Record<string, Value>>({});
   const inputs = useSignal<Record<string, string>>({});
   const fault = useSignal('');
@@ -137,7 +145,7 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
   const wrong = kind.params.some((p) => paramFault(p, values[p.name]) !== '');
   const changed = kind.params.filter((p) => p.name in given.value && given.value[p.name] !== (preset?.params[p.name] ?? p.default)).length;
   const main = candidates(store, 'volume').find((f) => f.id === chosen.get(kind.inputs[0]?.name ?? ''));
-  const unlike = preset && main && main.modality !== preset.modality;
+  const unlike = main !== undefined && main.modality !== preset?.modality;
   const inputLine = (input: JobKind['inputs'][number]) => (
     <label class="run-line" key={input.name}><span>{inputWords[input.name]?.[0] ?? paramName(input.name)}</span>
       <select value={chosen.get(input.name)} data-testid={`run-input-${input.name}`}
@@ -183,8 +191,11 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
         </dl>
       )}
       {kind.inputs.filter((input) => !optional.includes(input)).map(inputLine)}
-      {unlike && <p class="job-warning" role="status"><Icon name="warn" size={14} /><span>“{preset.title}” is made for {preset.modality}, and the chosen scan is {main.modality || 'of an unknown kind'}: expect it to be refused or wrong.</span></p>}
-      {main?.resampled && <p class="job-warning" role="status"><Icon name="warn" size={14} /><span>This scan was resampled onto another one and is less sharp: choose the scan as it came.</span></p>}
+      {preset && unlike && (
+        <Doubt>“{preset.title}” is made for {preset.modality}, and the chosen scan is {main.modality || 'of an unknown kind'}: expect it to be
+          refused or wrong.</Doubt>
+      )}
+      {main?.resampled && <Doubt>This scan was resampled onto another one and is less sharp: choose the scan as it came.</Doubt>}
       {optional.length > 0 && (
         <details class="run-params"><summary>Further inputs<span>none needed</span></summary><div class="run-more">{optional.map(inputLine)}</div></details>
       )}
@@ -203,7 +214,8 @@ function Form({ store, all, onClose }: { store: CaseStore; all: JobKinds; onClos
   );
 }
 
-export function RunDialog({ store, onClose }: { store: CaseStore; onClose: () => void }): JSX.Element {
+/** `kind`: the one that is asked for, empty for what suits the shown scan. */
+export function RunDialog({ store, kind, onClose }: { store: CaseStore; kind: string; onClose: () => void }): JSX.Element {
   const all = useSignal<JobKinds | null>(null);
   const fault = useSignal('');
   useEffect(() => {
@@ -212,7 +224,7 @@ export function RunDialog({ store, onClose }: { store: CaseStore; onClose: () =>
   return (
     <Dialog title="Run a job" onClose={onClose}>
       {fault.value && <p class="run-fault" role="alert">{fault.value}</p>}
-      {all.value && <Form store={store} all={all.value} onClose={onClose} />}
+      {all.value && <Form store={store} all={all.value} kind={kind} onClose={onClose} />}
     </Dialog>
   );
 }

@@ -8,7 +8,7 @@ import { radioKeys, radioStop } from '../ui/radio';
 import type { ViewState } from '../slices/state';
 import { Comparisons } from './comparisons';
 import { FusionPanel } from './fusion';
-import { Jobs } from './jobs';
+import { isBroken, Jobs } from './jobs';
 import { notesOf, type Note, type ShownVolume } from './model';
 import { Section } from './section';
 import type { CaseStore } from './store';
@@ -35,7 +35,10 @@ function Volumes({ store }: { store: CaseStore }): JSX.Element {
   const volumes = store.volumes.value;
   return (
     <Section title="Volumes" aside={volumes.length > 1 ? String(volumes.length) : ''}>
-      {volumes.length === 0 && <p class="side-empty">None yet. A scan appears here when its series has been read.</p>}
+      {volumes.length === 0 && (
+        <p class="side-empty">{store.jobs.value.some((job) => job.kind === 'import' && isBroken(job))
+          ? 'None: what was received could not be read as a scan. Jobs says why.' : 'None yet. A scan appears here when its series has been read.'}</p>
+      )}
       <div role="radiogroup" aria-label="Volumes" onKeyDown={radioKeys}>
         {volumes.map((volume) => (
           <VolumeRow key={volume.view.id} volume={volume} chosen={store.volume.value?.view.id === volume.view.id}
@@ -106,7 +109,7 @@ function CaseForm({ store }: { store: CaseStore }): JSX.Element | null {
   );
 }
 
-export function Sidebar({ store, state, onRun }: { store: CaseStore; state: ViewState; onRun: () => void }): JSX.Element {
+export function Sidebar({ store, state, onRun }: { store: CaseStore; state: ViewState; onRun: (kind: string) => void }): JSX.Element {
   return (
     <aside class="sidebar" aria-label="Case">
       <button type="button" class="skip" onClick={() => document.querySelector<HTMLElement>('.pane-touch')?.focus()}>Skip to the pictures</button>

@@ -33,14 +33,14 @@ function Opacity({ name, value, disabled, onValue }: { name: string; value: numb
 
 function More({ structure, store }: { structure: Structure; store: CaseStore }): JSX.Element {
   const look = store.look(structure.key);
-  const others = store.structures.value.filter((s) => s.of === structure.of);
+  const all = store.structures.value;
   return (
     <>
       <Opacity name={structure.name} value={look.opacity} disabled={!look.visible} onValue={(opacity) => store.setLook([structure.key], { opacity })} />
       <div class="structure-more">
-        {others.length > 1 && (
+        {all.length > 1 && (
           <button type="button" class="small" onClick={() => {
-            store.setLook(others.map((s) => s.key), { visible: false });
+            store.setLook(all.map((s) => s.key), { visible: false });
             store.setLook([structure.key], { visible: true });
           }}>Show only this</button>
         )}
@@ -147,7 +147,7 @@ function Set({ set, store }: { set: StructureSet; store: CaseStore }): JSX.Eleme
         <p class="set-note"><Icon name="dot" size={14} />
           <span>{tied
             ? 'From another scan: shown in 3D only, where the alignment puts it. '
-            : 'From another scan that is not aligned with this one. '}
+            : 'From another scan, which no rigid alignment ties to this one: not drawn with it. '}
             <button type="button" class="linklike" onClick={() => { store.chosen.value = set.scan?.view.id ?? null; }}>Show that scan</button></span></p>
       )}
       {set.groups.map((group) => <Group key={group.key} group={group} store={store} />)}

@@ -81,7 +81,7 @@ function SceneNote({ store }: { store: CaseStore }): JSX.Element | null {
   const { apart, left } = store.placement.value;
   if (apart) return <div class="scene-apart"><Icon name="warn" size={15} />From another scan, not aligned with the slices</div>;
   if (left === 0) return null;
-  return <div class="scene-apart"><Icon name="warn" size={15} />{count(left, 'structure')} of another scan not drawn: align the scans first</div>;
+  return <div class="scene-apart"><Icon name="warn" size={15} />{count(left, 'structure')} of another scan not drawn: align the scans rigidly first</div>;
 }
 
 export function ScenePane({ store, state, large, onLarge, onScene }: ScenePaneProps): JSX.Element {

@@ -66,7 +66,7 @@ export function marksOf(voxels: ArrayLike<number>, dim: readonly number[], axis:
     const from = index * strides[axis] + y * strides[v];
     for (let x = 0; x < dim[u]; x++) {
       const at = from + x * strides[u];
-      const mark = best.get(voxels[at]);
+      const mark = voxels[at] === 0 ? undefined : best.get(voxels[at]);
       row[x] = 0;
       if (!mark) continue;
       const same = x > 0 && y > 0 && voxels[at - strides[u]] === voxels[at] && voxels[at - strides[v]] === voxels[at]
@@ -144,8 +144,8 @@ export class LabelPainter {
   }
 }
 
-/** A mark needs as much room as its letters are high. */
-const roomPx = 12;
+/** A mark needs about as much room as its letters are high. */
+const roomPx = 9;
 
 function drawMark(context: CanvasRenderingContext2D, text: string, x: number, y: number): void {
   context.font = '600 11px system-ui, sans-serif';

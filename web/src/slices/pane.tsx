@@ -14,7 +14,7 @@ interface SlicePaneProps {
   stage: Stage;
   orientation: Orientation;
   side: Side;
-  /** The scan in this pane, said when two are shown side by side. */
+  /** The scan or scans in this pane, said in the fused view. */
   scan: string;
   large: boolean;
   onLarge: () => void;

@@ -307,10 +307,8 @@ export class Stage {
 
   /** What the labels say of a point: those that are drawn. */
   private namesAt(lps: Vec3): string {
-    return this.state.layers.peek().flatMap(({ volume, styles }) => {
-      const label = volume.valueAt(lps)?.value ?? 0;
-      return styles.get(label)?.name ?? [];
-    }).join(', ');
+    const names = this.state.layers.peek().flatMap(({ volume, styles }) => styles.get(volume.valueAt(lps)?.value ?? 0)?.name ?? []);
+    return [...new Set(names)].join(', ');
   }
 
   private valueText(value: number, exact: boolean, units: 'HU' | '1'): string {
