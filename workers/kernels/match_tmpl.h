@@ -1,5 +1,7 @@
 // Rows of a deformable registration, compiled once per instruction set: where the moving image's values come from, and
 // what a pair of rows says of a displacement.
+#include "workers/kernels/filter.h"
+#include "workers/kernels/lanes.h"
 
 // 0 … dim - 2 and the way from there, for places within 0 … dim - 1.
 static inline kf_lanes_int voxel_before(kf_lanes at, int32_t dim, kf_lanes *t)
