@@ -2,6 +2,7 @@
 // nearest-point tree and the label scores that come with it.
 #include "server/base/test.h"
 #include "tests/kernel/register_truth.h"
+#include "workers/io/nifti.h"
 #include "workers/kernels/cpu.h"
 #include "workers/kernels/kdtree.h"
 #include "workers/kernels/math.h"
@@ -559,6 +560,37 @@ KF_TEST(images_that_overlap_in_part_are_registered)
 }
 
 // A fixed body beside a moving one: the mask says which of the two motions is asked for.
+// CT and T1 of one head, of slices that cover different parts of it. Turned by 20° less of it is seen and the mutual
+// information is greater at the coarsest resolution; their headers are not far off.
+KF_TEST(a_start_that_sees_less_of_the_other_image_is_not_taken_for_a_better_one)
+{
+    if (!kf_test_data())
+        KF_SKIP("KERF_TEST_DATA is not set");
+    static const char *const names[2] = {"ct_example", "mri_t1_example"};
+    static const double middle[3] = {-160, -160, 50}, radii[3] = {70, 80, 40}; // of the head, LPS mm
+    struct kf_volume v[2];
+    struct kf_work work;
+    struct kf_affine headers, searched, started;
+    struct kf_register_report from_search, from_headers;
+    char path[4096];
+    kf_work_init(&work, 2);
+    for (int i = 0; i < 2; i++) {
+        struct kf_error err;
+        snprintf(path, sizeof path, "%s/head_ct_mr/%s.nii.gz", kf_test_data(), names[i]);
+        KF_REQUIRE(kf_nifti_read(path, 0, -1, KF_NIFTI_IMAGE, &v[i], &err) == KF_OK);
+    }
+    kf_affine_identity(&headers);
+    struct kf_register how = {.model = KF_REGISTER_RIGID, .metric = KF_REGISTER_MI};
+    KF_REQUIRE(kf_register_images(&work, &v[0], &v[1], &how, &searched, &from_search) == KF_KERNEL_OK);
+    how.start = &headers;
+    KF_REQUIRE(kf_register_images(&work, &v[0], &v[1], &how, &started, &from_headers) == KF_KERNEL_OK);
+    double most, mean = truth_error(&searched, &started, middle, radii, &most);
+    printf("mean %.2f, most %.2f mm apart, NMI %.4f and %.4f\n", mean, most, from_search.nmi, from_headers.nmi);
+    KF_CHECK(mean < 1 && from_headers.nmi > 1.2 && from_search.nmi > from_headers.nmi - 0.001);
+    kf_volume_release(&v[0]);
+    kf_volume_release(&v[1]);
+}
+
 KF_TEST(masks_choose_what_is_registered)
 {
     const double pose[3] = {5, 3, -4}, shift[3] = {0};
@@ -734,5 +766,6 @@ KF_TEST_MAIN(KF_RUN(a_transform_and_its_inverse_cancel); KF_RUN(eigenvectors_are
              KF_RUN(selection_is_the_sorted_value); KF_RUN(label_scores_are_those_of_a_full_search);
              KF_RUN(gradients_are_those_of_the_metric); KF_RUN(patches_change_no_value);
              KF_RUN(images_of_known_motion_are_registered); KF_RUN(images_that_overlap_in_part_are_registered);
+             KF_RUN(a_start_that_sees_less_of_the_other_image_is_not_taken_for_a_better_one);
              KF_RUN(masks_choose_what_is_registered); KF_RUN(registration_gives_the_same_bytes);
              KF_RUN(hopeless_images_are_refused); KF_RUN(surfaces_are_registered);)

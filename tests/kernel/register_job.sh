@@ -129,7 +129,7 @@ import hashlib, json, os, sys
 at = lambda name: os.path.join(sys.argv[1], name)
 one = lambda role, name: {"name": role, "path": at(name), "offset": 0, "length": os.path.getsize(at(name)), "meta": {},
     "sha256": hashlib.sha256(open(at(name), "rb").read()).hexdigest(), "media_type": "application/octet-stream"}
-spec = {"kind": "register", "version": 5, "params": {"model": "deformable", "grid_mm": 3}, "out": at("stopped"),
+spec = {"kind": "register", "version": 6, "params": {"model": "deformable", "grid_mm": 3}, "out": at("stopped"),
         "inputs": [one("fixed", "spine.nii"), one("moving", "spine-mr.nii")], "threads": 1, "progress_fd": 7}
 json.dump(spec, open(at("spec.json"), "w"))
 SPEC

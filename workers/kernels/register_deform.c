@@ -51,6 +51,7 @@ struct deform {
     int fine;        // those that are compared at present
     int64_t count;
     struct kf_spline spline;
+    double repeats;                 // of them from one voxel of an image
     const struct kf_volume *moving; // in those
     struct kf_volume seen[2];       // int16 on the grid of the voxels that are compared: fixed, moving warped
     float *c, *kept, *values, *model, *scratch; // coefficients; mm along the grid's axes at the nodes
@@ -239,10 +240,27 @@ static void compare(struct deform *d)
     kf_match_find(d->work, &d->seen[0], &d->seen[1], d->bins, &d->match);
 }
 
+// How many of the voxels that are compared lie in one of an image's, in the coarser image: a thick slice is looked at
+// more than once, and what it says would count as often.
+static double repeats(const struct deform *d, int size)
+{
+    double most = 1;
+    for (int i = 0; i < 2; i++) {
+        double here = 1;
+        for (int a = 0; a < 3; a++) {
+            const double times = floor(d->input[i]->merged.image.grid.spacing_mm[a] * d->size[size] / d->h + 1e-6);
+            here *= times > 1 ? times : 1;
+        }
+        most = here > most ? here : most;
+    }
+    return most;
+}
+
 // Both images in voxels of one size, and what the field is worth there.
 static enum kf_kernel_status look_at(struct deform *d, int size)
 {
     d->fine = d->size[size];
+    d->repeats = repeats(d, size);
     d->moving = &d->input[1]->at[size].image;
     for (int i = 0; i < 2; i++)
         d->seen[i].grid = fine_grid(d, d->fine);
@@ -263,8 +281,8 @@ static enum kf_kernel_status walk(struct deform *d, int steps, double bend, enum
         if (d->match.voxels < OVERLAP)
             return KF_KERNEL_INVALID;
         kf_match_model(d->work, &d->match, &d->seen[0], &d->seen[1], slopes, d->fine, LIMIT * d->h / d->fine, d->model);
-        kf_spline_step(d->work, &d->spline, d->model, (float)(stiffness * bend * node), (float)(DAMP * node), d->c,
-                       d->scratch);
+        kf_spline_step(d->work, &d->spline, d->model, (float)(d->repeats * stiffness * bend * node),
+                       (float)(DAMP * node), d->c, d->scratch);
         compare(d);
     }
     return KF_KERNEL_OK;
@@ -338,49 +356,66 @@ static void drop(struct kf_field *field, enum kf_deform_dropped why, struct kf_r
     report->dropped = why;
 }
 
-// Where both images are, and the mask is; what is outside of an image gets its darkest value, so that nothing
-// stands out.
-static void find_valid(const struct deform *d, const struct kf_volume seen[2], uint8_t *valid)
-{
-    const struct kf_grid *g = &seen[0].grid;
-    const int64_t total = kf_grid_voxels(g);
-    memset(valid, 1, (size_t)total);
-    for (int i = 0; i < 2; i++) {
-        int16_t *v = seen[i].data, least = 32767;
-        for (int64_t n = 0; n < total; n++)
-            least = v[n] > OUTSIDE && v[n] < least ? v[n] : least;
-        for (int64_t n = 0; n < total; n++)
-            if (v[n] == OUTSIDE) {
-                v[n] = least;
-                valid[n] = 0;
-            }
-    }
-#pragma omp parallel for num_threads(d->work->threads) schedule(static)
-    for (int64_t n = 0; n < total; n++)
-        if (!in_mask(d, g, n))
-            valid[n] = 0;
-}
+struct judged {
+    struct kf_volume seen;
+    uint8_t *valid, *mind[3]; // of the fixed image, the moving one without a field, and with it
+    float *scratch;
+};
 
-// Mean difference of the descriptors with `field`, or without one.
-static enum kf_kernel_status difference(const struct deform *d, const struct kf_field *field, struct kf_volume seen[2],
-                                        uint8_t *const mind[2], uint8_t *valid, float *scratch, double *result)
+// The descriptors of an image through a field. What is outside of it gets its darkest value, so that nothing stands
+// out, and is not valid.
+static enum kf_kernel_status describe(const struct deform *d, const struct kf_volume *image,
+                                      const struct kf_field *field, const struct kf_affine *linear, struct judged *j,
+                                      uint8_t *mind)
 {
+    const int64_t total = kf_grid_voxels(&j->seen.grid);
     struct kf_work quiet = *d->work;
-    struct kf_affine still;
-    const struct kf_field none = {0};
     quiet.progress = NULL;
-    kf_affine_identity(&still);
-    enum kf_kernel_status status =
-        kf_field_warp(&quiet, &none, &still, &d->input[0]->at[SIZES - 1].image, 0, OUTSIDE, &seen[0]);
-    if (!status)
-        status = kf_field_warp(&quiet, field, &d->linear, &d->input[1]->at[SIZES - 1].image, 0, OUTSIDE, &seen[1]);
+    enum kf_kernel_status status = kf_field_warp(&quiet, field, linear, image, 0, OUTSIDE, &j->seen);
     if (status)
         return status;
-    find_valid(d, seen, valid);
-    for (int i = 0; i < 2; i++)
-        kf_mind(d->work, &seen[i], scratch, mind[i]);
-    *result = kf_mind_difference(mind[0], mind[1], valid, kf_grid_voxels(&seen[0].grid));
+    int16_t *v = j->seen.data, least = 32767;
+    for (int64_t n = 0; n < total; n++)
+        least = v[n] > OUTSIDE && v[n] < least ? v[n] : least;
+    for (int64_t n = 0; n < total; n++)
+        if (v[n] == OUTSIDE) {
+            v[n] = least;
+            j->valid[n] = 0;
+        }
+    kf_mind(d->work, &j->seen, j->scratch, mind);
     return KF_KERNEL_OK;
+}
+
+// Along a line, which stays valid where as many voxels as a descriptor sees are, both ways.
+static void erode_line(uint8_t *valid, int64_t n, int64_t step)
+{
+    for (int64_t i = 0, run = 0; i < n; i++) {
+        run = valid[i * step] ? run + 1 : 0;
+        valid[i * step] = (uint8_t)(run > KF_MIND_REACH ? KF_MIND_REACH + 1 : run);
+    }
+    for (int64_t i = n - 1, run = 0; i >= 0; i--) {
+        run = valid[i * step] ? run + 1 : 0;
+        valid[i * step] = run > KF_MIND_REACH && valid[i * step] > KF_MIND_REACH;
+    }
+}
+
+// What is compared: voxels in the mask whose descriptors see neither image's end, before or after. At an end they see
+// what is made up, which a field moves as it likes.
+static void find_valid(const struct deform *d, struct judged *j)
+{
+    const struct kf_grid *g = &j->seen.grid;
+    const int64_t *dim = g->dim, plane = dim[0] * dim[1];
+    for (int64_t row = 0; row < dim[1] * dim[2]; row++)
+        erode_line(j->valid + row * dim[0], dim[0], 1);
+    for (int64_t k = 0; k < dim[2]; k++)
+        for (int64_t i = 0; i < dim[0]; i++)
+            erode_line(j->valid + k * plane + i, dim[1], dim[0]);
+    for (int64_t n = 0; n < plane; n++)
+        erode_line(j->valid + n, dim[2], plane);
+#pragma omp parallel for num_threads(d->work->threads) schedule(static)
+    for (int64_t n = 0; n < plane * dim[2]; n++)
+        if (!in_mask(d, g, n))
+            j->valid[n] = 0;
 }
 
 // Whether the field makes the images more alike to descriptors that had no part in the search. If it does not, nothing
@@ -388,34 +423,41 @@ static enum kf_kernel_status difference(const struct deform *d, const struct kf_
 static enum kf_kernel_status judge(struct deform *d, struct kf_field *field, struct kf_register_deform_report *report)
 {
     const int64_t voxels = JUDGED * JUDGED * JUDGED * d->count;
+    const struct kf_volume *fixed = &d->input[0]->at[SIZES - 1].image, *moving = &d->input[1]->at[SIZES - 1].image;
     const struct kf_field none = {0};
-    struct kf_volume seen[2];
-    uint8_t *mind[2], *valid = kf_work_take(d->work, voxels);
-    float *scratch = kf_work_take(d->work, 28 * voxels);
-    int all = valid && scratch;
-    for (int i = 0; i < 2; i++) {
-        seen[i] = (struct kf_volume){
-            .grid = fine_grid(d, JUDGED), .type = KF_VOXEL_INT16, .data = kf_work_take(d->work, 2 * voxels)};
-        mind[i] = kf_work_take(d->work, KF_MIND_BYTES * voxels);
-        all = all && seen[i].data && mind[i];
+    struct kf_affine still;
+    struct judged j = {
+        .seen = {.grid = fine_grid(d, JUDGED), .type = KF_VOXEL_INT16, .data = kf_work_take(d->work, 2 * voxels)},
+        .valid = kf_work_take(d->work, voxels),
+        .scratch = kf_work_take(d->work, 28 * voxels)};
+    int all = j.seen.data && j.valid && j.scratch;
+    for (int i = 0; i < 3; i++) {
+        j.mind[i] = kf_work_take(d->work, KF_MIND_BYTES * voxels);
+        all = all && j.mind[i];
     }
-    enum kf_kernel_status status = all ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    kf_affine_identity(&still);
+    if (all)
+        memset(j.valid, 1, (size_t)voxels);
+    enum kf_kernel_status status = all ? describe(d, fixed, &none, &still, &j, j.mind[0]) : KF_KERNEL_NOMEM;
     if (!status)
-        status = difference(d, &none, seen, mind, valid, scratch, &report->before);
-    if (!status && report->before < 0)
-        status = KF_KERNEL_INVALID;
+        status = describe(d, moving, &none, &d->linear, &j, j.mind[1]);
     if (!status)
-        status = difference(d, field, seen, mind, valid, scratch, &report->after);
-    if (!status && !report->dropped && (report->after < 0 || report->after > GAIN * report->before)) {
+        status = describe(d, moving, field, &d->linear, &j, j.mind[2]);
+    if (!status) {
+        find_valid(d, &j);
+        report->before = kf_mind_difference(j.mind[0], j.mind[1], j.valid, voxels);
+        report->after = kf_mind_difference(j.mind[0], j.mind[2], j.valid, voxels);
+        status = report->before < 0 ? KF_KERNEL_INVALID : KF_KERNEL_OK;
+    }
+    if (!status && !report->dropped && report->after > GAIN * report->before)
         drop(field, KF_DEFORM_NO_GAIN, report);
+    if (report->dropped)
         report->after = report->before;
-    }
-    for (int i = 0; i < 2; i++) {
-        kf_work_give(d->work, mind[i]);
-        kf_work_give(d->work, seen[i].data);
-    }
-    kf_work_give(d->work, scratch);
-    kf_work_give(d->work, valid);
+    for (int i = 0; i < 3; i++)
+        kf_work_give(d->work, j.mind[i]);
+    kf_work_give(d->work, j.scratch);
+    kf_work_give(d->work, j.valid);
+    kf_work_give(d->work, j.seen.data);
     return status;
 }
 

@@ -38,12 +38,12 @@ struct kf_register_deform_report {
 // (Fisher's), and no voxel claims to know its place better than half of its size. Knots are 4 nodes apart. The field
 // is unfolded, so that the Jacobian stays positive. Whether it helped is judged by descriptors that have no part in
 // this (self-similarity context: Heinrich et al., "Towards realtime multimodal fusion for image-guided interventions
-// using self-similarities", MICCAI 2013): if their difference does not fall by a hundredth, nothing is moved and
-// report->after is report->before. Voxels of grid_mm come first, then smaller ones, down to a quarter of it. Reach:
-// about 12 mm. int16, uint8 or float32 volumes. *field is owned (kf_field_release). KF_KERNEL_INVALID: fewer than 4 or
-// more than 400 nodes on an axis, other types, images of one value, no overlap, or a field that does not unfold.
-// Memory: both images in int16 merged to grid_mm / 8 with 12 bytes a voxel more while one is prepared, 46 bytes per
-// cube of grid_mm / 4, and 700 bytes per node.
+// using self-similarities", MICCAI 2013): if their difference, where they see neither image's end, does not fall by a
+// hundredth, nothing is moved and report->after is report->before. Voxels of grid_mm come first, then smaller ones,
+// down to a quarter of it. Reach: about 12 mm. int16, uint8 or float32 volumes. *field is owned (kf_field_release).
+// KF_KERNEL_INVALID: fewer than 4 or more than 400 nodes on an axis, other types, images of one value, no overlap, or a
+// field that does not unfold. Memory: both images in int16 merged to grid_mm / 8 with 12 bytes a voxel more while one
+// is prepared, 46 bytes per cube of grid_mm / 4, and 700 bytes per node.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_register_deform(const struct kf_work *work, const struct kf_volume *fixed,
                                                             const struct kf_volume *moving,
                                                             const struct kf_register_deform *how,

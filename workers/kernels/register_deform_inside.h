@@ -85,6 +85,7 @@ void kf_warp_levels(const struct kf_work *work, const struct kf_warp *warp, cons
 
 #define KF_MIND_BYTES 16 // per voxel: 12 channels, the rest zero
 #define KF_MIND_MOST  (12 * 255)
+#define KF_MIND_REACH 2 // voxels that a descriptor sees, each way: a neighbour, and those around it
 
 // Descriptors of `in` (int16), KF_MIND_BYTES each. scratch: 7 floats per voxel.
 void kf_mind(const struct kf_work *work, const struct kf_volume *in, float *scratch, uint8_t *out);

@@ -206,10 +206,10 @@ struct start {
     double pose[12], score;
 };
 
-// Mutual information favours small overlaps by chance; below half it counts less.
-static double score_of(const struct kf_reg_metric *m, double value)
+// Mutual information favours small overlaps by chance; below half of the image they count less.
+static double for_overlap(const struct kf_reg_metric *m, double value, double score)
 {
-    return value >= 1e29 ? -1e30 : m->mi * (m->overlap < 0.5 ? 2 * m->overlap : 1);
+    return value >= 1e29 ? -1e30 : score * (m->overlap < 0.5 ? 2 * m->overlap : 1);
 }
 
 struct starts {
@@ -299,7 +299,8 @@ static enum kf_kernel_status search(struct fit *fit, struct starts *s, double si
     const struct kf_work *work = fit->metric->work;
     double best_score = -1e30, best[12] = {0};
     for (int n = 0; n < s->count; n++) {
-        s->list[n].score = score_of(fit->metric, kf_reg_evaluate(fit->metric, s->list[n].pose, NULL));
+        double value = kf_reg_evaluate(fit->metric, s->list[n].pose, NULL);
+        s->list[n].score = for_overlap(fit->metric, value, fit->metric->mi);
         if (n % 16 == 0 && kf_work_step(work, 0.1 + 0.2 * n / s->count))
             return KF_KERNEL_CANCELLED;
     }
@@ -318,7 +319,11 @@ static enum kf_kernel_status search(struct fit *fit, struct starts *s, double si
         enum kf_kernel_status status = descend(fit, &how, &value, NULL);
         if (status)
             return status;
-        double score = score_of(fit->metric, kf_reg_evaluate(fit->metric, fit->base, NULL));
+        // Of minima with unlike overlaps the mutual information may be greater where less is seen; what it is of the
+        // entropy there is not (Studholme, Hill, Hawkes, "An overlap invariant entropy measure of 3D medical image
+        // alignment", Pattern Recognition 32(1), 1999).
+        value = kf_reg_evaluate(fit->metric, fit->base, NULL);
+        double score = for_overlap(fit->metric, value, fit->metric->nmi - 1);
         if (score > best_score) {
             best_score = score;
             memcpy(best, fit->base, sizeof best);
