@@ -7,7 +7,11 @@ import { Table, atLeast, atMost, data, fixed, must, readJson, tool, withScratch 
 import { crop, joinInner, mapLabels, largestPieces } from './labels.mjs';
 
 const size = ['--spacing', '0.9x0.9x1', '--size', '240x256x230'], tall = ['--spacing', '0.9x0.9x1', '--size', '240x310x290'];
-// title, options of the phantom, and what of it is in the field ([low, high) in voxels), and which parts are then whole.
+// What the preset for a midface gives the job, as the server has it.
+const presets = readJson(join(dirname(fileURLToPath(import.meta.url)), '../../api/job_presets.json')).presets;
+const midface = Object.entries(presets.find((p) => p.id === 'midface').params['segment.head']).flatMap(([n, v]) => [`--${n}`, `${v}`]);
+// title, options of the phantom, and what of it is in the field ([low, high) in voxels), and which parts are then whole;
+// parameters of the job.
 const cases = [
     ['straight', ['--seed', '901']],
     // 35° take the chin out of a field of 216 x 230 x 230 mm.
@@ -33,6 +37,9 @@ const cases = [
     ['jaws alone', ['--seed', '915'], [[30, 0, 0], [210, 170, 112]], [2, 3, 4, 7]],
     ['chin cut', ['--seed', '916'], [[0, 0, 50], [240, 256, 230]], [1, 3]],
     ['rami alone', ['--seed', '917'], [[0, 0, 72], [240, 256, 230]], [1, 2]],
+    [`midface preset (${midface.join(' ')})`, ['--seed', '924', '--pose', '5x-4x7'], null, null, midface],
+    ['midface preset, noise 30 HU', ['--seed', '925', '--noise', '30', '--pose', '-12x8x-10'], null, null, midface],
+    ['midface preset, metal, 0.5×0.5×1.5 mm', ['--seed', '926', '--metal', '--spacing', '0.5x0.5x1.5', '--size', '400x440x150'], null, null, midface],
 ];
 const chinless = ['chin cut', 'rami alone'];
 // The jaws do not touch, so that the plain way may find the mandible: it is shown, and need not fail.
@@ -134,7 +141,7 @@ const ok = await withScratch(async (dir) => {
         + 'Metal counts to the teeth that it touches. Teeth that are not there must not be found, and the mandible must come in '
         + 'as many pieces as there are.');
     table.section('Phantoms', ['case', 'part', 'Dice', 'ASSD mm', 'HD95 mm', 'volume error %', 'confidence', 'baseline Dice']);
-    for (const [title, options, field, whole] of cases) {
+    for (const [title, options, field, whole, params = []] of cases) {
         const sized = options.includes('--size') ? options : [...size, ...options];
         must('kerf', ['phantom', 'head', '--out', at('d'), '--truth', at('t'), ...sized]);
         must('kerf-job', ['import', '--in', at('d'), '--out', at('ct.nii'), '--quiet']);
@@ -143,7 +150,7 @@ const ok = await withScratch(async (dir) => {
             crop(at('t/labels.nii.gz'), at('t/labels.nii.gz'), ...field);
         }
         const image = at(field ? 'part.nii.gz' : 'ct.nii');
-        const run = tool('kerf-job', ['segment.head', '--image', image, '--out', at('seg.nii.gz'), '--report', at('rep'), '--quiet']);
+        const run = tool('kerf-job', ['segment.head', '--image', image, '--out', at('seg.nii.gz'), '--report', at('rep'), ...params, '--quiet']);
         if (run.code !== 0) {
             table.row([title, 'all', 'failed', '', '', '', '', ''], false);
             continue;

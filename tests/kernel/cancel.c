@@ -167,6 +167,16 @@ static enum kf_kernel_status run_grow(const struct kf_work *w)
     return kf_grow(w, &in.image, KF_NEIGHBOURS_26, in.seeds, in.state, in.bytes);
 }
 
+// All seeds go away, and with them what they held.
+static enum kf_kernel_status run_grow_away(const struct kf_work *w)
+{
+    const struct kf_work undisturbed = {.threads = w->threads, .allocate = w->allocate, .release = w->release,
+                                        .user = w->user};
+    enum kf_kernel_status status = kf_grow(&undisturbed, &in.image, KF_NEIGHBOURS_26, in.seeds, in.state, in.bytes);
+    memset(in.seeds, 0, VOXELS);
+    return status ? status : kf_grow(w, &in.image, KF_NEIGHBOURS_26, in.seeds, in.state, in.bytes);
+}
+
 static enum kf_kernel_status run_cut(const struct kf_work *w)
 {
     return kf_graph_cut(w, &in.image, in.terminal, &in.links, in.bytes, NULL);
@@ -304,6 +314,7 @@ static const struct {
                {"fast marching", run_march, EDGE / 2},
                {"watershed", run_watershed, EDGE / 2},
                {"grow", run_grow, 2},
+               {"grow, seeds away", run_grow_away, 5},
                {"graph cut", run_cut, EDGE / 4},
                {"random walker", run_walk, 4},
                {"fill between", run_fill_between, 2},

@@ -145,6 +145,25 @@ KF_TEST(a_second_leg_that_cannot_be_told_apart_is_not_passed_over_in_silence)
     free(labels);
 }
 
+// The box around its bone is 2000 km wide: in millimetres no count of bytes holds it.
+KF_TEST(an_image_of_kilometres_is_refused)
+{
+    struct kf_work work;
+    struct kf_legs legs;
+    struct kf_volume wide;
+    struct kf_grid grid = {
+        .dim = {240, 240, 240}, .spacing_mm = {9000, 9000, 9000}, .direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    kf_work_init(&work, 2);
+    KF_REQUIRE(kf_volume_alloc(&wide, &grid, KF_VOXEL_INT16, NULL) == KF_OK);
+    int64_t count = kf_grid_voxels(&grid);
+    memset(wide.data, 0, (size_t)(2 * count));
+    ((int16_t *)wide.data)[0] = ((int16_t *)wide.data)[count - 1] = 1000;
+    uint8_t *labels = malloc((size_t)count);
+    KF_CHECK_EQ(kf_leg_segment(&work, &wide, labels, &legs), KF_KERNEL_TOO_LARGE);
+    free(labels);
+    kf_volume_release(&wide);
+}
+
 KF_TEST(what_is_no_leg_gets_no_label)
 {
     struct kf_volume v = {
@@ -184,4 +203,4 @@ KF_TEST_MAIN(KF_RUN(a_leg_is_the_same_at_any_thread_count_and_level);
              KF_RUN(a_right_leg_has_the_other_labels_and_floats_the_same);
              KF_RUN(a_leg_turned_about_its_axis_has_no_side);
              KF_RUN(a_second_leg_that_cannot_be_told_apart_is_not_passed_over_in_silence);
-             KF_RUN(what_is_no_leg_gets_no_label);)
+             KF_RUN(an_image_of_kilometres_is_refused); KF_RUN(what_is_no_leg_gets_no_label);)

@@ -30,6 +30,18 @@ KF_TEST(a_network_of_64_bits_is_one_customer_however_it_is_written)
     KF_CHECK_EQ(tries(others, 2), 12);
 }
 
+KF_TEST(a_login_that_does_not_exist_is_locked_like_one_that_does)
+{
+    const struct kf_lockout_rule rule = {.attempts = 3, .base_s = 30, .most_s = 3600};
+    for (int n = 0; n < 3; n++) {
+        KF_CHECK_EQ(kf_throttle_login(throttle, "nobody", &rule, 0), 0);
+        KF_CHECK_EQ(kf_throttle_login(throttle, "nobody", &rule, 1), 0); // the third locks what comes after it
+    }
+    int wait_s = kf_throttle_login(throttle, "nobody", &rule, 0);
+    KF_CHECK(wait_s >= 29 && wait_s <= 31);
+    KF_CHECK_EQ(kf_throttle_login(throttle, "somebody", &rule, 0), 0);
+}
+
 static void start(void)
 {
     throttle = calloc(1, sizeof *throttle);
@@ -39,4 +51,5 @@ static void start(void)
 }
 
 KF_TEST_MAIN(start(); KF_RUN(one_address_has_its_share_and_no_more);
-             KF_RUN(a_network_of_64_bits_is_one_customer_however_it_is_written);)
+             KF_RUN(a_network_of_64_bits_is_one_customer_however_it_is_written);
+             KF_RUN(a_login_that_does_not_exist_is_locked_like_one_that_does);)

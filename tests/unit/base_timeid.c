@@ -24,6 +24,18 @@ KF_TEST(ids_are_version_7_unique_and_ordered_by_time)
     KF_CHECK_EQ(a[14], '7');
     KF_CHECK(strchr("89ab", a[19]) != NULL);
     KF_CHECK(strcmp(a, b) < 0);
+    unsigned long long high, low; // RFC 9562 section 5.7: 48 bits of milliseconds, before and behind the first dash
+    KF_REQUIRE(sscanf(a, "%8llx-%4llx", &high, &low) == 2);
+    int64_t told = (int64_t)(high << 16 | low);
+    KF_CHECK(told >= before && told <= kf_time_unix_ms());
+    char many[200][KF_ID_TEXT];
+    int same = 0;
+    for (int i = 0; i < 200; i++) {
+        kf_id_new(many[i]);
+        for (int j = 0; j < i; j++)
+            same += strcmp(many[i], many[j]) == 0;
+    }
+    KF_CHECK_EQ(same, 0);
 }
 
 KF_TEST(ids_of_strangers_are_checked)

@@ -146,6 +146,51 @@ KF_TEST(text_becomes_utf8)
     }
 }
 
+// The examples of PS3.5 annex H, and what a hostile sender may make of them.
+KF_TEST(japanese_names_become_utf8)
+{
+    static const struct {
+        const char *charset, *name, *expected;
+    } cases[] = {
+        {"\\ISO 2022 IR 87",
+         "Yamada^Tarou=\x1B$B;3ED\x1B(B^\x1B$BB@O:\x1B(B=\x1B$B$d$^$@\x1B(B^\x1B$B$?$m$&\x1B(B",
+         "{\"Alphabetic\":\"Yamada^Tarou\",\"Ideographic\":\"\\u5C71\\u7530^\\u592A\\u90CE\","
+         "\"Phonetic\":\"\\u3084\\u307E\\u3060^\\u305F\\u308D\\u3046\"}"},
+        {"ISO 2022 IR 13\\ISO 2022 IR 87",
+         "\xD4\xCF\xC0\xDE^\xC0\xDB\xB3=\x1B$B;3ED\x1B(J^\x1B$BB@O:\x1B(J=\x1B$B$d$^$@\x1B(J^\x1B$B$?$m$&\x1B(J",
+         "{\"Alphabetic\":\"\\uFF94\\uFF8F\\uFF80\\uFF9E^\\uFF80\\uFF9B\\uFF73\",\"Ideographic\":\"\\u5C71\\u7530^"
+         "\\u592A\\u90CE\",\"Phonetic\":\"\\u3084\\u307E\\u3060^\\u305F\\u308D\\u3046\"}"},
+        // Characters with the bytes of = (0x3D), ^ (0x5E) and the backslash (0x5C) in them part nothing; JIS X 0212.
+        {"\\ISO 2022 IR 87", "A=\x1B$B=U\x5E\x5C\x3B\x5C\x1B(B",
+         "{\"Alphabetic\":\"A\",\"Ideographic\":\"\\u6625\\u6E43\\u65BD\"}"},
+        {"\\ISO 2022 IR 159", "A=\x1B$(D\x30\x21\x1B(B", "{\"Alphabetic\":\"A\",\"Ideographic\":\"\\u4E02\"}"},
+        {"\\ISO 2022 IR 87", "A\x1B$B\x7E\x7E\x21", "{\"Alphabetic\":\"A\\uFFFD!\"}"}, // no such character, half a one
+        {"\\ISO 2022 IR 87", "A\x1B$Q\xFE" "B", "{\"Alphabetic\":\"A\\uFFFD$Q\\uFFFDB\"}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct dicom_bytes b = {0};
+        char expected[400];
+        put_meta(&b, "1.2.840.10008.1.2.1");
+        put_text(&b, 0x00080005, "CS", cases[i].charset);
+        put_text(&b, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.2");
+        put_text(&b, 0x00080018, "UI", "1.2.3.4");
+        put_header(&b, 0x00081110, "SQ", UNDEFINED_LENGTH);
+        put_item(&b, UNDEFINED_LENGTH);
+        put_text(&b, 0x00081030, "LO", "\x1B$BF,\x1B(B\\CT");
+        put_item_end(&b);
+        put_sequence_end(&b);
+        put_text(&b, 0x00100010, "PN", cases[i].name);
+        json_t *json = json_of(&b);
+        KF_REQUIRE(json);
+        snprintf(expected, sizeof expected, "{\"vr\":\"PN\",\"Value\":[%s]}", cases[i].expected);
+        KF_CHECK(is(json, "00100010", expected));
+        KF_CHECK(is(json, "00081110",
+                    "{\"vr\":\"SQ\",\"Value\":[{\"00081030\":{\"vr\":\"LO\",\"Value\":[\"\\u982D\",\"CT\"]}}]}"));
+        json_decref(json);
+        kf_str_release(&b.out);
+    }
+}
+
 // 0: text of another character set than the rest of this test needs comes out right, where no code can be loaded.
 static int text_in_a_sandbox(void)
 {
@@ -155,6 +200,7 @@ static int text_in_a_sandbox(void)
         {"ISO_IR 126", "\xC1\xE8\xDE\xED\xE1", "\\u0391\\u03B8\\u03AE\\u03BD\\u03B1"},
         {"ISO_IR 166", "\xA1\xA2", "\\u0E01\\u0E02"},
         {"\\ISO 2022 IR 149", "\x1B$)C\xB1\xE8", "\\uAE40"},
+        {"\\ISO 2022 IR 87", "\x1B$B;3ED\x1B(B", "\\u5C71\\u7530"},
     };
     struct kf_error err;
     if (kf_sandbox_enter_client(&err))
@@ -243,5 +289,5 @@ KF_TEST(keys_come_in_tag_order_and_deflate_agrees)
 }
 
 KF_TEST_MAIN(KF_RUN(text_becomes_utf8_in_a_sandbox_too); KF_RUN(values_by_vr); KF_RUN(sequences_nest);
-             KF_RUN(text_becomes_utf8); KF_RUN(bulk_keeps_only_its_vr);
+             KF_RUN(text_becomes_utf8); KF_RUN(japanese_names_become_utf8); KF_RUN(bulk_keeps_only_its_vr);
              KF_RUN(keys_come_in_tag_order_and_deflate_agrees);)

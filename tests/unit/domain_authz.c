@@ -53,6 +53,24 @@ KF_TEST(those_who_only_look_change_nothing)
     KF_CHECK(kf_role_may(KF_ROLE_PLANNER, KF_PERM_JOB_RUN));
 }
 
+// One line for each permission, as the manual has it: a permission that is new here must be decided on here.
+KF_TEST(the_whole_table_is_as_decided)
+{
+    static const struct {
+        const char *permission, *roles; // a t p s v: admin, technician, planner, surgeon, viewer
+    } rows[] = {{"public", "atpsv"},      {"session.self", "atpsv"}, {"case.read", "atpsv"},  {"case.write", "atp"},
+                {"dicom.store", "atp"},   {"job.read", "atpsv"},     {"job.run", "atp"},      {"job.retry", "at"},
+                {"job.review", "a"},      {"account.manage", "a"},   {"token.manage", "a"},   {"peer.manage", "at"},
+                {"metrics.read", "a"}};
+    KF_CHECK_EQ((int)(sizeof rows / sizeof *rows), KF_PERM_COUNT);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        enum kf_permission permission;
+        KF_REQUIRE(kf_permission_parse(rows[i].permission, &permission) == KF_OK);
+        for (int role = 0; role < KF_ROLE_COUNT; role++)
+            KF_CHECK_EQ(kf_role_may((enum kf_role)role, permission), strchr(rows[i].roles, "atpsv"[role]) != NULL);
+    }
+}
+
 KF_TEST(an_administrator_cannot_lock_himself_out)
 {
     struct kf_error err;
@@ -65,4 +83,5 @@ KF_TEST(an_administrator_cannot_lock_himself_out)
 
 KF_TEST_MAIN(KF_RUN(names_round_trip); KF_RUN(unknown_roles_and_permissions_hold_nothing);
              KF_RUN(administration_is_for_administrators); KF_RUN(those_who_only_look_change_nothing);
+             KF_RUN(the_whole_table_is_as_decided);
              KF_RUN(an_administrator_cannot_lock_himself_out);)

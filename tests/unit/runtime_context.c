@@ -41,13 +41,15 @@ KF_TEST(defaults_fill_what_is_not_given)
 KF_TEST(a_bad_parameter_is_named)
 {
     static const char *const bad[] = {"{\"threshold_hu\":9999}", "{\"threshold_hu\":\"high\"}", "{\"rounds\":1.5}",
-                                      "{\"fill\":1}", "{\"unheard_of\":1}", "[]"};
+                                      "{\"fill\":1}", "{\"unheard_of\":1}", "{\"rounds\":101}", "[]"};
+    static const char *const named[] = {"threshold_hu", "threshold_hu", "rounds", "fill", "unheard_of", "rounds", ""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct kf_job_context job;
         struct kf_error err = {0};
         kf_job_context_init(&job, &kind);
         KF_CHECK_EQ(set(&job, bad[i], &err), KF_INVALID);
         KF_CHECK_STR(err.code, "bad_parameter");
+        KF_CHECK(strstr(err.detail, named[i]) != NULL);
         kf_job_context_release(&job);
     }
 }

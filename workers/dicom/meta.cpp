@@ -7,6 +7,7 @@
 #include "dcmtk/dcmjpeg/djdecode.h"
 #include "dcmtk/dcmjpls/djdecode.h"
 #include "dcmtk/oflog/oflog.h"
+#include "server/base/str.h"
 #include "workers/dicom/shim.h"
 
 #include <cmath>
@@ -141,23 +142,6 @@ int numbers(DcmItem *item, uint32_t tag, double *to, int max)
     return static_cast<int>(count);
 }
 
-// Length of the valid UTF-8 sequence at p, or 0 (Unicode 15, table 3-7).
-static size_t utf8_length(const unsigned char *p, size_t left)
-{
-    if (p[0] < 0x80)
-        return 1;
-    size_t n = p[0] >= 0xC2 && p[0] <= 0xDF ? 2 : (p[0] & 0xF0) == 0xE0 ? 3 : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4 : 0;
-    if (n == 0 || left < n)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xC0) != 0x80)
-            return 0;
-    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF0 && p[1] < 0x90) ||
-        (p[0] == 0xF4 && p[1] > 0x8F))
-        return 0;
-    return n;
-}
-
 void append_utf8(std::string &to, const char *from, size_t length, TextMode mode)
 {
     const unsigned char *p = reinterpret_cast<const unsigned char *>(from);
@@ -167,7 +151,7 @@ void append_utf8(std::string &to, const char *from, size_t length, TextMode mode
         } else if (mode == TextMode::Latin1) {
             to.push_back(static_cast<char>(0xC0 | p[i] >> 6));
             to.push_back(static_cast<char>(0x80 | (p[i++] & 0x3F)));
-        } else if (size_t n = utf8_length(p + i, length - i)) {
+        } else if (size_t n = kf_utf8_sequence(from + i, length - i)) {
             to.append(from + i, n);
             i += n;
         } else {
@@ -186,13 +170,13 @@ static void load_character_sets()
     static const char *const terms[] = {
         "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126", "ISO_IR 138",
         "ISO_IR 148", "ISO_IR 203", "ISO_IR 13",  "ISO_IR 166", "GB18030",    "GBK",
-        "ISO 2022 IR 6\\ISO 2022 IR 87", "ISO 2022 IR 13\\ISO 2022 IR 159", "ISO 2022 IR 6\\ISO 2022 IR 149",
-        "ISO 2022 IR 6\\ISO 2022 IR 58"};
+        "ISO 2022 IR 6\\ISO 2022 IR 149", "ISO 2022 IR 6\\ISO 2022 IR 58"};
     static DcmSpecificCharacterSet *kept[sizeof terms / sizeof *terms];
     for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
         kept[i] = new DcmSpecificCharacterSet;
         (void)kept[i]->selectCharacterSet(terms[i], "ISO_IR 192"); // this DCMTK may not know it
     }
+    (void)kerf::load_japanese();
 }
 
 extern "C" enum kf_status kf_dicom_init(struct kf_error *err)
@@ -227,6 +211,8 @@ void settle_text(kf_dicom &d)
     if (charset.empty() || charset == "ISO_IR 100" || charset == "ISO_IR 6") {
         // Without a character set only ASCII is allowed; what is found in practice is Latin-1.
         d.text_mode = TextMode::Latin1;
+    } else if (kerf::is_japanese(charset)) {
+        kerf::convert_japanese(d.dataset);
     } else if (charset != "ISO_IR 192") {
         d.text_mode = d.dataset.convertToUTF8().good() ? TextMode::Utf8 : TextMode::Latin1;
     }

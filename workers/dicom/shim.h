@@ -42,6 +42,13 @@ std::string raw_text(DcmElement &element);
 // Appends text as valid UTF-8: Latin-1 is converted, bytes that are not UTF-8 become U+FFFD.
 void append_utf8(std::string &to, const char *from, size_t length, TextMode mode);
 
+// Japanese text (japanese.cpp). load_japanese: before a sandbox closes; false when the C library has no EUC-JP.
+// is_japanese: whether a Specific Character Set is one that DCMTK cannot convert and we can. convert_japanese: brings
+// every text of a dataset or an item, and of the items in it, to UTF-8; what is of no character becomes U+FFFD.
+bool load_japanese();
+bool is_japanese(const std::string &charset);
+void convert_japanese(DcmObject &object);
+
 // Runs `body`; an exception becomes a status.
 template <typename Body> enum kf_status guarded(struct kf_error *err, Body body) noexcept
 {

@@ -26,8 +26,8 @@ struct kf_bvh {
 };
 
 // Owned: kf_bvh_release with the same work. KF_KERNEL_INVALID when an index is out of range or a coordinate of a used
-// vertex is not finite. Memory: 32 bytes per triangle, and 16 more while it is made. The same tree for any number of
-// threads.
+// vertex is not finite; KF_KERNEL_TOO_LARGE from 2^32 - 1 triangles. Memory: 32 bytes per triangle, and 16 more while it
+// is made. The same tree for any number of threads.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_bvh_make(const struct kf_work *work, const struct kf_mesh *mesh,
                                                      struct kf_bvh *out);
 void kf_bvh_release(const struct kf_work *work, struct kf_bvh *bvh);

@@ -12,7 +12,8 @@
 
 #define COST_ONE 0x100u
 #define EDGE     8 // rows of a tile along j and along k, so that a word has a bit for each: j + 8·k
-#define STEP_EVERY 0xffffff
+#define STEP_EVERY 0xffffff // voxels that are only looked at
+#define NEAR_EVERY 0x3fff   // voxels whose neighbours are, which lie anywhere
 #define COLOURS  8 // tiles of one parity along all axes touch no other of theirs
 
 // Row directions: n is (n % 3 - 1, n / 3 - 1) along j and k; SAME is the row itself.
@@ -34,7 +35,8 @@ struct grow {
     int8_t away[26][3];
     int64_t step[26];
     struct tile *tile;
-    int64_t *list; // of the tiles that are swept together
+    int64_t *list;     // of the tiles that are swept together
+    int64_t forgotten; // voxels, so far
 };
 
 static void list_neighbours(struct grow *g, enum kf_neighbours kind)
@@ -290,7 +292,8 @@ static enum kf_kernel_status settle(const struct kf_work *work, struct grow *g)
 // ---- seeds that went away ----
 
 // Forgets v and everything that may owe its state to it. A state that has another reason too is found again.
-static void forget_from(struct grow *g, struct kf_queue *lists, int64_t seed)
+static enum kf_kernel_status forget_from(const struct kf_work *work, struct grow *g, struct kf_queue *lists,
+                                         int64_t seed)
 {
     enum { WAITING, FORGOTTEN };
     int64_t near[26];
@@ -300,6 +303,8 @@ static void forget_from(struct grow *g, struct kf_queue *lists, int64_t seed)
     g->state[seed] = KF_GROW_FAR;
     while (!lists->failed && kf_queue_pop(lists, WAITING, &v) && kf_queue_pop(lists, WAITING, &state)) {
         kf_queue_push(lists, FORGOTTEN, v);
+        if ((++g->forgotten & NEAR_EVERY) == 0 && kf_work_step(work, 0))
+            return KF_KERNEL_CANCELLED;
         int count = neighbours_of(g, v, near);
         for (int n = 0; n < count; n++) {
             uint32_t have = g->state[near[n]];
@@ -310,14 +315,17 @@ static void forget_from(struct grow *g, struct kf_queue *lists, int64_t seed)
             g->state[near[n]] = KF_GROW_FAR;
         }
     }
+    return lists->failed ? KF_KERNEL_NOMEM : KF_KERNEL_OK;
 }
 
 // Each forgotten voxel takes what its neighbours still know.
-static void remember(struct grow *g, struct kf_queue *lists)
+static enum kf_kernel_status remember(const struct kf_work *work, struct grow *g, struct kf_queue *lists)
 {
-    int64_t near[26];
+    int64_t near[26], remembered = 0;
     uint32_t v;
     while (kf_queue_pop(lists, 1, &v)) {
+        if ((++remembered & NEAR_EVERY) == 0 && kf_work_step(work, 0))
+            return KF_KERNEL_CANCELLED;
         uint32_t best = KF_GROW_FAR;
         int count = neighbours_of(g, v, near);
         for (int n = 0; n < count; n++) {
@@ -327,24 +335,23 @@ static void remember(struct grow *g, struct kf_queue *lists)
         }
         offer(g, v, best);
     }
+    return KF_KERNEL_OK;
 }
 
 static enum kf_kernel_status take_away(const struct kf_work *work, struct grow *g, const uint8_t *seeds)
 {
     struct kf_queue lists;
-    int lacking = kf_queue_init(&lists, work, 2);
-    int cancelled = 0;
-    for (int64_t v = 0; v < g->voxels && !lacking && !cancelled; v++) {
-        if (g->state[v] < COST_ONE && seeds[v] != g->state[v]) {
-            forget_from(g, &lists, v);
-            lacking = lists.failed;
-        }
-        cancelled = (v & STEP_EVERY) == STEP_EVERY && kf_work_step(work, 0);
+    enum kf_kernel_status status = kf_queue_init(&lists, work, 2) ? KF_KERNEL_NOMEM : KF_KERNEL_OK;
+    for (int64_t v = 0; v < g->voxels && !status; v++) {
+        if (g->state[v] < COST_ONE && seeds[v] != g->state[v])
+            status = forget_from(work, g, &lists, v);
+        if (!status && (v & STEP_EVERY) == STEP_EVERY && kf_work_step(work, 0))
+            status = KF_KERNEL_CANCELLED;
     }
-    if (!lacking && !cancelled)
-        remember(g, &lists);
+    if (!status)
+        status = remember(work, g, &lists);
     kf_queue_release(&lists);
-    return lacking ? KF_KERNEL_NOMEM : cancelled ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+    return status;
 }
 
 static enum kf_kernel_status run(const struct kf_work *work, struct grow *g, const uint8_t *seeds)

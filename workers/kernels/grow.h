@@ -21,7 +21,8 @@
 //   labels      one byte per voxel, may be NULL: label of each voxel, 0 where the cost is 2^24 - 1 or more.
 // The same bytes for any number of threads and every instruction set. KF_KERNEL_INVALID: another type or neighbourhood.
 // KF_KERNEL_TOO_LARGE over 2^32 - 2 voxels. After any other error `state` must be filled anew. Memory: 1/32 byte per
-// voxel, and while seeds are taken away 4 bytes for each voxel that they held, 4 MiB at least.
+// voxel, and at the beginning of every call, while seeds that went away are looked for, a queue of 4 MiB at least, with 4
+// bytes for each voxel that they held.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_grow(const struct kf_work *work, const struct kf_volume *image,
                                                  enum kf_neighbours neighbours, const uint8_t *seeds, uint32_t *state,
                                                  uint8_t *labels);

@@ -8,6 +8,11 @@
 // Indexed triangles. Positions are LPS millimetres unless said otherwise; a triangle's corners run counter-clockwise
 // seen from outside, so that a closed mesh has a positive volume. Both arrays come from one kf_work's allocator: the
 // mesh is owned by the caller, who releases it with kf_mesh_release and the same kf_work.
+//
+// Numbers of vertices and of corners are 32 bits wide, counts and sizes of memory 64. What works with corners (check,
+// smooth, decimate, repair, surfaces that are registered) answers KF_KERNEL_TOO_LARGE from 2^32 - 1 corners, which is
+// 1,431,655,765 triangles, or as many vertices; weld, drop_small and whatever asks a kf_bvh from 2^32 - 1 vertices or
+// triangles. kf_surface makes up to 2^32 - 1 of each; measure and normals take any mesh.
 struct kf_mesh {
     int64_t vertices;
     int64_t triangles;

@@ -114,6 +114,8 @@ enum kf_kernel_status kf_mesh_drop_small(const struct kf_work *work, struct kf_m
         *removed = 0;
     if (mesh->triangles == 0)
         return KF_KERNEL_OK;
+    if (mesh->vertices >= NONE)
+        return KF_KERNEL_TOO_LARGE;
     uint32_t *group = kf_work_take(work, mesh->vertices * (int64_t)sizeof *group);
     double *volume = kf_work_take(work, mesh->vertices * (int64_t)sizeof *volume);
     float *xyz = kf_work_take(work, mesh->vertices * 3 * (int64_t)sizeof *xyz);

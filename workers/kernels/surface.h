@@ -24,7 +24,8 @@ struct kf_surface_input {
 // inside corners are joined, and no polygon is cut along a face of its cell, so that every edge of a capped surface
 // has exactly two triangles and every vertex one fan. Vertices are ordered by slice, row and axis of their edge.
 // *mesh is owned (kf_mesh_release); empty when the mask is. Byte-identical for any thread count and instruction set.
-// Memory beside the mesh: one bit per voxel and 20 bytes per row.
+// KF_KERNEL_TOO_LARGE over 2^32 - 2 vertices or 2^32 - 1 triangles. Memory beside the mesh: one bit per voxel and 20
+// bytes per row.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_surface(const struct kf_work *work, const struct kf_surface_input *input,
                                                     struct kf_mesh *mesh);
 

@@ -1,7 +1,9 @@
 #include "workers/jobs/segment/coarse.h"
+#include "workers/io/memory.h"
 #include "workers/kernels/image.h"
 
 #include <math.h>
+#include <stddef.h>
 
 enum kf_kernel_status kf_find_coarsely(const struct kf_work *work, const struct kf_volume *volume, kf_coarse_find *find,
                                        const void *of, struct kf_bits *fine)
@@ -23,4 +25,9 @@ enum kf_kernel_status kf_find_coarsely(const struct kf_work *work, const struct 
     kf_bits_release(work, &bits);
     kf_work_give(work, coarse.data);
     return status;
+}
+
+enum kf_kernel_status kf_own_grid_check(const struct kf_grid *grid)
+{
+    return kf_grid_check(grid, NULL) ? KF_KERNEL_TOO_LARGE : KF_KERNEL_OK;
 }

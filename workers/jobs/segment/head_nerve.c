@@ -5,6 +5,7 @@
 // extraction of minimal paths in 3D images", Medical Image Analysis 5, 2001).
 //
 // All is done on a grid of STEP_MM along the axes of the head's frame, the x axis pointing away from the middle.
+#include "workers/jobs/segment/coarse.h"
 #include "workers/jobs/segment/head.h"
 #include "workers/kernels/distance.h"
 #include "workers/kernels/fast_marching.h"
@@ -126,6 +127,9 @@ static enum kf_kernel_status open_side(const struct kf_work *work, const struct 
         s->grid.spacing_mm[a] = STEP_MM;
         s->grid.origin_lps[a] = a ? low[a] : cores->centre[0] + sign * low[0];
     }
+    enum kf_kernel_status status = kf_own_grid_check(&s->grid);
+    if (status)
+        return status;
     s->count = kf_grid_voxels(&s->grid);
     struct kf_volume ct = {.grid = s->grid, .type = v->type}, jaw = {.grid = s->grid, .type = KF_VOXEL_UINT8};
     struct kf_volume from = {.grid = v->grid, .type = KF_VOXEL_UINT8};
@@ -137,7 +141,7 @@ static enum kf_kernel_status open_side(const struct kf_work *work, const struct 
     from.data = mask;
     ct.data = kf_work_take(work, s->count * kf_voxel_bytes(v->type));
     jaw.data = kf_work_take(work, s->count);
-    enum kf_kernel_status status = mask && ct.data && jaw.data ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    status = mask && ct.data && jaw.data ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     for (int n = 0; n < 5 && !status; n++) {
         *field[n] = kf_work_take(work, s->count * (int64_t)sizeof **field[n]);
         status = *field[n] ? KF_KERNEL_OK : KF_KERNEL_NOMEM;

@@ -1,5 +1,6 @@
 // Skull, mandible and spine compete for the bone: a watershed from their cores over a relief that is low where bone is
 // dense and thick, so that they meet in joint spaces (low values) and at contacts of teeth (thin necks).
+#include "workers/jobs/segment/coarse.h"
 #include "workers/jobs/segment/cortex.h"
 #include "workers/jobs/segment/head.h"
 #include "workers/kernels/distance.h"
@@ -156,10 +157,13 @@ static enum kf_kernel_status fill_slices(const struct kf_work *work, const struc
     struct kf_bits bits = {0};
     if (!lay_slices(g, solid, across, &turned.grid))
         return KF_KERNEL_OK;
+    enum kf_kernel_status status = kf_own_grid_check(&turned.grid);
+    if (status)
+        return status;
     uint8_t *mask = kf_work_take(work, kf_grid_voxels(g)), *filled = kf_work_take(work, kf_grid_voxels(&turned.grid));
     here.data = mask;
     turned.data = filled;
-    enum kf_kernel_status status = mask && filled ? kf_bits_alloc(work, turned.grid.dim, &bits) : KF_KERNEL_NOMEM;
+    status = mask && filled ? kf_bits_alloc(work, turned.grid.dim, &bits) : KF_KERNEL_NOMEM;
     if (!status) {
         memset(mask, 0, (size_t)kf_grid_voxels(g));
         kf_bits_paint(work, solid, 1, mask);

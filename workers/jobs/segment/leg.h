@@ -64,8 +64,8 @@ struct kf_legs {
 //   2. Watershed from these pieces and from all other bone shares out what lies between.
 //   3. On the image's grid the border lies half way between soft tissue and the densest cortex near it.
 // The same bytes for any number of threads and instruction set. The direction of image->grid may be any orthonormal
-// one. KF_KERNEL_INVALID: another type. Memory: about 20 bytes per cubic millimetre of the box around all bone, and one
-// byte and two bits per voxel.
+// one. KF_KERNEL_INVALID: another type. KF_KERNEL_TOO_LARGE: bone over more than 2 m on an axis. Memory: about 20 bytes
+// per cubic millimetre of the box around all bone, and one byte and two bits per voxel.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_leg_segment(const struct kf_work *work, const struct kf_volume *image,
                                                         uint8_t *labels, struct kf_legs *legs);
 

@@ -1,4 +1,5 @@
 // The pipeline of kf_leg_segment, and its frames.
+#include "workers/jobs/segment/coarse.h"
 #include "workers/jobs/segment/cortex.h"
 #include "workers/jobs/segment/leg_inside.h"
 #include "workers/kernels/image.h"
@@ -93,6 +94,7 @@ enum kf_kernel_status kf_leg_frame(const struct kf_work *work, const struct kf_v
             return KF_KERNEL_OK;
         }
         grid_of_box(&box, &frame->grid);
+        status = kf_own_grid_check(&frame->grid);
     }
     kf_work_give(work, coarse.data);
     if (!status)
