@@ -444,6 +444,8 @@ static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, s
     struct kf_volume fine = {.data = NULL};
     struct kf_grid grid = image->grid;
     enum kf_status status = KF_OK;
+    for (int n = 0; n < 3; n++)
+        spine->slice_mm += fabs(grid.direction[6 + n]) * grid.spacing_mm[n];
     if (image->type != KF_VOXEL_INT16)
         status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu", "the values are not whole Hounsfield units");
     if (!status && !is_like_hu(image))
@@ -539,12 +541,13 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_spine = {
     .name = "segment.spine",
-    .version = 3,
+    .version = 4,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 6LL << 30,
     .time_limit_s = 600,
-    .summary = "Tells the vertebrae of a CT or T2 MR apart, with levels where a CT shows them, discs, canal and nerves.",
+    .summary =
+        "Tells the vertebrae of a CT or T2 MR apart, with levels where a CT shows them, discs, canal and nerves.",
     .params = params,
     .run = run,
     .cli = &cli,

@@ -54,6 +54,7 @@ struct kf_spine {
     int rib[KF_SPINE_MOST];
     int lowest; // label of the lowest vertebra when `named`
     int named;
+    double slice_mm; // how far a voxel of a CT reaches along the patient's axis; 0 of an MR
     double clear; // 0…1: how far the evidence of ribs, at the last and below, and of a sacrum is from the other reading
     double even; // 0…1: how even the tissues' values are; 1 for a CT
     double cord_sure, roots_sure, flavum_sure; // 0…1: how well the image shows each
@@ -144,6 +145,10 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_split(const struct kf_work *wo
 // Moves the surface of bone by up to a voxel inwards and two outwards to the middle between least and greatest value
 // near it. `scratch`: one byte per voxel.
 void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, uint8_t *labels, uint8_t *scratch);
+// In slices thicker than end plates: moves the borders of discs with bone to where the plates begin.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_settle_plates(const struct kf_work *work,
+                                                                const struct kf_volume *volume,
+                                                                const struct kf_spine *spine, uint8_t *labels);
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
                                                              struct kf_spine *spine, uint8_t *labels);
 // Ribs, sacrum, and names by the rule: counted between ribs above and a sacrum below without a transitional sign. A

@@ -315,6 +315,7 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
     if (!status) {
         kf_spine_sharpen(work, volume, labels, mask);
         lay_discs(work, &pass);
+        status = kf_spine_settle_plates(work, volume, spine, labels);
     }
     kf_bits_release(work, &bone);
     kf_work_give(work, mask);
