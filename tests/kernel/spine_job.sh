@@ -68,6 +68,26 @@ for way in "3 avx2" "7 avx512"; do
 done
 echo "pass $name"
 
+name=implants_are_no_bone
+"$kerf" phantom spine --seed 1 --spacing 1.3x1.3x1.3 --metal --out "$work/screws" --truth "$work/screws_truth" >"$work/log"
+"$job" import --in "$work/screws" --out "$work/screws.nii" --quiet
+for threads in 1 3; do
+    "$job" segment.spine --image "$work/screws.nii" --out "$work/screws_$threads.nii.gz" --threads "$threads" --quiet
+done
+cmp -s "$work/screws_1.nii.gz" "$work/screws_3.nii.gz" || { echo "FAIL $name: other bytes"; exit 1; }
+python3 - "$work/screws_1.json" "$work/screws_truth/labels.json" <<'CHECK' || { echo "FAIL $name"; exit 1; }
+import json, sys
+table, truth = json.load(open(sys.argv[1])), {t["label"]: t["volume_ml"] for t in json.load(open(sys.argv[2]))}
+found = {s["label"]: s for s in table["segments"]}
+assert table["levels"] == "named", "levels are not named"
+assert abs(found[106]["volume_ml"] / truth[63] - 1) < 0.15, ("implants", found[106]["volume_ml"], truth[63])
+for level in [22, 23, 24]:
+    bone = found[level]
+    assert abs(bone["volume_ml"] / truth[level + 73] - 1) < 0.25, (bone["name"], bone["volume_ml"], truth[level + 73])
+    assert bone["state"] == "needs review", bone["name"]
+CHECK
+echo "pass $name"
+
 # mr THREADS LEVEL: the same for an MR, which its folder says it is
 mr() {
     rm -f "$work"/mr_seg.*

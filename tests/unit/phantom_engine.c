@@ -114,6 +114,33 @@ KF_TEST(same_options_same_bytes_for_any_number_of_threads)
     kf_volume_release(&a), kf_volume_release(&b), kf_volume_release(&labels_a), kf_volume_release(&labels_b);
 }
 
+KF_TEST(a_thick_slice_is_the_mean_over_its_thickness)
+{
+    struct kf_phantom_options o;
+    struct kf_volume thick, thin, thick_labels, thin_labels;
+    KF_REQUIRE(kf_phantom_defaults("spine", &o, NULL) == KF_OK);
+    o.dim[0] = o.dim[1] = 40, o.dim[2] = 12;
+    o.spacing_mm[0] = o.spacing_mm[1] = 1.5, o.spacing_mm[2] = 3;
+    o.noise = o.blur_mm = 0;
+    KF_REQUIRE(kf_phantom_volumes(&o, &thick, &thick_labels, NULL) == KF_OK);
+    o.dim[2] *= 5, o.spacing_mm[2] /= 5;
+    KF_REQUIRE(kf_phantom_volumes(&o, &thin, &thin_labels, NULL) == KF_OK);
+    const int16_t *mean = thick.data, *part = thin.data;
+    const uint8_t *label = thick_labels.data, *middle = thin_labels.data;
+    int64_t plane = 40 * 40, off = 0, other = 0;
+    for (int64_t v = 0; v < 12 * plane; v++) {
+        double sum = 0;
+        for (int64_t n = 0; n < 5; n++)
+            sum += part[(v / plane * 5 + n) * plane + v % plane] / 5.0;
+        off += fabs(sum - mean[v]) > 1.01;
+        other += label[v] != middle[(v / plane * 5 + 2) * plane + v % plane];
+    }
+    KF_CHECK_EQ(off, 0);
+    KF_CHECK_EQ(other, 0);
+    kf_volume_release(&thick), kf_volume_release(&thick_labels);
+    kf_volume_release(&thin), kf_volume_release(&thin_labels);
+}
+
 KF_TEST(wrong_options_are_refused_with_a_reason)
 {
     struct kf_phantom_options o;
@@ -141,4 +168,4 @@ KF_TEST(wrong_options_are_refused_with_a_reason)
 KF_TEST_MAIN(KF_RUN(normal_numbers_have_mean_0_and_variance_1);
              KF_RUN(a_ball_has_the_distance_of_a_ball_and_a_flat_tube_ends_flat); KF_RUN(pruning_changes_no_voxel);
              KF_RUN(a_place_inverts_itself); KF_RUN(same_options_same_bytes_for_any_number_of_threads);
-             KF_RUN(wrong_options_are_refused_with_a_reason);)
+             KF_RUN(a_thick_slice_is_the_mean_over_its_thickness); KF_RUN(wrong_options_are_refused_with_a_reason);)

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define THICK_MM 1.5 // of slices from where on one sample does not do for their mean
+
 struct kind {
     const char *name, *subject, *modality, *body_part, *series;
     void (*build)(struct kf_anatomy *anatomy);
@@ -217,19 +219,54 @@ static int is_mr(const struct phantom *p)
     return strcmp(p->kind->modality, "MR") == 0;
 }
 
-static enum kf_status paint(const struct phantom *p, int tilted, int16_t *values, uint8_t *labels, struct kf_error *err)
+static enum kf_status paint(const struct phantom *p, const struct kf_grid *grid, int tilted, int16_t *values,
+                            uint8_t *labels, struct kf_error *err)
 {
     struct kf_place place = p->place;
     if (!tilted)
         place.tilt_tangent = 0, place.tilt_cosine = 1;
     struct kf_paint job = {.scene = &p->anatomy->scene,
-                           .grid = &p->grid,
+                           .grid = grid,
                            .t2 = is_mr(p),
                            .stretch = kf_place_stretch(&place),
                            .unmap = kf_place_grid_to_scene,
                            .context = &place,
                            .threads = p->o->threads};
     return kf_paint_run(&job, values, labels, err);
+}
+
+// A thick slice is the mean over its thickness: painted in its middle alone it would miss every shell that lies beside
+// it. Labels are those of the middle.
+static enum kf_status paint_slices(const struct phantom *p, int16_t *values, uint8_t *labels, struct kf_error *err)
+{
+    const struct kf_grid *g = &p->grid;
+    double thick = g->spacing_mm[2];
+    if (thick <= THICK_MM || thick < 1.5 * fmax(g->spacing_mm[0], g->spacing_mm[1]))
+        return paint(p, g, 1, values, labels, err);
+    int64_t thin = 2 * (int64_t)(thick / THICK_MM) + 1, plane = g->dim[0] * g->dim[1];
+    struct kf_grid fine = *g;
+    fine.dim[2] *= thin;
+    fine.spacing_mm[2] /= (double)thin;
+    fine.origin_lps[2] -= 0.5 * (thick - fine.spacing_mm[2]);
+    struct kf_volume image = {0}, truth = {0};
+    enum kf_status status = kf_volume_alloc(&image, &fine, KF_VOXEL_INT16, err);
+    if (status == KF_OK)
+        status = kf_volume_alloc(&truth, &fine, KF_VOXEL_UINT8, err);
+    if (status == KF_OK)
+        status = paint(p, &fine, 1, image.data, truth.data, err);
+    for (int64_t k = 0; status == KF_OK && k < g->dim[2]; k++) {
+        const int16_t *value = (const int16_t *)image.data + k * thin * plane;
+        memcpy(labels + k * plane, (const uint8_t *)truth.data + (k * thin + thin / 2) * plane, (size_t)plane);
+        for (int64_t v = 0; v < plane; v++) {
+            int64_t sum = 0;
+            for (int64_t n = 0; n < thin; n++)
+                sum += value[n * plane + v];
+            values[k * plane + v] = (int16_t)floor((double)sum / (double)thin + 0.5);
+        }
+    }
+    kf_volume_release(&image);
+    kf_volume_release(&truth);
+    return status;
 }
 
 static enum kf_status make_image(const struct phantom *p, struct kf_volume *image, struct kf_volume *labels,
@@ -240,7 +277,7 @@ static enum kf_status make_image(const struct phantom *p, struct kf_volume *imag
     if (status == KF_OK)
         status = kf_volume_alloc(labels, &p->grid, KF_VOXEL_UINT8, err);
     if (status == KF_OK)
-        status = paint(p, 1, image->data, labels->data, err);
+        status = paint_slices(p, image->data, labels->data, err);
     if (status == KF_OK && o->metal && !is_mr(p)) // an MR shows a void; how metal bends its field is not modelled
         status = kf_metal_streaks(&p->grid, labels->data, KF_L_METAL, p->kind->metal, image->data, KF_PAINT_UNIT,
                                   o->seed, o->threads, err);
@@ -266,7 +303,7 @@ static enum kf_status straight_labels(const struct phantom *p, struct kf_volume 
     struct kf_volume scrap;
     enum kf_status status = kf_volume_alloc(&scrap, &p->grid, KF_VOXEL_INT16, err);
     if (status == KF_OK) {
-        status = paint(p, 0, scrap.data, labels->data, err);
+        status = paint(p, &p->grid, 0, scrap.data, labels->data, err);
         kf_volume_release(&scrap);
     }
     return status;

@@ -28,6 +28,7 @@
 #define LEAST_ML      5.0  // a vertebra beyond these was cut off, merged or ran out into something else
 #define MOST_ML       110.0
 #define SURE          0.7    // from here on a named segment needs no special look
+#define BY_METAL      0.7    // streaks cannot be taken away without a trace
 #define DOUBTFUL      0.3    // evidence of a vertebra below which it may be two, or a half
 #define FINE_MM       1.25   // the planning quality gate
 #define SHELL_SIDE_MM 2.0    // voxels up to here show shells nearly as bright as they are
@@ -135,7 +136,7 @@ static int final_label(const struct kf_spine *spine, int label)
 // What the table needs of each label: voxels, and whether it reaches the border of the image.
 struct tally {
     int64_t count[256];
-    int cut[256];
+    int cut[256], metal[256]; // metal: it touches some
     int is_hu;    // 0: the values are not Hounsfield units, whatever was found in them is for a person
     double sharp; // 1 up to voxels of FINE_MM, less for larger ones: a surface is no surer than its voxels are small
 };
@@ -155,6 +156,11 @@ static void number(const struct kf_spine *spine, struct kf_volume *labels, struc
                 tally->count[label[v]]++;
                 tally->cut[label[v]] |=
                     i == 0 || j == 0 || k == 0 || i == dim[0] - 1 || j == dim[1] - 1 || k == dim[2] - 1;
+                const int64_t before[3] = {i ? v - 1 : v, j ? v - dim[0] : v, k ? v - dim[0] * dim[1] : v};
+                for (int n = 0; n < 3; n++) {
+                    tally->metal[label[v]] |= label[before[n]] == KF_SPINE_METAL;
+                    tally->metal[label[before[n]]] |= label[v] == KF_SPINE_METAL;
+                }
             }
 }
 
@@ -198,6 +204,8 @@ static double confidence_of(const struct kf_spine *spine, const struct tally *ta
         first = spine->named ? spine->lowest - spine->vertebrae + 1 : KF_SPINE_UNKNOWN;
     int place = (disc ? label - KF_SPINE_DISC : label) - first;
     double sure = 0;
+    if (label == KF_SPINE_METAL)
+        return 0.9; // nothing else is as dense
     if (label >= KF_SPINE_CORD)
         return kf_spine_neural_sure(spine, label);
     if (label >= KF_SPINE_SACRUM) { // the canal is as sure as the column around it on the whole
@@ -234,13 +242,17 @@ static json_t *segment(const struct kf_spine *spine, const struct tally *tally, 
     char name[96], level[16] = "", under[16];
     const char *code = "51282000", *meaning = "Vertebra", *colour = colours[label % 3];
     // Unconfirmed levels are for a person whatever the shape, and so is all that was never measured against truth.
-    double confidence = tally->sharp * confidence_of(spine, tally, label, volume_ml);
+    double confidence =
+        tally->sharp * confidence_of(spine, tally, label, volume_ml) * (tally->metal[label] ? BY_METAL : 1);
     int measured = label < KF_SPINE_SACRUM || label == KF_SPINE_CANAL;
     const char *state = spine->named && measured && tally->is_hu && confidence >= SURE ? "completed" : "needs review";
     int disc = label > KF_SPINE_DISC && label < KF_SPINE_SACRUM, bone = disc ? label - KF_SPINE_DISC : label;
     if (label == KF_SPINE_SACRUM) {
         snprintf(name, sizeof name, "Sacrum");
         code = "54735007", meaning = "Sacrum";
+    } else if (label == KF_SPINE_METAL) {
+        snprintf(name, sizeof name, "Implants");
+        code = "260787004", meaning = "Physical object", colour = "#8d99a6";
     } else if (label >= KF_SPINE_CANAL) {
         struct kf_spine_name own = kf_spine_neural_name(label);
         snprintf(name, sizeof name, "%s", own.name);
@@ -284,6 +296,9 @@ static void report(struct kf_job_context *job, const struct kf_spine *spine)
     kf_job_report(job, "sacrum", json_boolean(spine->sacrum));
     kf_job_report(job, "levels", json_string(spine->named ? "named" : "unconfirmed"));
     kf_job_report(job, "peak_memory_bytes", json_integer((json_int_t)kf_memory_peak()));
+    if (spine->metal)
+        kf_job_warn(job, "metal",
+                    "There are implants: their streaks were reduced, and the borders of bone near them need a look.");
     if (!spine->named)
         kf_job_warn(job, "level_unconfirmed",
                     "The levels are not confirmed: ribs five vertebrae above a sacrum were not both found (an MR does "
@@ -370,10 +385,12 @@ static enum kf_status fill_mr_discs(struct kf_job_work *w, const struct kf_volum
     return KF_OK;
 }
 
-// `fine` in Hounsfield units; what lies in the canal is looked for in `seen`, by `look`.
+// `fine` in Hounsfield units; what lies in the canal is looked for in `seen`, by `look`. metal: implants, one byte per
+// voxel of fine, or NULL.
 static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *grid, struct kf_spine *spine,
                                    const struct kf_volume *fine, const struct kf_volume *seen,
-                                   const struct kf_spine_look *look, struct kf_volume *labels, struct kf_error *err)
+                                   const struct kf_spine_look *look, const uint8_t *metal, struct kf_volume *labels,
+                                   struct kf_error *err)
 {
     static const double same[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
     struct kf_volume work_labels = {.data = NULL};
@@ -392,6 +409,9 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
     if (!status)
         status = kf_work_status(kf_spine_find_neural(&w->work, seen, look, spine, work_labels.data), err,
                                 "the nerves");
+    for (int64_t v = 0; !status && metal && v < kf_grid_voxels(&fine->grid); v++)
+        if (metal[v])
+            ((uint8_t *)work_labels.data)[v] = KF_SPINE_METAL;
     if (!status)
         status = kf_volume_alloc(labels, grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "back to the image", 0.8, 0.88);
@@ -439,6 +459,8 @@ static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, s
     struct kf_volume fine = {.data = NULL};
     struct kf_grid grid = image->grid;
     enum kf_status status = KF_OK;
+    for (int n = 0; n < 3; n++)
+        spine->slice_mm += fabs(grid.direction[6 + n]) * grid.spacing_mm[n];
     if (image->type != KF_VOXEL_INT16)
         status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu", "the values are not whole Hounsfield units");
     if (!status && !is_like_hu(image))
@@ -448,8 +470,15 @@ static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, s
     if (!status)
         status = find_column(w, image, spine, &fine, err);
     kf_volume_release(image);
+    uint8_t *metal = status ? NULL : kf_work_take(&w->work, kf_grid_voxels(&fine.grid));
+    if (!status && !metal)
+        status = kf_error_set(err, KF_NOMEM, NULL, "no memory for metal");
     if (!status)
-        status = label_column(w, &grid, spine, &fine, &fine, &kf_spine_ct_look, labels, err);
+        status = kf_work_status(kf_spine_mend_metal(&w->work, &fine, metal, &spine->metal), err, "reducing streaks");
+    if (!status)
+        status =
+            label_column(w, &grid, spine, &fine, &fine, &kf_spine_ct_look, spine->metal ? metal : NULL, labels, err);
+    kf_work_give(&w->work, metal);
     kf_volume_release(&fine);
     return status;
 }
@@ -469,7 +498,7 @@ static enum kf_status label_mr(struct kf_job_work *w, struct kf_volume *image, s
         status = find_mr_column(w, &level, spine, &mr, &fine, &seen, err);
     kf_volume_release(&level);
     if (!status)
-        status = label_column(w, &grid, spine, &fine, &seen, &mr.look, labels, err);
+        status = label_column(w, &grid, spine, &fine, &seen, &mr.look, NULL, labels, err);
     if (!status)
         spine->even = fmin(1, EVEN_SPREAD / fmax(EVEN_SPREAD, mr.spread));
     // Ribs are not to be told from muscle's fat in an MR, and from the sacrum alone one in seven is misnumbered.
@@ -534,12 +563,13 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_spine = {
     .name = "segment.spine",
-    .version = 3,
+    .version = 5,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 6LL << 30,
     .time_limit_s = 600,
-    .summary = "Tells the vertebrae of a CT or T2 MR apart, with levels where a CT shows them, discs, canal and nerves.",
+    .summary =
+        "Tells the vertebrae of a CT or T2 MR apart, with levels where a CT shows them, discs, canal and nerves.",
     .params = params,
     .run = run,
     .cli = &cli,

@@ -22,7 +22,8 @@ enum kf_spine_label {
     KF_SPINE_CORD = 103,
     KF_SPINE_ROOTS = 104,
     KF_SPINE_FLAVUM = 105,
-    KF_SPINE_REST = 255, // other bone; never written
+    KF_SPINE_METAL = 106, // implants
+    KF_SPINE_REST = 255,  // other bone; never written
 };
 
 #define KF_SPINE_MOST     25   // vertebrae
@@ -54,7 +55,9 @@ struct kf_spine {
     int rib[KF_SPINE_MOST];
     int lowest; // label of the lowest vertebra when `named`
     int named;
+    double slice_mm; // how far a voxel of a CT reaches along the patient's axis; 0 of an MR
     double clear; // 0…1: how far the evidence of ribs, at the last and below, and of a sacrum is from the other reading
+    int metal;    // 1: there are implants
     double even; // 0…1: how even the tissues' values are; 1 for a CT
     double cord_sure, roots_sure, flavum_sure; // 0…1: how well the image shows each
 };
@@ -137,6 +140,10 @@ static inline void kf_spine_place(const struct kf_spine_station *t, double u, do
 // Trilinear value in an int16 volume, `outside` beyond its border.
 double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], double outside);
 
+// Metal of a CT into `metal` (one byte per voxel: 0, 1); *found 1 when there is an implant's worth of it. Then half
+// of what looks like its streaks is taken from the volume, and what lies beside it is put in its place.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mend_metal(const struct kf_work *work, struct kf_volume *volume,
+                                                             uint8_t *metal, int *found);
 // Bone of each vertebra by watershed from its body, then discs, and names (kf_spine_name), which sets what a spine says of
 // its vertebrae. `labels` (one byte per voxel of volume):
 // 1 + place from above for vertebrae, KF_SPINE_DISC + 1 + place for discs, else as above.
@@ -150,6 +157,10 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_bodies(const struct kf_wo
 // near it, but nothing off `bodies` (kf_spine_find_bodies) and nothing between them. `scratch`: one byte per voxel.
 void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, const uint8_t *bodies,
                       uint8_t *labels, uint8_t *scratch);
+// In slices thicker than end plates: moves the borders of discs with bone to where the plates begin.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_settle_plates(const struct kf_work *work,
+                                                                const struct kf_volume *volume,
+                                                                const struct kf_spine *spine, uint8_t *labels);
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const struct kf_volume *volume,
                                                              struct kf_spine *spine, uint8_t *labels);
 // Ribs, sacrum, and names by the rule: counted between ribs above and a sacrum below without a transitional sign. A

@@ -380,6 +380,8 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
         kf_spine_sharpen(work, volume, bodies, labels, mask);
         status = lay_discs(work, &pass);
     }
+    if (!status)
+        status = kf_spine_settle_plates(work, volume, spine, labels);
     kf_bits_release(work, &bone);
     kf_work_give(work, bodies);
     kf_work_give(work, mask);
