@@ -28,6 +28,8 @@
 #define ARCH_MM        17     // beside and behind the canal's middle
 #define LAMINA_MM      6.0    // beside the midline: no facet lies there
 #define LAMINA_FROM_MM (-7.0) // of the canal's middle: behind it
+#define ILIUM_FRONT_MM 25.0 // before the canal's middle: before the wings
+#define ILIUM_ASIDE_MM 38.0
 #define SACRUM_BACK_MM (-32.0)
 #define LAMINA_ABOVE   0.38 // of the distance between discs, along the canal
 #define LAMINA_BELOW   0.12
@@ -173,6 +175,19 @@ static int is_sacral(const struct kf_spine *spine, const double p[3], const doub
                                 (suv[0] > last->s + SACRAL_ARCH_MM && suv[2] > -ARCH_MM && suv[2] < 0)));
 }
 
+// Where the joint of sacrum and ilium lies: farther back it comes nearer to the midline.
+static int is_beside_sacrum(const struct kf_spine *spine, const double p[3], const double suv[3])
+{
+    return fabs(suv[1]) > WING_MM ||
+           (fabs(suv[1]) > ARCH_MM && suv[2] < 0 && kf_spine_below(&spine->disc[spine->discs - 1], p) > FACET_MM);
+}
+
+// What of the ilium lies farther in front than the wings of any sacrum.
+static int is_iliac(const double suv[3])
+{
+    return suv[2] > ILIUM_FRONT_MM && fabs(suv[1]) > ILIUM_ASIDE_MM;
+}
+
 // The marker of a point of bone, or 0: the middle of each body between its discs, the arch half way between them (no
 // process of a neighbour reaches there next to the canal) and behind it, the sacrum below the last disc, and what is
 // too far away to belong to the column.
@@ -182,7 +197,7 @@ static uint8_t marker(const struct kf_spine *spine, const double p[3], const dou
     int sacral = spine->sacrum && kf_spine_below(&spine->disc[spine->discs - 1], p) > 12;
     struct place at = place_of(spine, p);
     int rib = at.above < spine->vertebrae && spine->rib[at.above], behind = lamina(spine, suv);
-    if (fabs(u) > (sacral ? 63 : rib ? RIB_MM : 52) || v > 34 || v < -78)
+    if (fabs(u) > (sacral ? 63 : rib ? RIB_MM : 52) || v > 34 || v < -78 || (sacral && is_iliac(suv)))
         return KF_SPINE_REST;
     if (spine->sacrum && is_sacral(spine, p, suv))
         return KF_SPINE_SACRUM;
@@ -206,7 +221,7 @@ static int16_t height(const struct kf_spine *spine, int16_t hu, const double p[3
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
     int level = -(hu < -1000 ? -1000 : hu > BRIGHT_HU ? BRIGHT_HU : hu) / 16; // of equal ones the nearest wins
     struct place at = place_of(spine, p);
-    if (spine->sacrum && at.above == spine->discs && fabs(u) > WING_MM)
+    if (spine->sacrum && at.above == spine->discs && is_beside_sacrum(spine, p, suv))
         return (int16_t)((hu < 0 ? 0 : hu > JOINT_HU ? JOINT_HU : hu) / 16 + 60);
     if (fabs(u) > LATERAL_MM && !(at.above < spine->vertebrae && spine->rib[at.above]))
         return (int16_t)(level + 60);
