@@ -30,6 +30,7 @@
 #define LAMINA_FROM_MM (-7.0) // of the canal's middle: behind it
 #define ILIUM_FRONT_MM 25.0 // before the canal's middle: before the wings
 #define ILIUM_ASIDE_MM 38.0
+#define ILIUM_BACK_MM  46.0
 #define SACRUM_BACK_MM (-32.0)
 #define LAMINA_ABOVE   0.38 // of the distance between discs, along the canal
 #define LAMINA_BELOW   0.12
@@ -182,10 +183,11 @@ static int is_beside_sacrum(const struct kf_spine *spine, const double p[3], con
            (fabs(suv[1]) > ARCH_MM && suv[2] < 0 && kf_spine_below(&spine->disc[spine->discs - 1], p) > FACET_MM);
 }
 
-// What of the ilium lies farther in front than the wings of any sacrum.
+// What of the ilium lies farther in front than the wings of any sacrum, or farther aside behind them.
 static int is_iliac(const double suv[3])
 {
-    return suv[2] > ILIUM_FRONT_MM && fabs(suv[1]) > ILIUM_ASIDE_MM;
+    return (suv[2] > ILIUM_FRONT_MM && fabs(suv[1]) > ILIUM_ASIDE_MM) ||
+           (suv[2] < -ARCH_MM && fabs(suv[1]) > ILIUM_BACK_MM);
 }
 
 // The marker of a point of bone, or 0: the middle of each body between its discs, the arch half way between them (no
@@ -221,7 +223,8 @@ static int16_t height(const struct kf_spine *spine, int16_t hu, const double p[3
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
     int level = -(hu < -1000 ? -1000 : hu > BRIGHT_HU ? BRIGHT_HU : hu) / 16; // of equal ones the nearest wins
     struct place at = place_of(spine, p);
-    if (spine->sacrum && at.above == spine->discs && is_beside_sacrum(spine, p, suv))
+    if (spine->sacrum && (at.above == spine->discs ? is_beside_sacrum(spine, p, suv)
+                                                   : at.above + 1 == spine->discs && fabs(u) > LATERAL_MM))
         return (int16_t)((hu < 0 ? 0 : hu > JOINT_HU ? JOINT_HU : hu) / 16 + 60);
     if (fabs(u) > LATERAL_MM && !(at.above < spine->vertebrae && spine->rib[at.above]))
         return (int16_t)(level + 60);
