@@ -383,7 +383,7 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
     enum kf_status status = kf_volume_alloc(&work_labels, &fine->grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "telling vertebrae apart", 0.45, 0.75);
     if (!status)
-        status = kf_work_status(kf_spine_split(&w->work, fine, bone_hu, spine, work_labels.data), err,
+        status = kf_work_status(kf_spine_split(&w->work, fine, bone_hu, fine == seen, spine, work_labels.data), err,
                                 "telling vertebrae apart");
     if (!status && fine != seen)
         status = fill_mr_discs(w, fine, spine, work_labels.data, err);

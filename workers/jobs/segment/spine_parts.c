@@ -28,7 +28,7 @@
 #define ARCH_MM        17     // beside and behind the canal's middle
 #define LAMINA_MM      6.0    // beside the midline: no facet lies there
 #define LAMINA_FROM_MM (-7.0) // of the canal's middle: behind it
-#define ILIUM_FRONT_MM 25.0 // before the canal's middle: before the wings
+#define ILIUM_FRONT_MM 25.0   // before the canal's middle: before the wings
 #define ILIUM_ASIDE_MM 38.0
 #define ILIUM_BACK_MM  46.0
 #define SACRUM_BACK_MM (-32.0)
@@ -365,7 +365,7 @@ static void lay_discs(const struct kf_work *work, struct pass *pass)
 }
 
 enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume, double bone_hu,
-                                     struct kf_spine *spine, uint8_t *labels)
+                                     int has_cortex, struct kf_spine *spine, uint8_t *labels)
 {
     const struct kf_grid *g = &volume->grid;
     int64_t voxels = kf_grid_voxels(g);
@@ -375,8 +375,10 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
     uint8_t *mask = kf_work_take(work, voxels), *bodies = kf_work_take(work, voxels);
     enum kf_kernel_status status = relief.data && mask && bodies ? kf_bits_alloc(work, g->dim, &bone) : KF_KERNEL_NOMEM;
     kf_spine_name(volume, spine);
-    if (!status)
+    if (!status && has_cortex)
         status = kf_spine_find_bodies(work, volume, spine, bodies);
+    else if (!status)
+        memset(bodies, 0, (size_t)voxels);
     if (!status)
         status = find_bone(work, volume, bone_hu, spine, bodies, &bone);
     struct pass pass = {.volume = volume,
