@@ -46,6 +46,7 @@ struct pass {
     const struct kf_spine *spine;
     const struct kf_bits *enclosed; // by a shell of bone
     const uint8_t *bodies;          // as of kf_spine_find_bodies
+    int has_cortex;                 // as of kf_spine_split
     struct kf_bits *bone;
     uint8_t *mask;
     int16_t *relief;
@@ -218,13 +219,15 @@ static uint8_t marker(const struct kf_spine *spine, const double p[3], const dou
 // else, so that their spongy inside does not hold the markers back; what is far to the side of a vertebra without ribs
 // comes late. Beside the sacrum it is high there instead: sacrum and ilium have much marrow, and are apart by the
 // double shell of their joint, of which the narrow gap may not show.
-static int16_t height(const struct kf_spine *spine, int16_t hu, const double p[3], const double suv[3])
+static int16_t height(const struct pass *pass, int16_t hu, const double p[3], const double suv[3])
 {
+    const struct kf_spine *spine = pass->spine;
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
     int level = -(hu < -1000 ? -1000 : hu > BRIGHT_HU ? BRIGHT_HU : hu) / 16; // of equal ones the nearest wins
     struct place at = place_of(spine, p);
-    if (spine->sacrum && (at.above == spine->discs ? is_beside_sacrum(spine, p, suv)
-                                                   : at.above + 1 == spine->discs && fabs(u) > LATERAL_MM))
+    if (pass->has_cortex && spine->sacrum &&
+        (at.above == spine->discs ? is_beside_sacrum(spine, p, suv)
+                                  : at.above + 1 == spine->discs && fabs(u) > LATERAL_MM))
         return (int16_t)((hu < 0 ? 0 : hu > JOINT_HU ? JOINT_HU : hu) / 16 + 60);
     if (fabs(u) > LATERAL_MM && !(at.above < spine->vertebrae && spine->rib[at.above]))
         return (int16_t)(level + 60);
@@ -244,7 +247,7 @@ static void mark(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
     pass->labels[at] = pass->bodies[at]                ? pass->bodies[at]
                        : inside || pass->spine->sacrum ? marker(pass->spine, p, suv)
                                                        : KF_SPINE_REST;
-    pass->relief[at] = height(pass->spine, hu_at(pass, at), p, suv);
+    pass->relief[at] = height(pass, hu_at(pass, at), p, suv);
 }
 
 // Half millimetres along a disc's normal from the vertebra above to the one below; 0 when either is not met.
@@ -385,6 +388,7 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
                         .spine = spine,
                         .bone = &bone,
                         .bodies = bodies,
+                        .has_cortex = has_cortex,
                         .mask = mask,
                         .relief = relief.data,
                         .labels = labels,
