@@ -1,9 +1,9 @@
 // segment.spine: the vertebrae of a CT or an MR one by one with their levels, sacrum, discs, canal, and what lies in it.
 //
 //   1. On 2 mm: the canal as the path most enclosed by bone (spine_canal.c).
-//   2. On the working grid around it: discs across the bodies' axis (spine_split.c), bone shared out by watershed from
-//      the bodies, discs between end plates, canal within its walls (spine_parts.c); sac, cord, ligamentum flavum and
-//      nerve roots in it (spine_neural.c).
+//   2. On the working grid around it: discs across the bodies' axis (spine_split.c), bodies within their walls
+//      (spine_body.c), bone shared out by watershed from them, discs between end plates, canal within its walls
+//      (spine_parts.c); sac, cord, ligamentum flavum and nerve roots in it (spine_neural.c).
 //   3. Levels by ribs and sacrum, or none (spine_level.c).
 //   4. Back on the image's grid.
 // An MR is turned into what a CT would show between 1 and 2 (spine_mr.c); its canal is found by its fluid.
