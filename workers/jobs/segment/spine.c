@@ -1,9 +1,9 @@
 // segment.spine: the vertebrae of a CT or an MR one by one with their levels, sacrum, discs, canal, and what lies in it.
 //
 //   1. On 2 mm: the canal as the path most enclosed by bone (spine_canal.c).
-//   2. On the working grid around it: discs across the bodies' axis (spine_split.c), bone shared out by watershed from
-//      the bodies, discs between end plates, canal within its walls (spine_parts.c); sac, cord, ligamentum flavum and
-//      nerve roots in it (spine_neural.c).
+//   2. On the working grid around it: discs across the bodies' axis (spine_split.c), bodies within their walls
+//      (spine_body.c), bone shared out by watershed from them, discs between end plates, canal within its walls
+//      (spine_parts.c); sac, cord, ligamentum flavum and nerve roots in it (spine_neural.c).
 //   3. Levels by ribs and sacrum, or none (spine_level.c).
 //   4. Back on the image's grid.
 // An MR is turned into what a CT would show between 1 and 2 (spine_mr.c); its canal is found by its fluid.
@@ -400,7 +400,7 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
     enum kf_status status = kf_volume_alloc(&work_labels, &fine->grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "telling vertebrae apart", 0.45, 0.75);
     if (!status)
-        status = kf_work_status(kf_spine_split(&w->work, fine, bone_hu, spine, work_labels.data), err,
+        status = kf_work_status(kf_spine_split(&w->work, fine, bone_hu, fine == seen, spine, work_labels.data), err,
                                 "telling vertebrae apart");
     if (!status && fine != seen)
         status = fill_mr_discs(w, fine, spine, work_labels.data, err);

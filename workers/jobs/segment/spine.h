@@ -145,10 +145,12 @@ double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], dou
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mend_metal(const struct kf_work *work, struct kf_volume *volume,
                                                              uint8_t *metal, int *found);
 // Bone of each vertebra by watershed from its body, then discs, and names (kf_spine_name), which sets what a spine says of
-// its vertebrae. `labels` (one byte per voxel of volume):
+// its vertebrae. has_cortex: bodies have a wall that is brighter than all around (not in an MR as a CT would show it, which
+// has even bodies instead). `labels` (one byte per voxel of volume):
 // 1 + place from above for vertebrae, KF_SPINE_DISC + 1 + place for discs, else as above.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume,
-                                                        double bone_hu, struct kf_spine *spine, uint8_t *labels);
+                                                        double bone_hu, int has_cortex, struct kf_spine *spine,
+                                                        uint8_t *labels);
 // bodies[v] (one byte per voxel of volume): 1 + place from above of the vertebra within the wall of whose body the voxel
 // lies, KF_SPINE_REST between end plates (disc, never bone), else 0. A body whose wall does not show has neither.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_bodies(const struct kf_work *work, const struct kf_volume *volume,

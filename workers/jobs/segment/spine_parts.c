@@ -28,6 +28,9 @@
 #define ARCH_MM        17     // beside and behind the canal's middle
 #define LAMINA_MM      6.0    // beside the midline: no facet lies there
 #define LAMINA_FROM_MM (-7.0) // of the canal's middle: behind it
+#define ILIUM_FRONT_MM 25.0   // before the canal's middle: before the wings
+#define ILIUM_ASIDE_MM 38.0
+#define ILIUM_BACK_MM  46.0
 #define SACRUM_BACK_MM (-32.0)
 #define LAMINA_ABOVE   0.38 // of the distance between discs, along the canal
 #define LAMINA_BELOW   0.12
@@ -43,6 +46,7 @@ struct pass {
     const struct kf_spine *spine;
     const struct kf_bits *enclosed; // by a shell of bone
     const uint8_t *bodies;          // as of kf_spine_find_bodies
+    int has_cortex;                 // as of kf_spine_split
     struct kf_bits *bone;
     uint8_t *mask;
     int16_t *relief;
@@ -174,6 +178,20 @@ static int is_sacral(const struct kf_spine *spine, const double p[3], const doub
                                 (suv[0] > last->s + SACRAL_ARCH_MM && suv[2] > -ARCH_MM && suv[2] < 0)));
 }
 
+// Where the joint of sacrum and ilium lies: farther back it comes nearer to the midline.
+static int is_beside_sacrum(const struct kf_spine *spine, const double p[3], const double suv[3])
+{
+    return fabs(suv[1]) > WING_MM ||
+           (fabs(suv[1]) > ARCH_MM && suv[2] < 0 && kf_spine_below(&spine->disc[spine->discs - 1], p) > FACET_MM);
+}
+
+// What of the ilium lies farther in front than the wings of any sacrum, or farther aside behind them.
+static int is_iliac(const double suv[3])
+{
+    return (suv[2] > ILIUM_FRONT_MM && fabs(suv[1]) > ILIUM_ASIDE_MM) ||
+           (suv[2] < -ARCH_MM && fabs(suv[1]) > ILIUM_BACK_MM);
+}
+
 // The marker of a point of bone, or 0: the middle of each body between its discs, the arch half way between them (no
 // process of a neighbour reaches there next to the canal) and behind it, the sacrum below the last disc, and what is
 // too far away to belong to the column.
@@ -183,7 +201,7 @@ static uint8_t marker(const struct kf_spine *spine, const double p[3], const dou
     int sacral = spine->sacrum && kf_spine_below(&spine->disc[spine->discs - 1], p) > 12;
     struct place at = place_of(spine, p);
     int rib = at.above < spine->vertebrae && spine->rib[at.above], behind = lamina(spine, suv);
-    if (fabs(u) > (sacral ? 63 : rib ? RIB_MM : 52) || v > 34 || v < -78)
+    if (fabs(u) > (sacral ? 63 : rib ? RIB_MM : 52) || v > 34 || v < -78 || (sacral && is_iliac(suv)))
         return KF_SPINE_REST;
     if (spine->sacrum && is_sacral(spine, p, suv))
         return KF_SPINE_SACRUM;
@@ -202,12 +220,15 @@ static uint8_t marker(const struct kf_spine *spine, const double p[3], const dou
 // else, so that their spongy inside does not hold the markers back; what is far to the side of a vertebra without ribs
 // comes late. Beside the sacrum it is high there instead: sacrum and ilium have much marrow, and are apart by the
 // double shell of their joint, of which the narrow gap may not show.
-static int16_t height(const struct kf_spine *spine, int16_t hu, const double p[3], const double suv[3])
+static int16_t height(const struct pass *pass, int16_t hu, const double p[3], const double suv[3])
 {
+    const struct kf_spine *spine = pass->spine;
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
     int level = -(hu < -1000 ? -1000 : hu > BRIGHT_HU ? BRIGHT_HU : hu) / 16; // of equal ones the nearest wins
     struct place at = place_of(spine, p);
-    if (spine->sacrum && at.above == spine->discs && fabs(u) > WING_MM)
+    if (pass->has_cortex && spine->sacrum &&
+        (at.above == spine->discs ? is_beside_sacrum(spine, p, suv)
+                                  : at.above + 1 == spine->discs && fabs(u) > LATERAL_MM))
         return (int16_t)((hu < 0 ? 0 : hu > JOINT_HU ? JOINT_HU : hu) / 16 + 60);
     if (fabs(u) > LATERAL_MM && !(at.above < spine->vertebrae && spine->rib[at.above]))
         return (int16_t)(level + 60);
@@ -227,7 +248,7 @@ static void mark(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
     pass->labels[at] = pass->bodies[at]                ? pass->bodies[at]
                        : inside || pass->spine->sacrum ? marker(pass->spine, p, suv)
                                                        : KF_SPINE_REST;
-    pass->relief[at] = height(pass->spine, hu_at(pass, at), p, suv);
+    pass->relief[at] = height(pass, hu_at(pass, at), p, suv);
 }
 
 // Half millimetres along a disc's normal from the vertebra above to the one below; 0 when either is not met.
@@ -350,7 +371,7 @@ static enum kf_kernel_status lay_discs(const struct kf_work *work, struct pass *
 }
 
 enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume, double bone_hu,
-                                     struct kf_spine *spine, uint8_t *labels)
+                                     int has_cortex, struct kf_spine *spine, uint8_t *labels)
 {
     const struct kf_grid *g = &volume->grid;
     int64_t voxels = kf_grid_voxels(g);
@@ -360,14 +381,17 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
     uint8_t *mask = kf_work_take(work, voxels), *bodies = kf_work_take(work, voxels);
     enum kf_kernel_status status = relief.data && mask && bodies ? kf_bits_alloc(work, g->dim, &bone) : KF_KERNEL_NOMEM;
     kf_spine_name(volume, spine);
-    if (!status)
+    if (!status && has_cortex)
         status = kf_spine_find_bodies(work, volume, spine, bodies);
+    else if (!status)
+        memset(bodies, 0, (size_t)voxels);
     if (!status)
         status = find_bone(work, volume, bone_hu, spine, bodies, &bone);
     struct pass pass = {.volume = volume,
                         .spine = spine,
                         .bone = &bone,
                         .bodies = bodies,
+                        .has_cortex = has_cortex,
                         .mask = mask,
                         .relief = relief.data,
                         .labels = labels,
