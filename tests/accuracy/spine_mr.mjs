@@ -1,5 +1,6 @@
 // segment.spine on MR: phantoms that were not used in tuning (seeds from 141; tuning saw 1 … 5), then the one real crop
-// with labels. The baseline beside it is a threshold and its eight largest pieces. Two minutes on two cores.
+// with labels. The baseline beside it levels the shading, takes what is like the true marrow, cuts thin bridges and gives
+// its largest pieces the labels of the truth that they meet most. Five minutes on two cores.
 import { join } from 'node:path';
 import { Table, atLeast, fixed, must, readJson, tool, withScratch } from './lib.mjs';
 import { largestPieces, mapLabels } from './labels.mjs';
@@ -47,6 +48,45 @@ function whole(map) {
     return (l) => !cut.has(l) && map.v.includes(l);
 }
 
+// Sums over `reach` voxels to both sides along one axis, in place.
+function boxSum(values, dim, axis, reach) {
+    const step = [1, dim[0], dim[0] * dim[1]][axis], length = dim[axis], line = new Float64Array(length + 1);
+    for (let start = 0; start < values.length; start++) {
+        if (Math.floor(start / step) % length) continue;
+        for (let n = 0; n < length; n++) line[n + 1] = line[n] + values[start + n * step];
+        for (let n = 0; n < length; n++) values[start + n * step] = line[Math.min(length, n + reach + 1)] - line[Math.max(0, n - reach)];
+    }
+}
+
+// The image over its geometric mean within about 40 mm, without air.
+function levelled(image) {
+    const bright = image.v.reduce((sum, x) => sum + x, 0) / image.v.length / 4;
+    const sum = Float64Array.from(image.v, (x) => (x > bright ? Math.log(x) : 0)), count = Float64Array.from(image.v, (x) => (x > bright ? 1 : 0));
+    for (let axis = 0; axis < 3; axis++) {
+        const reach = Math.round(40 / Math.hypot(...image.affine.map((row) => row[axis])));
+        boxSum(sum, image.dim, axis, reach);
+        boxSum(count, image.dim, axis, reach);
+    }
+    return Float32Array.from(image.v, (x, v) => (x > bright ? x / Math.exp(sum[v] / count[v]) : 0));
+}
+
+// What a threshold can do at best: what is within 25 % of the median of the true bone, which is marrow, without bridges a
+// voxel or two thin, in its largest pieces, each grown back by that voxel. Labels of the truth by greatest overlap.
+function thresholdAndPieces(at, image, bone) {
+    const level = levelled(image), [nx, ny, nz] = image.dim, beside = [-1, 1, -nx, nx, -nx * ny, nx * ny];
+    const values = level.filter((_, v) => bone[v]).sort(), marrow = values[values.length >> 1];
+    const like = Uint8Array.from(level, (x) => (Math.abs(x / marrow - 1) < 0.25 ? 1 : 0)), core = new Uint8Array(like.length);
+    const each = (visit) => {
+        for (let k = 1; k < nz - 1; k++) for (let j = 1; j < ny - 1; j++) for (let i = 1, v = (k * ny + j) * nx + 1; i < nx - 1; i++, v++) visit(v);
+    };
+    each((v) => { core[v] = like[v] && beside.every((d) => like[v + d]) ? 1 : 0; });
+    saveVolume(at('p.nii.gz'), { ...image, type: 2, v: core });
+    largestPieces(at('p.nii.gz'), at('q.nii.gz'), 60);
+    const pieces = loadVolume(at('q.nii.gz')).v, to = matched(pieces, bone), named = pieces.map((l) => to[l]), grown = named.slice();
+    each((v) => { if (like[v] && !named[v]) grown[v] = named[v + (beside.find((d) => named[v + d]) ?? 0)]; });
+    return { ...image, type: 2, v: grown };
+}
+
 const table = new Table('segment.spine: MR',
     'Made by `tests/accuracy/run spine_mr`. Gates are what the best published method for lumbar MR reaches with learned weights (Dice, means): vertebrae ≥ 0.95, discs ≥ 0.87, neural structures (dural sac with all in it) ≥ 0.92; no level may be named. A row that misses one is marked.');
 table.section('T2 phantoms', ['case', 'levels', 'vertebrae: mean, worst', 'discs: mean, worst', 'canal', 'sac with cord', 'cord', 'roots', 'ligamentum flavum', 'threshold and pieces: vertebrae', 'holds']);
@@ -73,15 +113,11 @@ await withScratch(async (dir) => {
             mapLabels(at('b.nii'), at('gb.nii.gz'), (l) => (list.includes(l) ? 1 : 0));
             return compare(dir, at('ga.nii.gz'), at('gb.nii.gz')).get(1)?.dice;
         };
-        const image = loadVolume(at('mr.nii')), level = image.v.reduce((sum, x) => sum + x, 0) / image.v.length;
-        saveVolume(at('p.nii.gz'), { ...image, type: 2, v: Uint8Array.from(image.v, (x) => (x > 0.4 * level && x < level ? 1 : 0)) });
-        largestPieces(at('p.nii.gz'), at('q.nii.gz'), 8);
-        const pieces = loadVolume(at('q.nii.gz')), one = matched(pieces.v, bone);
-        saveVolume(at('q.nii'), { ...pieces, v: pieces.v.map((l) => one[l]) });
+        saveVolume(at('q.nii'), thresholdAndPieces(at, loadVolume(at('mr.nii')), bone));
         const plain = mean(compare(dir, at('a.nii'), at('q.nii')), vertebrae.filter(scored));
         const v = vertebrae.filter(scored), d = discs.filter(scored), canal = group([110, 111, 112]), neural = group([111, 112]);
         const levels = readJson(at('s.json')).levels;
-        const ok = atLeast(mean(found, v), 0.95) && atLeast(mean(found, d), 0.87) && atLeast(neural, 0.92) && levels === 'unconfirmed' && plain < 0.5;
+        const ok = atLeast(mean(found, v), 0.95) && atLeast(mean(found, d), 0.87) && atLeast(neural, 0.92) && levels === 'unconfirmed' && !atLeast(plain, 0.95);
         console.log(c.name, fixed(mean(found, v)), fixed(mean(found, d)), fixed(neural), fixed(plain));
         table.row([c.name, levels, `${fixed(mean(found, v))}, ${fixed(worst(found, v))}`, `${fixed(mean(found, d))}, ${fixed(worst(found, d))}`, fixed(canal), fixed(neural),
             fixed(found.get(111)?.dice), fixed(found.get(113)?.dice), fixed(found.get(114)?.dice), fixed(plain), ok ? 'yes' : 'no'], ok);

@@ -36,6 +36,7 @@
 #define LEAST_STEP    0.65   // of what was asked for
 #define LEAST_VOXEL   0.55
 #define LEAST_FAT     500 // of a million voxels below -30 HU: every CT of a trunk has fat or air, no MR has either
+#define MR_STEP_MM    0.7  // a wall of bone is a millimetre thick: in voxels of its size it is half lost
 #define EVEN_SPREAD   0.13 // of a body's values in a good MR
 
 // Voxel sizes near `step` along the patient's axes that make each voxel of the image one of the grid's where they can:
@@ -339,7 +340,7 @@ static enum kf_status find_mr_column(struct kf_job_work *w, const struct kf_volu
                                      struct kf_spine_mr *mr, struct kf_volume *fine, struct kf_volume *seen,
                                      struct kf_error *err)
 {
-    struct kf_volume coarse = {.data = NULL};
+    struct kf_volume coarse = {.data = NULL}, smooth = {.data = NULL};
     double whole[2][3], box[2][3];
     whole_box(&image->grid, whole);
     kf_job_work_stage(w, "finding the canal", 0.2, 0.3);
@@ -352,13 +353,15 @@ static enum kf_status find_mr_column(struct kf_job_work *w, const struct kf_volu
                               "no canal of at least 40 mm that is brighter than its wall was found");
     if (status)
         return status;
-    const double *spacing = image->grid.spacing_mm;
-    double step = fmin(fmax(fmin(spacing[0], fmin(spacing[1], spacing[2])), 0.7), 1.5);
     spine_box(spine, (const double(*)[3])whole, box);
-    status = resampled(&w->work, image, (const double(*)[3])box, step, seen, err);
+    status = resampled(&w->work, image, (const double(*)[3])box, MR_STEP_MM, seen, err);
     kf_job_work_stage(w, "finding discs", 0.3, 0.4);
     if (!status)
-        status = kf_work_status(kf_spine_mr_discs(&w->work, seen, spine, mr), err, "finding discs");
+        status = kf_volume_alloc(&smooth, &seen->grid, KF_VOXEL_INT16, err);
+    if (!status)
+        status = kf_work_status(kf_spine_mr_denoise(&w->work, seen, &smooth), err, "taking the noise out");
+    if (!status)
+        status = kf_work_status(kf_spine_mr_discs(&w->work, seen, &smooth, spine, mr), err, "finding discs");
     if (!status && spine->discs == 0)
         status = kf_error_set(err, KF_UNPROCESSABLE, "no_discs", "a canal was found, but no disc in front of it");
     if (!status && !mr->has_bodies)
@@ -370,7 +373,8 @@ static enum kf_status find_mr_column(struct kf_job_work *w, const struct kf_volu
     if (!status)
         status = kf_volume_alloc(fine, &seen->grid, KF_VOXEL_INT16, err);
     if (!status)
-        status = kf_work_status(kf_spine_mr_as_ct(&w->work, seen, spine, mr, fine), err, "telling tissues apart");
+        status = kf_work_status(kf_spine_mr_as_ct(&w->work, &smooth, spine, mr, fine), err, "telling tissues apart");
+    kf_volume_release(&smooth);
     return status;
 }
 
@@ -397,6 +401,8 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
     // Shells are a millimetre thick: what a voxel holds of one falls as its longest side grows.
     double side = fmax(grid->spacing_mm[0], fmax(grid->spacing_mm[1], grid->spacing_mm[2])),
            bone_hu = kf_job_double(w->job, "bone_hu") * fmin(1, fmax(0.57, 1 - 0.43 * (side - SHELL_SIDE_MM)));
+    if (fine != seen)
+        bone_hu = KF_SPINE_MR_BONE_HU;
     enum kf_status status = kf_volume_alloc(&work_labels, &fine->grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "telling vertebrae apart", 0.45, 0.75);
     if (!status)

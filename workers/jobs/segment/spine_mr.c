@@ -2,6 +2,7 @@
 #include "workers/jobs/segment/spine_mr.h"
 #include "workers/kernels/bias.h"
 #include "workers/kernels/bits.h"
+#include "workers/kernels/diffusion.h"
 #include "workers/kernels/image.h"
 #include "workers/kernels/kdtree.h"
 
@@ -10,7 +11,7 @@
 
 #define SAMPLES        200000
 #define NO_SIGNAL      0.06 // of the value below which 98 % lie: air
-#define BLUR_MM        0.6
+#define BLUR_MM        0.3
 #define NOISY          0.13 // spread of the bodies from which more blur is needed
 #define NOISY_BLUR_MM  1.2
 #define NOISY_SHELL_MM 1.0
@@ -23,6 +24,8 @@
 #define STEEP          0.45 // of it per mm: skins between fat and what is dark pass through its values
 #define OPEN_MM        0.8
 #define SHELL_MM       1.9 // from where marrow is even
+#define THIN_SHELL_MM  1.5 // the same and a wall of 0.6 to 0.9 mm
+#define BESIDE_MM      1.5 // from a wall's outside to where fat is bright, or to a disc
 #define SLAB_FROM      5   // mm before the canal's middle
 #define SLAB_TO        58
 #define SLAB_SIDE      34
@@ -37,9 +40,12 @@
 #define SLOPE_STEPS    6   // to each side, so up to 20° from the direction in which the disc was found
 #define SLOPE_STEP     0.06
 #define STEP_MM        0.3
-#define HOLLOW_MM      2.4 // of an end plate
-#define END_PLATE      2.2 // mm of a disc's dark that are bone
-#define BRIGHTER       1.5 // times what discs explain when sought as dark: not a T2
+#define HOLLOW_MM      2.4   // of an end plate
+#define END_PLATE      2.2   // mm of a disc's dark that are bone
+#define BRIGHTER       1.5   // times what discs explain when sought as dark: not a T2
+#define STABLE         0.125 // of the least spacing: a step of the diffusion in mm²
+#define DIFFUSIONS     6     // steps; a millimetre of blur where no edge is
+#define CONDUCTANCE    1.5   // an edge of twice the usual slope stays
 #define OUTSIDE        (-1.0)
 #define END_FROM       24 // mm; every canal has 40
 #define END_MM         30 // a front 45 mm before a canal that leans by 35°
@@ -53,6 +59,7 @@
 #define MOST_STEPS     62
 #define OFF_PRICE      0.003 // of a step away from where the disc was found
 #define DISC_HU        90
+#define MARROW_HU      600 // a flood of bone runs through it before it runs through walls and over joints
 #define REACH_MM       20.0
 #define FAT_SHARE      0.69 // of the fluid's value where no fat is seen
 
@@ -99,6 +106,26 @@ enum kf_kernel_status kf_spine_mr_level(const struct kf_work *work, const struct
     return status;
 }
 
+enum kf_kernel_status kf_spine_mr_denoise(const struct kf_work *work, const struct kf_volume *in,
+                                          const struct kf_volume *out)
+{
+    int64_t voxels = kf_grid_voxels(&in->grid);
+    const double *spacing = in->grid.spacing_mm;
+    const int16_t *from = in->data;
+    int16_t *to = out->data;
+    float *value = kf_work_take(work, 4 * voxels);
+    if (!value)
+        return KF_KERNEL_NOMEM;
+    for (int64_t v = 0; v < voxels; v++)
+        to[v] = from[v] < 0 ? 0 : from[v];
+    double time_step = STABLE * fmin(spacing[0], fmin(spacing[1], spacing[2]));
+    enum kf_kernel_status status = kf_diffuse_curvature(work, out, DIFFUSIONS, time_step, CONDUCTANCE, value);
+    for (int64_t v = 0; !status && v < voxels; v++)
+        to[v] = (int16_t)(from[v] < 0 ? from[v] : floor(fmin(4000, fmax(0, value[v])) + 0.5));
+    kf_work_give(work, value);
+    return status;
+}
+
 // A quantile of the values in a box of every station's section, of those between low and high; `none` without any.
 static double quantile(const struct kf_volume *fine, const struct kf_spine *spine, const double box[4], double low,
                        double high, double share, float *scratch, double none)
@@ -117,14 +144,22 @@ static double quantile(const struct kf_volume *fine, const struct kf_spine *spin
     return count > 50 ? kf_select_f32(scratch, count, (int64_t)(share * (double)(count - 1))) : none;
 }
 
+static const double bodies[4] = {-9, 9, 14, 28};
+
+// Half the range that holds 70 % of the bodies' values, as a share of `body`.
+static double spread_of(const struct kf_volume *fine, const struct kf_spine *spine, double body, float *scratch)
+{
+    double low = quantile(fine, spine, bodies, 0.5 * body, 1.6 * body, 0.15, scratch, body),
+           high = quantile(fine, spine, bodies, 0.5 * body, 1.6 * body, 0.85, scratch, body);
+    return 0.5 * (high - low) / fmax(1, body);
+}
+
 static void learn(const struct kf_volume *fine, const struct kf_spine *spine, float *scratch, struct kf_spine_mr *mr)
 {
-    static const double tube[4] = {-5, 5, -5, 5}, bodies[4] = {-9, 9, 14, 28}, back[4] = {-40, 40, -70, -25};
+    static const double tube[4] = {-5, 5, -5, 5}, back[4] = {-40, 40, -70, -25};
     mr->fluid = quantile(fine, spine, tube, 0, 1e9, 0.9, scratch, 1000);
     mr->body = quantile(fine, spine, bodies, 1, 1e9, 0.5, scratch, 0.3 * mr->fluid);
-    double low = quantile(fine, spine, bodies, 0.5 * mr->body, 1.6 * mr->body, 0.15, scratch, mr->body),
-           high = quantile(fine, spine, bodies, 0.5 * mr->body, 1.6 * mr->body, 0.85, scratch, mr->body);
-    mr->spread = 0.5 * (high - low) / fmax(1, mr->body);
+    mr->spread = spread_of(fine, spine, mr->body, scratch);
     mr->fat = quantile(fine, spine, back, 1.42 * mr->body, 0.9 * mr->fluid, 0.5, scratch, FAT_SHARE * mr->fluid);
     // Cord, roots and ligament as their relaxation has them beside fluid, fat and marrow.
     double dark = 0.22 * mr->body;
@@ -188,14 +223,16 @@ static void lengthen(const struct kf_volume *fine, struct kf_spine *spine)
 }
 
 enum kf_kernel_status kf_spine_mr_discs(const struct kf_work *work, const struct kf_volume *fine,
-                                        struct kf_spine *spine, struct kf_spine_mr *mr)
+                                        const struct kf_volume *smooth, struct kf_spine *spine, struct kf_spine_mr *mr)
 {
     struct kf_volume look = {.grid = fine->grid, .type = KF_VOXEL_INT16};
     look.data = kf_work_take(work, 2 * kf_grid_voxels(&fine->grid));
     float *scratch = kf_work_take(work, 4 * SAMPLES);
     enum kf_kernel_status status = look.data && scratch ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
-    if (!status)
+    if (!status) {
         learn(fine, spine, scratch, mr);
+        mr->smooth_spread = spread_of(smooth, spine, mr->body, scratch);
+    }
     struct kf_spine other = *spine;
     if (!status) {
         for_discs(fine, mr->body, 1, &look);
@@ -440,7 +477,7 @@ static void classify(const struct kf_work *work, const struct kf_volume *blurred
 {
     const struct kf_grid *g = &blurred->grid;
     const int16_t *value = blurred->data;
-    double spread = mr->spread > NOISY ? 0.5 * mr->spread : mr->spread,
+    double spread = mr->smooth_spread > NOISY ? 0.5 * mr->smooth_spread : mr->smooth_spread,
            reach = fmin(MOST_REACH, fmax(LEAST_REACH, SPREADS * spread)), front[KF_SPINE_MOST];
     for (int d = 0; d <= spine->discs; d++)
         front[d] = find_front(blurred, spine, mr, d);
@@ -472,16 +509,54 @@ static void classify(const struct kf_work *work, const struct kf_volume *blurred
             }
 }
 
-// Marrow in one piece with a body, and around it what is no fat: the rest of it and its dark shell, half way to fat.
+// The wall around marrow: what is no fat within SHELL_MM of it where fat, fluid or a disc lies behind that, which say
+// where it ends; towards muscle, as dark as a wall, only a wall's usual thickness. `shell`: within it marrow, then its
+// wall.
+static enum kf_kernel_status find_shell(const struct kf_work *work, const struct kf_volume *blurred,
+                                        const struct kf_spine_mr *mr, const struct kf_volume *tissue,
+                                        struct kf_bits *shell)
+{
+    const double *spacing = blurred->grid.spacing_mm;
+    struct kf_bits thin = {0}, other = {0};
+    enum kf_kernel_status status = kf_bits_alloc(work, blurred->grid.dim, &thin);
+    if (!status)
+        status = kf_bits_alloc(work, blurred->grid.dim, &other);
+    if (!status) {
+        kf_bits_combine(work, &thin, KF_BITS_COPY, shell);
+        status = kf_bits_dilate(work, &thin, spacing, THIN_SHELL_MM);
+    }
+    if (!status)
+        status = kf_bits_dilate(work, shell, spacing, mr->smooth_spread > NOISY ? NOISY_SHELL_MM : SHELL_MM);
+    if (!status)
+        status = kf_bits_threshold(work, blurred, MARROW_HIGH * mr->body, 1e9, &other);
+    if (!status)
+        status = kf_bits_dilate(work, &other, spacing, BESIDE_MM);
+    if (!status) {
+        kf_bits_combine(work, &thin, KF_BITS_OR, &other);
+        status = kf_bits_threshold(work, tissue, DISC, DISC, &other);
+    }
+    if (!status)
+        status = kf_bits_dilate(work, &other, spacing, BESIDE_MM);
+    if (!status) {
+        kf_bits_combine(work, &thin, KF_BITS_OR, &other);
+        kf_bits_combine(work, shell, KF_BITS_AND, &thin);
+        status = kf_bits_threshold(work, blurred, 0, fmin(1.2 * mr->body, 0.5 * mr->fat), &other);
+    }
+    if (!status)
+        kf_bits_combine(work, shell, KF_BITS_AND, &other);
+    kf_bits_release(work, &other);
+    kf_bits_release(work, &thin);
+    return status;
+}
+
+// Marrow in one piece with a body, and its wall.
 static enum kf_kernel_status find_bone(const struct kf_work *work, const struct kf_volume *blurred,
                                        const struct kf_spine_mr *mr, const uint8_t *tissue, const uint8_t *core,
                                        struct kf_bits *bone)
 {
-    struct kf_bits seeds = {0}, dark = {0};
+    struct kf_bits seeds = {0};
     struct kf_volume bytes = {.grid = blurred->grid, .type = KF_VOXEL_UINT8, .data = (void *)(uintptr_t)tissue};
     enum kf_kernel_status status = kf_bits_alloc(work, blurred->grid.dim, &seeds);
-    if (!status)
-        status = kf_bits_alloc(work, blurred->grid.dim, &dark);
     if (!status)
         status = kf_bits_threshold(work, &bytes, MARROW, MARROW, bone);
     bytes.data = (void *)(uintptr_t)core;
@@ -491,18 +566,15 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
         status = kf_bits_open(work, bone, blurred->grid.spacing_mm, OPEN_MM);
     if (!status)
         status = kf_bits_hysteresis(work, bone, &seeds);
+    bytes.data = (void *)(uintptr_t)tissue;
     if (!status) {
-        status = kf_bits_threshold(work, blurred, 0, fmin(1.2 * mr->body, 0.5 * mr->fat), &dark);
         kf_bits_combine(work, &seeds, KF_BITS_COPY, bone);
+        status = find_shell(work, blurred, mr, &bytes, &seeds);
     }
-    if (!status)
-        status = kf_bits_dilate(work, &seeds, blurred->grid.spacing_mm, mr->spread > NOISY ? NOISY_SHELL_MM : SHELL_MM);
     if (!status) {
-        kf_bits_combine(work, &seeds, KF_BITS_AND, &dark);
         kf_bits_combine(work, bone, KF_BITS_OR, &seeds);
         status = kf_bits_fill_holes(work, bone, KF_NEIGHBOURS_6, 4000, NULL);
     }
-    kf_bits_release(work, &dark);
     kf_bits_release(work, &seeds);
     return status;
 }
@@ -521,7 +593,8 @@ static void paint(const struct kf_work *work, const struct kf_volume *blurred, c
                 int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
                 int is_bone = kf_bits_get(bone, i, j, k) && tissue[at] != DISC && tissue[at] != NEURAL;
                 hu[at] = (int16_t)(value[at] < 0                        ? -1000
-                                   : is_bone                            ? 600
+                                   : is_bone && tissue[at] == MARROW    ? MARROW_HU
+                                   : is_bone                            ? KF_SPINE_MR_BONE_HU
                                    : tissue[at] == DISC                 ? DISC_HU
                                    : value[at] >= fluid                 ? 12
                                    : tissue[at] == NEURAL               ? 40
@@ -543,7 +616,7 @@ enum kf_kernel_status kf_spine_mr_as_ct(const struct kf_work *work, const struct
     enum kf_kernel_status status =
         blurred.data && tissue && core ? kf_bits_alloc(work, fine->grid.dim, &bone) : KF_KERNEL_NOMEM;
     if (!status)
-        status = kf_spine_blur(work, fine, mr->spread > NOISY ? NOISY_BLUR_MM : BLUR_MM, &blurred);
+        status = kf_spine_blur(work, fine, mr->smooth_spread > NOISY ? NOISY_BLUR_MM : BLUR_MM, &blurred);
     if (!status) {
         for (int d = 0; d < spine->discs; d++)
             for (int turn = 0; turn < 2; turn++) // the second sees it straight

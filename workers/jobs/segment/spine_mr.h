@@ -6,12 +6,16 @@
 
 #include "workers/jobs/segment/spine_neural.h"
 
+// Of a wall in the CT that an MR is turned into, and least of bone there: just below what a CT's flood counts as dense.
+#define KF_SPINE_MR_BONE_HU 384
+
 // Typical values of one image, from itself.
 struct kf_spine_mr {
     double fluid, body, fat;
-    double spread; // of the bodies' values, half the range that holds 70 %, as a share of `body`
-    int is_t2;      // 0: discs are brighter than bodies
-    int has_bodies; // 0: what lies before the canal is not even enough (a neck's bodies are too small)
+    double spread;        // of the bodies' values, half the range that holds 70 %, as a share of `body`
+    double smooth_spread; // the same without noise
+    int is_t2;            // 0: discs are brighter than bodies
+    int has_bodies;       // 0: what lies before the canal is not even enough (a neck's bodies are too small)
     struct kf_spine_look look;
 };
 
@@ -20,17 +24,22 @@ struct kf_spine_mr {
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mr_level(const struct kf_work *work, const struct kf_volume *in,
                                                            const struct kf_volume *out);
 
+// `out` (int16, the grid of `in`, int16): free of noise, with its edges; what is below 0 (outside of the image) stays.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mr_denoise(const struct kf_work *work, const struct kf_volume *in,
+                                                             const struct kf_volume *out);
+
 // The canal as the path most brighter than the dark that surrounds it; spine->station as from kf_spine_find_canal.
 // `coarse`: int16 of about 2 mm on the patient's axes, below 0 outside of the image. stations = 0: none over 40 mm.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mr_canal(const struct kf_work *work, const struct kf_volume *coarse,
                                                            struct kf_spine *spine);
 
-// Discs and typical values. `fine`: as coarse, on the working grid.
+// Discs and typical values. `fine`: as coarse, on the working grid; `smooth`: the same without noise.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mr_discs(const struct kf_work *work, const struct kf_volume *fine,
-                                                           struct kf_spine *spine, struct kf_spine_mr *mr);
+                                                           const struct kf_volume *smooth, struct kf_spine *spine,
+                                                           struct kf_spine_mr *mr);
 
-// `ct` (int16, grid of fine): Hounsfield units of what the tissues are. Discs' planes are moved into their middle.
-KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mr_as_ct(const struct kf_work *work, const struct kf_volume *fine,
+// `ct` (int16, grid of smooth): Hounsfield units of what the tissues are. Discs' planes are moved into their middle.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mr_as_ct(const struct kf_work *work, const struct kf_volume *smooth,
                                                            struct kf_spine *spine, const struct kf_spine_mr *mr,
                                                            const struct kf_volume *ct);
 
