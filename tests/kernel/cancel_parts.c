@@ -46,7 +46,7 @@ static enum kf_kernel_status discs(const struct kf_work *w)
 
 static enum kf_kernel_status split(const struct kf_work *w)
 {
-    return kf_spine_split(w, &image, 200, &spine, labels);
+    return kf_spine_split(w, &image, 200, 1, &spine, labels);
 }
 
 static enum kf_kernel_status fill_canal(const struct kf_work *w)
