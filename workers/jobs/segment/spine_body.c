@@ -16,6 +16,7 @@
 #define MOST_DEPTH  21.0
 #define HALF_DISC   0.11 // of the distance between discs
 #define WEDGE       0.3  // of the angle between its discs lies between the middle of each and the end plate
+#define NEXT        0.85 // of the distance between the last two discs
 #define BEYOND_MM   1.0  // that an end plate may lie beyond the plane in the middle of its disc: no more
 #define CANAL_MM    3.0  // before the canal's middle: no wall of a body
 #define INNER_MM    1.0  // of a wall: no thicker than a cortex, or its place would be anywhere between its two sides
@@ -93,11 +94,11 @@ static void place_body(const struct kf_spine *spine, const struct kf_spine_disc 
     measure_planes(body);
 }
 
-// The disc that would follow beyond the outermost one.
+// The disc that would follow beyond the outermost one, as near as bodies that get smaller upwards leave it.
 static struct kf_spine_disc next_disc(const struct kf_spine *spine, int at, int way)
 {
     struct kf_spine_disc next = spine->disc[at];
-    double pitch = way * kf_spine_segment_mm(spine, at);
+    double pitch = way * NEXT * kf_spine_segment_mm(spine, at);
     next.s += pitch;
     for (int c = 0; c < 3; c++)
         next.middle[c] += pitch * next.normal[c];
