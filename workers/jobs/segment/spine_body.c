@@ -15,6 +15,8 @@
 #define LEAST_DEPTH 9.0
 #define MOST_DEPTH  21.0
 #define HALF_DISC   0.11 // of the distance between discs
+#define WEDGE       0.3  // of the angle between its discs lies between the middle of each and the end plate
+#define NEXT        0.85 // of the distance between the last two discs
 #define BEYOND_MM   1.0  // that an end plate may lie beyond the plane in the middle of its disc: no more
 #define CANAL_MM    3.0  // before the canal's middle: no wall of a body
 #define INNER_MM    1.0  // of a wall: no thicker than a cortex, or its place would be anywhere between its two sides
@@ -36,7 +38,7 @@ struct body {
     double axis[3][3]; // left, front, down
     double half[2];    // mm to the left and to the front
     const struct kf_spine_disc *disc[2];
-    double plane[2][3], away[2]; // of the discs above and below: normal outwards, mm from the middle
+    double plane[2][3], away[2]; // parallel to the end plates through the discs: normal outwards, mm from the middle
     double half_disc;
     double met; // share of its wall that shows
 };
@@ -76,10 +78,12 @@ static void place_body(const struct kf_spine *spine, const struct kf_spine_disc 
         pitch += d * d;
         body->middle[c] = 0.5 * (above->middle[c] + below->middle[c]);
         body->axis[2][c] = above->normal[c] + below->normal[c];
-        body->plane[0][c] = -above->normal[c];
-        body->plane[1][c] = below->normal[c];
+        body->plane[0][c] = (WEDGE - 1) * above->normal[c] - WEDGE * below->normal[c];
+        body->plane[1][c] = (1 - WEDGE) * below->normal[c] + WEDGE * above->normal[c];
     }
     kf_spine_unit(body->axis[2]);
+    kf_spine_unit(body->plane[0]);
+    kf_spine_unit(body->plane[1]);
     cross(t->front, body->axis[2], body->axis[0]); // front × down: left
     kf_spine_unit(body->axis[0]);
     cross(body->axis[2], body->axis[0], body->axis[1]);
@@ -90,11 +94,11 @@ static void place_body(const struct kf_spine *spine, const struct kf_spine_disc 
     measure_planes(body);
 }
 
-// The disc that would follow beyond the outermost one.
+// The disc that would follow beyond the outermost one, as near as bodies that get smaller upwards leave it.
 static struct kf_spine_disc next_disc(const struct kf_spine *spine, int at, int way)
 {
     struct kf_spine_disc next = spine->disc[at];
-    double pitch = way * kf_spine_segment_mm(spine, at);
+    double pitch = way * NEXT * kf_spine_segment_mm(spine, at);
     next.s += pitch;
     for (int c = 0; c < 3; c++)
         next.middle[c] += pitch * next.normal[c];
