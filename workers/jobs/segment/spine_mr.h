@@ -34,6 +34,7 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mr_canal(const struct kf_work 
                                                            struct kf_spine *spine);
 
 // Discs and typical values. `fine`: as coarse, on the working grid; `smooth`: the same without noise.
+// Then the canal is continued below its fluid by up to 30 stations.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mr_discs(const struct kf_work *work, const struct kf_volume *fine,
                                                            const struct kf_volume *smooth, struct kf_spine *spine,
                                                            struct kf_spine_mr *mr);
