@@ -321,9 +321,11 @@ static double front_of(const double front[KF_SPINE_MOST], const struct kf_spine 
     return front[above];
 }
 
-static void classify(const struct kf_work *work, const struct kf_volume *blurred, const struct kf_spine *spine,
-                     const struct kf_spine_mr *mr, const struct slab *slabs, uint8_t *tissue, uint8_t *core)
+static enum kf_kernel_status classify(const struct kf_work *work, const struct kf_volume *blurred,
+                                      const struct kf_spine *spine, const struct kf_spine_mr *mr,
+                                      const struct slab *slabs, uint8_t *tissue, uint8_t *core)
 {
+    struct kf_loop loop = kf_loop_make(work, blurred->grid.dim[2], 0, 0);
     const struct kf_grid *g = &blurred->grid;
     const int16_t *value = blurred->data;
     double spread = mr->spread > NOISY ? 0.5 * mr->spread : mr->spread,
@@ -332,7 +334,7 @@ static void classify(const struct kf_work *work, const struct kf_volume *blurred
         front[d] = find_front(blurred, spine, mr, d);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int64_t k = 0; k < g->dim[2]; k++)
-        for (int64_t j = 0; j < g->dim[1]; j++)
+        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < g->dim[1] && !stop; j++)
             for (int64_t i = 0; i < g->dim[0]; i++) {
                 int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
                 double p[3], suv[3], x = value[at] / mr->body;
@@ -354,6 +356,7 @@ static void classify(const struct kf_work *work, const struct kf_volume *blurred
                 }
                 core[at] = near && tissue[at] == MARROW && u * u / 81 + v * v / 49 < 1;
             }
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 // Marrow in one piece with a body, and around it what is no fat: the rest of it and its dark shell, half way to fat.
@@ -432,9 +435,10 @@ enum kf_kernel_status kf_spine_mr_as_ct(const struct kf_work *work, const struct
         for (int d = 0; d < spine->discs; d++)
             for (int turn = 0; turn < 2; turn++) // the second sees it straight
                 slabs[d] = place_disc(&blurred, spine, &spine->disc[d], mr);
-        classify(work, &blurred, spine, mr, slabs, tissue, core);
-        status = find_bone(work, &blurred, mr, tissue, core, &bone);
+        status = classify(work, &blurred, spine, mr, slabs, tissue, core);
     }
+    if (!status)
+        status = find_bone(work, &blurred, mr, tissue, core, &bone);
     if (!status)
         paint(work, &blurred, mr, tissue, &bone, ct);
     kf_bits_release(work, &bone);
