@@ -472,9 +472,11 @@ static double front_of(const double front[KF_SPINE_MOST], const struct kf_spine 
     return KF_SPINE_BODY_MM + (front[above] - KF_SPINE_BODY_MM) * sqrt(fmax(0, 1 - u * u / (FRONT_SIDE * FRONT_SIDE)));
 }
 
-static void classify(const struct kf_work *work, const struct kf_volume *blurred, const struct kf_spine *spine,
-                     const struct kf_spine_mr *mr, const struct slab *slabs, uint8_t *tissue, uint8_t *core)
+static enum kf_kernel_status classify(const struct kf_work *work, const struct kf_volume *blurred,
+                                      const struct kf_spine *spine, const struct kf_spine_mr *mr,
+                                      const struct slab *slabs, uint8_t *tissue, uint8_t *core)
 {
+    struct kf_loop loop = kf_loop_make(work, blurred->grid.dim[2], 0, 0);
     const struct kf_grid *g = &blurred->grid;
     const int16_t *value = blurred->data;
     double spread = mr->smooth_spread > NOISY ? 0.5 * mr->smooth_spread : mr->smooth_spread,
@@ -485,7 +487,7 @@ static void classify(const struct kf_work *work, const struct kf_volume *blurred
         front[spine->discs] = fmax(front[spine->discs], front[spine->discs - 1]);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int64_t k = 0; k < g->dim[2]; k++)
-        for (int64_t j = 0; j < g->dim[1]; j++)
+        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < g->dim[1] && !stop; j++)
             for (int64_t i = 0; i < g->dim[0]; i++) {
                 int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
                 double p[3], suv[3], x = value[at] / mr->body;
@@ -507,6 +509,7 @@ static void classify(const struct kf_work *work, const struct kf_volume *blurred
                 }
                 core[at] = near && tissue[at] == MARROW && u * u / 81 + v * v / 49 < 1;
             }
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 // The wall around marrow: what is no fat within SHELL_MM of it where fat, fluid or a disc lies behind that, which say
@@ -621,9 +624,10 @@ enum kf_kernel_status kf_spine_mr_as_ct(const struct kf_work *work, const struct
         for (int d = 0; d < spine->discs; d++)
             for (int turn = 0; turn < 2; turn++) // the second sees it straight
                 slabs[d] = place_disc(&blurred, spine, &spine->disc[d], mr);
-        classify(work, &blurred, spine, mr, slabs, tissue, core);
-        status = find_bone(work, &blurred, mr, tissue, core, &bone);
+        status = classify(work, &blurred, spine, mr, slabs, tissue, core);
     }
+    if (!status)
+        status = find_bone(work, &blurred, mr, tissue, core, &bone);
     if (!status)
         paint(work, &blurred, mr, tissue, &bone, ct);
     kf_bits_release(work, &bone);
