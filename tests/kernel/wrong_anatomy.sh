@@ -19,7 +19,7 @@ while read -r kind image codes; do
     if "$job" "$kind" --image "$work/$image" --out "$work/seg.nii.gz" --quiet 2>"$work/log"; then
         echo "FAIL ${kind}_refuses_$image: it was accepted"
         failed=1
-    elif ! grep -qE "\[($codes)\]" "$work/log" || ! grep -qE '([a-z]+ ){6}' "$work/log" || [ -e "$work/seg.nii.gz" ]; then
+    elif ! grep -qE "\[($codes)\]" "$work/log" || ! grep -qE '([a-z]+ ){5}' "$work/log" || [ -e "$work/seg.nii.gz" ]; then
         echo "FAIL ${kind}_refuses_$image: $(tail -c 300 "$work/log")"
         failed=1
     else
