@@ -318,7 +318,62 @@ KF_TEST(teeth_are_as_sure_as_their_border_shows)
     KF_CHECK(seen.edge <= 0 && seen.metal <= 0 && seen.enamel_ml <= 0);
 }
 
-KF_TEST_MAIN(KF_RUN(a_posed_grid_leads_back_to_the_patient); KF_RUN(front_and_top_follow_from_the_jaw);
+// A ball of soft tissue in air within a field of 4 mm voxels; what lies in it is drawn by `what`.
+enum scene { VAULT, VAULT_CUT, VAULT_OPEN, MARROW, SINUS, LUNG, SCENES };
+
+static double inside_mm(const double p[3], double x, double y, double z)
+{
+    return sqrt((p[0] - x) * (p[0] - x) + (p[1] - y) * (p[1] - y) + (p[2] - z) * (p[2] - z));
+}
+
+static struct kf_head_evidence evidence_of(const struct kf_work *work, enum scene what)
+{
+    const struct kf_grid grid = {.dim = {60, 60, what == VAULT_CUT ? 30 : 60},
+                                 .spacing_mm = {4, 4, 4},
+                                 .direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    struct kf_bits body, air, bone;
+    struct kf_head_evidence evidence;
+    KF_CHECK(!kf_bits_alloc(work, grid.dim, &body) && !kf_bits_alloc(work, grid.dim, &air) &&
+             !kf_bits_alloc(work, grid.dim, &bone));
+    for (int64_t k = 0; k < grid.dim[2]; k++)
+        for (int64_t j = 0; j < grid.dim[1]; j++)
+            for (int64_t i = 0; i < grid.dim[0]; i++) {
+                const double p[3] = {4.0 * (double)i, 4.0 * (double)j, 4.0 * (double)k};
+                double mid = inside_mm(p, 120, 120, 120), limb = hypot(p[0] - 120, p[1] - 120);
+                int shell = mid > 60 && mid <= 68, ribs = (int)(k % 8) < 2; // 8 mm of bone in 32 mm
+                if (what == MARROW ? limb < 80 : mid < 100)
+                    kf_bits_put(&body, i, j, k);
+                if (what == VAULT || what == VAULT_CUT ? shell
+                    : what == VAULT_OPEN               ? shell && p[2] > 120
+                    : what == MARROW                   ? limb > 12 && limb <= 20
+                    : what == SINUS                    ? mid > 14 && mid <= 20
+                                                       : shell && ribs)
+                    kf_bits_put(&bone, i, j, k);
+                if ((what == SINUS && mid <= 14) || (what == LUNG && mid <= 60))
+                    kf_bits_put(&air, i, j, k);
+            }
+    KF_CHECK(kf_head_evidence_find(work, &grid, &body, &air, &bone, &evidence) == KF_KERNEL_OK);
+    kf_bits_release(work, &bone);
+    kf_bits_release(work, &air);
+    kf_bits_release(work, &body);
+    return evidence;
+}
+
+KF_TEST(a_vault_around_a_brain_and_sinuses_speak_for_a_head_and_marrow_and_ribs_do_not)
+{
+    static const int speaks[SCENES] = {[VAULT] = 1, [VAULT_CUT] = 1, [SINUS] = 1};
+    struct kf_work work;
+    kf_work_init(&work, 1);
+    for (int n = 0; n < SCENES; n++) {
+        struct kf_head_evidence e = evidence_of(&work, (enum scene)n);
+        KF_CHECK(kf_head_evidence_suffices(&e) == speaks[n]);
+        KF_CHECK(n == VAULT || n == VAULT_CUT ? e.brain_ml > 150 : e.brain_ml < 50);
+        KF_CHECK(n == SINUS ? e.sinus_ml > 4 : e.sinus_ml < 1);
+    }
+}
+
+KF_TEST_MAIN(KF_RUN(a_vault_around_a_brain_and_sinuses_speak_for_a_head_and_marrow_and_ribs_do_not);
+             KF_RUN(a_posed_grid_leads_back_to_the_patient); KF_RUN(front_and_top_follow_from_the_jaw);
              KF_RUN(the_mirror_plane_is_found_however_the_head_lies);
              KF_RUN(each_canal_is_followed_on_its_side_and_painted_in_the_jaw_alone);
              KF_RUN(where_no_wall_shows_the_evidence_is_less); KF_RUN(what_the_field_cuts_is_named);

@@ -82,6 +82,8 @@ const failures: Record<string, string> = {
   no_spine: 'No spine was found in this scan.',
   no_discs: 'No spine was found in this scan.',
   no_bodies: 'No spine was found in this scan.',
+  no_head: 'No head was found in this scan.',
+  no_leg: 'No lower leg was found in this scan.',
   not_ct: 'This job needs a CT.',
   not_hu: 'This job needs a CT whose values are Hounsfield units.',
   not_registered: 'The two scans could not be aligned.',

@@ -3,10 +3,12 @@
 //
 //   1. The body, filled; the air in it.
 //   2. Bone by hysteresis within the body.
-//   3. Cores: pieces of bone that surely are mandible, skull, spine, found by shape and place at the mildest separation
+//   3. What speaks for a head: a vault around a brain, sinuses (head_evidence.c). Without them and without a mandible
+//      the job refuses.
+//   4. Cores: pieces of bone that surely are mandible, skull, spine, found by shape and place at the mildest separation
 //      that shows a mandible (head_cores.c).
-//   4. The cores compete for all bone (head_split.c).
-//   5. Teeth by density within each jaw (head_teeth.c); the blurred rim of the bones goes, the jaw's marrow is filled.
+//   5. The cores compete for all bone (head_split.c).
+//   6. Teeth by density within each jaw (head_teeth.c); the blurred rim of the bones goes, the jaw's marrow is filled.
 // What was not found, or looks wrong, has a low confidence and the state "needs review".
 #include "workers/io/memory.h"
 #include "workers/jobs/segment/head.h"
@@ -18,6 +20,7 @@
 #include <string.h>
 
 struct findings {
+    struct kf_head_evidence evidence;
     struct kf_head_cores cores;
     double ml[KF_HEAD_LABELS];
     int64_t voxels[KF_HEAD_LABELS];
@@ -26,6 +29,7 @@ struct findings {
     struct kf_head_teeth_seen teeth[2]; // upper, lower
     int nerves_sought;
     int is_hu;
+    int is_head; // 0: the search ended there
 };
 
 #define CROWN_ML   0.25 // enamel of one small crown
@@ -66,6 +70,34 @@ static enum kf_kernel_status find_nerves(const struct kf_work *work, const struc
     return status;
 }
 
+// Shares out bone among the parts, once its cores are known.
+static enum kf_kernel_status grow_parts(struct kf_job_work *w, const struct kf_volume *posed,
+                                        const struct kf_head_settings *s, const struct kf_bits *bone, uint8_t *labels,
+                                        struct findings *f)
+{
+    const struct kf_work *work = &w->work;
+    kf_job_work_stage(w, "growing the parts", 0.6, 0.8);
+    enum kf_kernel_status status = kf_head_split(work, posed, bone, &f->cores, labels);
+    kf_job_work_stage(w, "finding teeth", 0.8, 0.9);
+    if (!status && f->cores.mandible_found)
+        status = kf_head_teeth(work, posed, &f->cores, labels);
+    if (!status)
+        status = kf_head_jaw_trim(work, posed, s, labels);
+    if (!status)
+        status = kf_head_rim_trim(work, posed, labels);
+    if (!status && f->cores.mandible_found)
+        status = kf_head_drop_tubes(work, &posed->grid, &f->cores, labels);
+    for (int jaw = 0; jaw < 2 && !status; jaw++)
+        kf_head_teeth_evidence(posed, labels, jaw ? KF_HEAD_LOWER_TEETH : KF_HEAD_UPPER_TEETH, &f->teeth[jaw]);
+    if (!status)
+        kf_head_field_check(&posed->grid, labels, &f->cores);
+    kf_job_work_stage(w, "following the nerves", 0.9, 0.92);
+    f->nerves_sought = f->cores.mandible_found && !f->cores.chin_cut && kf_head_nerve_in_field(&f->cores);
+    if (!status && f->nerves_sought)
+        status = find_nerves(work, posed, labels, f);
+    return status;
+}
+
 static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_volume *volume,
                                         const struct kf_head_settings *s, uint8_t *labels, struct findings *f)
 {
@@ -85,6 +117,8 @@ static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_v
     kf_job_work_stage(w, "finding bone", 0.3, 0.4);
     if (!status)
         status = kf_head_bone(work, volume, s, &body, &bone);
+    if (!status)
+        status = kf_head_evidence_find(work, &volume->grid, &body, &air, &bone, &f->evidence);
     kf_job_work_stage(w, "telling the jaws apart", 0.4, 0.6);
     struct kf_head_frame frame;
     if (!status)
@@ -94,27 +128,10 @@ static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_v
     struct kf_volume posed = *volume; // from here on positions are those in the head
     if (!status)
         kf_head_frame_pose(&f->cores.frame, &posed.grid);
-    kf_job_work_stage(w, "growing the parts", 0.6, 0.8);
-    if (!status)
-        status = kf_head_split(work, &posed, &bone, &f->cores, labels);
-    kf_job_work_stage(w, "finding teeth", 0.8, 0.9);
-    if (!status && f->cores.mandible_found)
-        status = kf_head_teeth(work, &posed, &f->cores, labels);
-    if (!status)
-        status = kf_head_jaw_trim(work, &posed, s, labels);
-    if (!status)
-        status = kf_head_rim_trim(work, &posed, labels);
-    if (!status && f->cores.mandible_found)
-        status = kf_head_drop_tubes(work, &posed.grid, &f->cores, labels);
-    for (int jaw = 0; jaw < 2 && !status; jaw++)
-        kf_head_teeth_evidence(&posed, labels, jaw ? KF_HEAD_LOWER_TEETH : KF_HEAD_UPPER_TEETH, &f->teeth[jaw]);
-    if (!status)
-        kf_head_field_check(&posed.grid, labels, &f->cores);
-    kf_job_work_stage(w, "following the nerves", 0.9, 0.92);
-    f->nerves_sought = f->cores.mandible_found && !f->cores.chin_cut && kf_head_nerve_in_field(&f->cores);
-    if (!status && f->nerves_sought)
-        status = find_nerves(work, &posed, labels, f);
-    if (!status) {
+    f->is_head = f->cores.mandible_found || kf_head_evidence_suffices(&f->evidence);
+    if (!status && f->is_head)
+        status = grow_parts(w, &posed, s, &bone, labels, f);
+    if (!status && f->is_head) {
         paint_free(&air, KF_HEAD_AIRWAY, labels);
         paint_free(&body, KF_HEAD_SKIN, labels);
     }
@@ -242,6 +259,8 @@ static void report(struct kf_job_context *job, const struct findings *f)
 {
     const struct kf_head_cores *c = &f->cores;
     kf_job_report(job, "frame", frame_json(&c->frame));
+    kf_job_report(job, "evidence",
+                  json_pack("{s:f, s:f}", "brain_ml", f->evidence.brain_ml, "sinus_ml", f->evidence.sinus_ml));
     kf_job_report(job, "mandible_ml", json_real(f->ml[KF_HEAD_MANDIBLE]));
     kf_job_report(job, "mandible_pieces", json_integer(c->pieces));
     kf_job_report(job, "separation_step", json_integer(c->step));
@@ -299,6 +318,10 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
         status = kf_work_status(find_parts(&w, &volume, &s, labels.data, &f), err, "segmenting the head");
     }
     kf_volume_release(&volume);
+    if (!status && !f.is_head)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "no_head",
+                              "there is no lower jaw, no skull around a brain and no sinuses: this is another part of "
+                              "the body, or too little of a head is in the field");
     if (!status) {
         measure(&labels.grid, labels.data, &f);
         judge(&f);
@@ -339,7 +362,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_head = {
     .name = "segment.head",
-    .version = 2,
+    .version = 3,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 12LL << 30,

@@ -74,6 +74,19 @@ double kf_head_frame_cosine(const struct kf_head_frame *frame);
 // Places the grid in the frame: the voxels stay, their positions become those in the head.
 void kf_head_frame_pose(const struct kf_head_frame *frame, struct kf_grid *grid);
 
+// What speaks for a head in the field, besides a mandible.
+struct kf_head_evidence {
+    double brain_ml; // soft tissue that a vault of bone encloses
+    double sinus_ml; // air that bone encloses
+};
+// `grid` is the masks'. Bone is kf_head_bone's, air kf_head_airway's.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_evidence_find(const struct kf_work *work, const struct kf_grid *grid,
+                                                               const struct kf_bits *body, const struct kf_bits *air,
+                                                               const struct kf_bits *bone,
+                                                               struct kf_head_evidence *evidence);
+// 0: neither a vault around a brain nor sinuses: without a mandible it is no head.
+int kf_head_evidence_suffices(const struct kf_head_evidence *evidence);
+
 // *cores is owned: kf_head_cores_release, after a failure too.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_cores_find(const struct kf_work *work, const struct kf_volume *volume,
                                                             const struct kf_head_frame *frame,

@@ -306,6 +306,13 @@ static void report(struct kf_job_context *job, const struct kf_spine *spine)
                     "not show them well enough). Two people must name them.");
 }
 
+static enum kf_status no_discs(struct kf_error *err)
+{
+    return kf_error_set(err, KF_UNPROCESSABLE, "no_discs",
+                        "no discs lie in front of what looks like a spinal canal: this is another part of the body (the "
+                        "marrow of a long bone looks like a canal too), or fewer than two vertebrae are in the field");
+}
+
 // ---- the pipeline ----
 
 static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume *image, struct kf_spine *spine,
@@ -331,7 +338,7 @@ static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume 
     if (!status)
         status = kf_work_status(kf_spine_find_discs(&w->work, fine, spine), err, "finding discs");
     if (!status && spine->discs == 0)
-        status = kf_error_set(err, KF_UNPROCESSABLE, "no_discs", "a canal was found, but no disc in front of it");
+        status = no_discs(err);
     return status;
 }
 
@@ -363,7 +370,7 @@ static enum kf_status find_mr_column(struct kf_job_work *w, const struct kf_volu
     if (!status)
         status = kf_work_status(kf_spine_mr_discs(&w->work, seen, &smooth, spine, mr), err, "finding discs");
     if (!status && spine->discs == 0)
-        status = kf_error_set(err, KF_UNPROCESSABLE, "no_discs", "a canal was found, but no disc in front of it");
+        status = no_discs(err);
     if (!status && !mr->has_bodies)
         status = kf_error_set(err, KF_UNPROCESSABLE, "no_bodies",
                               "what lies 14 to 28 mm before the canal is no row of bodies: a neck is not told apart");
