@@ -9,7 +9,7 @@
 static struct kf_volume image, truth;
 static struct kf_spine spine, kept;
 static struct kf_spine_station kept_stations[KF_SPINE_STATIONS];
-static uint8_t *labels, *kept_labels;
+static uint8_t *labels, *kept_labels, *bodies;
 
 struct caller {
     int64_t blocks, questions, stop_at; // memory blocks out; questions asked; the one to answer with 1, or -1
@@ -49,6 +49,11 @@ static enum kf_kernel_status split(const struct kf_work *w)
     return kf_spine_split(w, &image, 200, 1, &spine, labels);
 }
 
+static enum kf_kernel_status find_bodies(const struct kf_work *w)
+{
+    return kf_spine_find_bodies(w, &image, &spine, bodies);
+}
+
 static enum kf_kernel_status fill_canal(const struct kf_work *w)
 {
     return kf_spine_fill_canal(w, &image, &spine, labels);
@@ -59,7 +64,7 @@ static enum kf_kernel_status neural(const struct kf_work *w)
     return kf_spine_find_neural(w, &image, &kf_spine_ct_look, &spine, labels);
 }
 
-// slices: how many passes over all slices (or stations, which are more) ask at each.
+// slices: how many passes over all slices (or stations, which are more) ask at each; 0: what has no such pass asks too.
 static const struct {
     const char *name;
     enum kf_kernel_status (*run)(const struct kf_work *w);
@@ -67,6 +72,7 @@ static const struct {
 } stages[] = {{"canal", canal, 3},
               {"discs", discs, 1},
               {"split", split, 12},
+              {"bodies", find_bodies, 0},
               {"canal filled", fill_canal, 1},
               {"nerves", neural, 3}};
 
@@ -101,7 +107,8 @@ KF_TEST(a_stage_that_is_cancelled_says_so_and_leaves_nothing)
     spine.station = kf_memory_take(KF_SPINE_STATIONS * (int64_t)sizeof *spine.station);
     labels = kf_memory_take(voxels);
     kept_labels = kf_memory_take(voxels);
-    KF_REQUIRE(spine.station && labels && kept_labels);
+    bodies = kf_memory_take(voxels);
+    KF_REQUIRE(spine.station && labels && kept_labels && bodies);
     memset(labels, 0, (size_t)voxels);
     for (size_t n = 0; n < sizeof stages / sizeof *stages; n++) {
         struct caller whole, cut;
@@ -126,6 +133,7 @@ KF_TEST(a_stage_that_is_cancelled_says_so_and_leaves_nothing)
     KF_CHECK(spine.stations > 100 && spine.discs > 4);
     kf_volume_release(&image);
     kf_volume_release(&truth);
+    kf_memory_release(bodies);
     kf_memory_release(kept_labels);
     kf_memory_release(labels);
     kf_memory_release(spine.station);

@@ -81,6 +81,7 @@ table, truth = json.load(open(sys.argv[1])), {t["label"]: t["volume_ml"] for t i
 found = {s["label"]: s for s in table["segments"]}
 assert table["levels"] == "named", "levels are not named"
 assert abs(found[106]["volume_ml"] / truth[63] - 1) < 0.15, ("implants", found[106]["volume_ml"], truth[63])
+assert found[106]["confidence"] > 0.8, ("implants, which need not lie far from themselves", found[106]["confidence"])
 for level in [22, 23, 24]:
     bone = found[level]
     assert abs(bone["volume_ml"] / truth[level + 73] - 1) < 0.25, (bone["name"], bone["volume_ml"], truth[level + 73])

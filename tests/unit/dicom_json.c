@@ -178,6 +178,12 @@ KF_TEST(japanese_names_become_utf8)
         put_item(&b, UNDEFINED_LENGTH);
         put_text(&b, 0x00081030, "LO", "\x1B$BF,\x1B(B\\CT");
         put_item_end(&b);
+        for (int own = 0; own < 2; own++) { // in UTF-8; and what is nobody's katakana
+            put_item(&b, UNDEFINED_LENGTH);
+            put_text(&b, 0x00080005, "CS", own ? "ISO_IR 144" : "ISO_IR 192");
+            put_text(&b, 0x00081030, "LO", own ? "\xBB\xEE" : "\xE9\xA0\xAD");
+            put_item_end(&b);
+        }
         put_sequence_end(&b);
         put_text(&b, 0x00100010, "PN", cases[i].name);
         json_t *json = json_of(&b);
@@ -185,7 +191,11 @@ KF_TEST(japanese_names_become_utf8)
         snprintf(expected, sizeof expected, "{\"vr\":\"PN\",\"Value\":[%s]}", cases[i].expected);
         KF_CHECK(is(json, "00100010", expected));
         KF_CHECK(is(json, "00081110",
-                    "{\"vr\":\"SQ\",\"Value\":[{\"00081030\":{\"vr\":\"LO\",\"Value\":[\"\\u982D\",\"CT\"]}}]}"));
+                    "{\"vr\":\"SQ\",\"Value\":[{\"00081030\":{\"vr\":\"LO\",\"Value\":[\"\\u982D\",\"CT\"]}},"
+                    "{\"00080005\":{\"vr\":\"CS\",\"Value\":[\"ISO_IR 192\"]},"
+                    "\"00081030\":{\"vr\":\"LO\",\"Value\":[\"\\u982D\"]}},"
+                    "{\"00080005\":{\"vr\":\"CS\",\"Value\":[\"ISO_IR 192\"]},"
+                    "\"00081030\":{\"vr\":\"LO\",\"Value\":[\"\\uFFFD\\uFFFD\"]}}]}"));
         json_decref(json);
         kf_str_release(&b.out);
     }

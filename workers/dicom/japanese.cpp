@@ -112,6 +112,10 @@ void convert_japanese(DcmObject &object)
     // Not by number, which would walk the list anew for each.
     for (DcmObject *next = object.nextInContainer(nullptr); next; next = object.nextInContainer(next)) {
         auto *element = dynamic_cast<DcmElement *>(next);
+        auto *item = dynamic_cast<DcmItem *>(next);
+        DcmElement *own = item ? find(*item, KF_TAG(0x0008, 0x0005)) : nullptr;
+        if (own && !is_japanese(raw_text(*own)))
+            continue; // as copied from a foreign worklist
         if (!next->isLeaf()) {
             convert_japanese(*next);
         } else if (element && element->isAffectedBySpecificCharacterSet()) {

@@ -44,7 +44,8 @@ void append_utf8(std::string &to, const char *from, size_t length, TextMode mode
 
 // Japanese text (japanese.cpp). load_japanese: before a sandbox closes; false when the C library has no EUC-JP.
 // is_japanese: whether a Specific Character Set is one that DCMTK cannot convert and we can. convert_japanese: brings
-// every text of a dataset or an item, and of the items in it, to UTF-8; what is of no character becomes U+FFFD.
+// every text of a dataset or an item, and of the items in it, to UTF-8; what is of no character becomes U+FFFD. An item
+// that names another character set stays as it is.
 bool load_japanese();
 bool is_japanese(const std::string &charset);
 void convert_japanese(DcmObject &object);

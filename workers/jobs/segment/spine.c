@@ -244,7 +244,8 @@ static json_t *segment(const struct kf_spine *spine, const struct tally *tally, 
     const char *code = "51282000", *meaning = "Vertebra", *colour = colours[label % 3];
     // Unconfirmed levels are for a person whatever the shape, and so is all that was never measured against truth.
     double confidence =
-        tally->sharp * confidence_of(spine, tally, label, volume_ml) * (tally->metal[label] ? BY_METAL : 1);
+        tally->sharp * confidence_of(spine, tally, label, volume_ml) *
+        (tally->metal[label] && label != KF_SPINE_METAL ? BY_METAL : 1);
     int measured = label < KF_SPINE_SACRUM || label == KF_SPINE_CANAL;
     const char *state = spine->named && measured && tally->is_hu && confidence >= SURE ? "completed" : "needs review";
     int disc = label > KF_SPINE_DISC && label < KF_SPINE_SACRUM, bone = disc ? label - KF_SPINE_DISC : label;
@@ -576,7 +577,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_spine = {
     .name = "segment.spine",
-    .version = 5,
+    .version = 6,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 6LL << 30,

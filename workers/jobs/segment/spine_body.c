@@ -291,19 +291,24 @@ enum kf_kernel_status kf_spine_find_bodies(const struct kf_work *work, const str
     if (!wall)
         return KF_KERNEL_NOMEM;
     struct kf_spine_disc first = next_disc(spine, 0, -1), last = next_disc(spine, spine->discs - 1, 1);
+    struct kf_loop loop = kf_loop_make(work, count * FITS, 0, 0);
     memset(bodies, 0, (size_t)kf_grid_voxels(&volume->grid));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(work->threads)
     for (int n = 0; n < count; n++) {
         place_body(spine, n > 0 ? &spine->disc[n - 1] : &first, n < spine->discs ? &spine->disc[n] : &last, &body[n]);
-        for (int turn = 0; turn < FITS; turn++) {
+        for (int turn = 0; turn < FITS && !kf_loop_stop(&loop); turn++) {
             if (turn > 0)
                 adapt(&wall[n], &body[n]);
             fit(volume, spine, &body[n], &wall[n]);
         }
     }
-    for (int n = 0; n < count; n++)
+    enum kf_kernel_status status = loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+    for (int n = 0; n < count && !status; n++) {
         if (body[n].met >= LEAST_MET)
             paint(work, &volume->grid, &body[n], &wall[n], (uint8_t)(1 + n), bodies);
+        if (kf_work_step(work, 0))
+            status = KF_KERNEL_CANCELLED;
+    }
     kf_work_give(work, wall);
-    return KF_KERNEL_OK;
+    return status;
 }
