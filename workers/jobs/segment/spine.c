@@ -436,11 +436,26 @@ static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *
     return status;
 }
 
+// Whether any part is like a vertebra at all: the shaft of a long bone, cut in two, has none of a vertebra's size.
+static int has_vertebra(const struct kf_spine *spine, const struct kf_grid *g, const struct tally *tally)
+{
+    double voxel_ml = g->spacing_mm[0] * g->spacing_mm[1] * g->spacing_mm[2] / 1000;
+    for (int n = 0; n < spine->vertebrae; n++) {
+        int label = final_label(spine, 1 + n);
+        if (confidence_of(spine, tally, label, voxel_ml * (double)tally->count[label]) > 0)
+            return 1;
+    }
+    return 0;
+}
+
 static enum kf_status write_labels(struct kf_job_work *w, const struct kf_spine *spine, int is_hu,
                                    struct kf_volume *labels, struct kf_error *err)
 {
     struct tally tally = {.is_hu = is_hu};
     number(spine, labels, &tally);
+    if (!has_vertebra(spine, &labels->grid, &tally))
+        return kf_error_set(err, KF_UNPROCESSABLE, "no_spine",
+                            "no part of what looks like a column has the size of a vertebra: this is another part of the body");
     kf_job_work_stage(w, "writing", 0.88, 1);
     return kf_job_write_labels(w, labels, table(spine, &labels->grid, &tally), err);
 }
