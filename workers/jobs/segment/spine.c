@@ -138,8 +138,8 @@ static int final_label(const struct kf_spine *spine, int label)
 struct tally {
     int64_t count[256];
     int cut[256], metal[256]; // metal: it touches some
-    int is_hu;    // 0: the values are not Hounsfield units, whatever was found in them is for a person
-    double sharp; // 1 up to voxels of FINE_MM, less for larger ones: a surface is no surer than its voxels are small
+    int is_hu;                // 0: the values are not Hounsfield units, whatever was found in them is for a person
+    double sharp;             // 1 up to voxels of FINE_MM, less for larger ones: a surface is no surer than its voxels are small
 };
 
 static void number(const struct kf_spine *spine, struct kf_volume *labels, struct tally *tally)
@@ -455,7 +455,8 @@ static enum kf_status write_labels(struct kf_job_work *w, const struct kf_spine 
     number(spine, labels, &tally);
     if (!has_vertebra(spine, &labels->grid, &tally))
         return kf_error_set(err, KF_UNPROCESSABLE, "no_spine",
-                            "no part of what looks like a column has the size of a vertebra: this is another part of the body");
+                            "no part of what looks like a column has the size of a vertebra: this is another part of "
+                            "the body");
     kf_job_work_stage(w, "writing", 0.88, 1);
     return kf_job_write_labels(w, labels, table(spine, &labels->grid, &tally), err);
 }
