@@ -322,11 +322,11 @@ static const struct {
                {"surface", run_surface, 2},
                {"smooth", run_smooth, 4},
                {"decimate", run_decimate, 2},
-                {"check", run_check, 4},
-                {"enlarge", run_enlarge, EDGE},
-                {"surface labels", run_surface_labels, 4},
-                {"deform", run_deform, 400},
-                {"judge deformation", run_judge, EDGE / 2}};
+               {"check", run_check, 4},
+               {"enlarge", run_enlarge, EDGE},
+               {"surface labels", run_surface_labels, 4},
+               {"deform", run_deform, 400},
+               {"judge deformation", run_judge, EDGE / 2}};
 
 // ---- the runs ----
 

@@ -114,7 +114,7 @@ static void check(int64_t a, int64_t b, int64_t c, enum kf_voxel_type type, int 
     }
     double worst = 0;
     for (int64_t i = 0; i < n; i++)
-        worst = fmax(worst, fabs(v[i] - (double)out[i]));
+        worst = test_worst(worst, fabs(v[i] - (double)out[i]));
     printf("diffusion: worst difference %.2g of 100\n", worst);
     KF_CHECK(worst < 0.01);
     free(v);

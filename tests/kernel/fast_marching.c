@@ -123,7 +123,7 @@ KF_TEST(at_speed_one_the_time_is_the_distance)
     for (int64_t v = 0; v < total; v++) {
         double x = (double)(v % 61 - 30), y = (double)(v / 61 % 61 - 30), z = (double)(v / 3721 - 30);
         double d = 0.25 * sqrt(x * x + y * y + z * z);
-        worst = fmax(worst, fabs(time[v] - d));
+        worst = test_worst(worst, fabs(time[v] - d));
         wrong += stopped[v] != (time[v] <= 5 ? time[v] : INFINITY);
     }
     KF_CHECK(worst > 0 && worst < 0.75); // first order: up to one and a half voxels along the diagonal

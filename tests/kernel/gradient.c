@@ -63,7 +63,7 @@ static void check(enum kf_voxel_type type, double sigma_mm, double (*value)(cons
             square += pow(amount[a] * wave[a] * damped * cos(wave[a] * p[a]), 2);
         }
         double want = value == slope ? sqrt(8 * 8 + 20 * 20 + 10 * 10) : sqrt(square);
-        worst = fmax(worst, fabs((double)out[v] - want));
+        worst = test_worst(worst, fabs((double)out[v] - want));
     }
     printf("gradient: worst error %.4f per mm\n", worst);
     KF_CHECK(worst < tolerance);

@@ -20,4 +20,10 @@ static inline int16_t test_random_i16(uint64_t *state)
     return r & 3 ? (int16_t)(r >> 16) : edge[(r >> 8) % 9];
 }
 
+// The greater of two errors, from 0 on. Unlike fmax it keeps a NaN, which then is below no bound.
+static inline double test_worst(double worst, double error)
+{
+    return error <= worst ? worst : worst >= 0 ? error : worst;
+}
+
 #endif

@@ -559,7 +559,6 @@ KF_TEST(images_that_overlap_in_part_are_registered)
     kf_volume_release(&half);
 }
 
-// A fixed body beside a moving one: the mask says which of the two motions is asked for.
 // CT and T1 of one head, of slices that cover different parts of it. Turned by 20° less of it is seen and the mutual
 // information is greater at the coarsest resolution; their headers are not far off.
 KF_TEST(a_start_that_sees_less_of_the_other_image_is_not_taken_for_a_better_one)
@@ -591,6 +590,7 @@ KF_TEST(a_start_that_sees_less_of_the_other_image_is_not_taken_for_a_better_one)
     kf_volume_release(&v[1]);
 }
 
+// A fixed body beside a moving one: the mask says which of the two motions is asked for.
 KF_TEST(masks_choose_what_is_registered)
 {
     const double pose[3] = {5, 3, -4}, shift[3] = {0};

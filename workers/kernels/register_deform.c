@@ -165,6 +165,8 @@ static enum kf_kernel_status take_input(const struct deform *d, const struct kf_
         status = kf_levels_make(d->work, &units, &input->merged.image);
     for (int s = 0; s < SIZES && !status; s++)
         status = kf_reg_image_reduce(d->work, &input->merged, d->h / d->size[s], &input->at[s]);
+    if (!status && kf_grid_voxels(&input->at[SIZES - 1].image.grid) > INT32_MAX) // which places_i16 counts with
+        status = KF_KERNEL_TOO_LARGE;
     return status;
 }
 

@@ -42,8 +42,9 @@ struct kf_register_deform_report {
 // hundredth, nothing is moved and report->after is report->before. Voxels of grid_mm come first, then smaller ones,
 // down to a quarter of it. Reach: about 12 mm. int16, uint8 or float32 volumes. *field is owned (kf_field_release).
 // KF_KERNEL_INVALID: fewer than 4 or more than 400 nodes on an axis, other types, images of one value, no overlap, or a
-// field that does not unfold. Memory: both images in int16 merged to grid_mm / 8 with 12 bytes a voxel more while one
-// is prepared, 46 bytes per cube of grid_mm / 4, and 700 bytes per node.
+// field that does not unfold. KF_KERNEL_TOO_LARGE: an image of 2^31 voxels or more, merged to a quarter of grid_mm.
+// Memory: both images in int16 merged to grid_mm / 8, and beside them first 12 bytes per voxel of the one that is
+// prepared, then 9 bytes per cube of grid_mm / 4 and 720 per node.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_register_deform(const struct kf_work *work, const struct kf_volume *fixed,
                                                             const struct kf_volume *moving,
                                                             const struct kf_register_deform *how,
