@@ -66,6 +66,17 @@ describe('the 3D scene', () => {
     expect(x(mr)).toEqual([5, 0]);
   });
 
+  it('takes an alignment before a common frame of reference, as the fused view does', () => {
+    const x = (list: Artefact[]) => {
+      const volumes = volumesOf(list);
+      const ct = volumes.find((v) => v.meta.modality === 'CT') ?? null;
+      return [...placementOf(structuresOf(list), ct, volumes, list).places.values()].map((place) => place[0][3]);
+    };
+    const list = twoSpines(2, ['1', '1']);
+    expect(x(list)).toEqual([0, 0]);
+    expect(x([...list, transform(list, { model: 'rigid' })])).toEqual([0, -5]);
+  });
+
   it('never shows the surfaces of two scans that nothing ties together', () => {
     const list = twoSpines(2);
     const volumes = volumesOf(list);

@@ -170,16 +170,6 @@ export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
   return structures;
 }
 
-/**
- * True when a structure may be shown with a scan as one anatomy: drawn on it, or both in one frame of reference. Anything else
- * is another position of the patient until a registration says otherwise.
- */
-export function sharesFrame(structure: Structure, shown: ShownVolume, volumes: readonly ShownVolume[]): boolean {
-  if (structure.series === shown.view.series_id) return true;
-  const own = volumes.find((volume) => volume.view.series_id === structure.series)?.meta.frame_of_reference_uid;
-  return !!own && own === shown.meta.frame_of_reference_uid;
-}
-
 /** The transforms that were made of these two scans, the newest first, and whether `shown` was the fixed one. */
 function transformsOf(shown: ShownVolume, other: ShownVolume, artefacts: readonly Artefact[]): { by: Artefact; onward: boolean }[] {
   const [a, b] = [shown.source?.sha256, other.source?.sha256];
