@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Artefact, ArtefactMeta, GridMeta } from '../src/api/types';
 import { alignmentDoubts, alignmentLines } from '../src/case/alignment';
-import { setsOf, shortName } from '../src/case/groups';
+import { partName, setsOf, shortName } from '../src/case/groups';
 import { alignmentOf, structuresOf, volumesOf } from '../src/case/model';
 import { placementOf } from '../src/case/placement';
 import { presetFor } from '../src/case/run';
@@ -48,6 +48,14 @@ describe('structures in sets', () => {
     expect(sets[0].groups.map((g) => [g.title, g.structures.length])).toEqual([['Vertebrae', 8], ['Discs', 8]]);
     expect(setsOf(structuresOf(twoSpines(2)), volumes, mr, () => undefined)[0].groups.map((g) => g.title)).toEqual(['']);
     expect(shortName('Vertebra 3 of 9 (level unconfirmed)')).toBe('Vertebra 3 of 9');
+  });
+
+  it('are called by both names in a comparison where these differ', () => {
+    const called = (name: string) => [{ label: 1, name, colour: '#ffffff' }];
+    expect(partName(1, called('Bone'), called('Bone'))).toBe('Bone');
+    expect(partName(1, called('Skull'), called('Bone'))).toBe('Skull / Bone');
+    expect(partName(1, [], called('Vertebra 3 of 9 (level unconfirmed)'))).toBe('Vertebra 3 of 9');
+    expect(partName(7)).toBe('Label 7');
   });
 
   it('are marked with their level, and with a question where it is not confirmed', () => {
