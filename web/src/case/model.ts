@@ -39,7 +39,7 @@ export interface Structure {
   review: boolean;
   /** Not shown until somebody asks for it: it lies over what the same or a later job tells apart. */
   covers: boolean;
-  /** What the slices write on it: the level of a vertebra, with a question mark where nobody has confirmed it. */
+  /** What the slices write on it: the level of a vertebra as the job named it, else its number from the top with a question mark. */
   mark: string;
 }
 
