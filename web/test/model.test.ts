@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Artefact, ArtefactMeta, GridMeta } from '../src/api/types';
-import { firstVolume, notesOf, sharesFrame, structuresOf, volumesOf } from '../src/case/model';
+import { firstVolume, notesOf, structuresOf, volumesOf } from '../src/case/model';
+import { placeOf } from '../src/case/placement';
 import { correctionName } from '../src/ui/format';
 
 const grid = (k: number, mm = 1): GridMeta => ({ dim: [10, 10, k], spacing_mm: [mm, mm, mm], origin_lps: [0, 0, 0], direction: [1, 0, 0, 0, 1, 0, 0, 0, 1] });
@@ -98,14 +99,14 @@ describe('two scans of one patient', () => {
 
   it('are one anatomy only in one frame of reference', () => {
     const [ct, mr] = volumes('1.2', '1.3');
-    expect(sharesFrame(bone, ct, [ct, mr])).toBe(true);
-    expect(sharesFrame(bone, mr, [ct, mr])).toBe(false);
+    expect(placeOf(bone, ct, [ct, mr], [])).not.toBeNull();
+    expect(placeOf(bone, mr, [ct, mr], [])).toBeNull();
     const [, same] = volumes('1.2', '1.2');
-    expect(sharesFrame(bone, same, volumes('1.2', '1.2'))).toBe(true);
+    expect(placeOf(bone, same, volumes('1.2', '1.2'), [])).not.toBeNull();
   });
   it('are not one anatomy when neither says its frame', () => {
     const [ct, mr] = volumes('', '');
-    expect(sharesFrame(bone, mr, [ct, mr])).toBe(false);
+    expect(placeOf(bone, mr, [ct, mr], [])).toBeNull();
   });
 });
 

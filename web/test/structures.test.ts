@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Artefact, ArtefactMeta, GridMeta } from '../src/api/types';
 import { alignmentDoubts, alignmentLines } from '../src/case/alignment';
-import { setsOf, shortName } from '../src/case/groups';
+import { partName, setsOf, shortName } from '../src/case/groups';
 import { alignmentOf, structuresOf, volumesOf } from '../src/case/model';
 import { placementOf } from '../src/case/placement';
 import { presetFor } from '../src/case/run';
@@ -50,6 +50,14 @@ describe('structures in sets', () => {
     expect(shortName('Vertebra 3 of 9 (level unconfirmed)')).toBe('Vertebra 3 of 9');
   });
 
+  it('are called by both names in a comparison where these differ', () => {
+    const called = (name: string) => [{ label: 1, name, colour: '#ffffff' }];
+    expect(partName(1, called('Bone'), called('Bone'))).toBe('Bone');
+    expect(partName(1, called('Skull'), called('Bone'))).toBe('Skull / Bone');
+    expect(partName(1, [], called('Vertebra 3 of 9 (level unconfirmed)'))).toBe('Vertebra 3 of 9');
+    expect(partName(7)).toBe('Label 7');
+  });
+
   it('are marked with their level, and with a question where it is not confirmed', () => {
     expect(structuresOf(twoSpines(2)).map((s) => s.mark)).toEqual(['L1', '', 'L2', '', '1?', '', '2?', '']);
   });
@@ -64,6 +72,17 @@ describe('the 3D scene', () => {
     const x = (shown: typeof ct) => [...placementOf(structuresOf(aligned), shown, volumes, aligned).places.values()].map((place) => place[0][3]);
     expect(x(ct)).toEqual([0, -5]);
     expect(x(mr)).toEqual([5, 0]);
+  });
+
+  it('takes an alignment before a common frame of reference, as the fused view does', () => {
+    const x = (list: Artefact[]) => {
+      const volumes = volumesOf(list);
+      const ct = volumes.find((v) => v.meta.modality === 'CT') ?? null;
+      return [...placementOf(structuresOf(list), ct, volumes, list).places.values()].map((place) => place[0][3]);
+    };
+    const list = twoSpines(2, ['1', '1']);
+    expect(x(list)).toEqual([0, 0]);
+    expect(x([...list, transform(list, { model: 'rigid' })])).toEqual([0, -5]);
   });
 
   it('never shows the surfaces of two scans that nothing ties together', () => {

@@ -22,7 +22,7 @@ const gestures: [string, string][] = [
   ['Ctrl and wheel, or pinch', 'Zoom'],
   ['Double click', 'Make a pane large, and small again'],
   ['Click on a surface in 3D', 'Move all slices to that point'],
-  ['Letters on a vertebra', 'Its level; a number and a question mark where nobody has confirmed it'],
+  ['Letters on a vertebra', 'Its level as the job named it; a number from the top and a question mark where it could not'],
   ['Name of a structure, in the side panel', 'Its opacity, surface and files'],
   ['Fused view, in the side panel', 'A second scan with the first: blend, checkerboard, split, side by side'],
   ['Touch: one finger', 'Go through the slices; a tap moves the crosshair'],

@@ -4,7 +4,7 @@ import type { JSX } from 'preact';
 import type { Artefact, LabelScore } from '../api/types';
 import { figure } from '../ui/format';
 import { Icon } from '../ui/icons';
-import { segmentationName, shortName } from './groups';
+import { partName, segmentationName } from './groups';
 import { Section } from './section';
 import type { CaseStore } from './store';
 
@@ -19,12 +19,11 @@ function Table({ scores, nameOf }: { scores: readonly LabelScore[]; nameOf: (lab
   return (
     <>
       <table class="scores">
-        <thead><tr><th scope="col">Part</th><th scope="col"><abbr title="Overlap: 1 is the same, 0 nothing in common">Dice</abbr></th>
-          <th scope="col"><abbr title="95 of 100 points of the border lie nearer than this (95 % Hausdorff distance)">95 % mm</abbr></th></tr></thead>
+        <thead><tr><th scope="col">Part</th><th scope="col">Dice</th><th scope="col"><abbr title="95 % Hausdorff distance">95 % mm</abbr></th></tr></thead>
         <tbody>
           {rows.map((row) => (
             <tr key={row.label}>
-              <th scope="row">{row.dice < apart && <Icon name="warn" size={13} />}{nameOf(row.label)}
+              <th scope="row">{row.dice < apart && <><Icon name="warn" size={13} /><span class="visually-hidden">Unlike: </span></>}{nameOf(row.label)}
                 {row.a_ml === 0 && <span> only in B</span>}{row.b_ml === 0 && <span> only in A</span>}</th>
               <td>{figure(row.dice, 2)}</td><td>{row.hd95_mm === null ? '–' : figure(row.hd95_mm)}</td>
             </tr>
@@ -46,7 +45,7 @@ function Comparison({ made, store }: { made: Artefact; store: CaseStore }): JSX.
   };
   const [a, b] = [side('a'), side('b')];
   const called = (of: Artefact | undefined) => (of ? segmentationName(of, store.volumes.value, store.jobs.value) : 'no longer here');
-  const nameOf = (label: number) => shortName([a, b].flatMap((of) => of?.meta.segments ?? []).find((s) => s.label === label)?.name ?? `Label ${label}`);
+  const nameOf = (label: number) => partName(label, a?.meta.segments, b?.meta.segments);
   return (
     <div class="comparison" data-testid="comparison">
       <p><strong>A</strong> {called(a)}</p><p><strong>B</strong> {called(b)}</p>
@@ -61,7 +60,8 @@ export function Comparisons({ store }: { store: CaseStore }): JSX.Element | null
   if (list.length === 0) return null;
   return (
     <Section title="Comparisons" aside={String(list.length)}>
-      <p class="side-empty">How well two segmentations agree, the least alike part first. It does not say which of both is right.</p>
+      <p class="side-empty">How well two segmentations agree, the least alike part first. It does not say which of both is right.
+        Dice: 1 is the same, 0 nothing in common. 95 % mm: 95 of 100 points of the border lie nearer than this.</p>
       {list.map((made) => <Comparison key={made.id} made={made} store={store} />)}
     </Section>
   );

@@ -1,5 +1,5 @@
 // How the structures of a case are listed: by the segmentation that gave them, and a long one by kind of anatomy.
-import type { Artefact, Job } from '../api/types';
+import type { Artefact, Job, Segment } from '../api/types';
 import type { ShownVolume, Structure } from './model';
 
 export interface StructureGroup {
@@ -91,3 +91,9 @@ export function setsOf(structures: readonly Structure[], volumes: readonly Shown
 
 /** A name without what the head of its set says for all of them. */
 export const shortName = (name: string): string => name.replace(/ \(level unconfirmed\)/, '');
+
+/** What a label is called in both of two segmentations; where they call it differently, both names: it may be another thing. */
+export function partName(label: number, a: readonly Segment[] = [], b: readonly Segment[] = []): string {
+  const names = [a, b].flatMap((segments) => segments.find((s) => s.label === label)?.name ?? []).map(shortName);
+  return [...new Set(names)].join(' / ') || `Label ${label}`;
+}

@@ -119,7 +119,7 @@ export function Jobs({ store, onRun }: { store: CaseStore; onRun: (kind: string)
       {mayDo('admin', 'technician', 'planner') && (
         <button type="button" class="small" onClick={() => onRun('')}><Icon name="plus" size={14} />Run a job</button>
       )}
-      {jobs.length === 0 && <p class="side-empty">None yet. Series that arrive are read, sliced and searched for bone by themselves.</p>}
+      {jobs.length === 0 && <p class="side-empty">None yet. Series that arrive are read and made ready to look at by themselves; bone is looked for in those of a CT.</p>}
       <div class="jobs-open">{[...open, ...broken].map(row)}</div>
       {ended.length > 0 && (
         <details class="jobs-ended">

@@ -39,7 +39,7 @@ export interface Structure {
   review: boolean;
   /** Not shown until somebody asks for it: it lies over what the same or a later job tells apart. */
   covers: boolean;
-  /** What the slices write on it: the level of a vertebra, with a question mark where nobody has confirmed it. */
+  /** What the slices write on it: the level of a vertebra as the job named it, else its number from the top with a question mark. */
   mark: string;
 }
 
@@ -168,16 +168,6 @@ export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
     }
   }
   return structures;
-}
-
-/**
- * True when a structure may be shown with a scan as one anatomy: drawn on it, or both in one frame of reference. Anything else
- * is another position of the patient until a registration says otherwise.
- */
-export function sharesFrame(structure: Structure, shown: ShownVolume, volumes: readonly ShownVolume[]): boolean {
-  if (structure.series === shown.view.series_id) return true;
-  const own = volumes.find((volume) => volume.view.series_id === structure.series)?.meta.frame_of_reference_uid;
-  return !!own && own === shown.meta.frame_of_reference_uid;
 }
 
 /** The transforms that were made of these two scans, the newest first, and whether `shown` was the fixed one. */

@@ -1,7 +1,8 @@
 // Where the surfaces of each scan stand in the 3D scene, whose millimetres are those of the shown scan. Surfaces of a scan that is
 // aligned with it are carried over; those of one that is not would stand beside their anatomy, and are not drawn together with it.
 import type { Artefact } from '../api/types';
-import { sharesFrame, tieOf, type ShownVolume, type Structure } from './model';
+import { scanOf } from './groups';
+import { tieOf, type ShownVolume, type Structure } from './model';
 
 export interface Placement {
   /** By structure: the way to the shown scan (LPS mm, rows of 4×4); what is missing here is not drawn. */
@@ -14,15 +15,14 @@ export interface Placement {
 
 const identity = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]];
 
-/** The way from a structure's scan to the shown one, null when nothing ties the two. */
+/**
+ * The way from a structure's scan to the shown one, null when nothing ties the two. An alignment counts before a common frame of
+ * reference, as it does in the fused view: it was asked for because the patient had moved.
+ */
 export function placeOf(structure: Structure, shown: ShownVolume, volumes: readonly ShownVolume[], artefacts: readonly Artefact[]): number[][] | null {
-  if (sharesFrame(structure, shown, volumes)) return identity;
-  for (const own of volumes) {
-    if (own.view.series_id !== structure.series) continue;
-    const tie = tieOf(own, shown, artefacts);
-    if (tie) return tie;
-  }
-  return null;
+  if (structure.series === shown.view.series_id) return identity;
+  const own = scanOf(structure.of, volumes);
+  return own && tieOf(own, shown, artefacts);
 }
 
 export function placementOf(structures: readonly Structure[], shown: ShownVolume | null, volumes: readonly ShownVolume[],

@@ -86,7 +86,8 @@ export function presetFor(presets: readonly JobPreset[], words: string, modality
 function suited(store: CaseStore, all: JobKinds): string {
   const shown = store.volume.value;
   const series = store.detail.value?.studies.flatMap((study) => study.series).find((s) => s.id === shown?.view.series_id);
-  const preset = presetFor(all.presets, `${series?.body_part ?? ''} ${series?.description ?? ''}`, shown?.meta.modality ?? '') ?? all.presets[0];
+  const preset = presetFor(all.presets, `${series?.body_part ?? ''} ${series?.description ?? ''}`, shown?.meta.modality ?? '')
+    ?? all.presets.find((p) => p.modality === shown?.meta.modality) ?? all.presets[0];
   return preset ? `preset:${preset.id}` : `kind:${all.kinds[0]?.name ?? ''}`;
 }
 

@@ -109,10 +109,15 @@ function CaseForm({ store }: { store: CaseStore }): JSX.Element | null {
   );
 }
 
+/** To the first picture that is on the screen: in a layout of one pane the others are not. */
+function skip(): void {
+  [...document.querySelectorAll<HTMLElement>('.pane-touch, .scene-host canvas')].find((pane) => pane.getClientRects().length > 0)?.focus();
+}
+
 export function Sidebar({ store, state, onRun }: { store: CaseStore; state: ViewState; onRun: (kind: string) => void }): JSX.Element {
   return (
     <aside class="sidebar" aria-label="Case">
-      <button type="button" class="skip" onClick={() => document.querySelector<HTMLElement>('.pane-touch')?.focus()}>Skip to the pictures</button>
+      <button type="button" class="skip" onClick={skip}>Skip to the pictures</button>
       <Volumes store={store} />
       <Section title="Fused view" open={store.partners.value.length > 0}><FusionPanel store={store} state={state} /></Section>
       <Jobs store={store} onRun={onRun} />

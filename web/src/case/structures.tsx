@@ -120,7 +120,12 @@ function Group({ group, store }: { group: StructureGroup; store: CaseStore }): J
 }
 
 function Levels({ levels }: { levels: string | undefined }): JSX.Element | null {
-  if (levels === 'named') return <p class="set-note"><Icon name="check" size={14} /><span>Levels named from ribs and sacrum: count them before you rely on them.</span></p>;
+  if (levels === 'named') {
+    return (
+      <p class="set-note"><Icon name="dot" size={14} />
+        <span>Levels named by the job, from ribs and sacrum; nobody has checked them. Count them before you rely on them.</span></p>
+    );
+  }
   if (levels !== 'unconfirmed') return null;
   return (
     <p class="set-note warn"><Icon name="warn" size={14} />

@@ -84,6 +84,7 @@ const failures: Record<string, string> = {
   no_bodies: 'No spine was found in this scan.',
   no_head: 'No head was found in this scan.',
   no_leg: 'No lower leg was found in this scan.',
+  not_t2: 'This job needs a T2-weighted MR.',
   not_ct: 'This job needs a CT.',
   not_hu: 'This job needs a CT whose values are Hounsfield units.',
   not_registered: 'The two scans could not be aligned.',
