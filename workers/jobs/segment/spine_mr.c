@@ -55,6 +55,7 @@
 #define FRONT_SIDE     32.0 // mm beside the midline: half of the widest body, with some to spare
 #define PROFILE        60   // steps to each side of a disc
 #define BEYOND         10   // steps beyond its ends that it is darker than
+#define ONE_DISC_MM    13.0 // no two discs are as near to each other: the least the search allows
 #define LEAST_STEPS    8    // of a disc with its end plates
 #define MOST_STEPS     62
 #define OFF_PRICE      0.003 // of a step away from where the disc was found
@@ -395,6 +396,35 @@ static struct slab place_disc(const struct kf_volume *blurred, const struct kf_s
     return (struct slab){fmax(1, half[0] - END_PLATE), fmax(1, half[1] - END_PLATE)};
 }
 
+static double apart_mm(const double p[3], const double q[3])
+{
+    return sqrt((p[0] - q[0]) * (p[0] - q[0]) + (p[1] - q[1]) * (p[1] - q[1]) + (p[2] - q[2]) * (p[2] - q[2]));
+}
+
+// All discs in their places. What was found in a body, where no disc is, ends in the disc next to it: of two in one
+// place the one that came from farther away is dropped, or an empty vertebra would be counted between them.
+static void place_discs(const struct kf_volume *blurred, struct kf_spine *spine, const struct kf_spine_mr *mr,
+                        struct slab *slabs)
+{
+    double moved[KF_SPINE_MOST];
+    int count = 0;
+    for (int d = 0; d < spine->discs; d++) {
+        struct kf_spine_disc disc = spine->disc[d];
+        struct slab slab = {0};
+        for (int turn = 0; turn < 2; turn++) // the second sees it straight
+            slab = place_disc(blurred, spine, &disc, mr);
+        double way = apart_mm(disc.middle, spine->disc[d].middle);
+        int again = count > 0 && apart_mm(disc.middle, spine->disc[count - 1].middle) < ONE_DISC_MM;
+        if (again && way >= moved[count - 1])
+            continue;
+        count -= again;
+        spine->disc[count] = disc;
+        slabs[count] = slab;
+        moved[count++] = way;
+    }
+    spine->discs = count;
+}
+
 // 2 within a disc's height, 1 within HOLLOW_MM of it, where hollow end plates may let a nucleus reach, else 0.
 static int in_slab(const struct kf_spine *spine, const struct slab *slab, const double p[3], const double suv[3])
 {
@@ -621,9 +651,7 @@ enum kf_kernel_status kf_spine_mr_as_ct(const struct kf_work *work, const struct
     if (!status)
         status = kf_spine_blur(work, fine, mr->smooth_spread > NOISY ? NOISY_BLUR_MM : BLUR_MM, &blurred);
     if (!status) {
-        for (int d = 0; d < spine->discs; d++)
-            for (int turn = 0; turn < 2; turn++) // the second sees it straight
-                slabs[d] = place_disc(&blurred, spine, &spine->disc[d], mr);
+        place_discs(&blurred, spine, mr, slabs);
         status = classify(work, &blurred, spine, mr, slabs, tissue, core);
     }
     if (!status)
