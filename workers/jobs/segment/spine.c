@@ -138,8 +138,8 @@ static int final_label(const struct kf_spine *spine, int label)
 struct tally {
     int64_t count[256];
     int cut[256], metal[256]; // metal: it touches some
-    int is_hu;                // 0: the values are not Hounsfield units, whatever was found in them is for a person
-    double sharp;             // 1 up to voxels of FINE_MM, less for larger ones: a surface is no surer than its voxels are small
+    int is_hu;    // 0: the values are not Hounsfield units, whatever was found in them is for a person
+    double sharp; // 1 up to voxels of FINE_MM, less for larger ones: a surface is no surer than its voxels are small
 };
 
 static void number(const struct kf_spine *spine, struct kf_volume *labels, struct tally *tally)
