@@ -28,6 +28,7 @@ struct findings {
     struct kf_head_nerve nerve[2];      // left, right
     struct kf_head_teeth_seen teeth[2]; // upper, lower
     int nerves_sought;
+    int nerves_thick; // the slices are too thick to tell a canal from other dark marrow
     int is_hu;
     int is_head; // 0: the search ended there
 };
@@ -63,6 +64,8 @@ static enum kf_kernel_status find_nerves(const struct kf_work *work, const struc
                                          struct findings *f)
 {
     enum kf_kernel_status status = KF_KERNEL_OK;
+    for (int a = 0; a < 3; a++)
+        f->nerves_thick |= posed->grid.spacing_mm[a] > KF_HEAD_NERVE_MM;
     for (int side = 0; side < 2 && !status; side++)
         status = kf_head_nerve_find(work, posed, &f->cores, labels, side ? -1 : 1, &f->nerve[side]);
     for (int side = 0; side < 2 && !status; side++)
@@ -180,7 +183,8 @@ static void judge(struct findings *f)
     f->confidence[KF_HEAD_UPPER_TEETH] = fmin(jaw, teeth_sure(&f->teeth[0]));
     f->confidence[KF_HEAD_LOWER_TEETH] = fmin(jaw, teeth_sure(&f->teeth[1]));
     for (int side = 0; side < 2; side++)
-        f->confidence[KF_HEAD_NERVE_LEFT + side] = fmin(fmin(jaw, 0.65), 0.2 + 0.6 * f->nerve[side].seen);
+        f->confidence[KF_HEAD_NERVE_LEFT + side] =
+            fmin(fmin(jaw, f->nerves_thick ? 0.3 : 0.65), 0.2 + 0.6 * f->nerve[side].seen);
     f->confidence[KF_HEAD_AIRWAY] = 0.65;
     f->confidence[KF_HEAD_SKIN] = 0.9;
     int turned = turned_deg(&c->frame) > TURNED_DEG;
@@ -287,6 +291,9 @@ static void report(struct kf_job_context *job, const struct findings *f)
         if (f->nerves_sought && f->nerve[side].count < 2)
             kf_job_warn(job, "nerve_missing", "The nerve canal on the %s was sought and not found.",
                         side ? "right" : "left");
+    if (f->nerves_thick && (f->nerve[0].count > 1 || f->nerve[1].count > 1))
+        kf_job_warn(job, "nerve_thick_slices",
+                    "The slices are thicker than half a nerve canal: its way may be a wrong one, look at all of it.");
     if (c->mandible_found && turned_deg(&c->frame) > TURNED_DEG)
         kf_job_warn(job, "turned",
                     "The head lies otherwise than the scanner says: look whether left and right are right.");

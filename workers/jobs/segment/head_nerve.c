@@ -1,8 +1,8 @@
 // The canal of the inferior alveolar nerve, each side: the path of least cost from the inner face of the ramus (the
 // mandibular foramen) to the outer face of the body below the premolars (the mental foramen). It is cheap to follow
-// what is darker than all that surrounds it across the way, dear to go through marrow, dearest through cortex; so a
-// path that enters and leaves by holes wins. Based on: minimal paths by fast marching (Deschamps and Cohen, "Fast
-// extraction of minimal paths in 3D images", Medical Image Analysis 5, 2001).
+// what is darker than all that surrounds it across the way and not beside a root of a tooth, dear to go through marrow,
+// dearest through cortex; so a path that enters and leaves by holes wins. Based on: minimal paths by fast marching
+// (Deschamps and Cohen, "Fast extraction of minimal paths in 3D images", Medical Image Analysis 5, 2001).
 //
 // All is done on a grid of STEP_MM along the axes of the head's frame, the x axis pointing away from the middle.
 #include "workers/jobs/segment/coarse.h"
@@ -15,14 +15,17 @@
 #include <math.h>
 #include <string.h>
 
-#define STEP_MM    0.7
-#define RING_MM    2.1 // the canal's wall lies this far from its axis
-#define RING       8   // samples of the ring
-#define TUBE_HU    300 // a wall this much denser than the axis is as good as any
-#define FACE_HU    30  // less than this: no canal, but the face of the bone
-#define HOLE_HU    450 // the face of the bone is denser than this, but for holes
-#define SEEN_HU    90
-#define CORTEX     900
+#define STEP_MM 0.7
+#define RING_MM 2.1 // the canal's wall lies this far from its axis
+#define RING    8   // samples of the ring
+#define TUBE_HU 300 // a wall this much denser than the axis is as good as any
+#define FACE_HU 30  // less than this: no canal, but the face of the bone
+#define HOLE_HU 450 // the face of the bone is denser than this, but for holes
+#define SEEN_HU 90
+#define CORTEX  900
+// As near to a root as the ring is wide, the root looks like a wall: marrow between roots, dark in thick slices, is no
+// canal.
+#define ROOT_MM    RING_MM
 #define WAYS       9
 #define FIRST_MM   5.0  // from the middle
 #define FORAMEN_MM 57.0 // the mandibular foramen above the chin, about, in an adult
@@ -30,6 +33,7 @@
 struct side {
     struct kf_grid grid;
     float *value, *depth, *tube, *speed, *time; // depth: mm inside of the jaw, negative outside
+    float *root;                                // mm from the lower teeth, negative inside
     int64_t count;
 };
 
@@ -108,7 +112,7 @@ static void make_speed(struct side *s)
                     continue;
                 double ijk[3] = {(double)i, (double)j, (double)k}, p[3], here = (double)s->value[n];
                 kf_grid_to_lps(g, ijk, p);
-                if (here < CORTEX)
+                if (here < CORTEX && (double)s->root[n] > ROOT_MM)
                     s->tube[n] = (float)tube_at(s, ring, p, here);
                 double tube = fmin((double)s->tube[n] / TUBE_HU, 1), dense = fmin(fmax((here - 300) / 600, 0), 1);
                 s->speed[n] = (float)(0.03 + 0.07 * (1 - dense) + 0.9 * tube * tube);
@@ -137,12 +141,12 @@ static enum kf_kernel_status open_side(const struct kf_work *work, const struct 
     struct kf_bits in = {0};
     int64_t voxels = kf_grid_voxels(&v->grid);
     uint8_t *mask = kf_work_take(work, voxels);
-    float **field[5] = {&s->value, &s->depth, &s->tube, &s->speed, &s->time};
+    float **field[6] = {&s->value, &s->depth, &s->tube, &s->speed, &s->time, &s->root};
     from.data = mask;
     ct.data = kf_work_take(work, s->count * kf_voxel_bytes(v->type));
     jaw.data = kf_work_take(work, s->count);
     status = mask && ct.data && jaw.data ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
-    for (int n = 0; n < 5 && !status; n++) {
+    for (int n = 0; n < 6 && !status; n++) {
         *field[n] = kf_work_take(work, s->count * (int64_t)sizeof **field[n]);
         status = *field[n] ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     }
@@ -164,6 +168,14 @@ static enum kf_kernel_status open_side(const struct kf_work *work, const struct 
         status = kf_distance(work, &in, s->grid.spacing_mm, 12, s->depth);
     for (int64_t n = 0; n < s->count && !status; n++)
         s->depth[n] = -s->depth[n];
+    for (int64_t n = 0; n < voxels && !status; n++)
+        mask[n] = labels[n] == KF_HEAD_LOWER_TEETH;
+    if (!status)
+        status = kf_resample(work, &from, same, KF_RESAMPLE_NEAREST, 0, &jaw);
+    if (!status)
+        status = kf_bits_threshold(work, &jaw, 1, 1, &in);
+    if (!status)
+        status = kf_distance(work, &in, s->grid.spacing_mm, 12, s->root);
     kf_bits_release(work, &in);
     kf_work_give(work, mask);
     kf_work_give(work, ct.data);
@@ -173,8 +185,8 @@ static enum kf_kernel_status open_side(const struct kf_work *work, const struct 
 
 static void close_side(const struct kf_work *work, struct side *s)
 {
-    float *field[5] = {s->value, s->depth, s->tube, s->speed, s->time};
-    for (int n = 0; n < 5; n++)
+    float *field[6] = {s->value, s->depth, s->tube, s->speed, s->time, s->root};
+    for (int n = 0; n < 6; n++)
         kf_work_give(work, field[n]);
 }
 
