@@ -7,7 +7,8 @@
 #define MOST   256 // coarse pixels on a side
 
 const struct kf_metal kf_metal_dental = {.hardening = 500, .saturation_mm = INFINITY, .starved_cubed = 4};
-// Through 30 cm of water at 120 kV (NIST XCOM): what p hides of itself and of the photons, fitted from 6 to 45 mm.
+// An estimate, not a fit to measured or tabulated attenuation: what 6 to 45 mm of it may hide of themselves and of the
+// photons behind 30 cm of water at 120 kV.
 const struct kf_metal kf_metal_titanium = {.hardening = 370, .saturation_mm = 23, .starved = 20};
 
 struct coarse { // one axial slice at a coarser pixel

@@ -316,8 +316,9 @@ static enum kf_status no_discs(struct kf_error *err)
 
 // ---- the pipeline ----
 
+// *metal: one byte per voxel of `fine`, the caller's to give back; spine->metal says whether there is any.
 static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume *image, struct kf_spine *spine,
-                                  struct kf_volume *fine, struct kf_error *err)
+                                  struct kf_volume *fine, uint8_t **metal, struct kf_error *err)
 {
     struct kf_volume coarse = {.data = NULL};
     double whole[2][3], box[2][3];
@@ -336,6 +337,12 @@ static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume 
     spine_box(spine, (const double(*)[3])whole, box);
     status = resampled(&w->work, image, (const double(*)[3])box, step, fine, err);
     kf_job_work_stage(w, "finding discs", 0.35, 0.45);
+    if (!status)
+        *metal = kf_work_take(&w->work, kf_grid_voxels(&fine->grid));
+    if (!status && !*metal)
+        status = kf_error_set(err, KF_NOMEM, NULL, "no memory for metal");
+    if (!status)
+        status = kf_work_status(kf_spine_mend_metal(&w->work, fine, *metal, &spine->metal), err, "reducing streaks");
     if (!status)
         status = kf_work_status(kf_spine_find_discs(&w->work, fine, spine), err, "finding discs");
     if (!status && spine->discs == 0)
@@ -488,6 +495,7 @@ static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, s
 {
     struct kf_volume fine = {.data = NULL};
     struct kf_grid grid = image->grid;
+    uint8_t *metal = NULL;
     enum kf_status status = KF_OK;
     for (int n = 0; n < 3; n++)
         spine->slice_mm += fabs(grid.direction[6 + n]) * grid.spacing_mm[n];
@@ -498,13 +506,8 @@ static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, s
                               "the values are not Hounsfield units (an MR? then say modality mr): there is no fat or "
                               "air in them");
     if (!status)
-        status = find_column(w, image, spine, &fine, err);
+        status = find_column(w, image, spine, &fine, &metal, err);
     kf_volume_release(image);
-    uint8_t *metal = status ? NULL : kf_work_take(&w->work, kf_grid_voxels(&fine.grid));
-    if (!status && !metal)
-        status = kf_error_set(err, KF_NOMEM, NULL, "no memory for metal");
-    if (!status)
-        status = kf_work_status(kf_spine_mend_metal(&w->work, &fine, metal, &spine->metal), err, "reducing streaks");
     if (!status)
         status =
             label_column(w, &grid, spine, &fine, &fine, &kf_spine_ct_look, spine->metal ? metal : NULL, labels, err);

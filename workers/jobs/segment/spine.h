@@ -140,8 +140,8 @@ static inline void kf_spine_place(const struct kf_spine_station *t, double u, do
 // Trilinear value in an int16 volume, `outside` beyond its border.
 double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], double outside);
 
-// Metal of a CT into `metal` (one byte per voxel: 0, 1); *found 1 when there is an implant's worth of it. Then half
-// of what looks like its streaks is taken from the volume, and what lies beside it is put in its place.
+// Metal of a CT into `metal` (one byte per voxel: 0, 1); *found 1 when there is an implant's worth of it. Then what
+// beam hardening by it made of its axial slices is taken from the volume, and what lies beside it is put in its place.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mend_metal(const struct kf_work *work, struct kf_volume *volume,
                                                              uint8_t *metal, int *found);
 // Bone of each vertebra by watershed from its body, then discs, and names (kf_spine_name), which sets what a spine says of
