@@ -54,6 +54,26 @@ static enum kf_kernel_status find_bodies(const struct kf_work *w)
     return kf_spine_find_bodies(w, &image, &spine, bodies);
 }
 
+// What is as dense as metal is made so by the test.
+static enum kf_kernel_status mend_metal(const struct kf_work *w)
+{
+    struct kf_volume with = image;
+    int found = 0;
+    int64_t bytes = 2 * kf_grid_voxels(&image.grid);
+    with.data = kf_memory_take(bytes);
+    if (!with.data)
+        return KF_KERNEL_NOMEM;
+    memcpy(with.data, image.data, (size_t)bytes);
+    for (int64_t k = image.grid.dim[2] / 2 - 4; k < image.grid.dim[2] / 2 + 4; k++)
+        for (int64_t n = 0; n < 4; n++)
+            ((int16_t *)with.data)[(k * image.grid.dim[1] + image.grid.dim[1] / 2) * image.grid.dim[0] +
+                                   image.grid.dim[0] / 2 + n] = 3000;
+    enum kf_kernel_status status = kf_spine_mend_metal(w, &with, bodies, &found);
+    KF_CHECK(found);
+    kf_memory_release(with.data);
+    return status;
+}
+
 static enum kf_kernel_status fill_canal(const struct kf_work *w)
 {
     return kf_spine_fill_canal(w, &image, &spine, labels);
@@ -73,6 +93,7 @@ static const struct {
               {"discs", discs, 1},
               {"split", split, 12},
               {"bodies", find_bodies, 0},
+              {"metal", mend_metal, 14}, // 12 of them for the factors
               {"canal filled", fill_canal, 1},
               {"nerves", neural, 3}};
 

@@ -27,6 +27,15 @@ static json_t *json_of(const struct dicom_bytes *b)
     return json;
 }
 
+// How a CT image begins that says its character set.
+static void put_ct(struct dicom_bytes *b, const char *charset)
+{
+    put_meta(b, "1.2.840.10008.1.2.1");
+    put_text(b, 0x00080005, "CS", charset);
+    put_text(b, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.2");
+    put_text(b, 0x00080018, "UI", "1.2.3.4");
+}
+
 // Compares one attribute with its expected JSON text.
 static int is(const json_t *json, const char *tag, const char *expected)
 {
@@ -131,10 +140,7 @@ KF_TEST(text_becomes_utf8)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct dicom_bytes b = {0};
         char expected[200];
-        put_meta(&b, "1.2.840.10008.1.2.1");
-        put_text(&b, 0x00080005, "CS", cases[i].charset);
-        put_text(&b, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.2");
-        put_text(&b, 0x00080018, "UI", "1.2.3.4");
+        put_ct(&b, cases[i].charset);
         put_text(&b, 0x00100010, "PN", cases[i].name);
         json_t *json = json_of(&b);
         KF_REQUIRE(json);
@@ -170,10 +176,7 @@ KF_TEST(japanese_names_become_utf8)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct dicom_bytes b = {0};
         char expected[400];
-        put_meta(&b, "1.2.840.10008.1.2.1");
-        put_text(&b, 0x00080005, "CS", cases[i].charset);
-        put_text(&b, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.2");
-        put_text(&b, 0x00080018, "UI", "1.2.3.4");
+        put_ct(&b, cases[i].charset);
         put_header(&b, 0x00081110, "SQ", UNDEFINED_LENGTH);
         put_item(&b, UNDEFINED_LENGTH);
         put_text(&b, 0x00081030, "LO", "\x1B$BF,\x1B(B\\CT");
@@ -218,10 +221,7 @@ static int text_in_a_sandbox(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct dicom_bytes b = {0};
         char expected[200];
-        put_meta(&b, "1.2.840.10008.1.2.1");
-        put_text(&b, 0x00080005, "CS", cases[i].charset);
-        put_text(&b, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.2");
-        put_text(&b, 0x00080018, "UI", "1.2.3.4");
+        put_ct(&b, cases[i].charset);
         put_text(&b, 0x00100010, "PN", cases[i].name);
         json_t *json = json_of(&b);
         snprintf(expected, sizeof expected, "{\"vr\":\"PN\",\"Value\":[{\"Alphabetic\":\"%s\"}]}", cases[i].expected);

@@ -212,22 +212,27 @@ static int solve(double sums[SUMS], double out[POWERS])
 }
 
 // How much of each power; 0 of all where nothing tells.
-static void find_factors(const struct kf_work *work, const struct slices *s, double factor[POWERS])
+static enum kf_kernel_status find_factors(const struct kf_work *work, const struct slices *s, double factor[POWERS])
 {
     memset(factor, 0, POWERS * sizeof *factor);
     for (int round = 0; round < ROUNDS; round++) {
         double all[SUMS] = {0};
+        struct kf_loop loop = kf_loop_make(work, s->count, 0, 0);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(work->threads)
         for (int64_t k = 0; k < s->count; k++)
-            add_up(s, k, factor, s->sums + k * SUMS);
+            if (!kf_loop_stop(&loop))
+                add_up(s, k, factor, s->sums + k * SUMS);
+        if (loop.stop)
+            return KF_KERNEL_CANCELLED;
         for (int64_t k = 0; k < s->count; k++)
             for (int n = 0; n < SUMS; n++)
                 all[n] += s->sums[k * SUMS + n];
         double next[POWERS];
         if (!solve(all, next))
-            return;
+            break;
         memcpy(factor, next, sizeof next);
     }
+    return KF_KERNEL_OK;
 }
 
 // The sum of the powers, between the middles of their pixels, onto the slice's voxels.
@@ -307,15 +312,16 @@ static int find_metal(const struct kf_volume *volume, uint8_t *metal)
 }
 
 // `buffers`: per thread an image of metal and two of rays.
-static void reduce(const struct kf_work *work, struct slices *s, float *buffers)
+static enum kf_kernel_status reduce(const struct kf_work *work, struct slices *s, float *buffers)
 {
     int64_t area = s->nx * s->ny, fan = ANGLES * s->bins, each = area + 2 * fan;
     double factor[POWERS];
+    struct kf_loop loop = kf_loop_make(work, s->count, 0, 0);
 #pragma omp parallel for schedule(static, 1) num_threads(work->threads)
     for (int n = 0; n < work->threads; n++) { // one share of the slices, and one of the buffers, a thread
         float *metal = buffers + n * each, *rays = metal + area, *filtered = rays + fan;
         for (int64_t k = n; k < s->count; k += work->threads) {
-            if (!holds_metal(s, k))
+            if (kf_loop_stop(&loop) || !holds_metal(s, k))
                 continue;
             read_slice(s, k, s->image + k * area, metal);
             project(s, metal, rays);
@@ -324,11 +330,15 @@ static void reduce(const struct kf_work *work, struct slices *s, float *buffers)
                 make_power(s, rays, p, filtered, s->made[p] + k * area);
         }
     }
-    find_factors(work, s, factor);
+    enum kf_kernel_status status = loop.stop ? KF_KERNEL_CANCELLED : find_factors(work, s, factor);
+    if (status)
+        return status;
+    loop = kf_loop_make(work, s->count, 0, 0);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(work->threads)
     for (int64_t k = 0; k < s->count; k++)
-        if (holds_metal(s, k))
+        if (!kf_loop_stop(&loop) && holds_metal(s, k))
             write_slice(s, k, factor);
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 enum kf_kernel_status kf_spine_mend_metal(const struct kf_work *work, struct kf_volume *volume, uint8_t *metal,
@@ -349,15 +359,15 @@ enum kf_kernel_status kf_spine_mend_metal(const struct kf_work *work, struct kf_
     s.sums = kf_work_take(work, SUMS * s.count * (int64_t)sizeof *s.sums);
     s.ramp = kf_work_take(work, s.bins * (int64_t)sizeof *s.ramp);
     enum kf_kernel_status status =
-        buffers && s.image && s.sums && s.ramp && s.nx > 1 && s.ny > 1 ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+        buffers && s.image && s.sums && s.ramp ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     for (int p = 0; p < POWERS && !status; p++)
         s.made[p] = s.image + (1 + p) * area * s.count;
     for (int a = 0; a < ANGLES; a++)
         s.cosine[a] = kf_cos(a * KF_PI / ANGLES), s.sine[a] = kf_sin(a * KF_PI / ANGLES);
     for (int64_t b = 0; b < s.bins && !status; b++) // Ram–Lak in pixels
         s.ramp[b] = b == 0 ? 0.25 : b & 1 ? -1 / (KF_PI * KF_PI * (double)(b * b)) : 0;
-    if (!status)
-        reduce(work, &s, buffers);
+    if (!status && s.nx > 1 && s.ny > 1) // one pixel has no neighbour to differ from
+        status = reduce(work, &s, buffers);
     kf_work_give(work, s.ramp);
     kf_work_give(work, s.sums);
     kf_work_give(work, s.image);
