@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum kind { TEXT, SECRET, INTEGER, NUMBER, FLAG };
 enum origin { DEFAULT, FROM_FILE, ENVIRONMENT, COMMAND_LINE };
@@ -138,6 +140,23 @@ static enum kf_status read_line(char *line, int number, struct kf_error *err)
     return assign(setting, trim(equals + 1), FROM_FILE, err);
 }
 
+// Settings name programs that we start. So root takes none from a file that somebody else could have written.
+static enum kf_status trust_file(FILE *file, const char *path, struct kf_error *err)
+{
+    struct stat st;
+    if (geteuid() != 0)
+        return KF_OK;
+    if (fstat(fileno(file), &st))
+        return kf_error_errno(err, errno, path);
+    unsigned writers = (st.st_mode & S_IWOTH) | (st.st_gid ? st.st_mode & S_IWGRP : 0);
+    if (st.st_uid != 0 || writers)
+        return kf_error_set(err, KF_CONFLICT, "setting",
+                            "%.200s is not root's alone, and whoever can change it would decide what root does: "
+                            "make it root's, with mode 0644, or do not start as root.",
+                            path);
+    return KF_OK;
+}
+
 static enum kf_status read_file(const char *folder, struct kf_error *err)
 {
     char path[4096];
@@ -148,7 +167,7 @@ static enum kf_status read_file(const char *folder, struct kf_error *err)
         return errno == ENOENT || errno == ENOTDIR ? KF_OK : kf_error_errno(err, errno, path);
     char *line = NULL;
     size_t room = 0;
-    enum kf_status status = KF_OK;
+    enum kf_status status = trust_file(file, path, err);
     for (int number = 1; !status && getline(&line, &room, file) >= 0; number++)
         status = read_line(line, number, err);
     free(line);

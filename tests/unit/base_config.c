@@ -1,5 +1,6 @@
 #include "server/base/config.h"
 #include "server/base/test.h"
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char folder[] = "/tmp/kerf-config-XXXXXX";
@@ -80,6 +81,23 @@ KF_TEST(the_command_line_wins_and_stays)
     KF_CHECK_EQ(kf_config_integer("KERF_HTTP_PORT"), 7000);
 }
 
+KF_TEST(root_takes_nothing_that_another_could_write)
+{
+    struct kf_error err = {0};
+    char path[64];
+    snprintf(path, sizeof path, "%s/kerf.conf", folder);
+    write_file("KERF_HTTP_PORT=9000\n");
+    KF_REQUIRE(chmod(path, 0666) == 0);
+    KF_CHECK_EQ(kf_config_load(folder, &err), geteuid() ? KF_OK : KF_CONFLICT);
+    KF_REQUIRE(chmod(path, 0644) == 0);
+    KF_CHECK_EQ(kf_config_load(folder, &err), KF_OK);
+    if (geteuid() == 0) { // only root can give a file away
+        KF_REQUIRE(chown(path, 1, 0) == 0);
+        KF_CHECK_EQ(kf_config_load(folder, &err), KF_CONFLICT);
+        KF_CHECK_STR(err.code, "setting");
+    }
+}
+
 static void clean(void)
 {
     char path[64];
@@ -90,4 +108,4 @@ static void clean(void)
 
 KF_TEST_MAIN(if (!mkdtemp(folder)) return 1; KF_RUN(file_is_below_the_environment_and_above_the_default);
              KF_RUN(a_wrong_setting_is_named); KF_RUN(secrets_are_not_printed);
-             KF_RUN(the_command_line_wins_and_stays); clean();)
+             KF_RUN(the_command_line_wins_and_stays); KF_RUN(root_takes_nothing_that_another_could_write); clean();)
