@@ -3,9 +3,11 @@
 #include "server/base/test.h"
 #include "tests/kernel/random.h"
 #include "workers/io/memory.h"
+#include "workers/kernels/cpu.h"
 #include "workers/kernels/fast_marching.h"
 
 #include <stdint.h>
+#include <string.h>
 
 static uint64_t state = 5;
 
@@ -152,6 +154,43 @@ KF_TEST(slow_lands_are_crossed_too)
         KF_CHECK_NEAR(time[v] / (want[v] + 1e-9), want[v] / (want[v] + 1e-9), 1e-4);
 }
 
+KF_TEST(every_instruction_set_gives_the_same_bytes)
+{
+    const int64_t dim[3] = {37, 29, 31};
+    const double spacing[3] = {0.6, 0.6, 1.1};
+    int64_t total = 37 * 29 * 31;
+    float *data = malloc((size_t)total * 4), *time = malloc((size_t)total * 4), *first = malloc((size_t)total * 4);
+    KF_REQUIRE(data && time && first);
+    for (int64_t v = 0; v < total; v++) {
+        uint64_t r = test_random(&state);
+        data[v] = r % 11 == 0 ? 0 : r % 13 == 0 ? NAN : 0.01f + (float)(r >> 40) / (float)(1 << 24);
+    }
+    struct kf_volume speed = make_speed(dim, spacing, data);
+    const struct kf_front_seed seeds[2] = {{18 + 37 * (14 + 29 * 15), 0}, {0, 3}};
+    data[seeds[0].voxel] = data[0] = 1;
+    enum kf_cpu was = kf_cpu_level();
+    int runs = 0;
+    for (int level = KF_CPU_NONE; level < KF_CPU_COUNT; level++) {
+        if (kf_cpu_use((enum kf_cpu)level))
+            continue;
+        struct kf_work work;
+        kf_work_init(&work, 1);
+        KF_REQUIRE(!kf_fast_marching(&work, &speed, seeds, 2, 40, time));
+        if (!runs++)
+            memcpy(first, time, (size_t)total * 4);
+        KF_CHECK(!memcmp(first, time, (size_t)total * 4));
+    }
+    KF_CHECK(!kf_cpu_use(was));
+    KF_CHECK(runs >= 1);
+    int reached = 0;
+    for (int64_t v = 0; v < total; v++)
+        reached += first[v] <= 40;
+    KF_CHECK(reached > total / 2 && reached < total);
+    free(data);
+    free(time);
+    free(first);
+}
+
 static int left;
 static void *scarce(void *user, int64_t bytes)
 {
@@ -201,4 +240,5 @@ KF_TEST(bad_arguments_and_little_memory_are_answers)
 }
 
 KF_TEST_MAIN(KF_RUN(the_front_solves_the_upwind_equation); KF_RUN(at_speed_one_the_time_is_the_distance);
-             KF_RUN(slow_lands_are_crossed_too); KF_RUN(bad_arguments_and_little_memory_are_answers);)
+             KF_RUN(slow_lands_are_crossed_too); KF_RUN(every_instruction_set_gives_the_same_bytes);
+             KF_RUN(bad_arguments_and_little_memory_are_answers);)

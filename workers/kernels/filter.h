@@ -46,6 +46,13 @@ struct kf_match_row {
     float limit;                           // mm²: one over the most information of a voxel
 };
 
+// Grid of a front (fast_marching.c): a time per voxel, whose sign counts for nothing, and a speed.
+struct kf_march_grid {
+    const float *speed, *time;
+    int64_t voxels, step[3];     // voxels fewer than 2^32
+    float spacing[3], weight[3]; // mm, 1/mm²
+};
+
 struct kf_filter_table {
     // Per value: the three in rising order. low, middle and high hold n rounded up to 32 values.
     void (*sort3_i16)(const int16_t *a, const int16_t *b, const int16_t *c, int64_t n, int16_t *low, int16_t *middle,
@@ -94,6 +101,11 @@ struct kf_filter_table {
     // Adds to planes sum[c · stride + i], c = 0 … 8, what kf_match_model says of each voxel 0 < i < n - 1 of a row. A
     // plane holds n + KF_ROW_SLACK.
     void (*match_row)(const struct kf_match_row *row, int64_t n, int64_t stride, float *sum);
+
+    // The time of each of n voxels by those of its neighbours: the solution T of Σ weight·max(T - least, 0)² =
+    // 1/speed², INFINITY without a speed. Bit 2·axis of sides: there is a neighbour before it; bit 2·axis + 1: after
+    // it. KF_ROW_SLACK: `out` holds n rounded up to that, `voxel` and `sides` are changed up to there.
+    void (*march_times)(const struct kf_march_grid *grid, uint32_t *voxel, uint32_t *sides, int64_t n, float *out);
 };
 
 const struct kf_filter_table *kf_filters(void); // of kf_cpu_level()

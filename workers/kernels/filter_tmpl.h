@@ -7,6 +7,7 @@
 #include "workers/kernels/resample_tmpl.h"
 #include "workers/kernels/planes_tmpl.h"
 #include "workers/kernels/match_tmpl.h"
+#include "workers/kernels/march_tmpl.h"
 
 const struct kf_filter_table KF_FILTERS = {
     .sort3_i16 = sort3_i16,
@@ -27,4 +28,5 @@ const struct kf_filter_table KF_FILTERS = {
     .diffuse_row = diffuse_row,
     .places_i16 = places_i16,
     .match_row = match_row,
+    .march_times = march_times,
 };

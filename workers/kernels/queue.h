@@ -139,22 +139,6 @@ static inline int kf_queue_pop(struct kf_queue *q, int64_t bucket, uint32_t *val
     return 1;
 }
 
-// The entry that is popped `ahead` pops later, where that is known without looking far; so that its memory can be asked
-// for in time. Anything else gives 0.
-static inline int kf_queue_peek(const struct kf_queue *q, int64_t bucket, uint32_t ahead, uint32_t *value)
-{
-    const struct kf_queue_bucket *b = &q->bucket[bucket];
-    uint32_t chunk = b->head, at = b->from + ahead;
-    if (chunk != KF_QUEUE_NONE && chunk != b->tail && at >= KF_QUEUE_CHUNK) {
-        chunk = kf_queue_at(q, chunk)->next;
-        at -= KF_QUEUE_CHUNK;
-    }
-    if (chunk == KF_QUEUE_NONE || at >= (chunk == b->tail ? b->to : KF_QUEUE_CHUNK))
-        return 0;
-    *value = kf_queue_at(q, chunk)->entry[at];
-    return 1;
-}
-
 // Buckets for the keys [base, base + ring); what lies beyond waits in one more bucket until the window moves there.
 struct kf_calendar {
     struct kf_queue queue;
@@ -222,6 +206,17 @@ static inline int kf_calendar_pop(struct kf_calendar *c, uint32_t *value)
         c->now++;
     c->near--;
     return 1;
+}
+
+// The next entries of one key, up to `most` of them; how many.
+static inline int64_t kf_calendar_take(struct kf_calendar *c, uint32_t *values, int64_t most)
+{
+    int64_t n = kf_calendar_pop(c, values);
+    while (n && n < most && kf_queue_pop(&c->queue, c->now - c->base, values + n)) {
+        c->near--;
+        n++;
+    }
+    return n;
 }
 
 #endif

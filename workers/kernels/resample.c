@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define MARGIN 0x1p-10 // voxels; far more than the rounding of positions
+#define AHEAD  4       // rows
 
 struct resample {
     const struct kf_volume *in, *out;
@@ -205,6 +206,34 @@ static void fill_span(const struct resample *r, struct span span, int64_t at)
     }
 }
 
+// A row crosses lines of the input, which the processor does not foresee: asks for those that row (j, k) will need.
+static void fetch_row(const struct resample *r, int64_t j, int64_t k)
+{
+    const int64_t *from = r->in->grid.dim, bytes = kf_voxel_bytes(r->in->type);
+    const double *m = r->matrix;
+    double at[3], step[3], apart = 32;
+    for (int a = 0; a < 3; a++) {
+        at[a] = m[4 * a + 3] + (double)j * m[4 * a + 1] + (double)k * m[4 * a + 2];
+        step[a] = m[4 * a];
+        double size = __builtin_fabs(step[a]) / (a ? 1 : 64.0 / (double)bytes); // lines, cache lines
+        apart = size * apart > 1 ? 1 / size : apart;
+    }
+    apart = apart < 4 ? 4 : apart;
+    for (double i = 0; i < (double)r->out->grid.dim[0]; i += apart) {
+        double p[3] = {at[0] + i * step[0], at[1] + i * step[1], at[2] + i * step[2]};
+        if (!(p[0] >= 0 && p[1] >= 0 && p[2] >= 0 && p[0] < (double)(from[0] - 1) && p[1] < (double)(from[1] - 1) &&
+              p[2] < (double)(from[2] - 1)))
+            continue;
+        int64_t line = from[0], plane = from[0] * from[1];
+        int64_t voxel = (int64_t)p[0] + (int64_t)p[1] * line + (int64_t)p[2] * plane;
+        const char *v = (const char *)r->in->data + voxel * bytes;
+        __builtin_prefetch(v);
+        __builtin_prefetch(v + line * bytes);
+        __builtin_prefetch(v + plane * bytes);
+        __builtin_prefetch(v + (plane + line) * bytes);
+    }
+}
+
 static void resample_row(const struct resample *r, int64_t j, int64_t k)
 {
     const int64_t *dim = r->out->grid.dim, *from = r->in->grid.dim;
@@ -248,7 +277,9 @@ enum kf_kernel_status kf_resample(const struct kf_work *work, const struct kf_vo
     struct kf_loop loop = kf_loop_make(work, dim[2], 0, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t k = 0; k < dim[2]; k++)
-        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < dim[1] && !stop; j++)
+        for (int64_t j = 0, stop = kf_loop_stop(&loop); j < dim[1] && !stop; j++) {
+            fetch_row(&r, j + AHEAD, k);
             resample_row(&r, j, k);
+        }
     return loop.stop || kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
