@@ -41,7 +41,7 @@ static enum kf_kernel_status canal(const struct kf_work *w)
 
 static enum kf_kernel_status discs(const struct kf_work *w)
 {
-    return kf_spine_find_discs(w, &image, &spine);
+    return kf_spine_find_discs(w, &image, KF_SPINE_NEAREST_MM, &spine);
 }
 
 static enum kf_kernel_status split(const struct kf_work *w)

@@ -344,7 +344,7 @@ static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume 
     if (!status)
         status = kf_work_status(kf_spine_mend_metal(&w->work, fine, *metal, &spine->metal), err, "reducing streaks");
     if (!status)
-        status = kf_work_status(kf_spine_find_discs(&w->work, fine, spine), err, "finding discs");
+        status = kf_work_status(kf_spine_find_discs(&w->work, fine, KF_SPINE_NEAREST_MM, spine), err, "finding discs");
     if (!status && spine->discs == 0)
         status = no_discs(err);
     return status;

@@ -48,6 +48,7 @@ struct kf_spine_disc {
 struct kf_spine {
     struct kf_spine_station *station;
     int stations;
+    int fluid_end; // of an MR: the station where the sac's fluid ends; 0 where that is not known
     int discs;
     struct kf_spine_disc disc[KF_SPINE_MOST];
     int vertebrae;   // discs, or discs + 1 when there is no sacrum
@@ -123,9 +124,10 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_follow(const struct kf_work *w
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_centre_canal(const struct kf_work *work, const struct kf_grid *grid,
                                                                const uint8_t *labels, struct kf_spine *spine);
 // Discs: dark plates between bright ones across the bodies' axis, at distances that change slowly; dynamic programming
-// over place and distance.
+// over place and distance. No two are nearer to each other than least_mm, KF_SPINE_NEAREST_MM or more.
+#define KF_SPINE_NEAREST_MM 13 // in any neck
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_discs(const struct kf_work *work, const struct kf_volume *volume,
-                                                             struct kf_spine *spine);
+                                                             int least_mm, struct kf_spine *spine);
 // The nearest station's coordinates of a point; 0 when it lies beyond the ends.
 int kf_spine_coordinates(const struct kf_spine *spine, const double p_lps[3], double suv[3]);
 // Point and coordinates of a voxel at once.

@@ -176,6 +176,8 @@ static double mean_around(const int16_t *hu, const uint8_t *labels, const int64_
 // The sac ends in the sacrum, most often at S2, and fat fills the canal below: the station below which 8 mm hold none.
 static double sac_end(const struct kf_volume *volume, const struct kf_spine *spine)
 {
+    if (spine->fluid_end > 0)
+        return fmin(spine->fluid_end + SAC_MARGIN_MM, spine->stations - 1);
     if (!spine->sacrum)
         return spine->stations - 1;
     int end = (int)fmin(spine->stations - 1, spine->disc[spine->discs - 1].s + SACRAL_MM), fat = 0,

@@ -55,7 +55,8 @@
 #define FRONT_SIDE     32.0 // mm beside the midline: half of the widest body, with some to spare
 #define PROFILE        60   // steps to each side of a disc
 #define BEYOND         10   // steps beyond its ends that it is darker than
-#define ONE_DISC_MM    13.0 // no two discs are as near to each other: the least the search allows
+#define LEAST_MM       18   // between discs of a back; a disc of 14 mm with a bright nucleus is dark twice
+#define ONE_DISC_MM    13.0 // nor are two discs in their places as near to each other
 #define LEAST_STEPS    8    // of a disc with its end plates
 #define MOST_STEPS     62
 #define OFF_PRICE      0.003 // of a step away from where the disc was found
@@ -200,7 +201,7 @@ static double explained(const struct kf_spine *spine)
 // disc may lie below that end. No disc is sought there.
 static void lengthen(const struct kf_volume *fine, struct kf_spine *spine)
 {
-    int count = spine->stations;
+    int count = spine->fluid_end = spine->stations;
     const struct kf_spine_station last = spine->station[count - 1], before = spine->station[count - 1 - END_FROM];
     double way[3], along = 0;
     for (int c = 0; c < 3; c++)
@@ -237,11 +238,11 @@ enum kf_kernel_status kf_spine_mr_discs(const struct kf_work *work, const struct
     struct kf_spine other = *spine;
     if (!status) {
         for_discs(fine, mr->body, 1, &look);
-        status = kf_spine_find_discs(work, &look, &other);
+        status = kf_spine_find_discs(work, &look, LEAST_MM, &other);
     }
     if (!status) {
         for_discs(fine, mr->body, 0, &look);
-        status = kf_spine_find_discs(work, &look, spine);
+        status = kf_spine_find_discs(work, &look, LEAST_MM, spine);
     }
     if (!status)
         lengthen(fine, spine);

@@ -12,6 +12,7 @@
 #define LEAST_PART 0.3 // of the usual score: marrow all around, where a lumbar sac has darker ligament
 #define FLUID_PART 0.8 // of the usual brightest value near the path: below its fluid a sacral canal holds fat
 #define CENTRE_MM  10
+#define BRIGHT     0.75 // of the fluid's value: above that of fat, which is to one side only where a canal has no bone
 #define SMOOTH     12 // stations
 #define TURNS      3
 #define TILT_DEG   2.0
@@ -44,13 +45,28 @@ static float darkness_around(const int16_t *slice, const int64_t *dim, int64_t i
     return met * 2 > KF_SPINE_RAYS ? (float)(sum / met / 1000) : 0;
 }
 
-// kf_spine_smooth by SMOOTH, each end continued by its point reflection: a slope stays one up to both ends, where a
-// mean over what lies inwards would turn it straight down. column, scratch: `count` and 2 · SMOOTH doubles.
+// Height at `at` of the line through `count` values of a column, from `from`.
+static double line_at(const double *column, int from, int count, int at)
+{
+    double mean = 0, slope = 0, square = 1e-9, middle = from + 0.5 * (count - 1);
+    for (int n = from; n < from + count; n++)
+        mean += column[n] / count;
+    for (int n = from; n < from + count; n++) {
+        slope += (n - middle) * (column[n] - mean);
+        square += (n - middle) * (n - middle);
+    }
+    return mean + slope / square * (at - middle);
+}
+
+// kf_spine_smooth by SMOOTH, each end continued by its reflection at the line through what lies there: a slope stays one
+// up to both ends, where a mean over what lies inwards would turn it straight down, and no end hangs on one station.
+// column, scratch: `count` and 2 · SMOOTH doubles.
 static void smooth_slope(double *column, int count, double *scratch)
 {
-    int spare = count > SMOOTH ? SMOOTH : count - 1;
+    int spare = count > SMOOTH ? SMOOTH : count - 1, lines = count < 2 * SMOOTH ? count : 2 * SMOOTH;
     memmove(column + spare, column, (size_t)count * sizeof *column);
-    double first = column[spare], last = column[spare + count - 1];
+    double first = line_at(column, spare, lines, spare),
+           last = line_at(column, spare + count - lines, lines, spare + count - 1);
     for (int n = 1; n <= spare; n++) {
         column[spare - n] = 2 * first - column[spare + n];
         column[spare + count - 1 + n] = 2 * last - column[spare + count - 1 - n];
@@ -59,8 +75,7 @@ static void smooth_slope(double *column, int count, double *scratch)
     memmove(column, column + spare, (size_t)count * sizeof *column);
 }
 
-// Directions: along the smoothed path; forwards as the scanner says, turned by `angle` about the path.
-static void frames(struct kf_spine *spine, double angle, double *column, double *scratch)
+static void smooth_path(struct kf_spine *spine, double *column, double *scratch)
 {
     int count = spine->stations;
     for (int c = 0; c < 3; c++) {
@@ -70,6 +85,12 @@ static void frames(struct kf_spine *spine, double angle, double *column, double 
         for (int n = 0; n < count; n++)
             spine->station[n].p[c] = column[n] - (c == 2 ? n : 0);
     }
+}
+
+// Directions: along the path; forwards as the scanner says, turned by `angle` about the path.
+static void frames(struct kf_spine *spine, double angle)
+{
+    int count = spine->stations;
     for (int n = 0; n < count; n++) {
         struct kf_spine_station *t = &spine->station[n];
         const struct kf_spine_station *a = &spine->station[n > 8 ? n - 8 : 0],
@@ -202,7 +223,8 @@ static void place(const struct kf_volume *coarse, struct kf_spine *spine, double
 {
     float values[4 * KF_SPINE_STATIONS];
     int count = 0;
-    frames(spine, 0, column, scratch);
+    smooth_path(spine, column, scratch);
+    frames(spine, 0);
     for (int n = 0; n < spine->stations; n++)
         for (int m = 0; m < 4; m++) { // two of them in fluid, whatever lies in the middle
             double p[3], away = m % 2 ? 4 : -4;
@@ -211,19 +233,20 @@ static void place(const struct kf_volume *coarse, struct kf_spine *spine, double
                 p[c] = t->p[c] + away * (m / 2 ? t->left[c] : t->front[c]);
             values[count++] = (float)kf_spine_value(coarse, p, 0);
         }
-    double bright = 0.55 * kf_select_f32(values, count, 3 * count / 4);
+    double bright = BRIGHT * kf_select_f32(values, count, 3 * count / 4);
     for (int turn = 0; turn < TURNS; turn++) {
         centre(coarse, bright, spine);
-        frames(spine, 0, column, scratch);
+        smooth_path(spine, column, scratch);
+        frames(spine, 0);
     }
     double best = 0, least = 1e30;
     for (int tilt = -TILTS; tilt <= TILTS; tilt++) {
-        frames(spine, tilt * TILT_DEG * KF_PI / 180, column, scratch);
+        frames(spine, tilt * TILT_DEG * KF_PI / 180);
         double here = asymmetry(coarse, spine);
         if (here < least)
             least = here, best = tilt * TILT_DEG * KF_PI / 180;
     }
-    frames(spine, best, column, scratch);
+    frames(spine, best);
 }
 
 enum kf_kernel_status kf_spine_mr_canal(const struct kf_work *work, const struct kf_volume *coarse,

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define TILTS         13 // in the sagittal plane: −36° … 36°
-#define NEAREST       13 // mm between discs
+#define NEAREST       KF_SPINE_NEAREST_MM
 #define FARTHEST      48
 #define SMALL_BODY_MM 17.0
 #define LOCAL_MM      60
@@ -134,7 +134,8 @@ static double worth(double contrast_hu, double typical)
 
 // total[n][d]: the best chain whose last disc is at n and the one before d + NEAREST mm above (d = SPAN: it is the
 // first).
-static void chain(const struct kf_spine_disc *all, int count, double *total, int16_t *back, struct kf_spine *spine)
+static void chain(const struct kf_spine_disc *all, int count, int least_mm, double *total, int16_t *back,
+                  struct kf_spine *spine)
 {
     float usual[KF_SPINE_STATIONS];
     double best = 0;
@@ -146,7 +147,7 @@ static void chain(const struct kf_spine_disc *all, int count, double *total, int
             int before = n - d - NEAREST;
             *here = d == SPAN ? own : -1e9;
             back[n * (SPAN + 1) + d] = SPAN;
-            if (d < SPAN && before >= 0)
+            if (d < SPAN && d + NEAREST >= least_mm && before >= 0)
                 for (int e = 0; e <= SPAN; e++) {
                     double turn = e == SPAN ? 0 : kf_ln((double)(d + NEAREST) / (e + NEAREST));
                     double value = own + total[before * (SPAN + 1) + e] - 5 * turn * turn;
@@ -174,7 +175,7 @@ static void chain(const struct kf_spine_disc *all, int count, double *total, int
 }
 
 enum kf_kernel_status kf_spine_find_discs(const struct kf_work *work, const struct kf_volume *volume,
-                                          struct kf_spine *spine)
+                                          int least_mm, struct kf_spine *spine)
 {
     int count = spine->stations;
     struct kf_spine_disc *all = kf_work_take(work, count * (int64_t)sizeof *all);
@@ -190,7 +191,7 @@ enum kf_kernel_status kf_spine_find_discs(const struct kf_work *work, const stru
         status = loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
     }
     if (!status)
-        chain(all, count, total, back, spine);
+        chain(all, count, least_mm, total, back, spine);
     kf_work_give(work, back);
     kf_work_give(work, total);
     kf_work_give(work, all);
