@@ -88,7 +88,7 @@ function thresholdAndPieces(at, image, bone) {
 }
 
 const table = new Table('segment.spine: MR',
-    'Made by `tests/accuracy/run spine_mr`. Gates are what the best published method for lumbar MR reaches with learned weights (Dice, means): vertebrae ≥ 0.95, discs ≥ 0.87, neural structures (dural sac with all in it) ≥ 0.92; no level may be named. A row that misses one is marked.');
+    'Made by `tests/accuracy/run spine_mr`. Gates are what the best published method for lumbar MR reaches with learned weights (Dice, means): vertebrae ≥ 0.95, discs ≥ 0.87, neural structures (dural sac with all in it) ≥ 0.92; ours, since no source names them: cord ≥ 0.87, roots ≥ 0.70; no level may be named. A row that misses one is marked.');
 table.section('T2 phantoms', ['case', 'levels', 'vertebrae: mean, worst', 'discs: mean, worst', 'canal', 'sac with cord', 'cord', 'roots', 'ligamentum flavum', 'threshold and pieces: vertebrae', 'holds']);
 await withScratch(async (dir) => {
     const at = (name) => join(dir, name);
@@ -117,7 +117,8 @@ await withScratch(async (dir) => {
         const plain = mean(compare(dir, at('a.nii'), at('q.nii')), vertebrae.filter(scored));
         const v = vertebrae.filter(scored), d = discs.filter(scored), canal = group([110, 111, 112]), neural = group([111, 112]);
         const levels = readJson(at('s.json')).levels;
-        const ok = atLeast(mean(found, v), 0.95) && atLeast(mean(found, d), 0.87) && atLeast(neural, 0.92) && levels === 'unconfirmed' && plain < 0.95;
+        const ok = atLeast(mean(found, v), 0.95) && atLeast(mean(found, d), 0.87) && atLeast(neural, 0.92) && atLeast(found.get(111)?.dice, 0.87) &&
+            atLeast(found.get(113)?.dice, 0.7) && levels === 'unconfirmed' && plain < 0.95;
         console.log(c.name, fixed(mean(found, v)), fixed(mean(found, d)), fixed(neural), fixed(plain));
         table.row([c.name, levels, `${fixed(mean(found, v))}, ${fixed(worst(found, v))}`, `${fixed(mean(found, d))}, ${fixed(worst(found, d))}`, fixed(canal), fixed(neural),
             fixed(found.get(111)?.dice), fixed(found.get(113)?.dice), fixed(found.get(114)?.dice), fixed(plain), ok ? 'yes' : 'no'], ok);
@@ -135,7 +136,11 @@ await withScratch(async (dir) => {
         mapLabels(join(crop, 'labelled_crop/sub-mri_seg-subreg_label-6_msk.nii.gz'), at('ra.nii.gz'), pick(truth));
         mapLabels(at('r.nii.gz'), at('rb.nii.gz'), pick(parts));
         const found = compare(dir, at('ra.nii.gz'), at('rb.nii.gz'));
-        ['all bone', 'all discs', 'canal'].forEach((name, n) => table.row(['labelled lumbar T2', name, fixed(found.get(n + 1)?.dice)]));
+        // Their cord goes on below the conus as the bundle of the cauda equina.
+        mapLabels(join(crop, 'labelled_crop/sub-mri_seg-subreg_label-6_msk.nii.gz'), at('ra.nii.gz'), (l) => (l === 60 ? 1 : 0));
+        mapLabels(at('r.nii.gz'), at('rb.nii.gz'), (l) => (l === 103 ? 1 : 0));
+        found.set(4, compare(dir, at('ra.nii.gz'), at('rb.nii.gz')).get(1));
+        ['all bone', 'all discs', 'canal', 'cord with cauda equina'].forEach((name, n) => table.row(['labelled lumbar T2', name, fixed(found.get(n + 1)?.dice)]));
     }
     for (const [name, file] of [['cervical T2', 'cervical_t2/t2.nii.gz'], ['cervical T1', 'cervical_t1/t1w.nii.gz']]) {
         const run = tool('kerf-job', ['segment.spine', '--modality', 'mr', '--image', join(crop, file), '--out', at('r.nii.gz'), '--quiet']);

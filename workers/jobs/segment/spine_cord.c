@@ -26,6 +26,7 @@
 #define SHORTEST    20   // stations
 #define LEAST_WORTH 8.0F // mm²
 #define LEAST_SHARE 0.5F // of the usual worth
+#define CENTRINGS   2    // turns in which stations move to the middle of the sac
 #define OBLATE      1.6  // at most: wider is a cord with roots beside it
 
 struct section {
@@ -139,8 +140,10 @@ static void soften(struct section *section)
     }
 }
 
-// Means of the two classes of values near a station (two-means from the outer deciles); 0 with too few.
-static int two_values(const struct section *mean, int count, int at, float *scratch, double *low, double *high)
+// Means of the two classes of values near a station (two-means from the outer deciles), and *tenth, below which a tenth
+// of them lies; 0 with too few.
+static int two_values(const struct section *mean, int count, int at, float *scratch, double *low, double *high,
+                      double *tenth)
 {
     int64_t n = 0;
     for (int m = at - WINDOW; m <= at + WINDOW; m += 3)
@@ -149,7 +152,7 @@ static int two_values(const struct section *mean, int count, int at, float *scra
                 scratch[n++] = mean[m].value[cell];
     if (n < LEAST)
         return 0;
-    *low = kf_select_f32(scratch, n, n / 10);
+    *low = *tenth = kf_select_f32(scratch, n, n / 10);
     *high = kf_select_f32(scratch, n, 9 * n / 10);
     for (int turn = 0; turn < 8; turn++) {
         double sum[2] = {0, 0}, middle = 0.5 * (*low + *high);
@@ -217,11 +220,13 @@ static int learn_values(const struct section *mean, int count, const struct kf_s
     float apart[KF_SPINE_STATIONS], cord[KF_SPINE_STATIONS], sign = (float)look->fluid_to_cord;
     int64_t known = 0;
     for (int n = 0; n < count; n++) {
-        double low, high;
+        double low, high, tenth;
         values[n] = (struct values){0, 0};
-        if (!two_values(mean, count, n, scratch, &low, &high))
+        if (!two_values(mean, count, n, scratch, &low, &high, &tenth))
             continue;
-        values[n] = sign > 0 ? (struct values){(float)low, (float)high} : (struct values){(float)high, (float)low};
+        // Edges blur both classes towards each other. In a CT that hardly matters, and less than noise does.
+        values[n] = sign > 0 ? (struct values){(float)low, (float)high}
+                             : (struct values){(float)fmax(high, look->fluid), (float)tenth};
         if (sign * (values[n].cord - look->cord_least) >= 0) {
             apart[known] = (float)(high - low);
             cord[known++] = values[n].cord;
@@ -350,6 +355,16 @@ static void trace(const struct kf_work *work, const struct section *mean, const 
     spine->cord_sure = range[1] > range[0] ? fmin(1, fmax(0, apart / look->apart)) : 0;
 }
 
+// Bright fluid shows the sac where the walls of bone, far from it at the ends, may not.
+static void centre_on(struct kf_spine *spine, const struct ellipse *sac, const int range[2])
+{
+    for (int n = 0; n < spine->stations; n++) {
+        int m = n < range[0] ? range[0] : n > range[1] ? range[1] : n;
+        if (range[1] >= range[0])
+            kf_spine_place(&spine->station[n], sac[m].of[0], sac[m].of[1], spine->station[n].p);
+    }
+}
+
 enum kf_kernel_status kf_spine_find_cord(const struct kf_work *work, const struct kf_volume *smooth,
                                          const struct kf_spine_look *look, struct kf_spine *spine, uint8_t *labels)
 {
@@ -365,13 +380,17 @@ enum kf_kernel_status kf_spine_find_cord(const struct kf_work *work, const struc
     enum kf_kernel_status status = ok ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     spine->cord_sure = 0;
     if (!status) {
+        for (int turn = look->fluid_to_cord < 0 ? CENTRINGS : 0; turn >= 0; turn--) {
 #pragma omp parallel for schedule(static) num_threads(work->threads)
-        for (int n = 0; n < count; n++)
-            sample_sac(smooth, look, labels, &spine->station[n], &raw[n]);
+            for (int n = 0; n < count; n++)
+                sample_sac(smooth, look, labels, &spine->station[n], &raw[n]);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
-        for (int n = 0; n < count; n++)
-            average(raw, count, n, ALONG_SAC, &mean[n]);
-        trace_sac(work, mean, rough, weight, count, sac, sac_range);
+            for (int n = 0; n < count; n++)
+                average(raw, count, n, ALONG_SAC, &mean[n]);
+            trace_sac(work, mean, rough, weight, count, sac, sac_range);
+            if (turn > 0)
+                centre_on(spine, sac, sac_range);
+        }
 #pragma omp parallel for schedule(static) num_threads(work->threads)
         for (int n = 0; n < count; n++)
             sample_content(smooth, &spine->station[n], &sac[n], look->rim_mm, &raw[n]);

@@ -174,7 +174,9 @@ static void learn(const struct kf_volume *fine, const struct kf_spine *spine, fl
                                       .fluid_to_cord = -1,
                                       .cord_least = 0.75 * mr->fluid,
                                       .apart = 0.4 * mr->fluid,
-                                      .rim_mm = 0.6};
+                                      .rim_mm = 0.6,
+                                      .not_root = 0.25 * mr->fat + 0.2 * mr->body,
+                                      .like_marrow = 1};
 }
 
 // Bodies at 300 whatever their value, discs below: darker ones, or with `bright` those that are brighter.

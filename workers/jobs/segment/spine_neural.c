@@ -20,7 +20,8 @@ const struct kf_spine_look kf_spine_ct_look = {.fat = -85,
                                                .fluid_to_cord = 1,
                                                .cord_least = 20,
                                                .apart = 25,
-                                               .rim_mm = 1.3};
+                                               .rim_mm = 1.3,
+                                               .not_root = 123};
 
 enum kf_kernel_status kf_spine_blur(const struct kf_work *work, const struct kf_volume *volume, double sigma_mm,
                                     const struct kf_volume *out)

@@ -15,6 +15,8 @@ struct kf_spine_look {
     double cord_least;    // a cord is at least so far to that side
     double apart;         // values between fluid and cord where both are seen well
     double rim_mm;        // of the sac whose values its wall blurs too much
+    double not_root;      // beyond this, seen from fat, lies no root
+    int like_marrow;      // 1: a root looks like marrow, so that bone or disc may have been labelled where it is
 };
 
 extern const struct kf_spine_look kf_spine_ct_look;

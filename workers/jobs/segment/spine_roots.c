@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define OUTWARDS         48 // steps of 1 mm to the side, at most
@@ -16,7 +17,6 @@
 #define BEND             0.12  // price of a millimetre by which a step leaves the expected direction
 #define PULL             0.010 // price of a square millimetre away from the expected place
 #define LEAST            0.15  // mean evidence below which there is no root to be seen
-#define WALL             1.6   // like a root: disc and bone are beyond
 #define BODY             0.76  // of the distance between discs is a body's height
 #define NODES            6
 #define GROWN            1.25 // radius
@@ -27,6 +27,11 @@
 // The way of a root as anatomy has it: down and forwards below the pedicle, thickest at its ganglion in the foramen.
 struct way {
     double u[NODES], v[NODES], s[NODES], radius[NODES];
+};
+
+struct pedicle {
+    double at;    // its middle, mm from the midline
+    double canal; // the canal's half width beside it
 };
 
 struct root {
@@ -57,10 +62,11 @@ static int label_at(const struct kf_grid *g, const uint8_t *labels, const double
     return at < 0 ? -1 : labels[at];
 }
 
-// Middle of the pedicle above a foramen, mm from the midline, and the canal's half width beside it; 0 when none is met.
-static double pedicle(const struct kf_grid *g, const struct kf_spine *spine, const uint8_t *labels, int place, double s,
-                      int side, double *half_canal)
+// The pedicle above the foramen of a disc; 0 when none is met.
+static int find_pedicle(const struct kf_grid *g, const struct kf_spine *spine, const uint8_t *labels, int d, int side,
+                        struct pedicle *out)
 {
+    double segment = kf_spine_segment_mm(spine, d), s = spine->disc[d].s - (0.5 + 0.2 * BODY) * segment;
     double sum = 0, inner = 0;
     int found = 0;
     for (int n = 0; n < 9; n++) {
@@ -68,7 +74,7 @@ static double pedicle(const struct kf_grid *g, const struct kf_spine *spine, con
         for (int u = 5; u < 36; u++) {
             double p[3];
             point_at(spine, s + 2 * (n / 3 - 1), side * u, 2 * (n % 3), p);
-            int bone = label_at(g, labels, p) == 1 + place;
+            int bone = label_at(g, labels, p) == 1 + d;
             if (bone && !first)
                 first = u;
             else if (!bone && first) {
@@ -82,24 +88,45 @@ static double pedicle(const struct kf_grid *g, const struct kf_spine *spine, con
             found++;
         }
     }
-    *half_canal = found ? inner / found : 0;
-    return found ? sum / found : 0;
+    *out = (struct pedicle){.at = sum / fmax(1, found), .canal = inner / fmax(1, found)};
+    return found > 0;
 }
 
-static int lay_way(const struct kf_grid *g, const struct kf_spine *spine, const uint8_t *labels, int d, int side,
-                   struct way *way)
+// Of those met, the pedicle that is most like number n: itself, its fellow, the nearest; -1 without any.
+static int most_like(const int *met, int count, int n)
+{
+    int best = met[n] ? n : -1;
+    for (int m = 0; m < count && !met[n]; m++)
+        if (met[m] && (best < 0 || abs(m / 2 - n / 2) < abs(best / 2 - n / 2)))
+            best = m;
+    return best;
+}
+
+// The pedicles of each disc's vertebra, right and left; one not met lies as the one most like it. 0 when none is met.
+static int find_pedicles(const struct kf_grid *g, const struct kf_spine *spine, const uint8_t *labels,
+                         struct pedicle *pedicle)
+{
+    struct pedicle found[2 * KF_SPINE_MOST];
+    int met[2 * KF_SPINE_MOST], count = 2 * spine->discs, any = 0;
+    for (int n = 0; n < count; n++) {
+        met[n] = find_pedicle(g, spine, labels, n / 2, n % 2 ? 1 : -1, &found[n]);
+        any |= met[n];
+    }
+    for (int n = 0; n < count && any; n++)
+        pedicle[n] = found[most_like(met, count, n)];
+    return any;
+}
+
+static void lay_way(const struct kf_spine *spine, const struct pedicle *pedicle, int d, struct way *way)
 {
     double segment = kf_spine_segment_mm(spine, d), h = BODY * segment, middle = spine->disc[d].s - 0.5 * segment,
-           canal, at = pedicle(g, spine, labels, d, middle - 0.2 * h, side, &canal);
-    if (at == 0)
-        return 0;
+           canal = pedicle->canal, at = pedicle->at;
     const struct way usual = {{0.45 * canal, 0.8 * canal, fmax(at - 3, 0.9 * canal), at + 2, at + 9, at + 20},
                               {0.5, 1.5, 3.5, 5.5, 8.5, 12.5},
                               {middle - 0.42 * h, middle - 0.12 * h, middle + 0.07 * h + 3.4, middle + 0.07 * h + 5,
                                middle + 0.07 * h + 8, middle + 0.07 * h + 18},
                               {0.9, 1.2, 1.7, 2.7, 1.9, 1.7}};
     *way = usual;
-    return 1;
 }
 
 static double on_way(const double u[NODES], const double value[NODES], double at)
@@ -112,12 +139,18 @@ static double on_way(const double u[NODES], const double value[NODES], double at
     return value[n] + share * (value[n + 1] - value[n]);
 }
 
-// 0 as fat, 1 as a root; less again from there to disc and bone.
+// 0 as fat, 1 as a root.
+static double on_scale(const struct kf_spine_look *look, double value)
+{
+    return (value - look->fat) / (look->root - look->fat);
+}
+
+// The same, less again towards what is no root.
 static double like(const struct kf_spine_look *look, double value)
 {
-    double x = (value - look->fat) / (look->root - look->fat);
+    double x = on_scale(look, value);
     if (x > 1)
-        return x > WALL ? -1 : 1 - 0.5 * (x - 1);
+        return x > on_scale(look, look->not_root) ? -1 : 1 - 0.5 * (x - 1);
     return x < 0 ? 0 : x;
 }
 
@@ -184,36 +217,49 @@ static void follow(const struct kf_volume *smooth, const struct kf_spine_look *l
     }
 }
 
-// What is like a root within its radius, a little more where the image says so.
+static int may_be_root(const struct kf_spine_look *look, int label)
+{
+    return label == 0 || label == KF_SPINE_CANAL || (look->like_marrow && label < KF_SPINE_SACRUM);
+}
+
+// What is like a root within `reach` of a place.
+static void paint_around(const struct kf_volume *smooth, const struct kf_spine_look *look, const double p[3],
+                         double reach, uint8_t *labels)
+{
+    const struct kf_grid *g = &smooth->grid;
+    const int16_t *value = smooth->data;
+    double ijk[3], most = on_scale(look, look->not_root);
+    int64_t low[3], high[3];
+    kf_grid_to_ijk(g, p, ijk);
+    for (int a = 0; a < 3; a++) {
+        low[a] = (int64_t)fmax(0, ceil(ijk[a] - reach / g->spacing_mm[a]));
+        high[a] = (int64_t)fmin((double)(g->dim[a] - 1), floor(ijk[a] + reach / g->spacing_mm[a]));
+    }
+    for (int64_t k = low[2]; k <= high[2]; k++)
+        for (int64_t j = low[1]; j <= high[1]; j++)
+            for (int64_t i = low[0]; i <= high[0]; i++) {
+                int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
+                double q[3], square = 0, x = on_scale(look, value[at]);
+                if (!may_be_root(look, labels[at]))
+                    continue;
+                kf_spine_point(g, i, j, k, q);
+                for (int c = 0; c < 3; c++)
+                    square += (q[c] - p[c]) * (q[c] - p[c]);
+                if (square <= reach * reach && x >= 0.5 && x < most)
+                    labels[at] = KF_SPINE_ROOTS;
+            }
+}
+
+// Its radius, a little more where the image says so.
 static void paint(const struct kf_volume *smooth, const struct kf_spine_look *look, const struct kf_spine *spine,
                   const struct root *root, uint8_t *labels)
 {
-    const struct kf_grid *g = &smooth->grid;
     for (int n = 0; n + 1 < root->steps; n++)
         for (int part = 0; part < 4; part++) {
-            double share = part / 4.0, p[3], ijk[3], reach = GROWN * root->radius[n] + SPARE_MM;
-            int64_t low[3], high[3];
+            double share = part / 4.0, p[3];
             point_at(spine, root->s[n] + share * (root->s[n + 1] - root->s[n]), root->side * (root->u0 + n + share),
                      root->v[n] + share * (root->v[n + 1] - root->v[n]), p);
-            kf_grid_to_ijk(g, p, ijk);
-            for (int a = 0; a < 3; a++) {
-                low[a] = (int64_t)fmax(0, ceil(ijk[a] - reach / g->spacing_mm[a]));
-                high[a] = (int64_t)fmin((double)(g->dim[a] - 1), floor(ijk[a] + reach / g->spacing_mm[a]));
-            }
-            for (int64_t k = low[2]; k <= high[2]; k++)
-                for (int64_t j = low[1]; j <= high[1]; j++)
-                    for (int64_t i = low[0]; i <= high[0]; i++) {
-                        int64_t at = (k * g->dim[1] + j) * g->dim[0] + i;
-                        double q[3], square = 0;
-                        if (labels[at] != 0 && labels[at] != KF_SPINE_CANAL)
-                            continue;
-                        kf_spine_point(g, i, j, k, q);
-                        for (int c = 0; c < 3; c++)
-                            square += (q[c] - p[c]) * (q[c] - p[c]);
-                        double x = (((const int16_t *)smooth->data)[at] - look->fat) / (look->root - look->fat);
-                        if (square <= reach * reach && x >= 0.5 && x < WALL)
-                            labels[at] = KF_SPINE_ROOTS;
-                    }
+            paint_around(smooth, look, p, GROWN * root->radius[n] + SPARE_MM, labels);
         }
 }
 
@@ -242,12 +288,13 @@ enum kf_kernel_status kf_spine_find_roots(const struct kf_work *work, const stru
     struct root *roots = kf_work_take(work, count * (int64_t)sizeof *roots);
     if (!roots)
         return KF_KERNEL_NOMEM;
+    struct pedicle pedicle[2 * KF_SPINE_MOST];
+    if (!find_pedicles(&smooth->grid, spine, labels, pedicle))
+        count = 0;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(work->threads)
     for (int n = 0; n < count; n++) {
         struct way way;
-        roots[n].steps = 0;
-        if (!lay_way(&smooth->grid, spine, labels, n / 2, n % 2 ? 1 : -1, &way))
-            continue;
+        lay_way(spine, &pedicle[n], n / 2, &way);
         roots[n].side = n % 2 ? 1 : -1;
         roots[n].u0 = way.u[1];
         roots[n].steps = (int)fmin(OUTWARDS, way.u[NODES - 1] - way.u[1]);
