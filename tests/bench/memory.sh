@@ -101,6 +101,8 @@ jobs() {
     job 'mesh, grey value' mesh --image "$volume" --iso 300 --out "$work/iso.stl"
     job repair repair --mesh "$work/iso.stl" --out "$work/repaired.stl"
     job compare compare --a "$work/bone.nii" --b "$work/bone.nii"
+    job 'compare, 8 labels' compare --a "$data/head512.labels.nii" --b "$data/head512.labels.nii"
+    job compare.mesh compare.mesh --a "$work/iso.stl" --b "$work/repaired.stl"
     local pair=(--fixed "$volume" --moving "$data/head256.nii")
     job 'register, rigid' register "${pair[@]}" --model rigid --out "$work/r.json"
     job 'register, deformable' register "${pair[@]}" --model deformable --out "$work/d.json"

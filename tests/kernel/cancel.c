@@ -16,6 +16,10 @@
 #include "workers/kernels/grow.h"
 #include "workers/kernels/image.h"
 #include "workers/kernels/median.h"
+#include "workers/kernels/mesh_distance.h"
+#include "workers/kernels/mesh_intersect.h"
+#include "workers/kernels/mesh_repair.h"
+#include "workers/kernels/mesh_thickness.h"
 #include "workers/kernels/otsu.h"
 #include "workers/kernels/overlap.h"
 #include "workers/kernels/random_walker.h"
@@ -248,6 +252,84 @@ static enum kf_kernel_status run_check(const struct kf_work *w)
     return status;
 }
 
+// A torn surface with a sheet at a vertex, and a piece through it: every part of the repair has something to do.
+static enum kf_kernel_status broken(const struct kf_work *w, struct kf_mesh *mesh)
+{
+    static const double middle[3] = {0, 0, 0}, beside[3] = {8, 0.1, 0.2};
+    const struct kf_work undisturbed = {.threads = w->threads, .allocate = w->allocate, .release = w->release,
+                                        .user = w->user};
+    struct kf_mesh other;
+    test_sphere(&undisturbed, 30, 10, middle, mesh);
+    test_sphere(&undisturbed, 12, 5, beside, &other);
+    test_append(&undisturbed, mesh, &other);
+    memcpy(mesh->index + 900, mesh->index + 600, 12);
+    mesh->triangles -= 3;
+    return KF_KERNEL_OK;
+}
+
+static enum kf_kernel_status run_repair(const struct kf_work *w)
+{
+    struct kf_mesh mesh;
+    struct kf_mesh_repair_report report;
+    const struct kf_mesh_repair how = {.least_mm3 = 1, .hole_edges = 1000, .intersections = 2};
+    enum kf_kernel_status status = broken(w, &mesh);
+    if (!status)
+        status = kf_mesh_repair(w, &mesh, &how, &report);
+    kf_mesh_release(w, &mesh);
+    return status;
+}
+
+static enum kf_kernel_status run_intersect(const struct kf_work *w)
+{
+    struct kf_mesh mesh;
+    struct kf_mesh_intersections found = {0};
+    enum kf_kernel_status status = broken(w, &mesh);
+    if (!status)
+        status = kf_mesh_intersect(w, &mesh, 1000, &found);
+    kf_work_give(w, found.pair);
+    kf_mesh_release(w, &mesh);
+    return status;
+}
+
+static enum kf_kernel_status run_mesh_distance(const struct kf_work *w)
+{
+    struct kf_mesh mesh, other;
+    struct kf_mesh_distance distance;
+    const struct kf_mesh_distance_how how = {0.5, 0.01};
+    enum kf_kernel_status status = broken(w, &mesh), more = broken(w, &other);
+    for (int64_t i = 0; i < 3 * other.vertices; i++)
+        other.xyz[i] *= 1.1f;
+    if (!status && !more)
+        status = kf_mesh_distance(w, &mesh, &other, &how, &distance);
+    kf_mesh_release(w, &mesh);
+    kf_mesh_release(w, &other);
+    return status;
+}
+
+static enum kf_kernel_status run_thickness(const struct kf_work *w)
+{
+    struct kf_mesh mesh;
+    const struct kf_mesh_thickness how = {10, 0.7};
+    enum kf_kernel_status status = broken(w, &mesh);
+    if (!status)
+        status = kf_mesh_thickness(w, &mesh, &how, in.field);
+    kf_mesh_release(w, &mesh);
+    return status;
+}
+
+static enum kf_kernel_status run_weld(const struct kf_work *w)
+{
+    struct kf_mesh mesh;
+    int64_t removed;
+    enum kf_kernel_status status = broken(w, &mesh);
+    if (!status)
+        status = kf_mesh_weld(w, &mesh);
+    if (!status)
+        status = kf_mesh_drop_small(w, &mesh, 1, &removed);
+    kf_mesh_release(w, &mesh);
+    return status;
+}
+
 static enum kf_kernel_status run_enlarge(const struct kf_work *w)
 {
     const int64_t half[3] = {EDGE / 2, EDGE / 2, EDGE / 2};
@@ -318,11 +400,16 @@ static const struct {
                {"graph cut", run_cut, EDGE / 4},
                {"random walker", run_walk, 4},
                {"fill between", run_fill_between, 2},
-               {"compare", run_compare, 2},
+               {"compare", run_compare, EDGE},
                {"surface", run_surface, 2},
                {"smooth", run_smooth, 4},
                {"decimate", run_decimate, 2},
-               {"check", run_check, 4},
+               {"check", run_check, 8},
+               {"repair", run_repair, 60},
+               {"intersect", run_intersect, 10},
+               {"mesh distance", run_mesh_distance, 40},
+               {"thickness", run_thickness, 8},
+               {"weld", run_weld, 8},
                {"enlarge", run_enlarge, EDGE},
                {"surface labels", run_surface_labels, 4},
                {"deform", run_deform, 400},

@@ -51,8 +51,14 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
             status = kf_job_read_mesh(&w.work, input, &mesh[i], err);
     }
     kf_job_work_stage(&w, "measuring", 0.2, 1);
+    enum kf_kernel_status measured = KF_KERNEL_OK;
     if (!status)
-        status = kf_work_status(kf_mesh_distance(&w.work, &mesh[0], &mesh[1], &how, &distance), err, "measuring");
+        measured = kf_mesh_distance(&w.work, &mesh[0], &mesh[1], &how, &distance);
+    if (measured == KF_KERNEL_TOO_LARGE)
+        status = kf_error_set(err, KF_TOO_LARGE, "mesh_intricate",
+                              "too many samples for spacing_mm, or too many triangles in one place for the nearest");
+    else if (!status)
+        status = kf_work_status(measured, err, "measuring");
     if (!status)
         status = declare(job, &distance, err);
     kf_mesh_release(&w.work, &mesh[0]);

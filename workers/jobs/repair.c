@@ -9,15 +9,18 @@
 #include <stddef.h>
 #include <string.h>
 
-static json_t *topology_json(const struct kf_mesh_report *r, int64_t intersections, int64_t triangles, int64_t vertices)
+// intersections: NULL when they are not known.
+static json_t *topology_json(const struct kf_mesh_report *r, const int64_t *intersections, int64_t triangles,
+                             int64_t vertices)
 {
-    return json_pack("{s:b,s:b,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:[[f,f,f],[f,f,f]]}", "closed", r->closed,
-                     "manifold", r->manifold, "oriented", r->oriented, "self_intersections", (json_int_t)intersections,
-                     "boundary_edges", (json_int_t)r->boundary_edges, "nonmanifold_edges",
-                     (json_int_t)r->nonmanifold_edges, "nonmanifold_vertices", (json_int_t)r->nonmanifold_vertices,
-                     "misoriented_edges", (json_int_t)r->misoriented_edges, "triangles", (json_int_t)triangles,
-                     "vertices", (json_int_t)vertices, "components", (json_int_t)r->components, "surface_mm2",
-                     r->area_mm2, "volume_ml", r->volume_mm3 / 1000, "bounds_lps_mm", r->bounds[0][0], r->bounds[0][1],
+    json_t *pairs = intersections ? json_integer((json_int_t)*intersections) : json_null();
+    return json_pack("{s:b,s:b,s:b,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:[[f,f,f],[f,f,f]]}", "closed", r->closed,
+                     "manifold", r->manifold, "oriented", r->oriented, "self_intersections", pairs, "boundary_edges",
+                     (json_int_t)r->boundary_edges, "nonmanifold_edges", (json_int_t)r->nonmanifold_edges,
+                     "nonmanifold_vertices", (json_int_t)r->nonmanifold_vertices, "misoriented_edges",
+                     (json_int_t)r->misoriented_edges, "triangles", (json_int_t)triangles, "vertices",
+                     (json_int_t)vertices, "components", (json_int_t)r->components, "surface_mm2", r->area_mm2,
+                     "volume_ml", r->volume_mm3 / 1000, "bounds_lps_mm", r->bounds[0][0], r->bounds[0][1],
                      r->bounds[0][2], r->bounds[1][0], r->bounds[1][1], r->bounds[1][2]);
 }
 
@@ -34,17 +37,34 @@ static json_t *done_json(const struct kf_mesh_repair_report *r)
 // A new reference, or NULL without memory. `was`: the mesh as it came.
 static json_t *certificate(const struct kf_mesh_repair_report *r, const struct kf_mesh *was, const struct kf_mesh *mesh)
 {
+    const int64_t *before = r->intersections_unknown ? NULL : &r->intersections_before;
+    const int64_t *after = r->intersections_unknown ? NULL : &r->intersections_after;
     return json_pack("{s:b,s:b,s:o,s:o,s:o,s:I}", "sound", r->sound, "changed", r->changed, "mesh",
-                     topology_json(&r->after, r->intersections_after, mesh->triangles, mesh->vertices), "was",
-                     topology_json(&r->before, r->intersections_before, was->triangles, was->vertices), "done",
+                     topology_json(&r->after, after, mesh->triangles, mesh->vertices), "was",
+                     topology_json(&r->before, before, was->triangles, was->vertices), "done",
                      done_json(r), "flat_triangles", (json_int_t)r->flat_triangles);
 }
 
-static enum kf_status declare(struct kf_job_context *job, const struct kf_mesh *mesh, json_t *paper, struct kf_error *err)
+static enum kf_status repair(const struct kf_work *work, struct kf_mesh *mesh, const struct kf_mesh_repair *how,
+                             struct kf_mesh_repair_report *report, struct kf_error *err)
+{
+    enum kf_kernel_status status = kf_mesh_repair(work, mesh, how, report);
+    if (status == KF_KERNEL_TOO_LARGE)
+        return kf_error_set(err, KF_TOO_LARGE, "mesh_intricate",
+                            "so many facets lie beside or behind each other that the mesh cannot be repaired");
+    if (!status && mesh->triangles == 0)
+        return kf_error_set(err, KF_UNPROCESSABLE, "nothing_left", "no piece of the mesh encloses piece_mm3");
+    return kf_work_status(status, err, "repairing the mesh");
+}
+
+static enum kf_status declare(struct kf_job_context *job, const struct kf_mesh *mesh, json_t *paper,
+                              struct kf_error *err)
 {
     static const char *const files[2][2] = {{"repaired.ply", "model/ply"}, {"repaired.stl", "model/stl"}};
     enum kf_status status = KF_OK;
     for (int n = 0; n < 2 && !status; n++) {
+        if (kf_job_cancelled(job))
+            return kf_error_set(err, KF_CANCELLED, NULL, "writing the mesh: cancelled");
         const char *path = kf_job_output_path(job, files[n][0]);
         json_t *meta = json_deep_copy(paper);
         if (!path || !meta) {
@@ -86,15 +106,17 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     kf_job_work_stage(&w, "repairing", 0.2, 0.9);
     was = mesh;
     if (!status)
-        status = kf_work_status(kf_mesh_repair(&w.work, &mesh, &how, &report), err, "repairing the mesh");
-    if (!status && mesh.triangles == 0)
-        status = kf_error_set(err, KF_UNPROCESSABLE, "nothing_left", "no piece of the mesh encloses piece_mm3");
+        status = repair(&w.work, &mesh, &how, &report, err);
     json_t *paper = status ? NULL : certificate(&report, &was, &mesh);
     kf_job_work_stage(&w, "writing", 0.9, 1);
     if (!status && !paper)
         status = kf_error_set(err, KF_NOMEM, NULL, "no memory for the certificate");
     if (!status)
         status = declare(job, &mesh, paper, err);
+    if (!status && report.intersections_unknown)
+        kf_job_warn(job, "intersections_unknown",
+                    "so many facets lie beside each other that not all were compared: whether the mesh runs through "
+                    "itself is not known");
     if (!status && !report.sound)
         kf_job_warn(job, "mesh_unsound", "the mesh could not be made sound: the certificate says what is left");
     kf_job_report(job, "sound", json_boolean(report.sound));

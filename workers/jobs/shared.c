@@ -79,6 +79,15 @@ enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nift
     return kf_image_read(input->path, input->offset, input->length, want, out, err);
 }
 
+// As grids (workers/io/memory.h): what is farther is no millimetre, and squares and cubes of it are no floats.
+static int is_near(const struct kf_mesh *mesh)
+{
+    for (int64_t i = 0; i < 3 * mesh->vertices; i++)
+        if (!(fabsf(mesh->xyz[i]) <= 1e9f))
+            return 0;
+    return 1;
+}
+
 enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_input *input, struct kf_mesh *mesh,
                                 struct kf_error *err)
 {
@@ -94,6 +103,12 @@ enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_
     else if (!status)
         status = kf_stl_parse(work, bytes, length, mesh, err);
     kf_memory_release(bytes);
+    if (!status && work->cancelled && work->cancelled(work->user))
+        status = kf_error_set(err, KF_CANCELLED, NULL, "reading a mesh: cancelled");
+    if (!status && !is_near(mesh))
+        status = kf_error_set(err, KF_INVALID, "mesh_far", "a corner of the mesh is over 1000 km from the origin");
+    if (status)
+        kf_mesh_release(work, mesh);
     return status;
 }
 

@@ -28,8 +28,8 @@ KF_MUST_USE enum kf_status kf_job_ct_input(struct kf_job_context *job, const cha
 KF_MUST_USE enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want,
                                               struct kf_volume *out, struct kf_error *err);
 
-// Reads a mesh, PLY, GLB or STL as its first bytes say; positions in LPS mm. *mesh is owned: kf_mesh_release with
-// `work`.
+// Reads a mesh, PLY, GLB or STL as its first bytes say; positions in LPS mm. KF_INVALID "mesh_far" beyond 1000 km.
+// *mesh is owned: kf_mesh_release with `work`.
 KF_MUST_USE enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_input *input,
                                             struct kf_mesh *mesh, struct kf_error *err);
 

@@ -72,7 +72,12 @@ static inline uint64_t kf_edge_hash(uint32_t v)
 }
 
 // Union-find over vertices: joins the corners of every triangle and flattens, so that group[v] is the least vertex
-// connected with v.
-void kf_mesh_groups(const struct kf_mesh *mesh, uint32_t *group);
+// connected with v. KF_KERNEL_CANCELLED leaves `group` half made.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_groups(const struct kf_work *work, const struct kf_mesh *mesh,
+                                                        uint32_t *group);
+
+// same[v] is the first vertex at the place of v (-0 is 0). Memory: 16 bytes per vertex, or 32 when places are crowded.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_same_places(const struct kf_work *work, const struct kf_mesh *mesh,
+                                                        uint32_t *same);
 
 #endif

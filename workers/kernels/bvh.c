@@ -1,16 +1,11 @@
 #include "workers/kernels/bvh.h"
+#include "workers/kernels/sort.h"
 
 #include <string.h>
 
-#define WIDTH      KF_BVH_WIDTH
-#define STACK      (KF_BVH_LEVELS * WIDTH)
-#define DIGIT_BITS 12
-
-struct entry {
-    uint64_t key;
-    uint32_t triangle;
-    uint32_t pad;
-};
+#define WIDTH KF_BVH_WIDTH
+#define STACK (KF_BVH_LEVELS * WIDTH)
+#define BLOCK 4096 // triangles, or nodes, between two questions
 
 void kf_bvh_release(const struct kf_work *work, struct kf_bvh *bvh)
 {
@@ -22,25 +17,50 @@ void kf_bvh_release(const struct kf_work *work, struct kf_bvh *bvh)
 
 // ---- making ----
 
-static enum kf_kernel_status find_bounds(const struct kf_mesh *mesh, double low[3], double high[3])
+struct bounds {
+    float low[3], high[3];
+};
+
+// The bounds of a block of triangles; 1 when one of them is no triangle of a tree.
+static int bound_block(const struct kf_mesh *mesh, int64_t block, struct bounds *out)
 {
-    for (int r = 0; r < 3; r++) {
-        low[r] = 1e300;
-        high[r] = -1e300;
-    }
-    for (int64_t c = 0; c < 3 * mesh->triangles; c++) {
+    int64_t end = (block + 1) * BLOCK < mesh->triangles ? (block + 1) * BLOCK : mesh->triangles;
+    struct bounds b = {{KF_BVH_FAR, KF_BVH_FAR, KF_BVH_FAR}, {-KF_BVH_FAR, -KF_BVH_FAR, -KF_BVH_FAR}};
+    int wrong = 0;
+    for (int64_t c = 3 * block * BLOCK; c < 3 * end; c++) {
         if (mesh->index[c] >= (uint64_t)mesh->vertices)
-            return KF_KERNEL_INVALID;
+            return 1;
         const float *p = mesh->xyz + 3 * (int64_t)mesh->index[c];
         for (int r = 0; r < 3; r++) {
-            double x = (double)p[r];
-            if (!(x - x == 0))
-                return KF_KERNEL_INVALID;
-            low[r] = x < low[r] ? x : low[r];
-            high[r] = x > high[r] ? x : high[r];
+            wrong |= !(p[r] > -KF_BVH_FAR && p[r] < KF_BVH_FAR);
+            b.low[r] = p[r] < b.low[r] ? p[r] : b.low[r];
+            b.high[r] = p[r] > b.high[r] ? p[r] : b.high[r];
         }
     }
-    return KF_KERNEL_OK;
+    *out = b;
+    return wrong;
+}
+
+static enum kf_kernel_status find_bounds(const struct kf_work *work, const struct kf_mesh *mesh, double low[3],
+                                         double high[3])
+{
+    int64_t blocks = (mesh->triangles + BLOCK - 1) / BLOCK;
+    struct bounds *block = kf_work_take(work, blocks * (int64_t)sizeof *block);
+    if (!block)
+        return KF_KERNEL_NOMEM;
+    struct kf_loop loop = kf_loop_make(work, blocks, 0, 0.2);
+    int wrong = 0;
+#pragma omp parallel for num_threads(work->threads) schedule(static) reduction(| : wrong)
+    for (int64_t b = 0; b < blocks; b++)
+        if (!kf_loop_stop(&loop))
+            wrong |= bound_block(mesh, b, &block[b]);
+    for (int64_t b = 0; b < blocks && !wrong && !loop.stop; b++)
+        for (int r = 0; r < 3; r++) {
+            low[r] = b == 0 || (double)block[b].low[r] < low[r] ? (double)block[b].low[r] : low[r];
+            high[r] = b == 0 || (double)block[b].high[r] > high[r] ? (double)block[b].high[r] : high[r];
+        }
+    kf_work_give(work, block);
+    return loop.stop ? KF_KERNEL_CANCELLED : wrong ? KF_KERNEL_INVALID : KF_KERNEL_OK;
 }
 
 // Every third bit of the answer is a bit of the 16 of v.
@@ -65,24 +85,6 @@ static uint64_t key_of(const struct kf_mesh *mesh, int64_t t, const double low[3
     return key;
 }
 
-// Least significant digit first, stable.
-static void sort_entries(struct entry *list, struct entry *spare, int64_t count)
-{
-    for (int shift = 0; shift < 48; shift += DIGIT_BITS) {
-        int64_t start[(1 << DIGIT_BITS) + 1] = {0};
-        const uint64_t mask = (1 << DIGIT_BITS) - 1;
-        for (int64_t i = 0; i < count; i++)
-            start[(list[i].key >> shift & mask) + 1]++;
-        for (int i = 0; i < 1 << DIGIT_BITS; i++)
-            start[i + 1] += start[i];
-        for (int64_t i = 0; i < count; i++)
-            spare[start[list[i].key >> shift & mask]++] = list[i];
-        struct entry *swap = list;
-        list = spare;
-        spare = swap;
-    }
-}
-
 static void triangle_box(const struct kf_mesh *mesh, uint32_t t, struct kf_bvh_node *node, int child)
 {
     for (int r = 0; r < 3; r++) {
@@ -105,12 +107,17 @@ static void empty_box(struct kf_bvh_node *node, int child)
     }
 }
 
-static void fill_level(const struct kf_work *work, struct kf_bvh *b, int level)
+static enum kf_kernel_status fill_level(const struct kf_work *work, struct kf_bvh *b, int level)
 {
     int64_t children = level ? b->nodes[level - 1] : b->mesh->triangles;
+    struct kf_loop loop = kf_loop_make(work, b->nodes[level] / BLOCK + 1, 0.8, 1);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
     for (int64_t n = 0; n < b->nodes[level]; n++) {
         struct kf_bvh_node *node = &b->node[level][n];
+        if (n % BLOCK == 0)
+            (void)kf_loop_stop(&loop);
+        if (__atomic_load_n(&loop.stop, __ATOMIC_RELAXED))
+            continue;
         for (int c = 0; c < WIDTH; c++) {
             int64_t child = WIDTH * n + c;
             empty_box(node, c);
@@ -125,12 +132,13 @@ static void fill_level(const struct kf_work *work, struct kf_bvh *b, int level)
                 }
         }
     }
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 static enum kf_kernel_status make_order(const struct kf_work *work, const struct kf_mesh *mesh, struct kf_bvh *out)
 {
     double low[3], high[3];
-    enum kf_kernel_status status = find_bounds(mesh, low, high);
+    enum kf_kernel_status status = find_bounds(work, mesh, low, high);
     if (status)
         return status;
     double widest = 0;
@@ -141,18 +149,22 @@ static enum kf_kernel_status make_order(const struct kf_work *work, const struct
     }
     double scale = widest > 0 ? 65535 / widest : 0;
     int64_t n = mesh->triangles;
-    struct entry *list = kf_work_take(work, n * (int64_t)sizeof *list);
-    struct entry *spare = kf_work_take(work, n * (int64_t)sizeof *spare);
+    struct kf_sort_entry *list = kf_work_take(work, n * (int64_t)sizeof *list);
+    struct kf_sort_entry *spare = kf_work_take(work, n * (int64_t)sizeof *spare);
     out->order = kf_work_take(work, n * (int64_t)sizeof *out->order);
     status = list && spare && out->order ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     if (!status) {
+        struct kf_loop loop = kf_loop_make(work, n / BLOCK + 1, 0.2, 0.4);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
-        for (int64_t t = 0; t < n; t++)
-            list[t] = (struct entry){key_of(mesh, t, low, scale), (uint32_t)t, 0};
-        sort_entries(list, spare, n); // an even number of rounds: the result is in `list`
-        for (int64_t t = 0; t < n; t++)
-            out->order[t] = list[t].triangle;
+        for (int64_t t = 0; t < n; t++) {
+            if (t % BLOCK == 0)
+                (void)kf_loop_stop(&loop);
+            list[t] = (struct kf_sort_entry){key_of(mesh, t, low, scale), (uint32_t)t, 0};
+        }
+        status = loop.stop ? KF_KERNEL_CANCELLED : kf_sort(work, list, spare, n, 48);
     }
+    for (int64_t t = 0; t < n && !status; t++)
+        out->order[t] = list[t].value;
     kf_work_give(work, list);
     kf_work_give(work, spare);
     return status;
@@ -174,7 +186,7 @@ enum kf_kernel_status kf_bvh_make(const struct kf_work *work, const struct kf_me
         out->node[l] = kf_work_take(work, out->nodes[l] * (int64_t)sizeof *out->node[l]);
         status = out->node[l] ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
         if (!status)
-            fill_level(work, out, l);
+            status = fill_level(work, out, l);
     }
     if (!status && kf_work_step(work, 1))
         status = KF_KERNEL_CANCELLED;
@@ -309,26 +321,29 @@ int kf_bvh_nearest(const struct kf_bvh *b, const double p[3], uint32_t hint, str
         if (!((double)now.low2 < out->distance2))
             continue;
         float low2[WIDTH];
+        out->looks++;
         box_distances2(&b->node[now.level][now.node], at, slack, low2);
         if (now.level) {
             top = push_children(&now, low2, out->distance2, stack, top);
             continue;
         }
         for (int c = 0; c < WIDTH; c++)
-            if ((double)low2[c] < out->distance2)
+            if ((double)low2[c] < out->distance2) {
+                out->looks++;
                 try_triangle(b, b->order[WIDTH * (int64_t)now.node + c], p, out);
+            }
     }
     return 1;
 }
 
 // ---- overlaps ----
 
-void kf_bvh_overlaps(const struct kf_bvh *b, const float low[3], const float high[3], int64_t from,
-                     int (*found)(void *user, int64_t place), void *user)
+int64_t kf_bvh_overlaps(const struct kf_bvh *b, const float low[3], const float high[3], int64_t from,
+                        int (*found)(void *user, int64_t place), void *user)
 {
     struct item stack[STACK];
     int top = 0;
-    int64_t span[KF_BVH_LEVELS]; // triangles below a child of a node of each level
+    int64_t looks = 0, span[KF_BVH_LEVELS]; // triangles below a child of a node of each level
     span[0] = 1;
     for (int l = 1; l < b->levels; l++)
         span[l] = WIDTH * span[l - 1];
@@ -336,6 +351,7 @@ void kf_bvh_overlaps(const struct kf_bvh *b, const float low[3], const float hig
         stack[top++] = (struct item){0, 0, b->levels - 1};
     while (top) {
         struct item now = stack[--top];
+        looks++;
         const struct kf_bvh_node *node = &b->node[now.level][now.node];
         int hit[WIDTH];
         for (int c = 0; c < WIDTH; c++)
@@ -350,7 +366,8 @@ void kf_bvh_overlaps(const struct kf_bvh *b, const float low[3], const float hig
             if (now.level)
                 stack[top++] = (struct item){0, (uint32_t)child, now.level - 1};
             else if (found(user, child))
-                return;
+                return looks;
         }
     }
+    return looks;
 }

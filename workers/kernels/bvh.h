@@ -25,9 +25,11 @@ struct kf_bvh {
     double largest; // greatest absolute coordinate
 };
 
+#define KF_BVH_FAR 1e18f // coordinates of a tree are nearer to 0 than this: squares of distances are floats
+
 // Owned: kf_bvh_release with the same work. KF_KERNEL_INVALID when an index is out of range or a coordinate of a used
-// vertex is not finite; KF_KERNEL_TOO_LARGE from 2^32 - 1 triangles. Memory: 32 bytes per triangle, and 16 more while it
-// is made. The same tree for any number of threads.
+// vertex is not nearer than KF_BVH_FAR; KF_KERNEL_TOO_LARGE from 2^32 - 1 triangles. Memory: 32 bytes per triangle, and
+// 16 more while it is made. The same tree for any number of threads.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_bvh_make(const struct kf_work *work, const struct kf_mesh *mesh,
                                                      struct kf_bvh *out);
 void kf_bvh_release(const struct kf_work *work, struct kf_bvh *bvh);
@@ -40,6 +42,7 @@ struct kf_bvh_nearest {
     double distance2; // mm²
     double point[3];
     uint32_t triangle;
+    int64_t looks; // at nodes and triangles, to find it: about 40 mostly, as many as there are in a mesh made for it
 };
 
 // The nearest point of the mesh to p. `hint` is any triangle, best one that is near, or UINT32_MAX: it says nothing
@@ -47,8 +50,8 @@ struct kf_bvh_nearest {
 int kf_bvh_nearest(const struct kf_bvh *bvh, const double p[3], uint32_t hint, struct kf_bvh_nearest *out);
 
 // Calls `found` with the place in `order` of every triangle from `from` on whose box meets [low, high] (touching
-// counts), in an order of the tree's; stops when it answers 1.
-void kf_bvh_overlaps(const struct kf_bvh *bvh, const float low[3], const float high[3], int64_t from,
-                     int (*found)(void *user, int64_t place), void *user);
+// counts), in an order of the tree's; stops when it answers 1. Returns how many nodes it looked at.
+int64_t kf_bvh_overlaps(const struct kf_bvh *bvh, const float low[3], const float high[3], int64_t from,
+                        int (*found)(void *user, int64_t place), void *user);
 
 #endif

@@ -11,6 +11,8 @@ struct order {
     float *xyz;
     uint32_t *number;
     int axis;
+    const struct kf_work *work;
+    int64_t passed; // points, in all
 };
 
 // By coordinate, then by number, so that the tree does not depend on how it was made.
@@ -32,13 +34,14 @@ static void swap_points(const struct order *o, int64_t i, int64_t j)
 }
 
 // Hoare's selection: afterwards everything in [low, k) comes before point k, and everything behind it after.
-static void select_point(const struct order *o, int64_t low, int64_t high, int64_t k)
+static enum kf_kernel_status select_point(struct order *o, int64_t low, int64_t high, int64_t k)
 {
-    for (high--; low < high;) {
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    for (high--; low < high && !status;) {
         int64_t middle = low + (high - low) / 2, i = low, j = high;
         float pivot = o->xyz[3 * middle + o->axis];
         uint32_t number = o->number[middle];
-        while (i <= j) {
+        while (i <= j && !(status = kf_work_ask(o->work, ++o->passed))) {
             while (before(o->xyz[3 * i + o->axis], o->number[i], pivot, number))
                 i++;
             while (before(pivot, number, o->xyz[3 * j + o->axis], o->number[j]))
@@ -51,8 +54,9 @@ static void select_point(const struct order *o, int64_t low, int64_t high, int64
         else if (k >= i)
             low = i;
         else
-            return;
+            break;
     }
+    return status;
 }
 
 static int widest_axis(const float *xyz, int64_t low, int64_t high)
@@ -72,22 +76,25 @@ static int widest_axis(const float *xyz, int64_t low, int64_t high)
     return axis;
 }
 
-static void split_all(struct kf_kdtree *tree)
+static enum kf_kernel_status split_all(const struct kf_work *work, struct kf_kdtree *tree)
 {
+    struct order o = {.xyz = tree->xyz, .number = tree->number, .work = work};
+    enum kf_kernel_status status = KF_KERNEL_OK;
     int64_t stack[DEPTH][2] = {{0, tree->count}};
-    for (int top = 1; top > 0;) {
+    for (int top = 1; top > 0 && !status;) {
         int64_t low = stack[--top][0], high = stack[top][1];
         if (high - low <= LEAF)
             continue;
         int64_t middle = low + (high - low) / 2;
-        struct order o = {.xyz = tree->xyz, .number = tree->number, .axis = widest_axis(tree->xyz, low, high)};
-        select_point(&o, low, high, middle);
+        o.axis = widest_axis(tree->xyz, low, high);
+        status = select_point(&o, low, high, middle);
         tree->axis[middle] = (uint8_t)o.axis;
         stack[top][0] = low;
         stack[top++][1] = middle;
         stack[top][0] = middle + 1;
         stack[top++][1] = high;
     }
+    return status;
 }
 
 enum kf_kernel_status kf_kdtree_make(const struct kf_work *work, const float *xyz, int64_t count, struct kf_kdtree *out)
@@ -97,7 +104,7 @@ enum kf_kernel_status kf_kdtree_make(const struct kf_work *work, const float *xy
         return KF_KERNEL_TOO_LARGE;
     if (count < 1)
         return KF_KERNEL_INVALID;
-    for (int64_t i = 0; i < 3 * count; i++)
+    for (int64_t i = 0; i < 3 * count; i++) // as little as copying them
         if (!(xyz[i] > -1e18f && xyz[i] < 1e18f))
             return KF_KERNEL_INVALID;
     out->count = count;
@@ -112,8 +119,10 @@ enum kf_kernel_status kf_kdtree_make(const struct kf_work *work, const float *xy
     for (int64_t i = 0; i < count; i++)
         out->number[i] = (uint32_t)i;
     memset(out->axis, 0, (size_t)count);
-    split_all(out);
-    return KF_KERNEL_OK;
+    enum kf_kernel_status status = split_all(work, out);
+    if (status)
+        kf_kdtree_release(work, out);
+    return status;
 }
 
 void kf_kdtree_release(const struct kf_work *work, struct kf_kdtree *tree)

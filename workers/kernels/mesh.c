@@ -11,6 +11,27 @@ void kf_mesh_release(const struct kf_work *work, struct kf_mesh *mesh)
     *mesh = (struct kf_mesh){0};
 }
 
+static enum kf_kernel_status fill_corners(const struct kf_work *work, const struct kf_mesh *mesh,
+                                          struct kf_corners *out)
+{
+    int64_t n = mesh->vertices, corners = 3 * mesh->triangles;
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    memset(out->first, 0, (size_t)(n + 1) * sizeof *out->first);
+    for (int64_t c = 0; c < corners && !(status = kf_work_ask(work, c)); c++) {
+        if (mesh->index[c] >= (uint64_t)n)
+            return KF_KERNEL_INVALID;
+        out->first[mesh->index[c] + 1]++;
+    }
+    for (int64_t v = 0; v < n; v++)
+        out->first[v + 1] += out->first[v];
+    // Fills with first[v] as the next free place, which leaves it at the end of v's list: then moves all by one.
+    for (int64_t c = 0; c < corners && !status && !(status = kf_work_ask(work, c)); c++)
+        out->corner[out->first[mesh->index[c]]++] = (uint32_t)c;
+    memmove(out->first + 1, out->first, (size_t)n * sizeof *out->first);
+    out->first[0] = 0;
+    return status;
+}
+
 enum kf_kernel_status kf_corners_make(const struct kf_work *work, const struct kf_mesh *mesh, struct kf_corners *out)
 {
     *out = (struct kf_corners){0};
@@ -23,22 +44,10 @@ enum kf_kernel_status kf_corners_make(const struct kf_work *work, const struct k
         kf_corners_release(work, out);
         return KF_KERNEL_NOMEM;
     }
-    memset(out->first, 0, (size_t)(n + 1) * sizeof *out->first);
-    for (int64_t c = 0; c < corners; c++) {
-        if (mesh->index[c] >= (uint64_t)n) {
-            kf_corners_release(work, out);
-            return KF_KERNEL_INVALID;
-        }
-        out->first[mesh->index[c] + 1]++;
-    }
-    for (int64_t v = 0; v < n; v++)
-        out->first[v + 1] += out->first[v];
-    // Fills with first[v] as the next free place, which leaves it at the end of v's list: then moves all by one.
-    for (int64_t c = 0; c < corners; c++)
-        out->corner[out->first[mesh->index[c]]++] = (uint32_t)c;
-    memmove(out->first + 1, out->first, (size_t)n * sizeof *out->first);
-    out->first[0] = 0;
-    return KF_KERNEL_OK;
+    enum kf_kernel_status status = fill_corners(work, mesh, out);
+    if (status)
+        kf_corners_release(work, out);
+    return status;
 }
 
 void kf_corners_release(const struct kf_work *work, struct kf_corners *corners)
@@ -78,17 +87,19 @@ void kf_spans_release(const struct kf_work *work, struct kf_spans *spans)
     *spans = (struct kf_spans){0};
 }
 
-void kf_mesh_groups(const struct kf_mesh *mesh, uint32_t *group)
+enum kf_kernel_status kf_mesh_groups(const struct kf_work *work, const struct kf_mesh *mesh, uint32_t *group)
 {
+    enum kf_kernel_status status = KF_KERNEL_OK;
     for (int64_t v = 0; v < mesh->vertices; v++)
         group[v] = (uint32_t)v;
-    for (int64_t c = 0; c < 3 * mesh->triangles; c++) {
-        if (c % 3 == 2)
-            continue;
-        kf_set_join(group, mesh->index[c], mesh->index[c + 1]);
+    for (int64_t t = 0; t < mesh->triangles && !(status = kf_work_ask(work, t)); t++) {
+        const uint32_t *corner = mesh->index + 3 * t;
+        kf_set_join(group, corner[0], corner[1]);
+        kf_set_join(group, corner[1], corner[2]);
     }
-    for (int64_t v = 0; v < mesh->vertices; v++)
+    for (int64_t v = 0; v < mesh->vertices && !status; v++)
         group[v] = group[group[v]]; // the group of an earlier vertex is final
+    return status;
 }
 
 // ---- measures ----
@@ -194,7 +205,7 @@ enum kf_kernel_status kf_mesh_normals(const struct kf_work *work, const struct k
         float *n = normals + 3 * v;
         double x = (double)n[0], y = (double)n[1], z = (double)n[2];
         double length = __builtin_sqrt(x * x + y * y + z * z);
-        if (!(length > 1e-30)) {
+        if (!(length > 1e-30 && length <= (double)__FLT_MAX__)) {
             n[0] = n[1] = 0;
             n[2] = 1;
             continue;

@@ -20,7 +20,72 @@ struct way {
     double *distance; // per vertex of `from`
     int64_t *first;   // per triangle in the order of the tree: its first sample
     struct sample *sample;
+    struct pace *pace; // shared by all threads
 };
+
+// How long the questions take: looks that are left for those that take too long, and the loop that asks meanwhile.
+struct pace {
+    struct kf_loop *loop;
+    int64_t left;
+};
+
+// What a thread knows of it.
+struct asker {
+    const struct way *way;
+    int64_t looks, beyond; // since it last told
+    int stop;
+};
+
+#define ASK_EVERY     16384 // looks, each some 20 ns
+#define LOOKS_FOR_ALL 1024  // of a question that take nothing off the limit; 40 are usual
+#define LOOKS_OF_CUT  64    // that cutting a piece takes off it; most triangles need none, or a few
+
+// Counts looks, `beyond` of which are taken off the limit.
+static void count_looks(struct asker *a, int64_t looks, int64_t beyond)
+{
+    struct pace *pace = a->way->pace;
+    a->looks += looks;
+    a->beyond += beyond;
+    if (a->looks < ASK_EVERY)
+        return;
+    int64_t left = __atomic_sub_fetch(&pace->left, a->beyond, __ATOMIC_RELAXED);
+    a->stop = kf_loop_ask(pace->loop) || left < 0;
+    a->looks = a->beyond = 0;
+}
+
+// What of the other mesh is nearest to p. Once the asker has stopped, any answer will do.
+static void find_nearest(struct asker *a, const double p[3], uint32_t hint, struct kf_bvh_nearest *out)
+{
+    if (a->stop) {
+        *out = (struct kf_bvh_nearest){.triangle = 0};
+        return;
+    }
+    kf_bvh_nearest(a->way->to, p, hint, out);
+    count_looks(a, out->looks, out->looks > LOOKS_FOR_ALL ? out->looks - LOOKS_FOR_ALL : 0);
+}
+
+static struct asker asker_make(const struct way *w)
+{
+    return (struct asker){.way = w};
+}
+
+// Before a block: 1 when it is not to be begun.
+static int pace_stop(struct pace *pace)
+{
+    return kf_loop_stop(pace->loop) || __atomic_load_n(&pace->left, __ATOMIC_RELAXED) < 0;
+}
+
+// After a block.
+static void asker_finish(struct asker *a)
+{
+    __atomic_sub_fetch(&a->way->pace->left, a->beyond, __ATOMIC_RELAXED);
+}
+
+// What has become of a loop.
+static enum kf_kernel_status pace_status(const struct pace *pace)
+{
+    return pace->loop->stop ? KF_KERNEL_CANCELLED : pace->left < 0 ? KF_KERNEL_TOO_LARGE : KF_KERNEL_OK;
+}
 
 static void corner_of(const struct kf_mesh *mesh, int64_t t, int c, double p[3])
 {
@@ -67,8 +132,9 @@ static int shares_along(const struct kf_mesh *mesh, int64_t t, double spacing_mm
 // ---- samples ----
 
 // The middles of the n² equal triangles that triangle t is cut into.
-static void sample_triangle(const struct way *w, int64_t t, struct sample *to, uint32_t *hint)
+static void sample_triangle(struct asker *a, int64_t t, struct sample *to, uint32_t *hint)
 {
+    const struct way *w = a->way;
     int n = shares_along(w->from->mesh, t, w->how->spacing_mm);
     double p[3][3];
     for (int c = 0; c < 3; c++)
@@ -82,7 +148,7 @@ static void sample_triangle(const struct way *w, int64_t t, struct sample *to, u
             for (int r = 0; r < 3; r++)
                 at[r] = p[0][r] + u * (p[1][r] - p[0][r]) + v * (p[2][r] - p[0][r]);
             struct kf_bvh_nearest found;
-            kf_bvh_nearest(w->to, at, *hint, &found);
+            find_nearest(a, at, *hint, &found);
             *hint = found.triangle;
             *to++ = (struct sample){__builtin_sqrt(found.distance2), area};
         }
@@ -91,23 +157,31 @@ static void sample_triangle(const struct way *w, int64_t t, struct sample *to, u
 static enum kf_kernel_status take_samples(const struct kf_work *work, struct way *w, int64_t *count)
 {
     const struct kf_mesh *mesh = w->from->mesh;
+    enum kf_kernel_status status = KF_KERNEL_OK;
     int64_t blocks = (mesh->triangles + BLOCK - 1) / BLOCK, total = 0;
-    for (int64_t t = 0; t < mesh->triangles; t++) {
+    for (int64_t t = 0; t < mesh->triangles && !(status = kf_work_ask(work, t)); t++) {
         int64_t n = shares_along(mesh, w->from->order[t], w->how->spacing_mm);
         w->first[t] = total;
         total += n * n;
     }
     *count = total;
+    if (status || total > KF_DISTANCE_SAMPLES)
+        return status ? status : KF_KERNEL_TOO_LARGE;
     w->sample = kf_work_take(work, total * (int64_t)sizeof *w->sample);
     if (!w->sample)
         return KF_KERNEL_NOMEM;
+    struct kf_loop loop = kf_loop_make(work, blocks, 0.5, 1);
+    w->pace->loop = &loop;
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t b = 0; b < blocks; b++) {
         uint32_t hint = UINT32_MAX;
-        for (int64_t t = b * BLOCK; t < (b + 1) * BLOCK && t < mesh->triangles; t++)
-            sample_triangle(w, w->from->order[t], w->sample + w->first[t], &hint);
+        struct asker a = asker_make(w);
+        a.stop = pace_stop(w->pace);
+        for (int64_t t = b * BLOCK; t < (b + 1) * BLOCK && t < mesh->triangles && !a.stop; t++)
+            sample_triangle(&a, w->from->order[t], w->sample + w->first[t], &hint);
+        asker_finish(&a);
     }
-    return KF_KERNEL_OK;
+    return pace_status(w->pace);
 }
 
 static uint32_t bits_of(double distance)
@@ -118,16 +192,20 @@ static uint32_t bits_of(double distance)
     return bits;
 }
 
-// The distance, to a float, that `share` of the area does not exceed: the upper half of the bits, then the lower.
-static double percentile(const struct sample *sample, int64_t count, double share, double *bins)
+// The distance, to a float, that `share` of the area `whole` does not exceed: the upper half of the bits, then the
+// lower.
+static enum kf_kernel_status find_percentile(const struct kf_work *work, const struct way *w, int64_t count,
+                                             double share, double *bins, double *out)
 {
+    const struct sample *sample = w->sample;
+    enum kf_kernel_status status = KF_KERNEL_OK;
     double whole = 0, below = 0;
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count && !(status = kf_work_ask(work, i)); i++)
         whole += sample[i].area;
     uint32_t high = 0;
-    for (int half = 0; half < 2; half++) {
+    for (int half = 0; half < 2 && !status; half++) {
         memset(bins, 0, 65536 * sizeof *bins);
-        for (int64_t i = 0; i < count; i++) {
+        for (int64_t i = 0; i < count && !(status = kf_work_ask(work, i)); i++) {
             uint32_t bits = bits_of(sample[i].distance);
             if (!half)
                 bins[bits >> 16] += sample[i].area;
@@ -146,7 +224,8 @@ static double percentile(const struct sample *sample, int64_t count, double shar
     }
     float value;
     memcpy(&value, &high, 4);
-    return (double)value;
+    *out = (double)value;
+    return status;
 }
 
 struct sums {
@@ -157,10 +236,9 @@ static enum kf_kernel_status sum_samples(const struct kf_work *work, const struc
                                          struct kf_mesh_one_way *out, struct sums *all)
 {
     double *bins = kf_work_take(work, 65536 * (int64_t)sizeof *bins);
-    if (!bins)
-        return KF_KERNEL_NOMEM;
+    enum kf_kernel_status status = bins ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     *all = (struct sums){0};
-    for (int64_t from = 0; from < count; from += BLOCK) {
+    for (int64_t from = 0; from < count && !status && !(status = kf_work_ask(work, from)); from += BLOCK) {
         struct sums one = {0};
         for (int64_t i = from; i < from + BLOCK && i < count; i++) {
             const struct sample *s = &w->sample[i];
@@ -173,13 +251,13 @@ static enum kf_kernel_status sum_samples(const struct kf_work *work, const struc
         all->second += one.second;
     }
     out->samples = count;
-    if (all->area > 0) {
+    if (!status && all->area > 0) {
         out->mean_mm = all->first / all->area;
         out->rms_mm = __builtin_sqrt(all->second / all->area);
-        out->p95_mm = percentile(w->sample, count, 0.95, bins);
+        status = find_percentile(work, w, count, 0.95, bins, &out->p95_mm);
     }
     kf_work_give(work, bins);
-    return KF_KERNEL_OK;
+    return status;
 }
 
 // ---- the greatest distance ----
@@ -221,25 +299,25 @@ static double upper_bound(const struct kf_mesh *to, const struct piece *p)
 }
 
 // The same with the triangle nearest to the middle of the piece: what is not bounded by those around often is by it.
-static double middle_bound(const struct kf_bvh *to, const struct piece *p)
+static double middle_bound(struct asker *a, const struct piece *p)
 {
     double middle[3];
     for (int r = 0; r < 3; r++)
         middle[r] = (p->corner[0][r] + p->corner[1][r] + p->corner[2][r]) / 3;
     struct kf_bvh_nearest found;
-    kf_bvh_nearest(to, middle, p->near[0], &found);
-    return farthest_corner(to->mesh, found.triangle, p);
+    find_nearest(a, middle, p->near[0], &found);
+    return farthest_corner(a->way->to->mesh, found.triangle, p);
 }
 
 // The four pieces between the corners and the middles of the sides.
-static void cut_piece(const struct kf_bvh *to, const struct piece *p, struct piece out[4])
+static void cut_piece(struct asker *a, const struct piece *p, struct piece out[4])
 {
     struct piece middle;
     for (int c = 0; c < 3; c++) {
         struct kf_bvh_nearest found;
         for (int r = 0; r < 3; r++)
             middle.corner[c][r] = 0.5 * (p->corner[c][r] + p->corner[(c + 1) % 3][r]);
-        kf_bvh_nearest(to, middle.corner[c], p->near[c], &found);
+        find_nearest(a, middle.corner[c], p->near[c], &found);
         middle.distance[c] = __builtin_sqrt(found.distance2);
         middle.near[c] = found.triangle;
     }
@@ -253,8 +331,9 @@ static void cut_piece(const struct kf_bvh *to, const struct piece *p, struct pie
     }
 }
 
-static void refine(const struct way *w, const struct piece *p, int depth, struct bounds *b)
+static void refine(struct asker *a, const struct piece *p, int depth, struct bounds *b)
 {
+    const struct way *w = a->way;
     for (int c = 0; c < 3; c++)
         if (p->distance[c] > b->low) {
             b->low = p->distance[c];
@@ -263,49 +342,60 @@ static void refine(const struct way *w, const struct piece *p, int depth, struct
     double upper = upper_bound(w->to->mesh, p), goal = b->low + w->how->tolerance_mm;
     goal = goal > w->enough ? goal : w->enough;
     if (upper > goal) {
-        double other = middle_bound(w->to, p);
+        double other = middle_bound(a, p);
         upper = other < upper ? other : upper;
     }
-    if (upper <= goal || depth == DEPTH) {
+    if (upper <= goal || depth == DEPTH || a->stop) {
         b->high = upper > b->high ? upper : b->high;
         return;
     }
     struct piece part[4];
-    cut_piece(w->to, p, part);
+    count_looks(a, LOOKS_OF_CUT, LOOKS_OF_CUT);
+    cut_piece(a, p, part);
     for (int n = 0; n < 4; n++)
-        refine(w, &part[n], depth + 1, b);
+        refine(a, &part[n], depth + 1, b);
 }
 
-static void measure_vertices(const struct kf_work *work, const struct way *w)
+// Vertices in the order of the mesh: neighbours mostly follow each other. Unused ones are not on the surface.
+static enum kf_kernel_status measure_vertices(const struct kf_work *work, const struct way *w)
 {
     const struct kf_mesh *mesh = w->from->mesh;
-    // Vertices in the order of the mesh: neighbours mostly follow each other. Unused ones are not on the surface.
+    enum kf_kernel_status status = KF_KERNEL_OK;
     int64_t blocks = (mesh->vertices + BLOCK - 1) / BLOCK;
     memset(w->near, 0xff, (size_t)mesh->vertices * sizeof *w->near);
-    for (int64_t c = 0; c < 3 * mesh->triangles; c++)
+    for (int64_t c = 0; c < 3 * mesh->triangles && !(status = kf_work_ask(work, c)); c++)
         w->near[mesh->index[c]] = 0;
+    if (status)
+        return status;
+    struct kf_loop loop = kf_loop_make(work, blocks, 0, 0.1);
+    w->pace->loop = &loop;
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t b = 0; b < blocks; b++) {
         uint32_t hint = UINT32_MAX;
-        for (int64_t v = b * BLOCK; v < (b + 1) * BLOCK && v < mesh->vertices; v++) {
+        struct asker a = asker_make(w);
+        a.stop = pace_stop(w->pace);
+        for (int64_t v = b * BLOCK; v < (b + 1) * BLOCK && v < mesh->vertices && !a.stop; v++) {
             if (w->near[v] == UINT32_MAX)
                 continue;
             const double p[3] = {(double)mesh->xyz[3 * v], (double)mesh->xyz[3 * v + 1], (double)mesh->xyz[3 * v + 2]};
             struct kf_bvh_nearest found;
-            kf_bvh_nearest(w->to, p, hint, &found);
+            find_nearest(&a, p, hint, &found);
             hint = w->near[v] = found.triangle;
             w->distance[v] = __builtin_sqrt(found.distance2);
         }
+        asker_finish(&a);
     }
+    return pace_status(w->pace);
 }
 
 // The farthest of the middles of a block's triangles and of their sides: where the greatest distance is near, most
 // triangles are done with at the first look.
-static void probe_block(const struct way *w, int64_t block, struct bounds *b)
+static void probe_block(struct asker *a, int64_t block, struct bounds *b)
 {
     static const double weight[4][3] = {{1.0 / 3, 1.0 / 3, 1.0 / 3}, {0.5, 0.5, 0}, {0, 0.5, 0.5}, {0.5, 0, 0.5}};
+    const struct way *w = a->way;
     const struct kf_mesh *mesh = w->from->mesh;
-    for (int64_t t = block * BLOCK; t < (block + 1) * BLOCK && t < mesh->triangles; t++) {
+    for (int64_t t = block * BLOCK; t < (block + 1) * BLOCK && t < mesh->triangles && !a->stop; t++) {
         double p[3][3];
         uint32_t hint = w->near[mesh->index[3 * t]];
         for (int c = 0; c < 3; c++)
@@ -315,7 +405,7 @@ static void probe_block(const struct way *w, int64_t block, struct bounds *b)
             for (int r = 0; r < 3; r++)
                 at[r] = weight[n][0] * p[0][r] + weight[n][1] * p[1][r] + weight[n][2] * p[2][r];
             struct kf_bvh_nearest found;
-            kf_bvh_nearest(w->to, at, hint, &found);
+            find_nearest(a, at, hint, &found);
             hint = found.triangle;
             if (__builtin_sqrt(found.distance2) <= b->low)
                 continue;
@@ -325,35 +415,35 @@ static void probe_block(const struct way *w, int64_t block, struct bounds *b)
     }
 }
 
-static enum kf_kernel_status find_greatest(const struct kf_work *work, const struct way *w, struct kf_mesh_one_way *out)
+// Every block starts from `start`, so that what it looks into does not depend on other blocks.
+static enum kf_kernel_status probe_all(const struct kf_work *work, const struct way *w, const struct bounds *start,
+                                       int64_t blocks, struct bounds *block)
+{
+    struct kf_loop loop = kf_loop_make(work, blocks, 0.1, 0.3);
+    w->pace->loop = &loop;
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
+    for (int64_t b = 0; b < blocks; b++) {
+        struct asker a = asker_make(w);
+        block[b] = *start;
+        a.stop = pace_stop(w->pace);
+        probe_block(&a, b, &block[b]);
+        asker_finish(&a);
+    }
+    return pace_status(w->pace);
+}
+
+static enum kf_kernel_status refine_all(const struct kf_work *work, const struct way *w, const struct bounds *start,
+                                        int64_t blocks, struct bounds *block)
 {
     const struct kf_mesh *mesh = w->from->mesh;
-    int64_t blocks = (mesh->triangles + BLOCK - 1) / BLOCK;
-    struct bounds *block = kf_work_take(work, blocks * (int64_t)sizeof *block);
-    if (!block)
-        return KF_KERNEL_NOMEM;
-    measure_vertices(work, w);
-    // Every block starts from the farthest vertex or middle, so that what it looks into does not depend on other
-    // blocks.
-    struct bounds start = {0};
-    for (int64_t v = 0; v < mesh->vertices; v++)
-        if (w->near[v] != UINT32_MAX && w->distance[v] > start.low) {
-            start.low = w->distance[v];
-            for (int r = 0; r < 3; r++)
-                start.at[r] = (double)mesh->xyz[3 * v + r];
-        }
+    struct kf_loop loop = kf_loop_make(work, blocks, 0.3, 0.5);
+    w->pace->loop = &loop;
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t b = 0; b < blocks; b++) {
-        block[b] = start;
-        probe_block(w, b, &block[b]);
-    }
-    for (int64_t b = 0; b < blocks; b++)
-        start = block[b].low > start.low ? block[b] : start;
-    start.high = start.low;
-#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
-    for (int64_t b = 0; b < blocks; b++) {
-        block[b] = start;
-        for (int64_t t = b * BLOCK; t < (b + 1) * BLOCK && t < mesh->triangles; t++) {
+        struct asker a = asker_make(w);
+        block[b] = *start;
+        a.stop = pace_stop(w->pace);
+        for (int64_t t = b * BLOCK; t < (b + 1) * BLOCK && t < mesh->triangles && !a.stop; t++) {
             struct piece p;
             for (int c = 0; c < 3; c++) {
                 uint32_t v = mesh->index[3 * t + c];
@@ -361,10 +451,33 @@ static enum kf_kernel_status find_greatest(const struct kf_work *work, const str
                 p.distance[c] = w->distance[v];
                 p.near[c] = w->near[v];
             }
-            refine(w, &p, 0, &block[b]);
+            refine(&a, &p, 0, &block[b]);
         }
+        asker_finish(&a);
     }
-    for (int64_t b = 0; b < blocks; b++) {
+    return pace_status(w->pace);
+}
+
+static enum kf_kernel_status find_greatest(const struct kf_work *work, const struct way *w, struct kf_mesh_one_way *out)
+{
+    const struct kf_mesh *mesh = w->from->mesh;
+    int64_t blocks = (mesh->triangles + BLOCK - 1) / BLOCK;
+    struct bounds *block = kf_work_take(work, blocks * (int64_t)sizeof *block), start = {0};
+    enum kf_kernel_status status = block ? measure_vertices(work, w) : KF_KERNEL_NOMEM;
+    for (int64_t v = 0; v < mesh->vertices && !status; v++)
+        if (w->near[v] != UINT32_MAX && w->distance[v] > start.low) {
+            start.low = w->distance[v];
+            for (int r = 0; r < 3; r++)
+                start.at[r] = (double)mesh->xyz[3 * v + r];
+        }
+    if (!status)
+        status = probe_all(work, w, &start, blocks, block);
+    for (int64_t b = 0; b < blocks && !status; b++)
+        start = block[b].low > start.low ? block[b] : start;
+    start.high = start.low;
+    if (!status)
+        status = refine_all(work, w, &start, blocks, block);
+    for (int64_t b = 0; b < blocks && !status; b++) {
         if (block[b].low > start.low)
             start = (struct bounds){block[b].low, start.high, {block[b].at[0], block[b].at[1], block[b].at[2]}};
         start.high = block[b].high > start.high ? block[b].high : start.high;
@@ -374,15 +487,15 @@ static enum kf_kernel_status find_greatest(const struct kf_work *work, const str
     out->greatest_low_mm = start.low;
     out->greatest_high_mm = (start.high > start.low ? start.high : start.low) * (1 + 1e-12) + 1e-9;
     memcpy(out->greatest_at, start.at, sizeof start.at);
-    return KF_KERNEL_OK;
+    return status;
 }
 
 static enum kf_kernel_status measure_way(const struct kf_work *work, const struct kf_bvh *from, const struct kf_bvh *to,
                                          const struct kf_mesh_distance_how *how, double enough, int integrals,
-                                         struct kf_mesh_one_way *out, struct sums *all)
+                                         struct pace *pace, struct kf_mesh_one_way *out, struct sums *all)
 {
     *all = (struct sums){0};
-    struct way w = {.from = from, .to = to, .how = how, .enough = enough};
+    struct way w = {.from = from, .to = to, .how = how, .enough = enough, .pace = pace};
     w.near = kf_work_take(work, from->mesh->vertices * (int64_t)sizeof *w.near);
     w.distance = kf_work_take(work, from->mesh->vertices * (int64_t)sizeof *w.distance);
     w.first = kf_work_take(work, from->mesh->triangles * (int64_t)sizeof *w.first);
@@ -412,12 +525,15 @@ static enum kf_kernel_status measure_both(const struct kf_work *work, const stru
     memset(tree, 0, sizeof tree);
     struct sums all[2];
     memset(all, 0, sizeof all);
-    enum kf_kernel_status status = kf_bvh_make(work, a, &tree[0]);
+    struct kf_work_part part;
+    struct pace pace = {.left = KF_DISTANCE_LOOKS};
+    enum kf_kernel_status status = kf_bvh_make(kf_work_part(&part, work, 0, 0.05), a, &tree[0]);
     if (!status)
-        status = kf_bvh_make(work, b, &tree[1]);
+        status = kf_bvh_make(kf_work_part(&part, work, 0.05, 0.1), b, &tree[1]);
     for (int n = 0; n < 2 && !status; n++) {
-        status = measure_way(work, &tree[n], &tree[1 - n], how, enough, integrals, &out->way[n], &all[n]);
-        if (!status && kf_work_step(work, 0.5 * (n + 1)))
+        const struct kf_work *share = kf_work_part(&part, work, 0.1 + 0.45 * n, 0.55 + 0.45 * n);
+        status = measure_way(share, &tree[n], &tree[1 - n], how, enough, integrals, &pace, &out->way[n], &all[n]);
+        if (!status && kf_work_step(share, 1))
             status = KF_KERNEL_CANCELLED;
     }
     kf_bvh_release(work, &tree[0]);
@@ -474,11 +590,13 @@ enum kf_kernel_status kf_mesh_decimate_within(const struct kf_work *work, struct
         copy_mesh(mesh, &before);
     for (int round = 0; round < 8 && !status && !(high <= hausdorff_mm); round++) {
         struct kf_mesh_distance measured;
+        struct kf_work_part part;
         double reached = 0;
         copy_mesh(&before, mesh);
-        status = kf_mesh_decimate(work, mesh, &now, &reached);
+            status = kf_mesh_decimate(kf_work_part(&part, work, round / 8.0, (round + 0.5) / 8), mesh, &now, &reached);
         if (!status)
-            status = measure_both(work, &before, mesh, &exactly, hausdorff_mm, 0, &measured);
+            status = measure_both(kf_work_part(&part, work, (round + 0.5) / 8, (round + 1) / 8.0), &before, mesh,
+                                  &exactly, hausdorff_mm, 0, &measured);
         if (status)
             break;
         high = measured.hausdorff_high_mm;

@@ -247,14 +247,37 @@ int kf_triangles_meet(const float a[3][3], const float b[3][3])
 
 // ---- the mesh ----
 
+#define BLOCK     512  // triangles that one thread searches for in a row
+#define ASK_EVERY 4096 // looks: some of them are at pairs whose signs need sums without rounding
+
+// Shared by all threads.
+struct limits {
+    struct kf_loop *loop;
+    int64_t looks; // that are left
+};
+
 struct search {
     const struct kf_bvh *bvh;
+    struct limits *limits;
     float triangle[3][3];
     uint32_t number;
+    int64_t looks; // not yet taken off the limit
+    int stop;
     int64_t pairs;
     uint32_t *list; // NULL: only count
     int64_t most;
 };
+
+// Counts looks; 1 when the search is to end.
+static int look(struct search *s, int64_t looks)
+{
+    s->looks += looks;
+    if (s->looks < ASK_EVERY)
+        return s->stop;
+    int64_t left = __atomic_sub_fetch(&s->limits->looks, s->looks, __ATOMIC_RELAXED);
+    s->looks = 0;
+    return s->stop = kf_loop_ask(s->limits->loop) || left < 0;
+}
 
 static void fetch(const struct kf_mesh *mesh, uint32_t t, float out[3][3])
 {
@@ -267,6 +290,8 @@ static int try_pair(void *user, int64_t place)
     struct search *s = user;
     uint32_t other = s->bvh->order[place];
     float b[3][3];
+    if (look(s, 1))
+        return 1;
     fetch(s->bvh->mesh, other, b);
     if (!kf_triangles_meet((const float (*)[3])s->triangle, (const float (*)[3])b) || seen_along((const float (*)[3])b) < 0)
         return 0;
@@ -278,13 +303,11 @@ static int try_pair(void *user, int64_t place)
     return 0;
 }
 
-#define BLOCK 512
-
 // One block of triangles against all that come after them in the tree's order. Returns the number of flat ones.
 static int64_t search_block(const struct kf_bvh *bvh, int64_t block, struct search *s)
 {
     int64_t flat = 0, end = (block + 1) * BLOCK < bvh->mesh->triangles ? (block + 1) * BLOCK : bvh->mesh->triangles;
-    for (int64_t place = block * BLOCK; place < end; place++) {
+    for (int64_t place = block * BLOCK; place < end && !s->stop; place++) {
         s->number = bvh->order[place];
         fetch(bvh->mesh, s->number, s->triangle);
         if (seen_along((const float (*)[3])s->triangle) < 0) {
@@ -297,51 +320,73 @@ static int64_t search_block(const struct kf_bvh *bvh, int64_t block, struct sear
             low[r] = node->low[r][place % KF_BVH_WIDTH];
             high[r] = node->high[r][place % KF_BVH_WIDTH];
         }
-        kf_bvh_overlaps(bvh, low, high, place + 1, try_pair, s);
+        (void)look(s, kf_bvh_overlaps(bvh, low, high, place + 1, try_pair, s));
     }
+    __atomic_sub_fetch(&s->limits->looks, s->looks, __ATOMIC_RELAXED);
     return flat;
 }
 
-// Counts first, then writes the pairs of those blocks that have any to where they belong.
-static enum kf_kernel_status search_all(const struct kf_work *work, const struct kf_bvh *bvh, int64_t most,
-                                        struct kf_mesh_intersections *out)
+// Per block of triangles the number of pairs before it; the last entry is that of all. *given_up: looks ran out.
+static enum kf_kernel_status count_pairs(const struct kf_work *work, const struct kf_bvh *bvh, int64_t blocks,
+                                         int64_t *count, int64_t *flat, int *given_up)
 {
-    int64_t blocks = (bvh->mesh->triangles + BLOCK - 1) / BLOCK, flat = 0;
-    int64_t *count = kf_work_take(work, (blocks + 1) * (int64_t)sizeof *count);
-    if (!count)
-        return KF_KERNEL_NOMEM;
-#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1) reduction(+ : flat)
+    struct kf_loop loop = kf_loop_make(work, blocks, 0, 1);
+    struct limits limits = {&loop, KF_INTERSECT_LOOKS + 64 * bvh->mesh->triangles};
+    int64_t flats = 0, total = 0;
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1) reduction(+ : flats)
     for (int64_t b = 0; b < blocks; b++) {
-        struct search s = {.bvh = bvh};
-        flat += search_block(bvh, b, &s);
+        struct search s = {.bvh = bvh, .limits = &limits};
+        if (kf_loop_stop(&loop) || __atomic_load_n(&limits.looks, __ATOMIC_RELAXED) < 0)
+            continue;
+        flats += search_block(bvh, b, &s);
         count[b] = s.pairs;
     }
-    int64_t total = 0;
-    for (int64_t b = 0; b < blocks; b++) {
+    *given_up = limits.looks < 0;
+    if (loop.stop)
+        return KF_KERNEL_CANCELLED;
+    for (int64_t b = 0; b < blocks && !*given_up; b++) {
         int64_t n = count[b];
         count[b] = total;
         total += n;
     }
-    count[blocks] = total;
-    out->pairs = total;
-    out->flat = flat;
-    out->listed = total < most ? total : most;
-    if (out->listed > 0) {
-        out->pair = kf_work_take(work, out->listed * 2 * (int64_t)sizeof *out->pair);
-        if (!out->pair) {
-            kf_work_give(work, count);
-            return KF_KERNEL_NOMEM;
-        }
-#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
-        for (int64_t b = 0; b < blocks; b++) {
-            if (count[b] == count[b + 1] || count[b] >= out->listed)
-                continue;
-            struct search s = {.bvh = bvh, .list = out->pair + 2 * count[b], .most = out->listed - count[b]};
-            (void)search_block(bvh, b, &s);
-        }
-    }
-    kf_work_give(work, count);
+    count[blocks] = *given_up ? 0 : total;
+    *flat = *given_up ? 0 : flats;
     return KF_KERNEL_OK;
+}
+
+// Searches once more in the blocks that have pairs, and writes these to where they belong.
+static enum kf_kernel_status list_pairs(const struct kf_work *work, const struct kf_bvh *bvh, int64_t blocks,
+                                        const int64_t *count, int64_t listed, uint32_t *pair)
+{
+    struct kf_loop loop = kf_loop_make(work, blocks, 1, 1);
+    struct limits limits = {&loop, INT64_MAX}; // as many as before
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
+    for (int64_t b = 0; b < blocks; b++) {
+        if (kf_loop_stop(&loop) || count[b] == count[b + 1] || count[b] >= listed)
+            continue;
+        struct search s = {.bvh = bvh, .limits = &limits, .list = pair + 2 * count[b], .most = listed - count[b]};
+        (void)search_block(bvh, b, &s);
+    }
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+}
+
+static enum kf_kernel_status search_all(const struct kf_work *work, const struct kf_bvh *bvh, int64_t most,
+                                        struct kf_mesh_intersections *out)
+{
+    int64_t blocks = (bvh->mesh->triangles + BLOCK - 1) / BLOCK;
+    int64_t *count = kf_work_take(work, (blocks + 1) * (int64_t)sizeof *count);
+    if (!count)
+        return KF_KERNEL_NOMEM;
+    enum kf_kernel_status status = count_pairs(work, bvh, blocks, count, &out->flat, &out->given_up);
+    if (!status) {
+        out->pairs = count[blocks];
+        out->listed = out->pairs < most ? out->pairs : most;
+        out->pair = out->listed > 0 ? kf_work_take(work, out->listed * 2 * (int64_t)sizeof *out->pair) : NULL;
+    }
+    if (!status && out->listed > 0)
+        status = out->pair ? list_pairs(work, bvh, blocks, count, out->listed, out->pair) : KF_KERNEL_NOMEM;
+    kf_work_give(work, count);
+    return status;
 }
 
 enum kf_kernel_status kf_mesh_intersect(const struct kf_work *work, const struct kf_mesh *mesh, int64_t most,
@@ -351,9 +396,10 @@ enum kf_kernel_status kf_mesh_intersect(const struct kf_work *work, const struct
     if (most < 0)
         return KF_KERNEL_INVALID;
     struct kf_bvh bvh;
-    enum kf_kernel_status status = kf_bvh_make(work, mesh, &bvh);
+    struct kf_work_part part;
+    enum kf_kernel_status status = kf_bvh_make(kf_work_part(&part, work, 0, 0.2), mesh, &bvh);
     if (!status && bvh.levels)
-        status = search_all(work, &bvh, most, out);
+        status = search_all(kf_work_part(&part, work, 0.2, 1), &bvh, most, out);
     kf_bvh_release(work, &bvh);
     if (!status && kf_work_step(work, 1))
         status = KF_KERNEL_CANCELLED;

@@ -9,13 +9,17 @@
 #define PAIRS_MOST (1 << 20) // of intersecting facets that a round looks at
 #define LEAST_MM3  1e-9      // what encloses less encloses nothing
 
-static int is_finite(const struct kf_mesh *m)
+#define RAY_LOOKS  ((int64_t)1 << 31) // some twenty seconds
+
+// KF_KERNEL_INVALID when a corner is one that no kf_bvh may have.
+static enum kf_kernel_status check_places(const struct kf_work *work, const struct kf_mesh *m)
 {
-    for (int64_t c = 0; c < 3 * m->triangles; c++)
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    for (int64_t c = 0; c < 3 * m->triangles && !(status = kf_work_ask(work, c)); c++)
         for (int r = 0; r < 3; r++)
-            if (!(__builtin_fabsf(m->xyz[3 * (int64_t)m->index[c] + r]) <= __FLT_MAX__))
-                return 0;
-    return 1;
+            if (!(__builtin_fabsf(m->xyz[3 * (int64_t)m->index[c] + r]) < KF_BVH_FAR))
+                return KF_KERNEL_INVALID;
+    return status;
 }
 
 static int is_manifold(const struct kf_mesh_report *r)
@@ -26,13 +30,14 @@ static int is_manifold(const struct kf_mesh_report *r)
 // ---- which way pieces face ----
 
 struct ray {
+    const struct kf_work *work;
     const struct kf_bvh *tree;
     const uint32_t *group;
-    uint8_t *inside; // per piece: the ray has left it an odd number of times; all 0 between rays
     double from[3];
-    uint32_t own; // piece that the ray starts on
-    int forget;   // only clears `inside`
-    int64_t depth;
+    uint32_t own;  // piece that the ray starts on
+    int odd;       // the other pieces are crossed an odd number of times
+    int64_t looks; // of all rays
+    enum kf_kernel_status status;
 };
 
 // 1 when the ray along +x from p crosses the triangle. Edges are looked at from their lower vertex, so that two
@@ -64,20 +69,17 @@ static int on_hit(void *user, int64_t place)
 {
     struct ray *ray = user;
     const struct kf_mesh *m = ray->tree->mesh;
-    uint32_t t = ray->tree->order[place], piece = ray->group[m->index[3 * (int64_t)t]];
-    if (piece == ray->own)
-        return 0;
-    if (ray->forget) {
-        ray->inside[piece] = 0;
-    } else if (crosses(m, t, ray->from)) {
-        ray->inside[piece] ^= 1;
-        ray->depth += ray->inside[piece] ? 1 : -1;
-    }
-    return 0;
+    uint32_t t = ray->tree->order[place];
+    ray->status = kf_work_ask(ray->work, ++ray->looks);
+    if (!ray->status && ray->looks > RAY_LOOKS)
+        ray->status = KF_KERNEL_TOO_LARGE;
+    if (ray->group[m->index[3 * (int64_t)t]] != ray->own)
+        ray->odd ^= crosses(m, t, ray->from);
+    return ray->status != KF_KERNEL_OK;
 }
 
-// In how many other pieces the middle of triangle t lies.
-static int64_t depth_of(struct ray *ray, int64_t t)
+// 1 when the middle of triangle t lies in an odd number of other pieces.
+static int is_inside(struct ray *ray, int64_t t)
 {
     const struct kf_mesh *m = ray->tree->mesh;
     float low[3], high[3];
@@ -90,16 +92,17 @@ static int64_t depth_of(struct ray *ray, int64_t t)
     }
     high[0] = __FLT_MAX__;
     ray->own = ray->group[m->index[3 * t]];
-    ray->depth = 0;
-    for (ray->forget = 0; ray->forget < 2; ray->forget++)
-        kf_bvh_overlaps(ray->tree, low, high, 0, on_hit, ray);
-    return ray->depth;
+    ray->odd = 0;
+    (void)kf_bvh_overlaps(ray->tree, low, high, 0, on_hit, ray);
+    return ray->odd;
 }
 
-static void add_volumes(const struct kf_mesh *m, const uint32_t *group, double *volume)
+static enum kf_kernel_status add_volumes(const struct kf_work *work, const struct kf_mesh *m, const uint32_t *group,
+                                         double *volume)
 {
+    enum kf_kernel_status status = KF_KERNEL_OK;
     memset(volume, 0, (size_t)m->vertices * sizeof *volume);
-    for (int64_t t = 0; t < m->triangles; t++) {
+    for (int64_t t = 0; t < m->triangles && !(status = kf_work_ask(work, t)); t++) {
         uint32_t piece = group[m->index[3 * t]];
         const float *o = m->xyz + 3 * (int64_t)piece;
         double p[3][3];
@@ -110,6 +113,24 @@ static void add_volumes(const struct kf_mesh *m, const uint32_t *group, double *
                          p[0][1] * (p[1][2] * p[2][0] - p[1][0] * p[2][2]) +
                          p[0][2] * (p[1][0] * p[2][1] - p[1][1] * p[2][0]);
     }
+    return status;
+}
+
+// Sets wrong[piece] to 2 where the sign of its volume is not that of its depth; `group` says the pieces.
+static enum kf_kernel_status judge_pieces(const struct kf_work *work, const struct kf_bvh *tree, const uint32_t *group,
+                                          const double *volume, uint8_t *wrong)
+{
+    const struct kf_mesh *m = tree->mesh;
+    struct ray ray = {.work = work, .tree = tree, .group = group};
+    memset(wrong, 0, (size_t)m->vertices);
+    for (int64_t t = 0; t < m->triangles && !ray.status; t++) {
+        uint32_t piece = group[m->index[3 * t]];
+        if (wrong[piece])
+            continue;
+        wrong[piece] = (volume[piece] < 0) != is_inside(&ray, t) ? 2 : 1;
+        ray.status = ray.status ? ray.status : kf_work_ask(work, ++ray.looks);
+    }
+    return ray.status;
 }
 
 // Turns pieces of a closed surface over whose volume has the wrong sign for their depth.
@@ -121,33 +142,23 @@ static enum kf_kernel_status face_outward(const struct kf_work *work, struct kf_
         return status;
     uint32_t *group = kf_work_take(work, m->vertices * (int64_t)sizeof *group);
     double *volume = kf_work_take(work, m->vertices * (int64_t)sizeof *volume);
-    uint8_t *seen = kf_work_take(work, m->vertices), *inside = kf_work_take(work, m->vertices);
-    if (group && volume && seen && inside) {
-        kf_mesh_groups(m, group);
-        add_volumes(m, group, volume);
-        memset(seen, 0, (size_t)m->vertices);
-        memset(inside, 0, (size_t)m->vertices);
-        struct ray ray = {.tree = &tree, .group = group, .inside = inside};
-        for (int64_t t = 0; t < m->triangles; t++) {
-            uint32_t piece = group[m->index[3 * t]];
-            if (!seen[piece])
-                seen[piece] = (volume[piece] < 0) != (depth_of(&ray, t) % 2) ? 2 : 1;
-        }
-        for (int64_t t = 0; t < m->triangles; t++) {
-            uint32_t *corner = m->index + 3 * t, b = corner[1];
-            if (seen[group[corner[0]]] != 2)
-                continue;
-            corner[1] = corner[2];
-            corner[2] = b;
-            (*turned)++;
-        }
-    } else {
-        status = KF_KERNEL_NOMEM;
+    uint8_t *wrong = kf_work_take(work, m->vertices);
+    status = group && volume && wrong ? kf_mesh_groups(work, m, group) : KF_KERNEL_NOMEM;
+    if (!status)
+        status = add_volumes(work, m, group, volume);
+    if (!status)
+        status = judge_pieces(work, &tree, group, volume, wrong);
+    for (int64_t t = 0; t < m->triangles && !status && !(status = kf_work_ask(work, t)); t++) {
+        uint32_t *corner = m->index + 3 * t, b = corner[1];
+        if (wrong[group[corner[0]]] != 2)
+            continue;
+        corner[1] = corner[2];
+        corner[2] = b;
+        (*turned)++;
     }
     kf_work_give(work, group);
     kf_work_give(work, volume);
-    kf_work_give(work, seen);
-    kf_work_give(work, inside);
+    kf_work_give(work, wrong);
     kf_bvh_release(work, &tree);
     return status;
 }
@@ -180,24 +191,25 @@ static enum kf_kernel_status cut_out(const struct kf_work *work, struct kf_mesh 
         kf_work_give(work, drop);
         return KF_KERNEL_NOMEM;
     }
+    enum kf_kernel_status status = KF_KERNEL_OK;
     memset(drop, 0, (size_t)m->triangles);
     for (int64_t i = 0; i < 2 * found->listed; i++)
         drop[found->pair[i]] = 1;
-    for (int ring = 0; ring < rings; ring++) {
+    for (int ring = 0; ring < rings && !status; ring++) {
         memset(near, 0, (size_t)m->vertices);
-        for (int64_t c = 0; c < 3 * m->triangles; c++)
+        for (int64_t c = 0; c < 3 * m->triangles && !(status = kf_work_ask(work, c)); c++)
             near[m->index[c]] |= drop[c / 3];
-        for (int64_t c = 0; c < 3 * m->triangles; c++)
+        for (int64_t c = 0; c < 3 * m->triangles && !status && !(status = kf_work_ask(work, c)); c++)
             drop[c / 3] |= near[m->index[c]];
     }
     int64_t kept = 0;
-    for (int64_t t = 0; t < m->triangles; t++)
+    for (int64_t t = 0; t < m->triangles && !status && !(status = kf_work_ask(work, t)); t++)
         if (!drop[t])
             memmove(m->index + 3 * kept++, m->index + 3 * t, 3 * sizeof *m->index);
     m->triangles = kept;
     kf_work_give(work, near);
     kf_work_give(work, drop);
-    return KF_KERNEL_OK;
+    return status;
 }
 
 static enum kf_kernel_status mend(const struct kf_work *work, struct kf_mesh *m, const struct kf_mesh_repair *how,
@@ -229,7 +241,8 @@ static enum kf_kernel_status try_without(const struct kf_work *work, struct kf_m
         status = kf_mesh_check(work, &other, &topology);
     if (!status)
         status = count_pairs(work, &other, PAIRS_MOST, &left);
-    if (!status && other.triangles && topology.closed >= report->after.closed && left.pairs < found->pairs) {
+    int better = !status && !left.given_up && left.pairs < found->pairs;
+    if (better && other.triangles && topology.closed >= report->after.closed) {
         struct kf_mesh old = *m;
         struct kf_mesh_intersections before = *found;
         *m = other;
@@ -289,25 +302,30 @@ enum kf_kernel_status kf_mesh_repair(const struct kf_work *work, struct kf_mesh 
     *report = (struct kf_mesh_repair_report){0};
     if (!(how->least_mm3 >= 0) || how->hole_edges < 0 || how->intersections < 0)
         return KF_KERNEL_INVALID;
-    enum kf_kernel_status status = kf_mesh_check(work, mesh, &report->before);
-    if (!status && !is_finite(mesh))
-        status = KF_KERNEL_INVALID;
+    struct kf_work_part part;
+    enum kf_kernel_status status = kf_mesh_check(kf_work_part(&part, work, 0, 0.1), mesh, &report->before);
+    if (!status)
+        status = check_places(work, mesh);
     int sick = !is_manifold(&report->before);
     if (!status && !report->before.closed)
         status = weld_open(work, mesh, report);
     if (!status)
-        status = mend(work, mesh, how, report, sick);
+        status = mend(kf_work_part(&part, work, 0.1, 0.4), mesh, how, report, sick);
     if (!status)
-        status = kf_mesh_check(work, mesh, &report->after);
+        status = kf_mesh_check(kf_work_part(&part, work, 0.4, 0.5), mesh, &report->after);
     struct kf_mesh_intersections found = {0};
     if (!status)
-        status = count_pairs(work, mesh, how->intersections ? PAIRS_MOST : 0, &found);
+        status = count_pairs(kf_work_part(&part, work, 0.5, 0.8), mesh, how->intersections ? PAIRS_MOST : 0, &found);
     report->intersections_before = found.pairs;
-    for (int round = 0; round < how->intersections && found.pairs && !status; round++)
-        status = try_without(work, mesh, how, 1 + round, &found, report);
+    for (int round = 0; round < how->intersections && found.pairs && !status; round++) {
+        double from = 0.8 + 0.2 * round / how->intersections;
+        const struct kf_work *share = kf_work_part(&part, work, from, from + 0.2 / how->intersections);
+        status = try_without(share, mesh, how, 1 + round, &found, report);
+    }
     report->intersections_after = found.pairs;
+    report->intersections_unknown = found.given_up;
     report->flat_triangles = found.flat;
-    report->sound = mesh->triangles > 0 && is_manifold(&report->after) && found.pairs == 0;
+    report->sound = mesh->triangles > 0 && is_manifold(&report->after) && found.pairs == 0 && !found.given_up;
     report->changed = sick || report->pieces_removed || report->turned_triangles ||
                       report->intersections_after != report->intersections_before;
     kf_work_give(work, found.pair);

@@ -20,8 +20,9 @@ struct kf_mesh_repair_report {
     int64_t holes_filled, hole_triangles;
     int64_t pieces_removed;
     int64_t intersections_before, intersections_after; // pairs of facets (mesh_intersect.h)
+    int intersections_unknown;    // 1: kf_mesh_intersect gave up; the numbers before and after, and of flat ones, are 0
     int64_t flat_triangles;       // without area, afterwards: not tested for intersections
-    int sound;                    // closed, manifold, oriented, without intersections
+    int sound;                    // closed, manifold, oriented, known to be without intersections
     int changed;                  // 0: the mesh is, byte for byte, what it was
 };
 
@@ -36,7 +37,9 @@ struct kf_mesh_repair_report {
 //
 // What cannot be made sound is said: after.closed, after.boundary_edges, intersections_after. Both arrays may be replaced
 // by larger ones from the same work. KF_KERNEL_INVALID when an index is out of range, a coordinate of a used vertex is
-// not finite, or an argument is out of range; then the mesh is as it was, or emptied when memory ran out half way.
+// no kf_bvh may have, or an argument is out of range; then the mesh is as it was. It is not, but still to be released,
+// when memory ran out or the caller cancelled half way. KF_KERNEL_TOO_LARGE too when so many closed pieces lie behind
+// each other that which faces where would take too long to find: RAY_LOOKS looks at facets along the rays of all.
 // The same bytes for any number of threads. Memory: 84 bytes per triangle and 28 per vertex, or what kf_mesh_intersect
 // takes; with `intersections` a copy of the mesh beside it.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_repair(const struct kf_work *work, struct kf_mesh *mesh,

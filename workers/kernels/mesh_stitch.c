@@ -4,12 +4,15 @@
 #include "workers/kernels/mesh_stitch.h"
 #include "workers/kernels/adjacency.h"
 #include "workers/kernels/sets.h"
+#include "workers/kernels/sort.h"
 
 #include <string.h>
 
-#define NONE   UINT32_MAX
-#define SHEETS 32 // triangles at one edge that are told apart; more are all cut
-#define SPLITS 16 // rounds of parting sheets that keep both ends of an edge in common
+#define NONE       UINT32_MAX
+#define SHEETS     32   // triangles at one edge that are told apart; more are all cut
+#define LIGHT      32   // triangles or edges at a vertex that are looked through; more are sorted
+#define MARK_BLOCK 4096 // triangles between two questions
+#define SPLITS     16   // rounds of parting sheets that keep both ends of an edge in common
 
 struct stitcher {
     struct kf_mesh *mesh;
@@ -59,6 +62,79 @@ static void sorted_corners(const uint32_t *from, uint32_t to[3])
     to[1] = c < least ? least : c > most ? most : c;
 }
 
+// Entries for the longest of the lists that end[v - 1] … end[v] bound, when it has more than LIGHT; twice as many, the
+// second half to sort with. NULL and *status KF_KERNEL_OK when there is none.
+static struct kf_sort_entry *take_entries(const struct kf_work *work, const uint32_t *first, int64_t vertices,
+                                          enum kf_kernel_status *status)
+{
+    int64_t most = 0;
+    for (int64_t v = 0; v < vertices; v++)
+        most = first[v + 1] - first[v] > most ? first[v + 1] - first[v] : most;
+    if (most <= LIGHT)
+        return NULL;
+    struct kf_sort_entry *list = kf_work_take(work, 2 * most * (int64_t)sizeof *list);
+    *status = list ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    return list;
+}
+
+// Marks, by 1 those with two equal corners, by 2 those that an earlier one repeats around a vertex with few triangles.
+static enum kf_kernel_status mark_light(const struct kf_work *work, const struct kf_mesh *m,
+                                        const struct kf_corners *at, uint8_t *drop)
+{
+    struct kf_loop loop = kf_loop_make(work, m->triangles / MARK_BLOCK + 1, 0.1, 0.2);
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+    for (int64_t b = 0; b < m->triangles / MARK_BLOCK + 1; b++)
+        for (int64_t t = b * MARK_BLOCK; t < (b + 1) * MARK_BLOCK && t < m->triangles; t++) {
+            uint32_t own[3], other[3];
+            if (t == b * MARK_BLOCK && kf_loop_stop(&loop))
+                break;
+            sorted_corners(m->index + 3 * t, own);
+            drop[t] = own[0] == own[1] || own[1] == own[2] ? 1 : 0;
+            uint32_t first = at->first[own[0]], end = at->first[own[0] + 1];
+            for (uint32_t i = first; i < end && end - first <= LIGHT && !drop[t]; i++) {
+                int64_t before = at->corner[i] / 3;
+                if (before >= t)
+                    break;
+                sorted_corners(m->index + 3 * before, other);
+                drop[t] = memcmp(own, other, sizeof own) == 0 ? 2 : 0;
+            }
+        }
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+}
+
+// The same around vertex v, which has many and is the least of the corners.
+static enum kf_kernel_status mark_heavy(const struct kf_work *work, const struct kf_mesh *m,
+                                        const struct kf_corners *at, uint32_t v, struct kf_sort_entry *list,
+                                        uint8_t *drop)
+{
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    int64_t n = (int64_t)at->first[v + 1] - at->first[v], count = 0;
+    for (int64_t i = 0; i < n && !(status = kf_work_ask(work, i)); i++) {
+        uint32_t own[3], t = at->corner[at->first[v] + i] / 3;
+        sorted_corners(m->index + 3 * (int64_t)t, own);
+        if (own[0] == v && !drop[t])
+            list[count++] = (struct kf_sort_entry){(uint64_t)own[1] << 32 | own[2], t, 0};
+    }
+    if (!status)
+        status = kf_sort(work, list, list + n, count, 64);
+    for (int64_t i = 1; i < count && !status && !(status = kf_work_ask(work, i)); i++)
+        if (list[i].key == list[i - 1].key)
+            drop[list[i].value] = 2;
+    return status;
+}
+
+static enum kf_kernel_status mark_duplicates(const struct kf_work *work, const struct kf_mesh *m,
+                                             const struct kf_corners *at, uint8_t *drop)
+{
+    enum kf_kernel_status status = mark_light(work, m, at, drop);
+    struct kf_sort_entry *list = status ? NULL : take_entries(work, at->first, m->vertices, &status);
+    for (int64_t v = 0; v < m->vertices && list && !status && !(status = kf_work_ask(work, v)); v++)
+        if (at->first[v + 1] - at->first[v] > LIGHT)
+            status = mark_heavy(work, m, at, (uint32_t)v, list, drop);
+    kf_work_give(work, list);
+    return status;
+}
+
 // Of triangles with the same three corners, whichever way round, the first stays.
 static enum kf_kernel_status drop_duplicates(const struct kf_work *work, struct kf_mesh *m,
                                              struct kf_mesh_repair_report *report)
@@ -68,34 +144,18 @@ static enum kf_kernel_status drop_duplicates(const struct kf_work *work, struct 
     if (status)
         return status;
     uint8_t *drop = kf_work_take(work, m->triangles);
-    if (!drop) {
-        kf_corners_release(work, &at);
-        return KF_KERNEL_NOMEM;
-    }
-#pragma omp parallel for num_threads(work->threads) schedule(static)
-    for (int64_t t = 0; t < m->triangles; t++) {
-        uint32_t own[3], other[3];
-        sorted_corners(m->index + 3 * t, own);
-        drop[t] = own[0] == own[1] || own[1] == own[2] ? 1 : 0;
-        for (uint32_t i = at.first[own[0]]; i < at.first[own[0] + 1] && !drop[t]; i++) {
-            int64_t before = at.corner[i] / 3;
-            if (before >= t)
-                break;
-            sorted_corners(m->index + 3 * before, other);
-            drop[t] = memcmp(own, other, sizeof own) == 0 ? 2 : 0;
-        }
-    }
+    status = drop ? mark_duplicates(work, m, &at, drop) : KF_KERNEL_NOMEM;
     int64_t kept = 0;
-    for (int64_t t = 0; t < m->triangles; t++) {
+    for (int64_t t = 0; t < m->triangles && !status && !(status = kf_work_ask(work, t)); t++) {
         report->degenerate_triangles += drop[t] == 1;
         report->duplicate_triangles += drop[t] == 2;
         if (!drop[t])
             memmove(m->index + 3 * kept++, m->index + 3 * t, 3 * sizeof *m->index);
     }
-    m->triangles = kept;
+    m->triangles = status ? m->triangles : kept;
     kf_work_give(work, drop);
     kf_corners_release(work, &at);
-    return KF_KERNEL_OK;
+    return status;
 }
 
 // ---- mates ----
@@ -110,24 +170,55 @@ static uint32_t upper(const struct kf_mesh *m, uint32_t h)
     return from_of(m, h) < to_of(m, h) ? to_of(m, h) : from_of(m, h);
 }
 
-// Orders half-edges by (lower end, upper end, number); `first` has one entry per vertex and one more.
-static void sort_edges(struct stitcher *s, uint32_t *first)
+// Orders half-edges [begin, end) of s->sort, which have one lower end, by the upper; equal ones stay in their order.
+static enum kf_kernel_status sort_run(const struct kf_work *work, struct stitcher *s, int64_t begin, int64_t end,
+                                      struct kf_sort_entry *list)
 {
     const struct kf_mesh *m = s->mesh;
-    uint32_t count = (uint32_t)(3 * m->triangles);
+    uint32_t *run = s->sort + begin;
+    int64_t n = end - begin;
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    if (n <= LIGHT) {
+        uint32_t to[LIGHT];
+        for (int64_t i = 0; i < n; i++) {
+            uint32_t h = run[i], key = upper(m, h);
+            int64_t k = i;
+            for (; k > 0 && to[k - 1] > key; k--) {
+                to[k] = to[k - 1];
+                run[k] = run[k - 1];
+            }
+            to[k] = key;
+            run[k] = h;
+        }
+        return KF_KERNEL_OK;
+    }
+    for (int64_t i = 0; i < n && !(status = kf_work_ask(work, i)); i++)
+        list[i] = (struct kf_sort_entry){upper(m, run[i]), run[i], 0};
+    if (!status)
+        status = kf_sort(work, list, list + n, n, 32);
+    for (int64_t i = 0; i < n && !status; i++)
+        run[i] = list[i].value;
+    return status;
+}
+
+// Orders half-edges by (lower end, upper end, number); `first` has one entry per vertex and one more.
+static enum kf_kernel_status sort_edges(const struct kf_work *work, struct stitcher *s, uint32_t *first)
+{
+    const struct kf_mesh *m = s->mesh;
+    int64_t count = 3 * m->triangles;
+    enum kf_kernel_status status = KF_KERNEL_OK;
     memset(first, 0, (size_t)(m->vertices + 1) * sizeof *first);
-    for (uint32_t h = 0; h < count; h++)
-        first[lower(m, h) + 1]++;
+    for (int64_t h = 0; h < count && !(status = kf_work_ask(work, h)); h++)
+        first[lower(m, (uint32_t)h) + 1]++;
     for (int64_t v = 0; v < m->vertices; v++)
         first[v + 1] += first[v];
-    for (uint32_t h = 0; h < count; h++)
-        s->sort[first[lower(m, h)]++] = h;
-    for (uint32_t i = 1; i < count; i++) // short runs: insertion keeps the order of equal ones
-        for (uint32_t k = i, h = s->sort[i];
-             k > 0 && lower(m, s->sort[k - 1]) == lower(m, h) && upper(m, s->sort[k - 1]) > upper(m, h); k--) {
-            s->sort[k] = s->sort[k - 1];
-            s->sort[k - 1] = h;
-        }
+    struct kf_sort_entry *list = status ? NULL : take_entries(work, first, m->vertices, &status);
+    for (int64_t h = 0; h < count && !status && !(status = kf_work_ask(work, h)); h++)
+        s->sort[first[lower(m, (uint32_t)h)]++] = (uint32_t)h; // first[v] becomes the end of v's run
+    for (int64_t v = 0; v < m->vertices && !status && !(status = kf_work_ask(work, v)); v++)
+        status = sort_run(work, s, v ? first[v - 1] : 0, first[v], list);
+    kf_work_give(work, list);
+    return status;
 }
 
 static void subtract(const float *a, const float *b, double d[3])
@@ -218,11 +309,11 @@ static enum kf_kernel_status find_mates(const struct kf_work *work, struct stitc
     uint32_t *first = kf_work_take(work, (m->vertices + 1) * (int64_t)sizeof *first);
     if (!first)
         return KF_KERNEL_NOMEM;
-    sort_edges(s, first);
+    enum kf_kernel_status status = sort_edges(work, s, first);
     kf_work_give(work, first);
-    int64_t count = 3 * m->triangles, end;
+    int64_t count = 3 * m->triangles, end, groups = 0;
     memset(s->mate, 0xff, (size_t)count * sizeof *s->mate);
-    for (int64_t i = 0; i < count; i = end) {
+    for (int64_t i = 0; i < count && !status && !(status = kf_work_ask(work, groups++)); i = end) {
         const uint32_t *group = s->sort + i;
         for (end = i + 1; end < count && lower(m, s->sort[end]) == lower(m, group[0]) &&
                           upper(m, s->sort[end]) == upper(m, group[0]);)
@@ -235,7 +326,7 @@ static enum kf_kernel_status find_mates(const struct kf_work *work, struct stitc
             pair_sheets(s, group, (int)(end - i));
         }
     }
-    return KF_KERNEL_OK;
+    return status;
 }
 
 // ---- orientation ----
@@ -257,13 +348,14 @@ static enum kf_kernel_status orient(const struct kf_work *work, struct stitcher 
     if (!state)
         return KF_KERNEL_NOMEM;
     memset(state, UNSEEN, (size_t)m->triangles);
-    for (int64_t seed = 0; seed < m->triangles; seed++) {
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    for (int64_t seed = 0; seed < m->triangles && !status && !(status = kf_work_ask(work, seed)); seed++) {
         if (state[seed] != UNSEEN)
             continue;
         int64_t head = 0, tail = 0, other = 0;
         s->root[tail++] = (uint32_t)seed;
         state[seed] = KEEP;
-        while (head < tail) {
+        while (head < tail && !(status = kf_work_ask(work, head))) {
             uint32_t t = s->root[head++];
             other += state[t] == TURN;
             for (uint32_t h = 3 * t; h < 3 * t + 3; h++) {
@@ -276,14 +368,14 @@ static enum kf_kernel_status orient(const struct kf_work *work, struct stitcher 
             }
         }
         uint8_t wrong = 2 * other > tail ? KEEP : TURN;
-        for (int64_t i = 0; i < tail; i++)
+        for (int64_t i = 0; i < tail && !status; i++)
             if (state[s->root[i]] == wrong) {
                 turn(m, s->root[i]);
                 (*turned)++;
             }
     }
     kf_work_give(work, state);
-    return KF_KERNEL_OK;
+    return status;
 }
 
 // ---- one vertex per fan ----
@@ -325,30 +417,32 @@ static void add_triangle(struct kf_mesh *m, uint32_t a, uint32_t b, uint32_t c)
 static enum kf_kernel_status split_vertices(const struct kf_work *work, struct stitcher *s, int64_t *added)
 {
     struct kf_mesh *m = s->mesh;
-    uint32_t count = (uint32_t)(3 * m->triangles);
-    for (uint32_t h = 0; h < count; h++)
-        s->root[h] = h;
-    for (uint32_t h = 0; h < count; h++) {
+    int64_t count = 3 * m->triangles;
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    for (int64_t h = 0; h < count; h++)
+        s->root[h] = (uint32_t)h;
+    for (int64_t h = 0; h < count && !(status = kf_work_ask(work, h)); h++) {
         uint32_t g = s->mate[h];
         if (g == NONE || g < h)
             continue;
-        kf_set_join(s->root, h, kf_corner_next(g));
-        kf_set_join(s->root, kf_corner_next(h), g);
+        kf_set_join(s->root, (uint32_t)h, kf_corner_next(g));
+        kf_set_join(s->root, kf_corner_next((uint32_t)h), g);
     }
-    uint8_t *taken = kf_work_take(work, m->vertices);
+    uint8_t *taken = status ? NULL : kf_work_take(work, m->vertices);
     if (!taken)
-        return KF_KERNEL_NOMEM;
+        return status ? status : KF_KERNEL_NOMEM;
     memset(taken, 0, (size_t)m->vertices);
     int64_t more = 0;
-    for (uint32_t c = 0; c < count; c++)
-        if (kf_set_root(s->root, c) == c) {
+    for (int64_t c = 0; c < count && !(status = kf_work_ask(work, c)); c++)
+        if (kf_set_root(s->root, (uint32_t)c) == c) {
             more += taken[m->index[c]];
             taken[m->index[c]] = 1;
         }
-    enum kf_kernel_status status = more ? grow(work, m, more, 0) : KF_KERNEL_OK;
     memset(taken, 0, (size_t)(m->vertices));
-    for (uint32_t c = 0; c < count && more && !status; c++) {
-        uint32_t r = kf_set_root(s->root, c), v = m->index[c];
+    if (!status && more)
+        status = grow(work, m, more, 0);
+    for (int64_t c = 0; c < count && more && !status && !(status = kf_work_ask(work, c)); c++) {
+        uint32_t r = kf_set_root(s->root, (uint32_t)c), v = m->index[c];
         if (r != c) {
             m->index[c] = m->index[r]; // the root is the least corner of its fan: it has its number already
         } else if (taken[v]) {
@@ -368,23 +462,24 @@ static enum kf_kernel_status cut_common_edges(const struct kf_work *work, struct
                                               int64_t *added)
 {
     struct kf_mesh *m = s->mesh;
-    int64_t count = 3 * m->triangles, end, extra = 0;
+    int64_t count = 3 * m->triangles, end, extra = 0, groups = 0;
+    enum kf_kernel_status status = KF_KERNEL_OK;
     *cut = 0;
-    for (int64_t i = 0; i < count; i = end) {
+    for (int64_t i = 0; i < count && !(status = kf_work_ask(work, groups++)); i = end) {
         for (end = i + 1; end < count && lower(m, s->sort[end]) == lower(m, s->sort[i]) &&
                           upper(m, s->sort[end]) == upper(m, s->sort[i]);)
             end++;
         extra += end - i > 2 || (end - i == 2 && s->mate[s->sort[i]] != s->sort[i + 1]) ? end - i : 0;
     }
-    if (!extra)
-        return KF_KERNEL_OK;
-    enum kf_kernel_status status = grow(work, m, extra, extra);
+    if (!extra || status)
+        return status;
+    status = grow(work, m, extra, extra);
     uint8_t *touched = status ? NULL : kf_work_take(work, m->triangles);
     if (!touched)
         return status ? status : KF_KERNEL_NOMEM;
     memset(touched, 0, (size_t)m->triangles);
     // The groups are read before any of their triangles changes: a triangle that was cut is left for the next round.
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < count && !(status = kf_work_ask(work, i)); i++) {
         uint32_t h = s->sort[i], g = s->mate[h];
         int first = i == 0 || touched[s->sort[i - 1] / 3] || lower(m, s->sort[i - 1]) != lower(m, h) ||
                     upper(m, s->sort[i - 1]) != upper(m, h);
@@ -404,24 +499,42 @@ static enum kf_kernel_status cut_common_edges(const struct kf_work *work, struct
         (*added)++;
     }
     kf_work_give(work, touched);
-    return KF_KERNEL_OK;
+    return status;
 }
 
 // ---- holes ----
 
-// Follows the rim from `start`; 0 when it is longer than `most` or does not close. Moves along `leave`: per vertex the
-// half-edge without mate that leaves it.
-static int64_t rim_length(const struct kf_mesh *m, const uint32_t *leave, uint32_t start, int64_t most)
+struct rims {
+    const struct kf_mesh *mesh;
+    uint32_t *leave; // per vertex: the half-edge without mate that leaves it
+    uint32_t *seen;  // per half-edge: the start that came by, NONE, or RIM
+};
+
+#define RIM (NONE - 1) // on a rim that was met from beside it; its first half-edge has yet to start
+
+static uint32_t next_of(const struct rims *r, uint32_t h)
 {
+    return r->leave[to_of(r->mesh, h)];
+}
+
+// Sets *length to that of the rim through `start`, or to 0: when the way from there does not come back, or another
+// start has been on it. No half-edge is passed more than a few times in all.
+static enum kf_kernel_status follow_rim(const struct kf_work *work, const struct rims *r, uint32_t start,
+                                        int64_t *length)
+{
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    const uint32_t fresh = r->seen[start] == RIM ? RIM : NONE;
     uint32_t h = start;
-    for (int64_t n = 1; n <= most; n++) {
-        h = leave[to_of(m, h)];
-        if (h == NONE)
-            return 0;
-        if (h == start)
-            return n;
-    }
-    return 0;
+    int64_t n = 0;
+    *length = 0;
+    for (; h != NONE && r->seen[h] == fresh && !(status = kf_work_ask(work, n + 1)); h = next_of(r, h), n++)
+        r->seen[h] = start;
+    if (status || h == NONE || n == 0 || r->seen[h] != start)
+        return status;
+    *length = h == start ? n : 0;
+    for (; h != start && r->seen[h] == start; h = next_of(r, h))
+        r->seen[h] = RIM;
+    return status;
 }
 
 // The middle of a rim, by length.
@@ -467,45 +580,55 @@ static enum kf_kernel_status fill_holes(const struct kf_work *work, struct stitc
 {
     struct kf_mesh *m = s->mesh;
     int64_t count = 3 * m->triangles, open = 0, before = m->triangles;
-    uint32_t *leave = kf_work_take(work, m->vertices * (int64_t)sizeof *leave);
-    if (!leave)
-        return KF_KERNEL_NOMEM;
-    memset(leave, 0xff, (size_t)m->vertices * sizeof *leave);
-    for (int64_t h = 0; h < count; h++)
+    struct rims rims = {.mesh = m, .seen = s->root};
+    rims.leave = kf_work_take(work, m->vertices * (int64_t)sizeof *rims.leave);
+    enum kf_kernel_status status = rims.leave ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    if (status)
+        return status;
+    memset(rims.leave, 0xff, (size_t)m->vertices * sizeof *rims.leave);
+    memset(rims.seen, 0xff, (size_t)count * sizeof *rims.seen);
+    for (int64_t h = 0; h < count && !(status = kf_work_ask(work, h)); h++)
         if (s->mate[h] == NONE) {
-            leave[m->index[h]] = (uint32_t)h;
+            rims.leave[m->index[h]] = (uint32_t)h;
             open++;
         }
-    enum kf_kernel_status status = open && most ? grow(work, m, open / 3 + 1, open) : KF_KERNEL_OK;
-    for (int64_t h = 0; h < count && open && most && !status; h++) {
-        if (s->mate[h] != NONE || leave[m->index[h]] != (uint32_t)h)
+    if (!status && open && most)
+        status = grow(work, m, open / 3 + 1, open);
+    for (int64_t h = 0; h < count && open && most && !status && !(status = kf_work_ask(work, h)); h++) {
+        int64_t n = 0;
+        if (s->mate[h] != NONE || rims.leave[m->index[h]] != (uint32_t)h)
             continue;
-        int64_t n = rim_length(m, leave, (uint32_t)h, most < open ? most : open);
-        if (n < 3)
+        status = follow_rim(work, &rims, (uint32_t)h, &n);
+        if (status || n < 3 || n > most)
             continue;
-        fill_rim(m, leave, (uint32_t)h, n);
+        fill_rim(m, rims.leave, (uint32_t)h, n);
         report->holes_filled++;
     }
     report->hole_triangles += m->triangles - before;
-    kf_work_give(work, leave);
+    kf_work_give(work, rims.leave);
     return status;
 }
 
-static void pack(struct kf_mesh *m, uint32_t *place)
+static enum kf_kernel_status pack(const struct kf_work *work, struct kf_mesh *m)
 {
-    uint32_t count = 0;
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    uint32_t count = 0, *place = kf_work_take(work, m->vertices * (int64_t)sizeof *place);
+    if (!place)
+        return KF_KERNEL_NOMEM;
     memset(place, 0xff, (size_t)m->vertices * sizeof *place);
-    for (int64_t c = 0; c < 3 * m->triangles; c++)
+    for (int64_t c = 0; c < 3 * m->triangles && !(status = kf_work_ask(work, c)); c++)
         place[m->index[c]] = 0;
-    for (int64_t v = 0; v < m->vertices; v++) {
+    for (int64_t v = 0; v < m->vertices && !status && !(status = kf_work_ask(work, v)); v++) {
         if (place[v] == NONE)
             continue;
         memmove(m->xyz + 3 * (int64_t)count, m->xyz + 3 * v, 3 * sizeof *m->xyz);
         place[v] = count++;
     }
-    for (int64_t c = 0; c < 3 * m->triangles; c++)
+    for (int64_t c = 0; c < 3 * m->triangles && !status && !(status = kf_work_ask(work, c)); c++)
         m->index[c] = place[m->index[c]];
-    m->vertices = count;
+    m->vertices = status ? m->vertices : count;
+    kf_work_give(work, place);
+    return status;
 }
 
 enum kf_kernel_status kf_mesh_stitch(const struct kf_work *work, struct kf_mesh *mesh, const struct kf_mesh_repair *how,
@@ -532,7 +655,7 @@ enum kf_kernel_status kf_mesh_stitch(const struct kf_work *work, struct kf_mesh 
             release(work, &s);
             status = take(work, &s);
         }
-        if (!status && kf_work_step(work, 0.5))
+        if (!status && kf_work_step(work, 0.5 + 0.4 * round / SPLITS))
             status = KF_KERNEL_CANCELLED;
     }
     if (!status && cut)
@@ -540,11 +663,5 @@ enum kf_kernel_status kf_mesh_stitch(const struct kf_work *work, struct kf_mesh 
     if (!status)
         status = fill_holes(work, &s, how->hole_edges, report);
     release(work, &s);
-    uint32_t *place = status ? NULL : kf_work_take(work, mesh->vertices * (int64_t)sizeof *place);
-    if (place)
-        pack(mesh, place);
-    else if (!status)
-        status = KF_KERNEL_NOMEM;
-    kf_work_give(work, place);
-    return status;
+    return status ? status : pack(work, mesh);
 }

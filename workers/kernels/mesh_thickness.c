@@ -43,36 +43,46 @@ static double ball_at(const struct kf_bvh *bvh, const double p[3], const double 
     return radius;
 }
 
+// thickness[v] is 0 where no triangle has v, and above 0 elsewhere.
+static enum kf_kernel_status measure_all(const struct kf_work *work, const struct kf_bvh *bvh, const float *normals,
+                                         const struct kf_mesh_thickness *how, float *thickness)
+{
+    const struct kf_mesh *mesh = bvh->mesh;
+    int64_t blocks = (mesh->vertices + BLOCK - 1) / BLOCK;
+    struct kf_loop loop = kf_loop_make(work, blocks, 0.2, 1);
+#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
+    for (int64_t b = 0; b < blocks; b++) {
+        uint32_t hint = UINT32_MAX;
+        int stop = kf_loop_stop(&loop);
+        for (int64_t v = b * BLOCK; v < (b + 1) * BLOCK && v < mesh->vertices && !stop; v++) {
+            double p[3], n[3];
+            for (int r = 0; r < 3; r++) {
+                p[r] = (double)mesh->xyz[3 * v + r];
+                n[r] = (double)normals[3 * v + r];
+            }
+            if (thickness[v] > 0)
+                thickness[v] = (float)(2 * ball_at(bvh, p, n, how, &hint));
+        }
+    }
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+}
+
 enum kf_kernel_status kf_mesh_thickness(const struct kf_work *work, const struct kf_mesh *mesh,
                                         const struct kf_mesh_thickness *how, float *thickness)
 {
     if (!(how->most_mm >= 1e-3) || !(how->own_cosine < 1 && how->own_cosine > -1))
         return KF_KERNEL_INVALID;
     struct kf_bvh bvh;
-    enum kf_kernel_status status = kf_bvh_make(work, mesh, &bvh);
+    struct kf_work_part part;
+    enum kf_kernel_status status = kf_bvh_make(kf_work_part(&part, work, 0, 0.1), mesh, &bvh);
     float *normals = status ? NULL : kf_work_take(work, mesh->vertices * 3 * (int64_t)sizeof *normals);
     if (!status)
-        status = normals ? kf_mesh_normals(work, mesh, normals) : KF_KERNEL_NOMEM;
+        status = normals ? kf_mesh_normals(kf_work_part(&part, work, 0.1, 0.2), mesh, normals) : KF_KERNEL_NOMEM;
     if (!status) {
-        int64_t blocks = (mesh->vertices + BLOCK - 1) / BLOCK;
         memset(thickness, 0, (size_t)mesh->vertices * sizeof *thickness);
         for (int64_t c = 0; c < 3 * mesh->triangles; c++)
             thickness[mesh->index[c]] = 1; // is used
-#pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
-        for (int64_t b = 0; b < blocks; b++) {
-            uint32_t hint = UINT32_MAX;
-            for (int64_t v = b * BLOCK; v < (b + 1) * BLOCK && v < mesh->vertices; v++) {
-                double p[3], n[3];
-                for (int r = 0; r < 3; r++) {
-                    p[r] = (double)mesh->xyz[3 * v + r];
-                    n[r] = (double)normals[3 * v + r];
-                }
-                if (thickness[v] > 0)
-                    thickness[v] = (float)(2 * ball_at(&bvh, p, n, how, &hint));
-            }
-        }
-        if (kf_work_step(work, 1))
-            status = KF_KERNEL_CANCELLED;
+        status = measure_all(work, &bvh, normals, how, thickness);
     }
     kf_work_give(work, normals);
     kf_bvh_release(work, &bvh);

@@ -1,9 +1,14 @@
 #include "workers/kernels/adjacency.h"
 #include "workers/kernels/mesh.h"
+#include "workers/kernels/sort.h"
 
 #include <string.h>
 
 #define NONE UINT32_MAX
+// Slots that are taken by others before a place finds its own: about one in the mean at the load of a half; when it is
+// this many, somebody chose the places by our hash.
+#define PROBES_MOST 32
+#define PROBES_FEW  65536
 
 static uint32_t bits_of(float value)
 {
@@ -29,11 +34,13 @@ static int same_place(const float *a, const float *b)
 }
 
 // Drops vertices that no triangle uses, keeping the order of first use. `place` holds one entry per vertex.
-static void pack_vertices(struct kf_mesh *mesh, uint32_t *place, float *xyz)
+static enum kf_kernel_status pack_vertices(const struct kf_work *work, struct kf_mesh *mesh, uint32_t *place,
+                                           float *xyz)
 {
+    enum kf_kernel_status status = KF_KERNEL_OK;
     memset(place, 0xff, (size_t)mesh->vertices * sizeof *place);
     uint32_t count = 0;
-    for (int64_t c = 0; c < 3 * mesh->triangles; c++) {
+    for (int64_t c = 0; c < 3 * mesh->triangles && !(status = kf_work_ask(work, c)); c++) {
         uint32_t v = mesh->index[c];
         if (place[v] == NONE) {
             memcpy(xyz + 3 * (int64_t)count, mesh->xyz + 3 * (int64_t)v, 3 * sizeof *xyz);
@@ -43,6 +50,7 @@ static void pack_vertices(struct kf_mesh *mesh, uint32_t *place, float *xyz)
     }
     memcpy(mesh->xyz, xyz, (size_t)count * 3 * sizeof *xyz);
     mesh->vertices = count;
+    return status;
 }
 
 static void drop_collapsed(struct kf_mesh *mesh)
@@ -60,36 +68,90 @@ static void drop_collapsed(struct kf_mesh *mesh)
     mesh->triangles = kept;
 }
 
-enum kf_kernel_status kf_mesh_weld(const struct kf_work *work, struct kf_mesh *mesh)
+// The first vertex at the place of each, by a hash table with `slots` entries, a power of two. *crowded is set, and
+// `same` is not made, when the places are such that most of them want the same slots.
+static enum kf_kernel_status same_by_hash(const struct kf_work *work, const struct kf_mesh *mesh, uint32_t *table,
+                                          uint64_t slots, uint32_t *same, int *crowded)
 {
-    if (mesh->vertices >= NONE)
-        return KF_KERNEL_TOO_LARGE;
-    for (int64_t c = 0; c < 3 * mesh->triangles; c++)
-        if (mesh->index[c] >= (uint64_t)mesh->vertices)
-            return KF_KERNEL_INVALID;
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    int64_t patience = PROBES_MOST * mesh->vertices + PROBES_FEW;
+    memset(table, 0xff, slots * sizeof *table);
+    for (int64_t v = 0; v < mesh->vertices && patience > 0 && !(status = kf_work_ask(work, v)); v++) {
+        uint64_t slot = hash_of(mesh->xyz + 3 * v) & (slots - 1);
+        while (table[slot] != NONE && !same_place(mesh->xyz + 3 * (int64_t)table[slot], mesh->xyz + 3 * v)) {
+            slot = (slot + 1) & (slots - 1);
+            patience--;
+        }
+        if (table[slot] == NONE)
+            table[slot] = (uint32_t)v;
+        same[v] = table[slot];
+    }
+    *crowded = patience <= 0;
+    return status;
+}
+
+// The same by sorting, for places that were chosen to be crowded in a hash table.
+static enum kf_kernel_status same_by_sorting(const struct kf_work *work, const struct kf_mesh *mesh, uint32_t *same)
+{
+    int64_t n = mesh->vertices;
+    struct kf_sort_entry *list = kf_work_take(work, n * (int64_t)sizeof *list);
+    struct kf_sort_entry *spare = kf_work_take(work, n * (int64_t)sizeof *spare);
+    enum kf_kernel_status status = list && spare ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    for (int64_t v = 0; v < n && !status && !(status = kf_work_ask(work, v)); v++)
+        list[v] = (struct kf_sort_entry){bits_of(mesh->xyz[3 * v]), (uint32_t)v, 0};
+    if (!status)
+        status = kf_sort(work, list, spare, n, 32);
+    for (int64_t i = 0; i < n && !status && !(status = kf_work_ask(work, i)); i++) {
+        const float *p = mesh->xyz + 3 * (int64_t)list[i].value;
+        list[i].key = (uint64_t)bits_of(p[1]) << 32 | bits_of(p[2]);
+    }
+    if (!status)
+        status = kf_sort(work, list, spare, n, 64);
+    uint32_t first = 0;
+    for (int64_t i = 0; i < n && !status && !(status = kf_work_ask(work, i)); i++) {
+        uint32_t v = list[i].value;
+        if (i == 0 || !same_place(mesh->xyz + 3 * (int64_t)first, mesh->xyz + 3 * (int64_t)v))
+            first = v;
+        same[v] = first;
+    }
+    kf_work_give(work, list);
+    kf_work_give(work, spare);
+    return status;
+}
+
+enum kf_kernel_status kf_same_places(const struct kf_work *work, const struct kf_mesh *mesh, uint32_t *same)
+{
     uint64_t slots = 16;
+    int crowded = 0;
     while (slots < (uint64_t)mesh->vertices * 2)
         slots *= 2;
     uint32_t *table = kf_work_take(work, (int64_t)(slots * sizeof *table));
+    if (!table)
+        return KF_KERNEL_NOMEM;
+    enum kf_kernel_status status = same_by_hash(work, mesh, table, slots, same, &crowded);
+    kf_work_give(work, table);
+    return !status && crowded ? same_by_sorting(work, mesh, same) : status;
+}
+
+enum kf_kernel_status kf_mesh_weld(const struct kf_work *work, struct kf_mesh *mesh)
+{
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    if (mesh->vertices >= NONE)
+        return KF_KERNEL_TOO_LARGE;
+    for (int64_t c = 0; c < 3 * mesh->triangles && !(status = kf_work_ask(work, c)); c++)
+        if (mesh->index[c] >= (uint64_t)mesh->vertices)
+            return KF_KERNEL_INVALID;
+    if (status)
+        return status;
     uint32_t *same = kf_work_take(work, mesh->vertices * (int64_t)sizeof *same);
     float *xyz = kf_work_take(work, mesh->vertices * 3 * (int64_t)sizeof *xyz);
-    enum kf_kernel_status status = table && same && xyz ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    status = same && xyz ? kf_same_places(work, mesh, same) : KF_KERNEL_NOMEM;
+    for (int64_t c = 0; c < 3 * mesh->triangles && !status && !(status = kf_work_ask(work, c)); c++)
+        mesh->index[c] = same[mesh->index[c]];
     if (!status) {
-        memset(table, 0xff, slots * sizeof *table);
-        for (int64_t v = 0; v < mesh->vertices; v++) {
-            uint64_t slot = hash_of(mesh->xyz + 3 * v) & (slots - 1);
-            while (table[slot] != NONE && !same_place(mesh->xyz + 3 * (int64_t)table[slot], mesh->xyz + 3 * v))
-                slot = (slot + 1) & (slots - 1);
-            if (table[slot] == NONE)
-                table[slot] = (uint32_t)v;
-            same[v] = table[slot];
-        }
-        for (int64_t c = 0; c < 3 * mesh->triangles; c++)
-            mesh->index[c] = same[mesh->index[c]];
         drop_collapsed(mesh);
-        pack_vertices(mesh, same, xyz);
+        status = pack_vertices(work, mesh, same, xyz);
     }
-    kf_work_give(work, table);
     kf_work_give(work, same);
     kf_work_give(work, xyz);
     return status;
@@ -120,21 +182,25 @@ enum kf_kernel_status kf_mesh_drop_small(const struct kf_work *work, struct kf_m
     double *volume = kf_work_take(work, mesh->vertices * (int64_t)sizeof *volume);
     float *xyz = kf_work_take(work, mesh->vertices * 3 * (int64_t)sizeof *xyz);
     enum kf_kernel_status status = group && volume && xyz ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    if (!status)
+        status = kf_mesh_groups(work, mesh, group);
     if (!status) {
-        kf_mesh_groups(mesh, group);
         memset(volume, 0, (size_t)mesh->vertices * sizeof *volume);
-        for (int64_t t = 0; t < mesh->triangles; t++) {
+        for (int64_t t = 0; t < mesh->triangles && !(status = kf_work_ask(work, t)); t++) {
             uint32_t piece = group[mesh->index[3 * t]];
             volume[piece] += volume_under(mesh, t, piece);
         }
+    }
+    if (!status) {
         int64_t kept = 0;
         for (int64_t v = 0; v < mesh->vertices && removed; v++)
             *removed += group[v] == (uint32_t)v && __builtin_fabs(volume[v]) < 6 * least_mm3;
-        for (int64_t t = 0; t < mesh->triangles; t++)
+        for (int64_t t = 0; t < mesh->triangles && !(status = kf_work_ask(work, t)); t++)
             if (__builtin_fabs(volume[group[mesh->index[3 * t]]]) >= 6 * least_mm3)
                 memmove(mesh->index + 3 * kept++, mesh->index + 3 * t, 3 * sizeof *mesh->index);
         mesh->triangles = kept;
-        pack_vertices(mesh, group, xyz);
+        if (!status)
+            status = pack_vertices(work, mesh, group, xyz);
     }
     kf_work_give(work, group);
     kf_work_give(work, volume);

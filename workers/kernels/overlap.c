@@ -4,6 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#define BLOCK        1024 // points that a thread asks for in a row
+#define EXTENTS_PART 0.1  // of the time that passing over both maps takes
+
 struct extent {
     int64_t voxels[2], common;
     int64_t box[2][3]; // of both maps' voxels, [least, greatest]
@@ -19,12 +22,15 @@ static void widen(struct extent *e, int64_t i, int64_t j, int64_t k)
     }
 }
 
-static void find_extents(const struct kf_volume *a, const struct kf_volume *b, struct extent extents[256])
+static enum kf_kernel_status find_extents(const struct kf_work *work, const struct kf_volume *a,
+                                          const struct kf_volume *b, struct extent extents[256])
 {
     const int64_t *dim = a->grid.dim;
     const uint8_t *pa = a->data, *pb = b->data;
     memset(extents, 0, 256 * sizeof *extents);
-    for (int64_t k = 0; k < dim[2]; k++)
+    for (int64_t k = 0; k < dim[2]; k++) {
+        if (kf_work_step(work, EXTENTS_PART * (double)k / (double)dim[2]))
+            return KF_KERNEL_CANCELLED;
         for (int64_t j = 0; j < dim[1]; j++, pa += dim[0], pb += dim[0])
             for (int64_t i = 0; i < dim[0]; i++) {
                 if (!(pa[i] | pb[i]))
@@ -38,6 +44,8 @@ static void find_extents(const struct kf_volume *a, const struct kf_volume *b, s
                 if (pa[i] == pb[i])
                     extents[pa[i]].common++;
             }
+    }
+    return KF_KERNEL_OK;
 }
 
 static int on_border(const struct kf_volume *v, const int64_t p[3], int64_t at, uint8_t label)
@@ -51,13 +59,15 @@ static int on_border(const struct kf_volume *v, const int64_t p[3], int64_t at, 
     return 0;
 }
 
-// The border voxels of a label in mm; counts only when `xyz` is NULL.
-static int64_t border_points(const struct kf_volume *v, const double spacing_mm[3], const struct extent *e,
-                             uint8_t label, float *xyz)
+// The border voxels of a label in mm; counts only when `xyz` is NULL. -1 when cancelled.
+static int64_t border_points(const struct kf_work *work, const struct kf_volume *v, const double spacing_mm[3],
+                             const struct extent *e, uint8_t label, float *xyz)
 {
     const int64_t *dim = v->grid.dim;
     int64_t n = 0, p[3];
-    for (p[2] = e->box[0][2]; p[2] <= e->box[1][2]; p[2]++)
+    for (p[2] = e->box[0][2]; p[2] <= e->box[1][2]; p[2]++) {
+        if (kf_work_ask(work, 0))
+            return -1;
         for (p[1] = e->box[0][1]; p[1] <= e->box[1][1]; p[1]++)
             for (p[0] = e->box[0][0]; p[0] <= e->box[1][0]; p[0]++) {
                 int64_t at = p[0] + dim[0] * (p[1] + dim[1] * p[2]);
@@ -67,6 +77,7 @@ static int64_t border_points(const struct kf_volume *v, const double spacing_mm[
                     xyz[3 * n + a] = (float)((double)p[a] * spacing_mm[a]);
                 n++;
             }
+    }
     return n;
 }
 
@@ -84,19 +95,24 @@ static enum kf_kernel_status measure(const struct kf_work *work, struct borders 
     enum kf_kernel_status status = kf_kdtree_make(work, b->xyz[!from], b->count[!from], &tree);
     if (status)
         return status;
-#pragma omp parallel for num_threads(work->threads) schedule(static, 256)
-    for (int64_t i = 0; i < n; i++) {
-        float square;
-        kf_kdtree_nearest(&tree, b->xyz[from] + 3 * i, &square);
-        b->distance[i] = (float)sqrt((double)square);
-    }
+    struct kf_loop loop = kf_loop_make(work, (n + BLOCK - 1) / BLOCK, 0.5 * from, 0.5 * (from + 1));
+#pragma omp parallel for num_threads(work->threads) schedule(static, 1)
+    for (int64_t block = 0; block < loop.count; block++)
+        for (int64_t i = block * BLOCK; i < (block + 1) * BLOCK && i < n; i++) {
+            float square;
+            if (i == block * BLOCK && kf_loop_stop(&loop))
+                break;
+            kf_kdtree_nearest(&tree, b->xyz[from] + 3 * i, &square);
+            b->distance[i] = (float)sqrt((double)square);
+        }
     kf_kdtree_release(work, &tree);
-    *sum = 0;
-    for (int64_t i = 0; i < n; i++)
+    *sum = *most = 0;
+    for (int64_t i = 0; i < n && !loop.stop; i++) {
         *sum += (double)b->distance[i];
-    *most = (double)kf_select_f32(b->distance, n, n - 1);
-    *p95 = (double)kf_select_f32(b->distance, n, (95 * n + 99) / 100 - 1);
-    return KF_KERNEL_OK;
+        *most = (double)b->distance[i] > *most ? (double)b->distance[i] : *most;
+    }
+    *p95 = loop.stop ? 0 : (double)kf_select_f32(b->distance, n, (95 * n + 99) / 100 - 1);
+    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
 static enum kf_kernel_status take_borders(const struct kf_work *work, const struct kf_volume *const v[2],
@@ -104,11 +120,14 @@ static enum kf_kernel_status take_borders(const struct kf_work *work, const stru
 {
     *b = (struct borders){0};
     for (int s = 0; s < 2; s++) {
-        b->count[s] = border_points(v[s], v[0]->grid.spacing_mm, e, label, NULL);
+        b->count[s] = border_points(work, v[s], v[0]->grid.spacing_mm, e, label, NULL);
+        if (b->count[s] < 0)
+            return KF_KERNEL_CANCELLED;
         b->xyz[s] = kf_work_take(work, 12 * b->count[s]);
         if (!b->xyz[s])
             return KF_KERNEL_NOMEM;
-        border_points(v[s], v[0]->grid.spacing_mm, e, label, b->xyz[s]);
+        if (border_points(work, v[s], v[0]->grid.spacing_mm, e, label, b->xyz[s]) < 0)
+            return KF_KERNEL_CANCELLED;
     }
     b->distance = kf_work_take(work, 4 * (b->count[0] > b->count[1] ? b->count[0] : b->count[1]));
     return b->distance ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
@@ -149,19 +168,17 @@ enum kf_kernel_status kf_labels_compare(const struct kf_work *work, const struct
         memcmp(a->grid.dim, b->grid.dim, sizeof a->grid.dim) != 0)
         return KF_KERNEL_INVALID;
     struct extent extents[256];
-    find_extents(a, b, extents);
-    for (int label = 1; label < 256; label++) {
+    enum kf_kernel_status status = find_extents(work, a, b, extents);
+    for (int label = 1; label < 256 && !status; label++) {
         const struct extent *e = &extents[label];
         if (!(e->voxels[0] + e->voxels[1]))
             continue;
-        if (kf_work_step(work, label / 256.0))
-            return KF_KERNEL_CANCELLED;
-        struct kf_label_score *out = &scores[*count];
-        out->label = label;
-        enum kf_kernel_status status = score(work, v, e, out);
-        if (status)
-            return status;
-        (*count)++;
+        double from = EXTENTS_PART + (1 - EXTENTS_PART) * (label - 1) / 255;
+        struct kf_work_part part;
+        const struct kf_work *share = kf_work_part(&part, work, from, from + (1 - EXTENTS_PART) / 255);
+        scores[*count].label = label;
+        status = kf_work_step(share, 0) ? KF_KERNEL_CANCELLED : score(share, v, e, &scores[*count]);
+        *count += !status;
     }
-    return KF_KERNEL_OK;
+    return status;
 }

@@ -64,10 +64,11 @@ static inline struct kf_loop kf_loop_make(const struct kf_work *work, int64_t co
     return loop;
 }
 
-// From any thread of the team; only the calling thread asks, the others hear of it.
-static inline int kf_loop_stop(struct kf_loop *loop)
+// Asks without counting an iteration, in the midst of a long one. From any thread of the team; only the calling thread
+// asks, the others hear of it.
+static inline int kf_loop_ask(struct kf_loop *loop)
 {
-    double done = (double)__atomic_add_fetch(&loop->done, 1, __ATOMIC_RELAXED) / (double)loop->count;
+    double done = (double)__atomic_load_n(&loop->done, __ATOMIC_RELAXED) / (double)loop->count;
     int calling = 1;
 #ifdef _OPENMP
     calling = omp_get_thread_num() == 0;
@@ -75,6 +76,70 @@ static inline int kf_loop_stop(struct kf_loop *loop)
     if (calling && !loop->stop && kf_work_step(loop->work, loop->from + (loop->to - loop->from) * done))
         __atomic_store_n(&loop->stop, 1, __ATOMIC_RELAXED);
     return __atomic_load_n(&loop->stop, __ATOMIC_RELAXED);
+}
+
+// From any thread of the team.
+static inline int kf_loop_stop(struct kf_loop *loop)
+{
+    __atomic_fetch_add(&loop->done, 1, __ATOMIC_RELAXED);
+    return kf_loop_ask(loop);
+}
+
+// For long passes of the calling thread alone, with the number of the element: asks at every KF_ASK_EVERYth, which is
+// some milliseconds of work even where each waits for memory. KF_KERNEL_CANCELLED or KF_KERNEL_OK.
+#define KF_ASK_EVERY ((int64_t)1 << 17)
+
+static inline enum kf_kernel_status kf_work_ask(const struct kf_work *work, int64_t n)
+{
+    return n % KF_ASK_EVERY == 0 && work->cancelled && work->cancelled(work->user) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+}
+
+// A kernel within a kernel: what it reports from 0 to 1 is from `from` to `from` + `span` of the whole. Lives as long
+// as the work that kf_work_part gives.
+struct kf_work_part {
+    struct kf_work work;
+    const struct kf_work *whole;
+    double from, span;
+};
+
+static inline void *kf_work_part_allocate(void *user, int64_t bytes)
+{
+    const struct kf_work *whole = ((struct kf_work_part *)user)->whole;
+    return whole->allocate(whole->user, bytes);
+}
+
+static inline void kf_work_part_release(void *user, void *block)
+{
+    const struct kf_work *whole = ((struct kf_work_part *)user)->whole;
+    whole->release(whole->user, block);
+}
+
+static inline void kf_work_part_progress(void *user, double fraction)
+{
+    const struct kf_work_part *part = (struct kf_work_part *)user;
+    if (part->whole->progress)
+        part->whole->progress(part->whole->user, part->from + part->span * fraction);
+}
+
+static inline int kf_work_part_cancelled(void *user)
+{
+    const struct kf_work *whole = ((struct kf_work_part *)user)->whole;
+    return whole->cancelled && whole->cancelled(whole->user);
+}
+
+static inline const struct kf_work *kf_work_part(struct kf_work_part *part, const struct kf_work *whole, double from,
+                                                 double to)
+{
+    part->work = *whole;
+    part->work.allocate = kf_work_part_allocate;
+    part->work.release = kf_work_part_release;
+    part->work.progress = kf_work_part_progress;
+    part->work.cancelled = kf_work_part_cancelled;
+    part->work.user = part;
+    part->whole = whole;
+    part->from = from;
+    part->span = to - from;
+    return &part->work;
 }
 
 #endif
