@@ -319,7 +319,7 @@ KF_TEST(teeth_are_as_sure_as_their_border_shows)
 }
 
 // A ball of soft tissue in air within a field of 4 mm voxels; what lies in it is drawn by `what`.
-enum scene { VAULT, VAULT_CUT, VAULT_OPEN, MARROW, SINUS, LUNG, SCENES };
+enum scene { VAULT, VAULT_CUT, VAULT_SLAB, VAULT_OPEN, MARROW, SINUS, LUNG, SCENES };
 
 static double inside_mm(const double p[3], double x, double y, double z)
 {
@@ -328,8 +328,12 @@ static double inside_mm(const double p[3], double x, double y, double z)
 
 static struct kf_head_evidence evidence_of(const struct kf_work *work, enum scene what)
 {
-    const struct kf_grid grid = {.dim = {60, 60, what == VAULT_CUT ? 30 : 60},
+    const struct kf_grid grid = {.dim = {60, 60,
+                                         what == VAULT_CUT    ? 30
+                                         : what == VAULT_SLAB ? 7
+                                                              : 60},
                                  .spacing_mm = {4, 4, 4},
+                                 .origin_lps = {0, 0, what == VAULT_SLAB ? 108 : 0},
                                  .direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
     struct kf_bits body, air, bone;
     struct kf_head_evidence evidence;
@@ -338,16 +342,16 @@ static struct kf_head_evidence evidence_of(const struct kf_work *work, enum scen
     for (int64_t k = 0; k < grid.dim[2]; k++)
         for (int64_t j = 0; j < grid.dim[1]; j++)
             for (int64_t i = 0; i < grid.dim[0]; i++) {
-                const double p[3] = {4.0 * (double)i, 4.0 * (double)j, 4.0 * (double)k};
+                const double p[3] = {4.0 * (double)i, 4.0 * (double)j, grid.origin_lps[2] + 4.0 * (double)k};
                 double mid = inside_mm(p, 120, 120, 120), limb = hypot(p[0] - 120, p[1] - 120);
                 int shell = mid > 60 && mid <= 68, ribs = (int)(k % 8) < 2; // 8 mm of bone in 32 mm
                 if (what == MARROW ? limb < 80 : mid < 100)
                     kf_bits_put(&body, i, j, k);
-                if (what == VAULT || what == VAULT_CUT ? shell
-                    : what == VAULT_OPEN               ? shell && p[2] > 120
-                    : what == MARROW                   ? limb > 12 && limb <= 20
-                    : what == SINUS                    ? mid > 14 && mid <= 20
-                                                       : shell && ribs)
+                if (what <= VAULT_SLAB   ? shell
+                    : what == VAULT_OPEN ? shell && p[2] > 120
+                    : what == MARROW     ? limb > 12 && limb <= 20
+                    : what == SINUS      ? mid > 14 && mid <= 20
+                                         : shell && ribs)
                     kf_bits_put(&bone, i, j, k);
                 if ((what == SINUS && mid <= 14) || (what == LUNG && mid <= 60))
                     kf_bits_put(&air, i, j, k);
@@ -369,10 +373,30 @@ KF_TEST(a_vault_around_a_brain_and_sinuses_speak_for_a_head_and_marrow_and_ribs_
         KF_CHECK(kf_head_evidence_suffices(&e) == speaks[n]);
         KF_CHECK(n == VAULT || n == VAULT_CUT ? e.brain_ml > 150 : e.brain_ml < 50);
         KF_CHECK(n == SINUS ? e.sinus_ml > 4 : e.sinus_ml < 1);
+        KF_CHECK(n == SINUS || n == LUNG ? e.air_ml > 4 : e.air_ml <= 0);
+        kf_head_evidence_release(&work, &e);
+    }
+}
+
+KF_TEST(the_cavity_of_a_vault_is_known_in_any_slab_of_it_and_found_in_a_box_of_the_head)
+{
+    struct kf_work work;
+    struct kf_head_frame frame = {.origin_lps = {120, 120, 120}};
+    kf_work_init(&work, 1);
+    turned(0.3, -0.2, 0.5, frame.axis);
+    const double low[3] = {-25, -25, -12}, high[3] = {25, 25, 12}, up[3] = {25, 25, 130}, over[3] = {-25, -25, 75};
+    const double box_ml = 50 * 50 * 24 / 1000.0;
+    for (int n = 0; n < SCENES; n++) {
+        struct kf_head_evidence e = evidence_of(&work, (enum scene)n);
+        double within = kf_head_evidence_within(&e, &frame, low, high);
+        KF_CHECK(n <= VAULT_SLAB ? within > 0.25 * box_ml : within < 0.04 * box_ml);
+        KF_CHECK(kf_head_evidence_within(&e, &frame, over, up) <= 0);
+        kf_head_evidence_release(&work, &e);
     }
 }
 
 KF_TEST_MAIN(KF_RUN(a_vault_around_a_brain_and_sinuses_speak_for_a_head_and_marrow_and_ribs_do_not);
+             KF_RUN(the_cavity_of_a_vault_is_known_in_any_slab_of_it_and_found_in_a_box_of_the_head);
              KF_RUN(a_posed_grid_leads_back_to_the_patient); KF_RUN(front_and_top_follow_from_the_jaw);
              KF_RUN(the_mirror_plane_is_found_however_the_head_lies);
              KF_RUN(each_canal_is_followed_on_its_side_and_painted_in_the_jaw_alone);

@@ -49,6 +49,9 @@ expect the_mandible_has_a_plausible_volume between "$work/head.report" mandible_
 expect the_mandible_is_one_piece between "$work/head.report" mandible_pieces 1 1
 expect the_atlas_is_not_skull every "$work/head.report" spine_apart true 1
 expect nine_parts_of_the_head sh -c "[ \$(grep -c '\"volume_ml\"' '$work/head.json') -eq 9 ]"
+# A brain in slices of 4 mm, its field from the orbits up.
+expect a_head_without_jaws_is_segmented "$job" segment.head --image "$KERF_TEST_DATA/head_ct_mr/ct_example.nii.gz" --out "$work/brain.nii.gz" --report "$work/brain.report" --quiet
+expect no_mandible_is_made_up between "$work/brain.report" mandible_ml 0 0
 expect meshes_are_made "$job" mesh --labels "$work/seg.nii.gz" --image "$work/ct.nii" --table "$work/seg.json" --out "$work/mesh" --report "$work/mesh.report" --quiet
 expect every_mesh_is_closed every "$work/mesh.report" closed true 5
 expect every_mesh_is_manifold every "$work/mesh.report" manifold true 5

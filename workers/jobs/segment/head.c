@@ -127,7 +127,7 @@ static enum kf_kernel_status find_parts(struct kf_job_work *w, const struct kf_v
     if (!status)
         status = kf_head_frame_find(work, volume, &body, &frame);
     if (!status)
-        status = kf_head_cores_find(work, volume, &frame, &f->cores);
+        status = kf_head_cores_find(work, volume, &frame, &f->evidence, &f->cores);
     struct kf_volume posed = *volume; // from here on positions are those in the head
     if (!status)
         kf_head_frame_pose(&f->cores.frame, &posed.grid);
@@ -342,6 +342,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     if (!status)
         report(job, &f);
     kf_head_cores_release(&w.work, &f.cores);
+    kf_head_evidence_release(&w.work, &f.evidence);
     kf_volume_release(&labels);
     return status;
 }
@@ -369,7 +370,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_head = {
     .name = "segment.head",
-    .version = 3,
+    .version = 4,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 12LL << 30,

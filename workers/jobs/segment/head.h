@@ -78,18 +78,29 @@ void kf_head_frame_pose(const struct kf_head_frame *frame, struct kf_grid *grid)
 struct kf_head_evidence {
     double brain_ml; // soft tissue that a vault of bone encloses
     double sinus_ml; // air that bone encloses
+    double air_ml;   // any air in the body
+    // Soft tissue that bone encloses, so far as the field shows: a slab of a vault counts, of which brain_ml knows
+    // nothing. Every second voxel of `grid` on each axis stands for its eight.
+    struct kf_grid grid;
+    struct kf_bits cavity;
 };
-// `grid` is the masks'. Bone is kf_head_bone's, air kf_head_airway's.
+// `grid` is the masks'. Bone is kf_head_bone's, air kf_head_airway's. *evidence is owned: kf_head_evidence_release,
+// after a failure too.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_evidence_find(const struct kf_work *work, const struct kf_grid *grid,
                                                                const struct kf_bits *body, const struct kf_bits *air,
                                                                const struct kf_bits *bone,
                                                                struct kf_head_evidence *evidence);
+void kf_head_evidence_release(const struct kf_work *work, struct kf_head_evidence *evidence);
+// ml of the cavity in a box of the frame.
+double kf_head_evidence_within(const struct kf_head_evidence *evidence, const struct kf_head_frame *frame,
+                               const double low[3], const double high[3]);
 // 0: neither a vault around a brain nor sinuses: without a mandible it is no head.
 int kf_head_evidence_suffices(const struct kf_head_evidence *evidence);
 
 // *cores is owned: kf_head_cores_release, after a failure too.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_cores_find(const struct kf_work *work, const struct kf_volume *volume,
                                                             const struct kf_head_frame *frame,
+                                                            const struct kf_head_evidence *evidence,
                                                             struct kf_head_cores *cores);
 void kf_head_cores_release(const struct kf_work *work, struct kf_head_cores *cores);
 
