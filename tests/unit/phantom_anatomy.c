@@ -256,6 +256,115 @@ KF_TEST(vertebrae_are_nine_and_do_not_fuse)
     kf_volume_release(&labels);
 }
 
+static struct kf_anatomy *shaped_spine(double scoliosis_deg, double joint_mm)
+{
+    struct kf_anatomy *a = calloc(1, sizeof *a);
+    if (!a || kf_scene_init(&a->scene, kf_tissues, 1, NULL) != KF_OK)
+        abort();
+    a->seed = 1, a->side = 1, a->scoliosis_deg = scoliosis_deg, a->joint_mm = joint_mm;
+    kf_build_spine(a);
+    kf_truth_snap(a);
+    return a;
+}
+
+// Lean of a vertebra in the coronal plane, degrees.
+static double lean_deg(const struct kf_anatomy *a, const char *level)
+{
+    char left[32], right[32];
+    snprintf(left, sizeof left, "%s_pedicle_left", level);
+    snprintf(right, sizeof right, "%s_pedicle_right", level);
+    struct kf_v3 p = mark(a, left), q = mark(a, right);
+    return kf_atan2(q.z - p.z, p.x - q.x) * 180 / KF_PI;
+}
+
+KF_TEST(a_scoliosis_has_its_angle_and_its_side)
+{
+    for (int side = -1; side <= 1; side += 2) {
+        struct kf_anatomy *a = shaped_spine(30.0 * side, 0), *straight = shaped_spine(0, 0);
+        check_landmarks(a);
+        KF_CHECK_NEAR(side * (lean_deg(a, "T11") - lean_deg(a, "L4")), 30, 4);
+        double ends = 0.5 * (mark(a, "T11_centre").x + mark(a, "L4_centre").x), apex = mark(a, "L1_centre").x;
+        KF_CHECK(side * (ends - apex) > 6 && side * (ends - apex) < 20); // convex to the right: to -x
+        struct kf_v3 body = mark(a, "L1_centre"), canal = mark(a, "L1_canal");
+        KF_CHECK(side * (canal.x - body.x) > 3); // the body turns to the convex side
+        KF_CHECK_NEAR(mark(straight, "L1_centre").x, 0, 1);
+        drop(straight);
+        drop(a);
+    }
+}
+
+// From the middle of the sacrum's wing to the side: where it ends and where the ilium begins, mm.
+static void across_joint(const struct kf_anatomy *a, int side, double dz, double *from, double *to)
+{
+    struct kf_v3 p = mark(a, side > 0 ? "sacral_ala_left" : "sacral_ala_right");
+    *from = *to = NAN;
+    for (double x = 0; x < 40; x += 0.1) {
+        int label = kf_paint_label(&a->scene, KF_V(p.x + side * x, p.y, p.z + dz));
+        *from = label == KF_L_SACRUM ? x : *from;
+        if (label == KF_L_ILIUM) {
+            *to = x;
+            return;
+        }
+    }
+}
+
+KF_TEST(ilia_lie_beside_the_sacrum_at_the_width_of_the_joint)
+{
+    static const double widths_mm[3] = {0.5, 2, 4};
+    for (int w = 0; w < 3; w++) {
+        struct kf_anatomy *a = shaped_spine(0, widths_mm[w]);
+        KF_CHECK(!a->scene.full);
+        for (int side = -1; side <= 1; side += 2)
+            for (double dz = -8; dz <= 4; dz += 4) {
+                double from, to;
+                across_joint(a, side, dz, &from, &to);
+                KF_CHECK(to - from > 0.8 * widths_mm[w] - 0.4 && to - from < 1.5 * widths_mm[w] + 0.8);
+            }
+        drop(a);
+    }
+    struct kf_anatomy *bare = shaped_spine(0, 0);
+    double from, to;
+    across_joint(bare, 1, 0, &from, &to);
+    KF_CHECK(from > 3 && isnan(to));
+    drop(bare);
+}
+
+KF_TEST(lost_bone_is_as_dark_as_it_is_said_to_be)
+{
+    struct kf_phantom_options o;
+    double mean[2], shell[2];
+    for (int old = 0; old < 2; old++) {
+        KF_REQUIRE(kf_phantom_defaults("spine", &o, NULL) == KF_OK);
+        for (int c = 0; c < 3; c++)
+            o.spacing_mm[c] = 1.5;
+        o.trabecular_hu = old ? 80 : 0;
+        KF_REQUIRE(kf_phantom_volumes(&o, &image, &labels, NULL) == KF_OK);
+        int64_t n = 0, edge = 0;
+        const int64_t *d = labels.grid.dim;
+        mean[old] = shell[old] = 0;
+        for (int64_t k = 3; k < d[2] - 3; k++)
+            for (int64_t j = 3; j < d[1] - 3; j++)
+                for (int64_t i = 3; i < d[0] - 3; i++) {
+                    if (label_at(i, j, k) != KF_L_L3)
+                        continue;
+                    int deep = 1, outer = 0;
+                    for (int c = 0; c < 27; c++) {
+                        deep &= label_at(i + 3 * (c % 3 - 1), j + 3 * (c / 3 % 3 - 1), k + 3 * (c / 9 - 1)) == KF_L_L3;
+                        outer |= label_at(i + c % 3 - 1, j + c / 3 % 3 - 1, k + c / 9 - 1) != KF_L_L3;
+                    }
+                    double hu = ((const int16_t *)image.data)[(k * d[1] + j) * d[0] + i];
+                    mean[old] += deep ? hu : 0, n += deep;
+                    shell[old] += outer ? hu : 0, edge += outer;
+                }
+        mean[old] /= (double)n, shell[old] /= (double)edge;
+        kf_volume_release(&image);
+        kf_volume_release(&labels);
+    }
+    KF_CHECK_NEAR(mean[0], 185, 15);
+    KF_CHECK_NEAR(mean[1], 80, 10);
+    KF_CHECK(shell[1] < shell[0] - 60 && shell[1] > mean[1] + 60);
+}
+
 static struct kf_anatomy *spine_with(int metal, int sacralised)
 {
     struct kf_anatomy *a = calloc(1, sizeof *a);
@@ -350,5 +459,8 @@ KF_TEST_MAIN(KF_RUN(landmarks_lie_on_what_they_name); KF_RUN(a_head_has_the_meas
              KF_RUN(what_is_resected_is_gone_on_the_left_alone);
              KF_RUN(the_condyle_sits_in_its_fossa_with_a_joint_space); KF_RUN(the_head_s_truth_fits_its_image);
              KF_RUN(vertebrae_are_nine_and_do_not_fuse); KF_RUN(screws_lie_in_the_pedicles_of_l3_to_l5);
-             KF_RUN(a_sacralised_l5_has_wings); KF_RUN(the_cord_ends_near_l1_and_the_spine_is_lordotic);
+             KF_RUN(a_scoliosis_has_its_angle_and_its_side);
+             KF_RUN(ilia_lie_beside_the_sacrum_at_the_width_of_the_joint);
+             KF_RUN(lost_bone_is_as_dark_as_it_is_said_to_be); KF_RUN(a_sacralised_l5_has_wings);
+             KF_RUN(the_cord_ends_near_l1_and_the_spine_is_lordotic);
              KF_RUN(a_leg_has_its_length_and_its_side); KF_RUN(without_bone_nothing_is_dense);)

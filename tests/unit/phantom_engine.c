@@ -39,35 +39,51 @@ KF_TEST(a_ball_has_the_distance_of_a_ball_and_a_flat_tube_ends_flat)
 }
 
 // Three crowded corners of the head, painted with and without the hierarchy.
-KF_TEST(pruning_changes_no_voxel)
+enum { PRUNED = 26 };
+
+// A corner of the scene painted with pruning and without.
+static void compare_pruning(const struct kf_scene *scene, const double corner[3])
 {
-    enum { N = 26 };
-    static const double corners[3][3] = {{38, -26, -18}, {14, -90, -66}, {20, -40, 6}};
-    struct kf_anatomy *a = calloc(1, sizeof *a);
-    KF_REQUIRE(a != NULL);
-    KF_REQUIRE(kf_scene_init(&a->scene, kf_tissues, 1, NULL) == KF_OK);
-    kf_build_head(a);
+    enum { N = PRUNED };
     int16_t *flat = malloc(N * N * N * sizeof *flat), *fast = malloc(N * N * N * sizeof *fast);
     uint8_t *flat_labels = malloc(N * N * N), *fast_labels = malloc(N * N * N);
-    for (int c = 0; c < 3; c++) {
-        struct kf_grid grid = {
-            {N, N, N}, {1, 0.9, 1.1}, {corners[c][0], corners[c][1], corners[c][2]}, {1, 0, 0, 0, 1, 0, 0, 0, 1}};
-        struct kf_paint job = {.scene = &a->scene, .grid = &grid, .stretch = 1, .flat = 1, .threads = 2};
-        KF_REQUIRE(kf_paint_run(&job, flat, flat_labels, NULL) == KF_OK);
-        job.flat = 0;
-        KF_REQUIRE(kf_paint_run(&job, fast, fast_labels, NULL) == KF_OK);
-        int values = 0, labels = 0, kinds[256] = {0}, seen = 0;
-        for (int i = 0; i < N * N * N; i++) {
-            values += abs(flat[i] - fast[i]) > 2 * KF_PAINT_UNIT; // a far subtracted shape may shift a blend by a hair
-            labels += flat_labels[i] != fast_labels[i];
-            seen += !kinds[flat_labels[i]]++;
-        }
-        KF_CHECK_EQ(values, 0);
-        KF_CHECK_EQ(labels, 0);
-        KF_CHECK(seen >= 4); // the corner is worth comparing
+    struct kf_grid grid = {
+        {N, N, N}, {1, 0.9, 1.1}, {corner[0], corner[1], corner[2]}, {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    struct kf_paint job = {.scene = scene, .grid = &grid, .stretch = 1, .flat = 1, .threads = 2};
+    KF_REQUIRE(kf_paint_run(&job, flat, flat_labels, NULL) == KF_OK);
+    job.flat = 0;
+    KF_REQUIRE(kf_paint_run(&job, fast, fast_labels, NULL) == KF_OK);
+    int values = 0, labels = 0, kinds[256] = {0}, seen = 0;
+    for (int i = 0; i < N * N * N; i++) {
+        values += abs(flat[i] - fast[i]) > 2 * KF_PAINT_UNIT; // a far subtracted shape may shift a blend by a hair
+        labels += flat_labels[i] != fast_labels[i];
+        seen += !kinds[flat_labels[i]]++;
     }
+    KF_CHECK_EQ(values, 0);
+    KF_CHECK_EQ(labels, 0);
+    KF_CHECK(seen >= 4); // the corner is worth comparing
     free(flat), free(fast), free(flat_labels), free(fast_labels);
-    kf_scene_release(&a->scene);
+}
+
+KF_TEST(pruning_changes_no_voxel)
+{
+    static const double corners[3][3] = {{38, -26, -18}, {14, -90, -66}, {20, -40, 6}};
+    struct kf_anatomy *a = calloc(2, sizeof *a);
+    KF_REQUIRE(a != NULL);
+    KF_REQUIRE(kf_scene_init(&a[0].scene, kf_tissues, 1, NULL) == KF_OK &&
+               kf_scene_init(&a[1].scene, kf_tissues, 1, NULL) == KF_OK);
+    kf_build_head(&a[0]);
+    for (int c = 0; c < 3; c++)
+        compare_pruning(&a[0].scene, corners[c]);
+    a[1].joint_mm = 1;
+    kf_build_spine(&a[1]);
+    for (int n = 0; n < a[1].landmark_count; n++)
+        if (strncmp(a[1].landmarks[n].name, "sacral_ala", 10) == 0) { // the ilium takes off what the sacrum adds
+            struct kf_v3 p = a[1].landmarks[n].p;
+            compare_pruning(&a[1].scene, (const double[3]){p.x - PRUNED / 2, p.y - PRUNED / 2, p.z - PRUNED / 2});
+        }
+    kf_scene_release(&a[0].scene);
+    kf_scene_release(&a[1].scene);
     free(a);
 }
 
@@ -163,6 +179,15 @@ KF_TEST(wrong_options_are_refused_with_a_reason)
     o.lumbar_rib = o.eleven_ribs = 1;
     KF_CHECK_EQ(kf_phantom_volumes(&o, &image, &labels, &err), KF_INVALID);
     KF_CHECK_STR(err.code, "phantom_ribs");
+    o.eleven_ribs = 0, o.scoliosis_deg = 60;
+    KF_CHECK_EQ(kf_phantom_volumes(&o, &image, &labels, &err), KF_INVALID);
+    KF_CHECK_STR(err.code, "phantom_scoliosis");
+    o.scoliosis_deg = 0, o.joint_mm = -1;
+    KF_CHECK_EQ(kf_phantom_volumes(&o, &image, &labels, &err), KF_INVALID);
+    KF_CHECK_STR(err.code, "phantom_pelvis");
+    o.joint_mm = 0, o.trabecular_hu = 10;
+    KF_CHECK_EQ(kf_phantom_volumes(&o, &image, &labels, &err), KF_INVALID);
+    KF_CHECK_STR(err.code, "phantom_trabecular");
 }
 
 KF_TEST_MAIN(KF_RUN(normal_numbers_have_mean_0_and_variance_1);

@@ -123,6 +123,7 @@ static const struct kf_label_name names[] = {
     {KF_L_RIB_T11, "Ribs 11", NULL, "Eleventh ribs", "#83b46d"},
     {KF_L_RIB_T12, "Ribs 12", NULL, "Twelfth ribs", "#73a45d"},
     {KF_L_RIB_L1, "Lumbar ribs", NULL, "Ribs on the first lumbar vertebra", "#63944d"},
+    {KF_L_ILIUM, "Ilia", NULL, "Both iliac bones", "#b6a27a"},
     {KF_L_TIBIA, "Tibia", "12611008", "Bone structure of tibia", "#e3d6b8"},
     {KF_L_FIBULA, "Fibula", "87342007", "Bone structure of fibula", "#d9b382"},
     {KF_L_FEMUR, "Femur", "71341001", "Bone structure of femur", "#c9b18b"},

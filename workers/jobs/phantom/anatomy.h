@@ -94,6 +94,7 @@ enum kf_truth_label {
     KF_L_RIB_T11,
     KF_L_RIB_T12,
     KF_L_RIB_L1,
+    KF_L_ILIUM = 130,
     KF_L_TIBIA = 140,
     KF_L_FIBULA,
     KF_L_FEMUR,
@@ -135,6 +136,8 @@ struct kf_anatomy {
     uint32_t missing_teeth; // as in struct kf_phantom_options
     double resected_mm;
     int lumbar_rib, eleven_ribs, sacralised; // spine: ribs on L1; none on T12; L5 with wings like a sacrum's
+    double scoliosis_deg; // spine: Cobb angle between T11 and L4, convex to the right when positive
+    double joint_mm;      // spine: width of the joints between sacrum and ilia; 0: there are no ilia
     double side; // leg: +1 left, −1 right
 };
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define MOST_COBB_DEG 45 // above it facets would overlap
 #define THICK_MM 1.5 // of slices from where on one sample does not do for their mean
 
 struct kind {
@@ -128,6 +129,7 @@ struct phantom {
     struct kf_grid grid;
     struct kf_place place;
     struct kf_anatomy *anatomy;
+    struct kf_material tissues[KF_TISSUE_COUNT]; // of this patient
 };
 
 static enum kf_status lay_grid(const struct kf_phantom_options *o, const struct kind *kind, struct kf_grid *g,
@@ -161,6 +163,29 @@ static void take_bone_away(struct kf_scene *scene)
     }
 }
 
+static enum kf_status check_spine(const struct kf_phantom_options *o, struct kf_error *err)
+{
+    if (o->lumbar_rib && o->eleven_ribs) // ribs on L1 below a T12 without any: nobody has been seen with both
+        return kf_error_set(err, KF_INVALID, "phantom_ribs", "A spine has --lumbar-rib or --eleven-ribs, not both.");
+    if (!(fabs(o->scoliosis_deg) <= MOST_COBB_DEG))
+        return kf_error_set(err, KF_INVALID, "phantom_scoliosis", "A scoliosis has at most 45 degrees.");
+    if (o->joint_mm < 0 || (o->joint_mm > 0 && !(o->joint_mm >= 0.1 && o->joint_mm <= 5)))
+        return kf_error_set(err, KF_INVALID, "phantom_pelvis", "Joints of the pelvis are 0.1 to 5 mm wide.");
+    if (o->trabecular_hu < 0 || (o->trabecular_hu > 0 && !(o->trabecular_hu >= 40 && o->trabecular_hu <= 300)))
+        return kf_error_set(err, KF_INVALID, "phantom_trabecular", "Spongy bone has 40 to 300 HU.");
+    return KF_OK;
+}
+
+// Bone loses its spongy inside, and the shell half of that share of its thickness; the shell stays as dense as it was.
+// That shells of vertebrae get thinner with age: Ritzel et al. 1997.
+static void set_bone(double trabecular_hu, struct kf_material *m)
+{
+    double left = trabecular_hu / m->hu;
+    m->hu = trabecular_hu;
+    m->texture_hu *= left;
+    m->shell_mm *= 0.5 + 0.5 * left;
+}
+
 static enum kf_status open_phantom(const struct kf_phantom_options *o, struct phantom *p, struct kf_error *err)
 {
     *p = (struct phantom){.o = o, .kind = kind_named(o->kind)};
@@ -170,9 +195,9 @@ static enum kf_status open_phantom(const struct kf_phantom_options *o, struct ph
         return kf_error_set(err, KF_INVALID, "phantom_tilt", "A gantry tilts by 40 degrees at most.");
     if (!(o->resected_mm >= 0 && o->resected_mm <= 40))
         return kf_error_set(err, KF_INVALID, "phantom_resected", "From 0 to 40 mm of the mandible can be gone.");
-    if (o->lumbar_rib && o->eleven_ribs) // ribs on L1 below a T12 without any: nobody has been seen with both
-        return kf_error_set(err, KF_INVALID, "phantom_ribs", "A spine has --lumbar-rib or --eleven-ribs, not both.");
-    enum kf_status status = lay_grid(o, p->kind, &p->grid, err);
+    enum kf_status status = check_spine(o, err);
+    if (status == KF_OK)
+        status = lay_grid(o, p->kind, &p->grid, err);
     if (status != KF_OK)
         return status;
     p->anatomy = calloc(1, sizeof *p->anatomy);
@@ -184,7 +209,11 @@ static enum kf_status open_phantom(const struct kf_phantom_options *o, struct ph
     a->missing_teeth = o->missing_teeth, a->resected_mm = o->resected_mm;
     a->lumbar_rib = o->lumbar_rib, a->eleven_ribs = o->eleven_ribs, a->sacralised = o->sacralised;
     a->side = o->left ? 1 : -1;
-    status = kf_scene_init(&a->scene, kf_tissues, o->seed, err);
+    a->scoliosis_deg = o->scoliosis_deg, a->joint_mm = o->joint_mm;
+    memcpy(p->tissues, kf_tissues, sizeof p->tissues);
+    if (o->trabecular_hu > 0)
+        set_bone(o->trabecular_hu, &p->tissues[KF_T_VERTEBRA]);
+    status = kf_scene_init(&a->scene, p->tissues, o->seed, err);
     if (status != KF_OK)
         return status;
     p->kind->build(a);
@@ -361,6 +390,12 @@ static json_t *described(const struct phantom *p)
         json_object_set_new(json, "eleven_ribs", json_true());
     if (json && o->sacralised)
         json_object_set_new(json, "sacralised", json_true());
+    if (json && o->trabecular_hu > 0)
+        json_object_set_new(json, "trabecular_hu", json_real(o->trabecular_hu));
+    if (json && o->scoliosis_deg != 0)
+        json_object_set_new(json, "scoliosis_deg", json_real(o->scoliosis_deg));
+    if (json && o->joint_mm > 0)
+        json_object_set_new(json, "joint_mm", json_real(o->joint_mm));
     return json;
 }
 

@@ -23,6 +23,9 @@ struct kf_phantom_options {
     int no_bone;                     // soft tissue in place of bone and teeth, and no label for them
     int lumbar_rib, eleven_ribs;     // spine: a pair of ribs on L1 too; none on T12. Not both
     int sacralised;                  // spine: L5 with wings like a sacrum's
+    double trabecular_hu;            // spine: spongy bone of vertebrae and sacrum; 0: of the kind
+    double scoliosis_deg;            // spine: Cobb angle, -45 to 45; convex to the right when positive
+    double joint_mm;                 // spine: ilia with joints of that width to the sacrum; 0: none
     int left;                        // leg: 1 left, 0 right
     double pose_deg[3], shift_mm[3]; // the patient turned about the middle of the field of view, then moved
     double warp_mm;                  // spine-mr: amplitude of the deformation; < 0: of the kind

@@ -8,15 +8,15 @@ static const struct kf_v3 none = {0, 0, 0};
 
 //   name, label, height, half width, half depth, disc, canal x, y, pedicle x, half, facet x, facet angle, …, tilt
 static const struct kf_vertebra means[KF_LEVELS] = {
-    {"T10", KF_L_T10, 22.5, 15.0, 13.8, 4.6, 8.8, 8.0, 12.4, 3.3, 11.0, 78, {0, 0, 0}, {{0}}, -5},
-    {"T11", KF_L_T11, 23.8, 16.4, 14.4, 5.2, 9.2, 8.2, 13.2, 3.9, 11.0, 66, {0, 0, 0}, {{0}}, -8},
-    {"T12", KF_L_T12, 25.2, 18.4, 15.0, 6.2, 10.2, 8.6, 14.6, 4.1, 11.6, 34, {0, 0, 0}, {{0}}, -10},
-    {"L1", KF_L_L1, 26.4, 20.4, 15.8, 7.6, 11.0, 8.8, 15.4, 4.0, 12.6, 26, {0, 0, 0}, {{0}}, -10},
-    {"L2", KF_L_L2, 27.0, 21.4, 16.4, 8.8, 11.2, 8.6, 15.8, 4.3, 13.4, 30, {0, 0, 0}, {{0}}, -6},
-    {"L3", KF_L_L3, 27.2, 22.6, 16.8, 9.8, 11.6, 8.4, 16.8, 5.0, 15.0, 36, {0, 0, 0}, {{0}}, 0},
-    {"L4", KF_L_L4, 27.0, 23.8, 17.2, 10.8, 12.2, 8.6, 18.4, 6.0, 17.4, 44, {0, 0, 0}, {{0}}, 8},
-    {"L5", KF_L_L5, 26.6, 25.0, 17.2, 10.4, 13.4, 9.0, 21.4, 7.8, 20.6, 52, {0, 0, 0}, {{0}}, 21},
-    {"S1", KF_L_SACRUM, 28.0, 25.0, 16.6, 0, 14.0, 8.6, 23.0, 9.0, 0, 0, {0, 0, 0}, {{0}}, 37},
+    {"T10", KF_L_T10, 22.5, 15.0, 13.8, 4.6, 8.8, 8.0, 12.4, 3.3, 11.0, 78, {0, 0, 0}, {{0}}, -5, 0, 0},
+    {"T11", KF_L_T11, 23.8, 16.4, 14.4, 5.2, 9.2, 8.2, 13.2, 3.9, 11.0, 66, {0, 0, 0}, {{0}}, -8, 0, 0},
+    {"T12", KF_L_T12, 25.2, 18.4, 15.0, 6.2, 10.2, 8.6, 14.6, 4.1, 11.6, 34, {0, 0, 0}, {{0}}, -10, 0, 0},
+    {"L1", KF_L_L1, 26.4, 20.4, 15.8, 7.6, 11.0, 8.8, 15.4, 4.0, 12.6, 26, {0, 0, 0}, {{0}}, -10, 0, 0},
+    {"L2", KF_L_L2, 27.0, 21.4, 16.4, 8.8, 11.2, 8.6, 15.8, 4.3, 13.4, 30, {0, 0, 0}, {{0}}, -6, 0, 0},
+    {"L3", KF_L_L3, 27.2, 22.6, 16.8, 9.8, 11.6, 8.4, 16.8, 5.0, 15.0, 36, {0, 0, 0}, {{0}}, 0, 0, 0},
+    {"L4", KF_L_L4, 27.0, 23.8, 17.2, 10.8, 12.2, 8.6, 18.4, 6.0, 17.4, 44, {0, 0, 0}, {{0}}, 8, 0, 0},
+    {"L5", KF_L_L5, 26.6, 25.0, 17.2, 10.4, 13.4, 9.0, 21.4, 7.8, 20.6, 52, {0, 0, 0}, {{0}}, 21, 0, 0},
+    {"S1", KF_L_SACRUM, 28.0, 25.0, 16.6, 0, 14.0, 8.6, 23.0, 9.0, 0, 0, {0, 0, 0}, {{0}}, 37, 0, 0},
 };
 
 struct kf_v3 kf_spine_at(const struct kf_spine *spine, int i, double x, double y, double z)
@@ -25,10 +25,17 @@ struct kf_v3 kf_spine_at(const struct kf_spine *spine, int i, double x, double y
     return kf_v_add(v->origin, kf_m_apply(&v->axes, KF_V(x, y, z)));
 }
 
+// The axes half way between two vertebrae.
+static struct kf_m3 between(const struct kf_vertebra *above, const struct kf_vertebra *below)
+{
+    return kf_m_euler(0.5 * (above->tilt_deg + below->tilt_deg), 0.5 * (above->roll_deg + below->roll_deg),
+                      0.5 * (above->turn_deg + below->turn_deg));
+}
+
 struct kf_v3 kf_spine_disc(const struct kf_spine *spine, int i, struct kf_m3 *axes)
 {
     const struct kf_vertebra *above = &spine->v[i], *below = above + 1;
-    *axes = kf_m_euler(0.5 * (above->tilt_deg + below->tilt_deg), 0, 0);
+    *axes = between(above, below);
     struct kf_v3 a = kf_spine_at(spine, i, 0, 0, -0.5 * above->height);
     struct kf_v3 b = kf_spine_at(spine, i + 1, 0, 0, 0.5 * below->height);
     return kf_v_mix(a, b, 0.5);
@@ -45,6 +52,12 @@ struct kf_v3 kf_spine_canal(const struct kf_spine *spine, double at)
     return kf_station_point(path, KF_LEVELS, at);
 }
 
+// Of a scoliosis, by vertebra: lean in the coronal plane as a share of its Cobb angle, which is that between T11 and L4;
+// turn about the axis as a share of the greatest, which the apex has.
+static const double roll[KF_LEVELS] = {0.42, 0.5, 0.36, 0.14, -0.1, -0.33, -0.5, -0.28, 0},
+                    turn[KF_LEVELS] = {0.2, 0.4, 0.7, 0.95, 1, 0.8, 0.45, 0.15, 0};
+#define AXIAL 0.4 // of the Cobb angle
+
 void kf_spine_lay(const struct kf_anatomy *a, struct kf_spine *spine)
 {
     double size = 1 + 0.04 * kf_anatomy_vary(a, 500), lordosis = 1 + 0.15 * kf_anatomy_vary(a, 501);
@@ -58,13 +71,16 @@ void kf_spine_lay(const struct kf_anatomy *a, struct kf_spine *spine)
         v->facet_deg += 4 * kf_anatomy_vary(a, (uint64_t)(530 + i));
         v->tilt_deg = v->tilt_deg * lordosis + 0.8 * kf_anatomy_vary(a, (uint64_t)(540 + i));
         // A positive tilt leans the upper plate's normal forwards: a turn about +x, which takes z to −y.
-        v->axes = kf_m_euler(v->tilt_deg, 0, 1.2 * kf_anatomy_vary(a, (uint64_t)(550 + i)));
+        // A scoliosis is convex to the right, where the bodies turn to as well; to the left when it is negative.
+        v->roll_deg = a->scoliosis_deg * roll[i];
+        v->turn_deg = -AXIAL * a->scoliosis_deg * turn[i];
+        v->axes = kf_m_euler(v->tilt_deg, v->roll_deg, v->turn_deg + 1.2 * kf_anatomy_vary(a, (uint64_t)(550 + i)));
         if (i == 0)
             continue;
         const struct kf_vertebra *above = v - 1;
-        struct kf_m3 between = kf_m_euler(0.5 * (above->tilt_deg + v->tilt_deg), 0, 0);
+        struct kf_m3 half_way = between(above, v);
         struct kf_v3 p = kf_v_add(above->origin, kf_m_apply(&above->axes, KF_V(0, 0, -0.5 * above->height)));
-        p = kf_v_add(p, kf_m_apply(&between, KF_V(0, 0, -above->disc)));
+        p = kf_v_add(p, kf_m_apply(&half_way, KF_V(0, 0, -above->disc)));
         v->origin = kf_v_add(p, kf_m_apply(&v->axes, KF_V(0, 0, -0.5 * v->height)));
     }
     struct kf_v3 middle = kf_v_mix(spine->v[4].origin, spine->v[5].origin, 0.5);
@@ -193,6 +209,8 @@ void kf_build_spine(struct kf_anatomy *a)
     muscles(a, &spine);
     kf_build_neural(a, &spine);
     discs(a, &spine);
+    if (a->joint_mm > 0)
+        kf_build_ilia(a, &spine);
     kf_build_sacrum(a, &spine);
     kf_build_vertebrae(a, &spine);
     if (a->metal)

@@ -18,7 +18,7 @@ struct kf_vertebra {
     double facet_x, facet_deg;             // of the joint with the vertebra below; 0° sagittal, 90° coronal
     struct kf_v3 origin;
     struct kf_m3 axes;
-    double tilt_deg;
+    double tilt_deg, roll_deg, turn_deg; // in the sagittal plane; of a scoliosis: in the coronal plane, about its axis
 };
 
 struct kf_spine {
@@ -36,6 +36,11 @@ struct kf_v3 kf_spine_canal(const struct kf_spine *spine, double at);
 
 void kf_build_vertebrae(struct kf_anatomy *a, const struct kf_spine *spine);
 void kf_build_sacrum(struct kf_anatomy *a, const struct kf_spine *spine);
+// What of the sacrum lies towards the ilia, in the frame of S1, as groups of the current part: added (KF_UNION), or,
+// grown by `grow` mm on every side, taken away (KF_SUBTRACT).
+void kf_sacral_mass(struct kf_scene *s, const struct kf_vertebra *s1, enum kf_sdf_op op, double grow);
+// The hip bones' upper parts, with joints to the sacrum that are a->joint_mm wide and filled with cartilage.
+void kf_build_ilia(struct kf_anatomy *a, const struct kf_spine *spine);
 // Titanium: two pedicle screws in each of L3 to L5, with a rod on either side.
 void kf_build_screws(struct kf_anatomy *a, const struct kf_spine *spine);
 void kf_build_neural(struct kf_anatomy *a, const struct kf_spine *spine);

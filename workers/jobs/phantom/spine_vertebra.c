@@ -255,10 +255,9 @@ void kf_build_vertebrae(struct kf_anatomy *a, const struct kf_spine *spine)
     s->frame = home;
 }
 
-// The sacrum in the frame of S1: five fused bodies on a curve, alae, crests, foramina.
-static void sacral_body(struct kf_anatomy *a, const struct kf_vertebra *v)
+// Fused bodies of the sacrum; those of the upper plate and the foramina are taken off later.
+static void sacral_column(struct kf_scene *s, const struct kf_vertebra *v, enum kf_sdf_op op, double grow)
 {
-    struct kf_scene *s = &a->scene;
     double h = 0.5 * v->height, w = v->half_width, d = v->half_depth;
     const struct kf_station column[] = {{0, 0, h, w, d},
                                         {0, 0.5, 0.6 * h, 0.94 * w, 0.92 * d},
@@ -267,20 +266,32 @@ static void sacral_body(struct kf_anatomy *a, const struct kf_vertebra *v)
                                         {0, 11, -h - 42, 0.5 * w, 0.38 * d},
                                         {0, 7, -h - 60, 0.42 * w, 0.32 * d},
                                         {0, -3, -h - 76, 0.34 * w, 0.28 * d}};
-    kf_scene_group(s, KF_UNION, 0);
+    kf_scene_group(s, op, 0);
+    kf_scene_grow(s, grow);
     kf_scene_tube(s, KF_UNION, 0, column, 7, KF_V(0, 1, 0), 1, KF_TUBE_FLAT_START, 4);
+    if (op == KF_SUBTRACT)
+        return;
     kf_scene_group(s, KF_SUBTRACT, 2);
     kf_scene_ellipsoid(s, KF_UNION, 0, KF_V(0, 1, h + 2.4), KF_V(0.78 * w, 0.74 * d, 3.6), none);
+}
+
+void kf_sacral_mass(struct kf_scene *s, const struct kf_vertebra *v, enum kf_sdf_op op, double grow)
+{
+    double h = 0.5 * v->height, d = v->half_depth;
+    sacral_column(s, v, op, grow);
     for (int side = -1; side <= 1; side += 2) {
         s->frame.side = side;
         const struct kf_station ala[] = {{16, 4, 0.25 * h, 11, 13}, {32, 9, -2, 12, 14}, {46, 17, -10, 11, 16}};
         const struct kf_station lateral[] = {
             {45, 19, -10, 11, 12}, {40, 23, -28, 9, 9}, {30, 24, -48, 7, 7}, {20, 19, -68, 6, 5}, {10, 8, -86, 5, 4}};
-        kf_scene_group(s, KF_UNION, 6);
+        kf_scene_group(s, op, 6);
+        kf_scene_grow(s, grow);
         kf_scene_tube(s, KF_UNION, 0, ala, 3, KF_V(0, 0, 1), 1, 0, 4);
-        kf_scene_group(s, KF_UNION, 5);
+        kf_scene_group(s, op, 5);
+        kf_scene_grow(s, grow);
         kf_scene_tube(s, KF_UNION, 0, lateral, 5, KF_V(0, 1, 0), 1, 0, 4);
-        kf_scene_group(s, KF_UNION, 4); // laminae and intermediate crest
+        kf_scene_group(s, op, 4); // laminae and intermediate crest
+        kf_scene_grow(s, grow);
         const struct kf_station crest[] = {
             {20, d + 8, 0.2 * h, 5, 8}, {17, d + 13, -14, 5, 9}, {14, d + 15, -34, 4, 9}, {11, d + 10, -54, 3.5, 7}};
         kf_scene_tube(s, KF_UNION, 0, crest, 4, KF_V(0, 0, 1), 1, 0, 4);
@@ -288,8 +299,17 @@ static void sacral_body(struct kf_anatomy *a, const struct kf_vertebra *v)
     s->frame.side = 1;
     const struct kf_station web[] = {
         {0, 4, -4, 40, 7}, {0, 12, -24, 38, 6}, {0, 14, -46, 29, 5}, {0, 8, -68, 18, 4.5}, {0, 0, -82, 11, 4}};
-    kf_scene_group(s, KF_UNION, 4); // what joins the bodies to the lateral masses, pierced by the foramina
+    kf_scene_group(s, op, 4); // what joins the bodies to the lateral masses, pierced by the foramina
+    kf_scene_grow(s, grow);
     kf_scene_tube(s, KF_UNION, 0, web, 5, KF_V(0, 1, 0.2), 1, 0, 4);
+}
+
+// The sacrum in the frame of S1: five fused bodies on a curve, alae, crests, foramina.
+static void sacral_body(struct kf_anatomy *a, const struct kf_vertebra *v)
+{
+    struct kf_scene *s = &a->scene;
+    double d = v->half_depth;
+    kf_sacral_mass(s, v, KF_UNION, 0);
     const struct kf_station back[] = {{0, d + 2 * v->canal_y + 2, -2, 15, 3.5},
                                       {0, d + 2 * v->canal_y + 3, -18, 14, 3.6},
                                       {0, d + 2 * v->canal_y + 1, -38, 12, 3.4},

@@ -157,6 +157,19 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_split(const struct kf_work *wo
 // lies, KF_SPINE_REST between end plates (disc, never bone), else 0. A body whose wall does not show has neither.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_bodies(const struct kf_work *work, const struct kf_volume *volume,
                                                               const struct kf_spine *spine, uint8_t *bodies);
+// Voxels as dense as shells of bone, with holes in them and the joints between two of them closed. Owned:
+// kf_bits_release.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_shells(const struct kf_work *work,
+                                                              const struct kf_volume *volume, double bone_hu,
+                                                              struct kf_bits *shells);
+// Whether a point below the last disc lies where the joint of sacrum and ilium may be: farther back it comes nearer to
+// the midline.
+int kf_spine_beside_sacrum(const struct kf_spine *spine, const double p_lps[3], const double suv[3]);
+// Marrow beside the sacrum in which the column has no markers, or next to none, is an ilium's: KF_SPINE_REST into all of
+// it.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mark_ilia(const struct kf_work *work, const struct kf_grid *grid,
+                                                            const struct kf_spine *spine, const struct kf_bits *bone,
+                                                            const struct kf_bits *shells, uint8_t *labels);
 // Moves the surface of bone by up to a voxel inwards and two outwards to the middle between least and greatest value
 // near it, but nothing off `bodies` (kf_spine_find_bodies) and nothing between them. `scratch`: one byte per voxel.
 void kf_spine_sharpen(const struct kf_work *work, const struct kf_volume *volume, const uint8_t *bodies,

@@ -20,7 +20,6 @@
 #define ISLAND_MM3     100.0 // noise, calcified vessels
 #define CORE_HU        20
 #define BRIGHT_HU      400
-#define JOINT_HU       1200
 #define LATERAL_MM     32
 #define RIB_MM         36 // from the midline: few transverse processes of a vertebra with ribs are wider
 #define ARCH_FROM      0.38
@@ -46,7 +45,8 @@ struct pass {
     const struct kf_spine *spine;
     const struct kf_bits *enclosed; // by a shell of bone
     const uint8_t *bodies;          // as of kf_spine_find_bodies
-    int has_cortex;                 // as of kf_spine_split
+    const struct kf_bits *shell;    // NULL, or bone as dense as shells, with joints and holes closed
+    double bone_hu;
     struct kf_bits *bone;
     uint8_t *mask;
     int16_t *relief;
@@ -178,8 +178,7 @@ static int is_sacral(const struct kf_spine *spine, const double p[3], const doub
                                 (suv[0] > last->s + SACRAL_ARCH_MM && suv[2] > -ARCH_MM && suv[2] < 0)));
 }
 
-// Where the joint of sacrum and ilium lies: farther back it comes nearer to the midline.
-static int is_beside_sacrum(const struct kf_spine *spine, const double p[3], const double suv[3])
+int kf_spine_beside_sacrum(const struct kf_spine *spine, const double p[3], const double suv[3])
 {
     return fabs(suv[1]) > WING_MM ||
            (fabs(suv[1]) > ARCH_MM && suv[2] < 0 && kf_spine_below(&spine->disc[spine->discs - 1], p) > FACET_MM);
@@ -219,17 +218,17 @@ static uint8_t marker(const struct kf_spine *spine, const double p[3], const dou
 // Low where bone is dense: the flood runs along shells and pedicles first and over joints last. Bodies come before all
 // else, so that their spongy inside does not hold the markers back; what is far to the side of a vertebra without ribs
 // comes late. Beside the sacrum it is high there instead: sacrum and ilium have much marrow, and are apart by the
-// double shell of their joint, of which the narrow gap may not show.
-static int16_t height(const struct pass *pass, int16_t hu, const double p[3], const double suv[3])
+// double shell of their joint, with its gap one plateau that they share by distance.
+static int16_t height(const struct pass *pass, int16_t hu, int is_shell, const double p[3], const double suv[3])
 {
     const struct kf_spine *spine = pass->spine;
     double u = suv[1], v = suv[2] - KF_SPINE_BODY_MM;
     int level = -(hu < -1000 ? -1000 : hu > BRIGHT_HU ? BRIGHT_HU : hu) / 16; // of equal ones the nearest wins
     struct place at = place_of(spine, p);
-    if (pass->has_cortex && spine->sacrum &&
-        (at.above == spine->discs ? is_beside_sacrum(spine, p, suv)
+    if (pass->shell && spine->sacrum &&
+        (at.above == spine->discs ? kf_spine_beside_sacrum(spine, p, suv)
                                   : at.above + 1 == spine->discs && fabs(u) > LATERAL_MM))
-        return (int16_t)((hu < 0 ? 0 : hu > JOINT_HU ? JOINT_HU : hu) / 16 + 60);
+        return (int16_t)((is_shell ? pass->bone_hu : fmin(fmax(hu, 0), pass->bone_hu)) / 16 + 60);
     if (fabs(u) > LATERAL_MM && !(at.above < spine->vertebrae && spine->rib[at.above]))
         return (int16_t)(level + 60);
     return (int16_t)(u * u / 484 + v * v / 196 > 1 || at.nearest < 4 ? level : -100);
@@ -248,7 +247,7 @@ static void mark(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
     pass->labels[at] = pass->bodies[at]                ? pass->bodies[at]
                        : inside || pass->spine->sacrum ? marker(pass->spine, p, suv)
                                                        : KF_SPINE_REST;
-    pass->relief[at] = height(pass, hu_at(pass, at), p, suv);
+    pass->relief[at] = height(pass, hu_at(pass, at), pass->shell && kf_bits_get(pass->shell, i, j, k), p, suv);
 }
 
 // Half millimetres along a disc's normal from the vertebra above to the one below; 0 when either is not met.
@@ -375,7 +374,7 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
 {
     const struct kf_grid *g = &volume->grid;
     int64_t voxels = kf_grid_voxels(g);
-    struct kf_bits bone = {0};
+    struct kf_bits bone = {0}, shell = {0};
     struct kf_volume relief = {.grid = *g, .type = KF_VOXEL_INT16};
     relief.data = kf_work_take(work, 2 * voxels);
     uint8_t *mask = kf_work_take(work, voxels), *bodies = kf_work_take(work, voxels);
@@ -387,17 +386,22 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
         memset(bodies, 0, (size_t)voxels);
     if (!status)
         status = find_bone(work, volume, bone_hu, spine, bodies, &bone);
+    if (!status && has_cortex && spine->sacrum)
+        status = kf_spine_find_shells(work, volume, bone_hu, &shell);
     struct pass pass = {.volume = volume,
                         .spine = spine,
                         .bone = &bone,
                         .bodies = bodies,
-                        .has_cortex = has_cortex,
+                        .shell = shell.word ? &shell : NULL,
+                        .bone_hu = bone_hu,
                         .mask = mask,
                         .relief = relief.data,
                         .labels = labels,
                         .before = mask};
     if (!status)
         status = kf_spine_each_voxel(work, g, 0, mark, &pass);
+    if (!status && pass.shell)
+        status = kf_spine_mark_ilia(work, g, spine, &bone, &shell, labels);
     if (!status)
         status = kf_watershed(work, &relief, mask, labels);
     if (!status) {
@@ -406,6 +410,7 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
     }
     if (!status)
         status = kf_spine_settle_plates(work, volume, spine, labels);
+    kf_bits_release(work, &shell);
     kf_bits_release(work, &bone);
     kf_work_give(work, bodies);
     kf_work_give(work, mask);
