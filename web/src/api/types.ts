@@ -234,6 +234,18 @@ export interface Artefact {
   url: string;
 }
 
+/** Something that a job reads; the instances of an import are one entry, of kind "instance". */
+export interface JobInput {
+  role: string;
+  /** Null when no artefact of the case holds these bytes any more. */
+  kind: string | null;
+  artefact_id: string | null;
+  series_id: string | null;
+  modality: string;
+  dim: [number, number, number] | null;
+  count: number;
+}
+
 export interface Job {
   id: string;
   case_id: string;
@@ -246,6 +258,7 @@ export interface Job {
   progress: number;
   stage: string;
   cancel_requested?: boolean;
+  inputs: JobInput[];
   error: { code: string; detail: string } | null;
   report?: unknown;
   created_at: string;

@@ -6,7 +6,8 @@ import { mergeJobs, newlyEnded, reduceJobs } from '../api/reduce';
 import type { Artefact, CaseDetail, Job } from '../api/types';
 import { failureTitle, jobName } from '../ui/format';
 import { reason, say, sayError } from '../ui/toast';
-import { firstVolume, structuresOf, tieOf, volumesOf } from './model';
+import { foundIn } from './groups';
+import { firstVolume, structuresOf, tieOf, volumesOf, type Structure } from './model';
 import { placementOf } from './placement';
 
 /** How one structure is shown; what is not set comes from the structure itself. */
@@ -29,12 +30,30 @@ export class CaseStore {
   /** What was chosen for a structure, and nothing else: the rest may change with what else there is. */
   readonly looks = signal<ReadonlyMap<string, Partial<Look>>>(new Map());
   readonly volumes = computed(() => volumesOf(this.artefacts.value));
-  readonly structures = computed(() => structuresOf(this.artefacts.value));
-  /** Not shown until somebody asks for it: what hides others, and the same anatomy once more from another scan. */
+  /** What words about jobs are made of. */
+  readonly known = computed(() => ({
+    artefacts: this.artefacts.value, volumes: this.volumes.value, jobs: this.jobs.value,
+    series: this.detail.value?.studies.flatMap((study) => study.series) ?? [],
+  }));
+  /** By job. A kind never changes: the map stays the same one until there are more jobs, so that what hangs on it does too. */
+  readonly kinds = computed((): ReadonlyMap<string, string> => {
+    const jobs = this.jobs.value;
+    if (jobs.some((job) => !this.kindOfJob.has(job.id))) this.kindOfJob = new Map(jobs.map((job) => [job.id, job.kind]));
+    return this.kindOfJob;
+  });
+  private kindOfJob: ReadonlyMap<string, string> = new Map();
+  readonly structures = computed(() => structuresOf(this.artefacts.value, (made) => this.kinds.value.get(made.job_id)));
+  /** The same anatomy once more from another scan than the shown one. */
+  private readonly elsewhere = computed(() => {
+    const [all, shown, volumes] = [this.structures.value, this.volume.value, this.volumes.value];
+    const here = (s: Structure) => shown !== null && foundIn(s.of, shown, volumes);
+    return new Set(all.some((s) => s.surfaces.length > 0 && here(s)) ? all.filter((s) => !here(s)).map((s) => s.key) : []);
+  });
+  /** Not shown until somebody asks for it: what hides others, and what was found elsewhere than in the scans that are seen. */
   private readonly reserved = computed(() => {
-    const [all, series] = [this.structures.value, this.volume.value?.view.series_id];
-    const own = all.some((s) => s.series === series && s.surfaces.length > 0);
-    return new Set(all.filter((s) => s.covers || (own && s.series !== series)).map((s) => s.key));
+    const [second, volumes] = [this.partner.value?.volume, this.volumes.value];
+    const seen = (s: Structure) => !this.elsewhere.value.has(s.key) || (second !== undefined && foundIn(s.of, second, volumes));
+    return new Set(this.structures.value.filter((s) => s.covers || !seen(s)).map((s) => s.key));
   });
   readonly volume = computed(() =>
     this.volumes.value.find((volume) => volume.view.id === this.chosen.value) ?? firstVolume(this.volumes.value) ?? null);
@@ -73,6 +92,11 @@ export class CaseStore {
 
   look(key: string): Look {
     return { ...plainLook, visible: !this.reserved.value.has(key), ...this.looks.value.get(key) };
+  }
+
+  /** Whether the 3D scene draws it: of another scan only what was asked for, since surfaces of two scans would lie in one another. */
+  inScene(key: string): boolean {
+    return this.look(key).visible && (!this.elsewhere.value.has(key) || this.looks.value.get(key)?.visible === true);
   }
 
   setLook(keys: readonly string[], change: Partial<Look>): void {
