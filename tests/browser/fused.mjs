@@ -144,7 +144,7 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     await drawn();
     const [again, carried] = await both();
     check(again === ct && Math.abs(carried / ct - 1) < 0.35, `carried to the MR it is ${carried} pixels, of ${ct}`);
-    check(/Labels of CT · .* too, carried by the alignment/.test(await text('[data-testid=sagittal-second-carried]')), 'and said so');
+    check(/^\+ labels of CT · .*, by the alignment$/.test(await text('[data-testid=sagittal-second-carried]')), 'and said so');
     await shot('34c-labels-carried');
     await page.locator('[data-testid=both-labels]').uncheck();
     // Changed places, the CT is the second scan: its labels are on its panes still, cut as its picture is.

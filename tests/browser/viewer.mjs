@@ -7,6 +7,7 @@ import { artifacts, drop, haveBrowser, launch, meter, Recorder, watch } from './
 import { niftiVoxels, writeZip } from './files.mjs';
 import { fusedStory, phantoms, phoneStory } from './fused.mjs';
 import { jobsStory } from './jobs.mjs';
+import { levelsStory } from './levels.mjs';
 
 const budget = 2 * 1024 * 1024;
 const ownPassword = 'copper lantern hedge 41';
@@ -563,6 +564,7 @@ await clock('browser: on a phone one pane at a time, by touch', async () => {
 const stage = { page, browser, context, origin, complaints, clock, shot, text, pane, drawn, picture };
 const spineCase = await fusedStory(stage, spine);
 await jobsStory(stage);
+await levelsStory(stage, spineCase);
 await phoneStory(stage, spineCase);
 
 await clock('browser: signing out closes the door', async () => {

@@ -1,5 +1,5 @@
 // The API over the dispatcher, in process, on a real PostgreSQL: blobs only through their case, jobs with their inputs,
-// idempotency.
+// idempotency, and levels that two people name.
 #include "server/base/test.h"
 #include "tests/service/fixture_api.h"
 
@@ -161,6 +161,111 @@ KF_TEST(a_job_says_what_it_reads_in_its_own_case_and_nowhere_else)
     json_decref(odd);
 }
 
+// A spine of two vertebrae in the case, as its job would have left it; returns the artefact's id.
+static const char *make_spine(const char *case_id, const char *volume)
+{
+    static char id[KF_ID_TEXT];
+    char sql[1200];
+    snprintf(id, sizeof id, "%s", fixture_sql("SELECT gen_random_uuid()"));
+    snprintf(sql, sizeof sql,
+             "INSERT INTO kerf.artefact (id, organisation_id, case_id, series_id, job_id, key, name, kind, "
+             "content_sha256, bytes, media_type, meta) SELECT '%s', organisation_id, case_id, series_id, job_id, key, "
+             "'labels', 'segmentation', content_sha256, bytes, media_type, '{\"levels\": \"unconfirmed\", \"segments\": "
+             "[{\"label\": 9, \"name\": \"Vertebra 1 of 2\"}, {\"label\": 10, \"name\": \"Vertebra 2 of 2\"}, "
+             "{\"label\": 30, \"name\": \"Sacrum\"}]}' FROM kerf.artefact WHERE id = '%s' AND case_id = '%s'",
+             id, volume, case_id);
+    fixture_sql(sql);
+    return id;
+}
+
+// Says it, and checks the answer's status and code or state.
+static void state_levels(const struct client *who, const char *target, const char *spine, const char *levels,
+                         int status, const char *expected)
+{
+    char body[300];
+    snprintf(body, sizeof body, "{\"artefact_id\":\"%s\",\"levels\":%s}", spine, levels);
+    struct answer got = call(who, "POST", target, body);
+    KF_CHECK_EQ(got.status, status);
+    KF_CHECK_STR(kf_json_text(got.body, status == 201 ? "state" : "code", ""), expected);
+    answer_free(&got);
+}
+
+// What is said of the only spine of a case, as `who` reads it; owned.
+static json_t *levels_of(const struct client *who, const char *target)
+{
+    struct answer got = call(who, "GET", target, NULL);
+    KF_CHECK_EQ(got.status, 200);
+    KF_CHECK_EQ((int)json_array_size(json_object_get(got.body, "items")), 1);
+    json_t *review = json_incref(json_array_get(json_object_get(got.body, "items"), 0));
+    answer_free(&got);
+    return review;
+}
+
+#define LUMBAR   "{\"9\":\"L4\",\"10\":\"L5\"}"
+#define SHIFTED  "{\"9\":\"L5\",\"10\":\"L6\"}"
+#define LUMBAR_2 "{\"10\":\"L5\",\"9\":\"L4\"}" // the same in another order
+
+KF_TEST(a_level_is_confirmed_by_two_people_who_say_the_same_each_alone)
+{
+    struct client planner, surgeon, viewer, technician, stranger, machine = {0};
+    char target[200], hex[65], spine[KF_ID_TEXT], volume[KF_ID_TEXT];
+    const struct { struct client *client; const char *login; } people[] = {
+        {&planner, "planner"}, {&surgeon, "surgeon"}, {&viewer, "viewer"}, {&technician, "technician"},
+        {&stranger, "stranger"}};
+    for (size_t i = 0; i < sizeof people / sizeof *people; i++)
+        KF_CHECK_EQ(sign_in(people[i].client, people[i].login, PASSWORD), 200);
+    struct kf_instance_stored one = receive(ours, "Level^One", "9.8.1", "level");
+    struct kf_instance_stored two = receive(ours, "Level^Two", "9.8.2", "level two");
+    snprintf(volume, sizeof volume, "%s", make_volume(one.case_id, one.series_id, hex));
+    snprintf(spine, sizeof spine, "%s", make_spine(one.case_id, volume));
+    snprintf(target, sizeof target, "/api/v1/cases/%s/levels", one.case_id);
+    KF_CHECK_EQ((int)found(&viewer, target), 0);
+    // Who may not, and what may not be said.
+    state_levels(&viewer, target, spine, LUMBAR, 403, "forbidden");
+    state_levels(&technician, target, spine, LUMBAR, 403, "forbidden");
+    state_levels(&stranger, target, spine, LUMBAR, 404, "not_found");
+    EXPECT(&stranger, "GET", target, NULL, 404, "not_found");
+    state_levels(&planner, target, volume, LUMBAR, 404, "not_found");
+    state_levels(&planner, target, spine, "{\"9\":\"L4\"}", 422, "levels_incomplete");
+    state_levels(&planner, target, spine, "{\"9\":\"L5\",\"10\":\"L4\"}", 422, "levels_order");
+    state_levels(&planner, target, spine, "[]", 400, "invalid_body");
+    char other[200];
+    snprintf(other, sizeof other, "/api/v1/cases/%s/levels", two.case_id);
+    state_levels(&planner, other, spine, LUMBAR, 404, "not_found"); // a spine of another case
+    struct client admin;
+    KF_CHECK_EQ(sign_in(&admin, "admin", PASSWORD), 200);
+    struct answer token = call(&admin, "POST", "/api/v1/tokens", "{\"name\":\"levels\",\"role\":\"planner\"}");
+    snprintf(machine.bearer, sizeof machine.bearer, "%s", kf_json_text(token.body, "token", ""));
+    answer_free(&token);
+    state_levels(&machine, target, spine, LUMBAR, 403, "person_needed");
+    // One person, twice: still one person.
+    state_levels(&planner, target, spine, SHIFTED, 201, "once");
+    state_levels(&planner, target, spine, LUMBAR, 201, "once");
+    json_t *seen = levels_of(&surgeon, target);
+    json_t *statement = json_array_get(json_object_get(seen, "statements"), 0);
+    KF_CHECK_STR(kf_json_text(statement, "name", ""), "planner");
+    KF_CHECK(json_is_null(json_object_get(statement, "levels"))); // the second one is not prompted
+    json_decref(seen);
+    seen = levels_of(&planner, target);
+    statement = json_object_get(json_array_get(json_object_get(seen, "statements"), 0), "levels");
+    KF_CHECK_STR(kf_json_text(statement, "9", ""), "L4");
+    json_decref(seen);
+    // A second one disagrees, then agrees.
+    state_levels(&surgeon, target, spine, SHIFTED, 201, "disputed");
+    state_levels(&surgeon, target, spine, LUMBAR_2, 201, "confirmed");
+    seen = levels_of(&viewer, target);
+    KF_CHECK_STR(kf_json_text(json_object_get(seen, "levels"), "10", ""), "L5");
+    KF_CHECK_EQ((int)json_array_size(json_object_get(seen, "statements")), 2);
+    json_decref(seen);
+    // Every statement stays, and each was told to those who look on.
+    KF_CHECK_STR(fixture_sql("SELECT count(*) FROM kerf.level_statement"), "4");
+    KF_CHECK_STR(fixture_sql("SELECT count(*) FROM kerf.event WHERE kind = 'levels.stated'"), "4");
+    state_levels(&admin, target, spine, SHIFTED, 201, "disputed"); // a third voice undoes it
+    snprintf(other, sizeof other, "UPDATE kerf.artefact SET superseded = true WHERE id = '%s'", spine);
+    fixture_sql(other);
+    state_levels(&surgeon, target, spine, LUMBAR, 409, "superseded");
+}
+
 int main(void)
 {
     if (!api_start()) {
@@ -171,6 +276,7 @@ int main(void)
     KF_RUN(an_import_queues_what_follows_and_its_blob_is_reached_through_the_case);
     KF_RUN(jobs_are_asked_for_cancelled_and_retried);
     KF_RUN(a_job_says_what_it_reads_in_its_own_case_and_nowhere_else);
+    KF_RUN(a_level_is_confirmed_by_two_people_who_say_the_same_each_alone);
     api_stop();
     return kf_test_failures ? 1 : 0;
 }

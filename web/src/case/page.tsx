@@ -44,7 +44,7 @@ function carriedWords(store: CaseStore, state: ViewState, pane: Side): string {
   const [shown, partner] = [store.volume.value, store.partner.value?.volume];
   if (!side || !shown || !partner || !state.layers.value.some((layer) => layer.side === side && layer.styles.size > 0)) return '';
   const by = alignmentOf(shown, partner, store.artefacts.value) ? 'the alignment' : 'the common frame of reference';
-  return `Labels of ${scanName(side === 'first' ? shown : partner)} too, carried by ${by}`;
+  return `+ labels of ${scanName(side === 'first' ? shown : partner)}, by ${by}`;
 }
 
 /** As case.css has it: a phone upright or on its side, or a window that is magnified. */

@@ -5,6 +5,7 @@ import type { Artefact } from '../api/types';
 import { bytes, count, figure, percent } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { foundIn, scanName, setsOf, shortName, type StructureGroup, type StructureSet } from './groups';
+import { Levels } from './levels';
 import type { Structure } from './model';
 import { Section } from './section';
 import type { CaseStore } from './store';
@@ -119,20 +120,6 @@ function Group({ group, store }: { group: StructureGroup; store: CaseStore }): J
   );
 }
 
-function Levels({ levels }: { levels: string | undefined }): JSX.Element | null {
-  if (levels === 'named') {
-    return (
-      <p class="set-note"><Icon name="dot" size={14} />
-        <span>Levels named by the job, from ribs and sacrum; nobody has checked them. Count them before you rely on them.</span></p>
-    );
-  }
-  if (levels !== 'unconfirmed') return null;
-  return (
-    <p class="set-note warn"><Icon name="warn" size={14} />
-      <span><strong>Levels not confirmed.</strong> Numbered from the top of the scan: two people must name them.</span></p>
-  );
-}
-
 /** Of structures that were not found in the shown scan: where they are drawn. */
 function Elsewhere({ set, all, store }: { set: StructureSet; all: readonly Structure[]; store: CaseStore }): JSX.Element {
   const second = store.partner.value?.volume;
@@ -173,7 +160,7 @@ function Set({ set, store, now = '' }: { set: StructureSet; store: CaseStore; no
         {all.length > 1 && <ShowAll name={[set.title, scan, set.made].filter(Boolean).join(', ')} structures={all} store={store} />}
       </div>
       {now ? <p class="set-note"><Icon name="dot" size={14} /><span>The run of {now} counts in its place. Nothing was deleted.</span></p>
-        : <Levels levels={set.of.meta.levels} />}
+        : <Levels of={set.of} store={store} />}
       {elsewhere && <Elsewhere set={set} all={all} store={store} />}
       {set.groups.map((group) => <Group key={group.key} group={group} store={store} />)}
       {set.earlier.length > 0 && (
