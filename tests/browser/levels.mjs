@@ -58,12 +58,14 @@ export async function levelsStory(stage, caseId) {
 
   await clock('browser: one person names them, and that is not shown as confirmed', async () => {
     await name(page, 'T13');
+    check(await page.isDisabled('dialog button[type=submit]') && /Not every vertebra/.test(await page.locator('dialog').innerText()), 'eight of them do not end so');
+    await page.selectOption('[data-testid=level-1]', 'T10');
+    check((await page.inputValue('[data-testid=level-8]')) === 'L5', 'the others follow from the top');
     await shot('61-levels-form');
-    await page.selectOption('[data-testid=level-1]', 'T12');
     await page.click('dialog button[type=submit]');
     await said(page, 'once');
     check(/one more person must/.test(await standing(page).innerText()), await standing(page).innerText());
-    check((await page.locator('[data-structure^="Vertebra T12"]').count()) === 0, 'no vertebra is called so yet');
+    check((await page.locator('[data-structure^="Vertebra T10"]').count()) === 0, 'no vertebra is called so yet');
   });
 
   await clock('browser: a second person, who is not told how, says otherwise; then both agree and it is confirmed', async () => {
@@ -72,18 +74,18 @@ export async function levelsStory(stage, caseId) {
     await other.waitForSelector('html[data-first-picture]', { timeout: 60000 });
     await other.locator('.volume-row:has-text("MR")').first().click();
     await said(other, 'once');
-    check(!/T12/.test(await other.locator('.sidebar').innerText()), 'the second one is not prompted');
+    check(!/T10|L5/.test(await other.locator('.sidebar').innerText()), 'the second one is not prompted');
     await name(other, 'T11');
     await other.click('dialog button[type=submit]');
     // Both pages hear of it by the event stream.
     await Promise.all([said(other, 'disputed'), said(page, 'disputed')]);
     check(/Robin Reader: T11 to /.test(await standing(page).innerText()), await standing(page).innerText());
     await shot('62-levels-disputed');
-    await name(other, 'T12');
+    await name(other, 'T10');
     await other.click('dialog button[type=submit]');
     await Promise.all([said(other, 'confirmed'), said(page, 'confirmed')]);
-    check(/Levels confirmed: T12 to .*Robin Reader/s.test(await standing(page).innerText()), await standing(page).innerText());
-    await page.waitForSelector('[data-structure="Vertebra T12"]', { state: 'attached' });
+    check(/Levels confirmed: T10 to L5.*Robin Reader/s.test(await standing(page).innerText()), await standing(page).innerText());
+    await page.waitForSelector('[data-structure="Vertebra T10"]', { state: 'attached' });
     await shot('63-levels-confirmed');
     await shot('64-levels-confirmed-light', other);
     await other.context().close();
