@@ -222,6 +222,16 @@ BEGIN
     NEW.acknowledged_by := NULL;
     RETURN NEW;
 END $$;
+-- Name: level_stated(); Type: FUNCTION; Schema: kerf; Owner: -
+CREATE FUNCTION kerf.level_stated() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO kerf.event (organisation_id, case_id, kind, body)
+    VALUES (NEW.organisation_id, NEW.case_id, 'levels.stated',
+            jsonb_build_object('case_id', NEW.case_id, 'artefact_id', NEW.artefact_id));
+    RETURN NULL;
+END $$;
 -- Name: login_failed(uuid, integer, double precision, double precision); Type: FUNCTION; Schema: kerf; Owner: -
 CREATE FUNCTION kerf.login_failed(p_account uuid, p_threshold integer, p_base_s double precision, p_most_s double precision) RETURNS double precision
     LANGUAGE plpgsql SECURITY DEFINER
@@ -620,6 +630,17 @@ CREATE TABLE kerf.instance (
     CONSTRAINT instance_content_sha256_check CHECK ((length(content_sha256) = 32)),
     CONSTRAINT instance_source_check CHECK ((source = ANY (ARRAY['dimse'::text, 'stow'::text, 'upload'::text])))
 );
+-- Name: level_statement; Type: TABLE; Schema: kerf; Owner: -
+CREATE TABLE kerf.level_statement (
+    id uuid NOT NULL,
+    organisation_id uuid NOT NULL,
+    case_id uuid NOT NULL,
+    artefact_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    levels jsonb NOT NULL,
+    stated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT level_statement_levels_check CHECK ((jsonb_typeof(levels) = 'object'::text))
+);
 -- Name: organisation; Type: TABLE; Schema: kerf; Owner: -
 CREATE TABLE kerf.organisation (
     id uuid NOT NULL,
@@ -708,6 +729,9 @@ ALTER TABLE ONLY kerf.api_token
 -- Name: artefact artefact_organisation_id_case_id_key_name_key; Type: CONSTRAINT; Schema: kerf; Owner: -
 ALTER TABLE ONLY kerf.artefact
     ADD CONSTRAINT artefact_organisation_id_case_id_key_name_key UNIQUE (organisation_id, case_id, key, name);
+-- Name: artefact artefact_organisation_id_id_key; Type: CONSTRAINT; Schema: kerf; Owner: -
+ALTER TABLE ONLY kerf.artefact
+    ADD CONSTRAINT artefact_organisation_id_id_key UNIQUE (organisation_id, id);
 -- Name: artefact artefact_pkey; Type: CONSTRAINT; Schema: kerf; Owner: -
 ALTER TABLE ONLY kerf.artefact
     ADD CONSTRAINT artefact_pkey PRIMARY KEY (id);
@@ -738,6 +762,9 @@ ALTER TABLE ONLY kerf.job
 -- Name: job job_pkey; Type: CONSTRAINT; Schema: kerf; Owner: -
 ALTER TABLE ONLY kerf.job
     ADD CONSTRAINT job_pkey PRIMARY KEY (id);
+-- Name: level_statement level_statement_pkey; Type: CONSTRAINT; Schema: kerf; Owner: -
+ALTER TABLE ONLY kerf.level_statement
+    ADD CONSTRAINT level_statement_pkey PRIMARY KEY (id);
 -- Name: organisation organisation_pkey; Type: CONSTRAINT; Schema: kerf; Owner: -
 ALTER TABLE ONLY kerf.organisation
     ADD CONSTRAINT organisation_pkey PRIMARY KEY (id);
@@ -812,6 +839,8 @@ CREATE INDEX job_key_done ON kerf.job USING btree (organisation_id, key) WHERE (
 CREATE INDEX job_leases ON kerf.job USING btree (lease_until) WHERE (state = 'running'::text);
 -- Name: job_ready; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX job_ready ON kerf.job USING btree (priority DESC, run_after) WHERE (state = 'queued'::text);
+-- Name: level_statement_case; Type: INDEX; Schema: kerf; Owner: -
+CREATE INDEX level_statement_case ON kerf.level_statement USING btree (case_id, artefact_id, account_id, stated_at);
 -- Name: series_case; Type: INDEX; Schema: kerf; Owner: -
 CREATE INDEX series_case ON kerf.series USING btree (case_id);
 -- Name: session_account; Type: INDEX; Schema: kerf; Owner: -
@@ -840,6 +869,8 @@ CREATE TRIGGER job_changed AFTER UPDATE ON kerf.job FOR EACH ROW WHEN ((((((old.
 CREATE TRIGGER job_moved BEFORE UPDATE OF state ON kerf.job FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION kerf.job_moved();
 -- Name: job job_queued; Type: TRIGGER; Schema: kerf; Owner: -
 CREATE TRIGGER job_queued AFTER INSERT ON kerf.job FOR EACH ROW EXECUTE FUNCTION kerf.job_changed();
+-- Name: level_statement level_stated; Type: TRIGGER; Schema: kerf; Owner: -
+CREATE TRIGGER level_stated AFTER INSERT ON kerf.level_statement FOR EACH ROW EXECUTE FUNCTION kerf.level_stated();
 -- Name: artefact view_changed; Type: TRIGGER; Schema: kerf; Owner: -
 CREATE TRIGGER view_changed AFTER DELETE OR UPDATE ON kerf.artefact FOR EACH ROW EXECUTE FUNCTION kerf.view_changed();
 -- Name: cases view_changed; Type: TRIGGER; Schema: kerf; Owner: -
@@ -909,6 +940,18 @@ ALTER TABLE ONLY kerf.job
 -- Name: job job_organisation_id_series_id_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
 ALTER TABLE ONLY kerf.job
     ADD CONSTRAINT job_organisation_id_series_id_fkey FOREIGN KEY (organisation_id, series_id) REFERENCES kerf.series(organisation_id, id);
+-- Name: level_statement level_statement_organisation_id_account_id_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
+ALTER TABLE ONLY kerf.level_statement
+    ADD CONSTRAINT level_statement_organisation_id_account_id_fkey FOREIGN KEY (organisation_id, account_id) REFERENCES kerf.account(organisation_id, id);
+-- Name: level_statement level_statement_organisation_id_artefact_id_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
+ALTER TABLE ONLY kerf.level_statement
+    ADD CONSTRAINT level_statement_organisation_id_artefact_id_fkey FOREIGN KEY (organisation_id, artefact_id) REFERENCES kerf.artefact(organisation_id, id);
+-- Name: level_statement level_statement_organisation_id_case_id_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
+ALTER TABLE ONLY kerf.level_statement
+    ADD CONSTRAINT level_statement_organisation_id_case_id_fkey FOREIGN KEY (organisation_id, case_id) REFERENCES kerf.cases(organisation_id, id);
+-- Name: level_statement level_statement_organisation_id_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
+ALTER TABLE ONLY kerf.level_statement
+    ADD CONSTRAINT level_statement_organisation_id_fkey FOREIGN KEY (organisation_id) REFERENCES kerf.organisation(id);
 -- Name: peer peer_organisation_id_fkey; Type: FK CONSTRAINT; Schema: kerf; Owner: -
 ALTER TABLE ONLY kerf.peer
     ADD CONSTRAINT peer_organisation_id_fkey FOREIGN KEY (organisation_id) REFERENCES kerf.organisation(id);
@@ -951,6 +994,8 @@ ALTER TABLE kerf.idempotency ENABLE ROW LEVEL SECURITY;
 ALTER TABLE kerf.instance ENABLE ROW LEVEL SECURITY;
 -- Name: job; Type: ROW SECURITY; Schema: kerf; Owner: -
 ALTER TABLE kerf.job ENABLE ROW LEVEL SECURITY;
+-- Name: level_statement; Type: ROW SECURITY; Schema: kerf; Owner: -
+ALTER TABLE kerf.level_statement ENABLE ROW LEVEL SECURITY;
 -- Name: organisation; Type: ROW SECURITY; Schema: kerf; Owner: -
 ALTER TABLE kerf.organisation ENABLE ROW LEVEL SECURITY;
 -- Name: peer; Type: ROW SECURITY; Schema: kerf; Owner: -
@@ -979,6 +1024,8 @@ CREATE POLICY tenant ON kerf.idempotency USING ((organisation_id = kerf.organisa
 CREATE POLICY tenant ON kerf.instance USING ((organisation_id = kerf.organisation())) WITH CHECK ((organisation_id = kerf.organisation()));
 -- Name: job tenant; Type: POLICY; Schema: kerf; Owner: -
 CREATE POLICY tenant ON kerf.job USING ((organisation_id = kerf.organisation())) WITH CHECK ((organisation_id = kerf.organisation()));
+-- Name: level_statement tenant; Type: POLICY; Schema: kerf; Owner: -
+CREATE POLICY tenant ON kerf.level_statement USING ((organisation_id = kerf.organisation())) WITH CHECK ((organisation_id = kerf.organisation()));
 -- Name: organisation tenant; Type: POLICY; Schema: kerf; Owner: -
 CREATE POLICY tenant ON kerf.organisation USING ((id = kerf.organisation())) WITH CHECK ((id = kerf.organisation()));
 -- Name: peer tenant; Type: POLICY; Schema: kerf; Owner: -
@@ -1029,6 +1076,9 @@ GRANT ALL ON FUNCTION kerf.job_changed() TO kerf_app;
 -- Name: FUNCTION job_moved(); Type: ACL; Schema: kerf; Owner: -
 REVOKE ALL ON FUNCTION kerf.job_moved() FROM PUBLIC;
 GRANT ALL ON FUNCTION kerf.job_moved() TO kerf_app;
+-- Name: FUNCTION level_stated(); Type: ACL; Schema: kerf; Owner: -
+REVOKE ALL ON FUNCTION kerf.level_stated() FROM PUBLIC;
+GRANT ALL ON FUNCTION kerf.level_stated() TO kerf_app;
 -- Name: FUNCTION login_failed(p_account uuid, p_threshold integer, p_base_s double precision, p_most_s double precision); Type: ACL; Schema: kerf; Owner: -
 REVOKE ALL ON FUNCTION kerf.login_failed(p_account uuid, p_threshold integer, p_base_s double precision, p_most_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION kerf.login_failed(p_account uuid, p_threshold integer, p_base_s double precision, p_most_s double precision) TO kerf_app;
@@ -1095,6 +1145,8 @@ GRANT UPDATE(conflict) ON TABLE kerf.instance TO kerf_app;
 GRANT UPDATE(set_aside) ON TABLE kerf.instance TO kerf_app;
 -- Name: COLUMN instance.queued; Type: ACL; Schema: kerf; Owner: -
 GRANT UPDATE(queued) ON TABLE kerf.instance TO kerf_app;
+-- Name: TABLE level_statement; Type: ACL; Schema: kerf; Owner: -
+GRANT SELECT,INSERT ON TABLE kerf.level_statement TO kerf_app;
 -- Name: TABLE organisation; Type: ACL; Schema: kerf; Owner: -
 GRANT SELECT ON TABLE kerf.organisation TO kerf_app;
 -- Name: TABLE peer; Type: ACL; Schema: kerf; Owner: -

@@ -30,6 +30,7 @@ enum kf_role {
     X(KF_PERM_JOB_RUN, "job.run", 1, 1, 1, 0, 0)       /* start, cancel, dismiss a failure */                         \
     X(KF_PERM_JOB_RETRY, "job.retry", 1, 1, 0, 0, 0)   /* wake a dead or failed job */                                 \
     X(KF_PERM_JOB_REVIEW, "job.review", 1, 0, 0, 0, 0) /* the dead letters of the whole organisation */                \
+    X(KF_PERM_LEVEL_STATE, "level.state", 1, 0, 1, 1, 0) /* say which vertebra is which */                             \
     X(KF_PERM_ACCOUNT_MANAGE, "account.manage", 1, 0, 0, 0, 0)                                                         \
     X(KF_PERM_TOKEN_MANAGE, "token.manage", 1, 0, 0, 0, 0)                                                             \
     X(KF_PERM_PEER_MANAGE, "peer.manage", 1, 1, 0, 0, 0)                                                               \

@@ -38,6 +38,8 @@ kf_handler kf_route_artefact_read;
 kf_handler kf_route_blob_read;
 kf_handler kf_route_case_jobs;
 kf_handler kf_route_job_create;
+kf_handler kf_route_level_list;
+kf_handler kf_route_level_state;
 kf_handler kf_route_job_kinds;
 kf_handler kf_route_job_list;
 kf_handler kf_route_job_read;
@@ -126,6 +128,10 @@ const struct kf_route kf_route_table[] = {
      0, 0, kf_route_case_jobs, NULL},
     {KF_POST, "/api/v1/cases/{case_id}/jobs", KF_PERM_JOB_RUN,
      KF_ROUTE_IDEMPOTENT, 1048576, kf_route_job_create, NULL},
+    {KF_GET, "/api/v1/cases/{case_id}/levels", KF_PERM_CASE_READ,
+     0, 0, kf_route_level_list, NULL},
+    {KF_POST, "/api/v1/cases/{case_id}/levels", KF_PERM_LEVEL_STATE,
+     KF_ROUTE_IDEMPOTENT, 1048576, kf_route_level_state, NULL},
     {KF_GET, "/api/v1/job-kinds", KF_PERM_JOB_READ,
      0, 0, kf_route_job_kinds, NULL},
     {KF_GET, "/api/v1/jobs", KF_PERM_JOB_REVIEW,

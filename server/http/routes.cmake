@@ -6,12 +6,17 @@ add_custom_command(OUTPUT ${openapi_c}
   DEPENDS ${CMAKE_SOURCE_DIR}/api/openapi.yaml ${CMAKE_CURRENT_SOURCE_DIR}/embed.cmake VERBATIM)
 kerf_library(kf_routes
   SOURCES routes_common.c routes_auth.c routes_views.c routes_session.c routes_accounts.c routes_cases.c routes_artefacts.c
-          routes_jobs.c routes_events.c routes_settings.c routes_uploads.c routes_stow.c intake_body.c json_out.c body.c ${openapi_c}
+          routes_jobs.c routes_levels.c routes_events.c routes_settings.c routes_uploads.c routes_stow.c intake_body.c json_out.c body.c ${openapi_c}
   DEPENDS kf_http kf_live kf_app kf_domain kf_base)
 kerf_test(http_json_out SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/http_json_out.c DEPENDS kf_routes kf_base)
 kerf_test(http_body SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/http_body.c DEPENDS kf_routes kf_http kf_base)
-kerf_test(api_routes SOURCES ${CMAKE_SOURCE_DIR}/tests/service/api_routes.c DEPENDS kf_routes kf_test_pg LABELS service
-  TIMEOUT 300)
+if(KERF_TESTS)
+  kerf_library(kf_test_api SOURCES ${CMAKE_SOURCE_DIR}/tests/service/fixture_api.c DEPENDS kf_routes kf_test_pg)
+  foreach(name IN ITEMS routes jobs)
+    kerf_test(api_${name} SOURCES ${CMAKE_SOURCE_DIR}/tests/service/api_${name}.c DEPENDS kf_test_api LABELS service
+      TIMEOUT 300)
+  endforeach()
+endif()
 # Over a whole Kerf (`kerf up`), every exchange held against api/openapi.yaml.
 if(KERF_TESTS)
   find_program(KERF_NODE node REQUIRED)

@@ -29,6 +29,7 @@ static void out_job(struct kf_out *out, const struct kf_job_view *view)
     } else {
         kf_out_null(out, "error");
     }
+    kf_out_raw(out, "inputs", view->inputs);
     kf_out_raw(out, "report", view->report);
     kf_out_time(out, "created_at", view->created_ms);
     kf_out_time(out, "started_at", view->started_ms);

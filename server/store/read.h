@@ -118,6 +118,7 @@ KF_MUST_USE enum kf_status kf_store_artefact_read(struct kf_store *store, const 
 struct kf_job_view {
     const char *id, *case_id, *kind, *state, *stage, *error_code, *error_detail;
     const char *report; // JSON text
+    const char *inputs; // JSON text: what it reads, as api/openapi.yaml has it (JobInput)
     int version, priority, attempts, max_attempts, cancel_requested;
     double progress;
     int64_t created_ms, started_ms, finished_ms, acknowledged_ms, created_us; // acknowledged_ms 0: nobody did

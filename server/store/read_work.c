@@ -9,10 +9,28 @@
     "coalesce((SELECT jsonb_agg(jsonb_build_object('name', i->>'name', 'sha256', i->>'sha256')) "                      \
     " FROM kerf.job m, jsonb_array_elements(m.inputs) i "                                                              \
     " WHERE m.id = a.job_id AND i->>'name' <> 'instance'), '[]') "
+// What a job reads, as JSON: its own record of each input, and the artefact of its case that holds the same bytes now.
+// The instances of an import are thousands, and stand as one. A grid that is none is left out: it came from a sandbox.
+#define JOB_INPUTS                                                                                                     \
+    "CASE WHEN j.inputs->0->>'name' = 'instance' THEN jsonb_build_array(jsonb_build_object('role', 'instance', "       \
+    "  'kind', 'instance', 'artefact_id', NULL, 'series_id', j.series_id, 'dim', NULL, "                               \
+    "  'modality', coalesce((SELECT s.modality FROM kerf.series s WHERE s.id = j.series_id), ''), "                    \
+    "  'count', jsonb_array_length(j.inputs))) "                                                                       \
+    "ELSE coalesce((SELECT jsonb_agg(jsonb_build_object('role', i.one->>'name', 'kind', a.kind, "                      \
+    "  'artefact_id', a.id, 'series_id', a.series_id, 'modality', coalesce(i.one->'meta'->>'modality', ''), "          \
+    "  'dim', jsonb_path_query_first(i.one, '$.meta.grid ? (@.dim.size() == 3 "                                        \
+    "   && !exists(@.dim[*] ? (@.type() != \"number\"))).dim'), 'count', 1) ORDER BY i.at) "                           \
+    " FROM jsonb_array_elements(j.inputs) WITH ORDINALITY i(one, at) LEFT JOIN LATERAL "                               \
+    " (SELECT x.id, x.kind, x.series_id FROM kerf.artefact x "                                                         \
+    "  WHERE x.organisation_id = j.organisation_id AND x.case_id = j.case_id "                                         \
+    "  AND x.content_sha256 = decode(i.one->>'sha256', 'hex') AND x.kind NOT LIKE 'encoding.%' "                       \
+    "  ORDER BY x.superseded, x.series_id IS DISTINCT FROM j.series_id, x.created_at, x.id LIMIT 1) a ON true), "      \
+    "  '[]') END "
 #define JOB_COLUMNS                                                                                                    \
     "j.id, j.case_id, j.kind, j.state, j.stage, j.error_code, j.error_detail, j.report, j.version, j.priority, "       \
-    "j.attempts, j.max_attempts, j.cancel_requested, j.progress, " KF_MS("j.created_at") ", " KF_MS(                   \
-        "j.started_at") ", " KF_MS("j.finished_at") ", " KF_MS("j.acknowledged_at") ", " KF_US("j.created_at") " "
+    "j.attempts, j.max_attempts, j.cancel_requested, j.progress, " KF_MS("j.created_at") ", "                          \
+    KF_MS("j.started_at") ", " KF_MS("j.finished_at") ", " KF_MS("j.acknowledged_at") ", "                             \
+    KF_US("j.created_at") ", " JOB_INPUTS
 
 // The case joined in front tells an empty case from one that does not exist.
 static const struct kf_query list_artefacts = {
@@ -127,6 +145,7 @@ static void take_job(struct kf_take *take, struct kf_job_view *view)
     view->finished_ms = kf_take_integer(take);
     view->acknowledged_ms = kf_take_integer(take);
     view->created_us = kf_take_integer(take);
+    view->inputs = kf_take_text(take);
 }
 
 enum kf_status kf_store_job_list(struct kf_store *store, const char *organisation, const char *case_id,

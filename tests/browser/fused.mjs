@@ -121,6 +121,48 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     await page.keyboard.press('Escape');
   });
 
+  await clock('browser: side by side each scan has its own labels, and those of the other only where they are asked for', async () => {
+    // Red has no grey in it: what is red in an overlay is a label, once the crosshair is off.
+    const red = (name) => page.evaluate((id) => {
+      const canvas = document.querySelector(`[data-pane="${id}"] .pane-overlay`);
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      let n = 0;
+      for (let p = 0; p < data.length; p += 4) if (data[p + 3] > 0 && data[p] - Math.max(data[p + 1], data[p + 2]) > 60) n++;
+      return n;
+    }, name);
+    const both = async () => [await red('sagittal'), await red('sagittal-second')];
+    await page.keyboard.press('x');
+    await page.keyboard.press('r');
+    await page.locator('.structure input[type=color]').first().fill('#ff0000');
+    await page.waitForFunction(() => !document.querySelector('[data-testid=sagittal-second-value]').textContent.includes('≈'));
+    await drawn();
+    const [ct, mr] = await both();
+    check(ct > 200 && mr === 0, `bone of the CT: ${ct} pixels in its own pane, ${mr} in that of the MR`);
+    check((await page.locator('[data-testid=sagittal-second-carried]').count()) === 0, 'nothing is said to be carried');
+    await shot('34b-labels-own');
+    await page.locator('[data-testid=both-labels]').check();
+    await drawn();
+    const [again, carried] = await both();
+    check(again === ct && Math.abs(carried / ct - 1) < 0.35, `carried to the MR it is ${carried} pixels, of ${ct}`);
+    check(/^\+ labels of CT · .*, by the alignment$/.test(await text('[data-testid=sagittal-second-carried]')), 'and said so');
+    await shot('34c-labels-carried');
+    await page.locator('[data-testid=both-labels]').uncheck();
+    // Changed places, the CT is the second scan: its labels are on its panes still, cut as its picture is.
+    await page.keyboard.press('g');
+    await page.waitForFunction(() => /MR · /.test(document.querySelector('[data-pane="sagittal"]').innerText));
+    await page.waitForFunction(() => !document.querySelector('[data-testid=sagittal-second-value]').textContent.includes('≈'));
+    await page.waitForTimeout(600);
+    const [first, second] = await both();
+    check(first === 0 && Math.abs(second / ct - 1) < 0.35, `as the second scan the CT has ${second} pixels, the MR ${first}`);
+    const set = page.locator('.structure-set', { hasText: 'Bone' }).first();
+    check(/From the second scan: drawn on its own slices/.test(await set.innerText()), await set.innerText());
+    await shot('34d-labels-second');
+    await page.keyboard.press('g');
+    await page.waitForFunction(() => /CT · /.test(document.querySelector('[data-pane="sagittal"]').innerText));
+    await page.keyboard.press('x');
+    await drawn();
+  });
+
   await clock('browser: what is known of the alignment is said, and that its error is not', async () => {
     const summary = page.locator('[data-testid=alignment] summary');
     check(/error not measured|doubtful/.test(await summary.innerText()), await summary.innerText());

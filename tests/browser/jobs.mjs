@@ -15,6 +15,8 @@ export async function jobsStory({ page, clock, shot, text }) {
     await start('register', { finest_mm: '0.2', samples: '4000000' });
     await page.waitForSelector('.job[data-job=register][data-state=running] [role=progressbar]', { timeout: 30000 });
     await page.waitForFunction(() => /\d+ % · \S+.* · \d+ s/.test(document.querySelector('[data-testid=job-stage]')?.textContent ?? ''), null, { timeout: 10000 });
+    const of = await page.locator('.job[data-job=register] [data-testid=job-of]').first().innerText();
+    check(/^of CT · .+, \d+×\d+×\d+ and MR · .+, \d+×\d+×\d+$/.test(of), `a running job names its scans: ${of}`);
     await shot('40-running');
     await page.locator('.job[data-job=register] button:has-text("Cancel")').click();
     const ended = page.locator('.jobs-ended .job[data-job=register][data-state=cancelled]');
@@ -32,6 +34,7 @@ export async function jobsStory({ page, clock, shot, text }) {
     const toast = page.locator('.toast.error');
     await toast.waitFor();
     check(/No bone was found/.test(await failed.innerText()) && /No bone was found/.test(await toast.innerText()), await failed.innerText());
+    check(/of CT · .+, \d+×\d+×\d+/.test(await failed.innerText()), `a failed job names its scan: ${await failed.innerText()}`);
     await until('the case to ask for attention', 10000, async () => /attention/.test(await text('.case-bar')));
     await shot('42-failed');
     await toast.locator('button').click();

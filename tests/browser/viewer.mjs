@@ -7,6 +7,7 @@ import { artifacts, drop, haveBrowser, launch, meter, Recorder, watch } from './
 import { niftiVoxels, writeZip } from './files.mjs';
 import { fusedStory, phantoms, phoneStory } from './fused.mjs';
 import { jobsStory } from './jobs.mjs';
+import { levelsStory } from './levels.mjs';
 
 const budget = 2 * 1024 * 1024;
 const ownPassword = 'copper lantern hedge 41';
@@ -254,6 +255,39 @@ await clock('browser: wheel, keys and crosshair move linked slices', async () =>
   await shot('07-case');
 });
 
+await clock('browser: each slice pane is a slider that tells its slice, and the arrow keys move it', async () => {
+  const told = async (name) => {
+    const slider = pane(name).getByRole('slider', { name: `${name[0].toUpperCase()}${name.slice(1)} slice` });
+    const [now, most, words] = await Promise.all(['now', 'max', 'text'].map((value) => slider.getAttribute(`aria-value${value}`)));
+    const [shown, place] = [await text(`[data-testid=${name}-slice]`), await pane(name).locator('.pane-place').innerText()];
+    check(shown === `${now} / ${most}`, `shown ${shown}, told ${now} of ${most}`);
+    const [letter, mm] = [place.slice(0, 1), place.slice(2)];
+    check(words.startsWith(`slice ${now} of ${most}, ${mm} ${letter.toLowerCase()}`), `shown ${place}, told ${words}`);
+    return { slider, now: Number(now), most: Number(most), words };
+  };
+  for (const name of ['axial', 'coronal', 'sagittal']) {
+    const before = await told(name);
+    await before.slider.focus();
+    const press = async (key, expected) => {
+      await page.keyboard.press(key);
+      await drawn();
+      const { now } = await told(name);
+      check(now === expected, `${key} in ${name} goes to ${now}, not ${expected}`);
+    };
+    await press('ArrowDown', before.now + 1);
+    await press('ArrowLeft', before.now);
+    await press('PageUp', before.now - 10);
+    await press('End', before.most);
+    await press('ArrowRight', before.most);
+    await press('Home', 1);
+    const box = await pane(name === 'axial' ? 'coronal' : 'axial').boundingBox();
+    await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2); // back to the middle
+    await drawn();
+  }
+  check(/, [\d.]+ mm (superior|inferior)$/.test((await told('axial')).words), (await told('axial')).words);
+  await shot('07b-slider-focus');
+});
+
 await clock('browser: windows change the picture, presets and drag', async () => {
   const bone = mean(await picture('axial'));
   await page.selectOption('[data-testid=window-preset]', 'soft');
@@ -314,6 +348,17 @@ await clock('browser: a job is run from the case page and its result appears by 
   await page.waitForSelector('.structure[data-structure="Bone 2"]', { timeout: 120000 });
   await page.waitForSelector('.case-bar .state-ready', { timeout: 120000 });
   await shot('22-result');
+  // Two runs of one job on one scan: the later one counts, the earlier one is folded away and still there.
+  const set = page.locator('.side-body > .structure-set', { has: page.locator('[data-structure="Bone 2"]') });
+  check(/^Bone current/.test(await set.locator('h3').first().innerText()), await set.innerText());
+  const earlier = set.locator('[data-testid=superseded]');
+  check((await earlier.getAttribute('open')) === null && /1 earlier run, superseded/.test(await earlier.innerText()), await earlier.innerText());
+  check(!(await page.locator('[data-structure="Bone"]').isVisible()), 'the earlier run is folded');
+  await earlier.locator('summary').first().click();
+  check(await page.locator('[data-structure="Bone"]').isVisible() && /counts in its place/.test(await earlier.innerText()), await earlier.innerText());
+  await shot('22a-superseded');
+  await earlier.locator('summary').first().click();
+  check(/of CT · .*, \d+×\d+×\d+/.test(await page.locator('.job[data-job="segment.bone"] [data-testid=job-of]').first().textContent()), 'a finished job names its scan');
 });
 
 await clock('browser: the preset for the jaw gives each part its own surface', async () => {
@@ -519,6 +564,7 @@ await clock('browser: on a phone one pane at a time, by touch', async () => {
 const stage = { page, browser, context, origin, complaints, clock, shot, text, pane, drawn, picture };
 const spineCase = await fusedStory(stage, spine);
 await jobsStory(stage);
+await levelsStory(stage, spineCase);
 await phoneStory(stage, spineCase);
 
 await clock('browser: signing out closes the door', async () => {

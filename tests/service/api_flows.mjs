@@ -249,6 +249,9 @@ try {
         return (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items.find((a) => a.kind === 'volume' && a.job_id === job.id);
       });
       check(warped.made_from.length === 2 && warped.made_from.every((m, i) => m.sha256 === volume.sha256 && m.name === ['fixed', 'moving'][i]) && warped.meta.of === 'moving', JSON.stringify(warped));
+      const { inputs } = (await admin.get(`/api/v1/jobs/${job.id}`, { expect: 200 })).json;
+      check(inputs.map((i) => i.role).join() === 'fixed,moving' && inputs.every((i) => i.artefact_id === volume.id && i.kind === 'volume'
+        && i.series_id === volume.series_id && i.modality === 'CT' && `${i.dim}` === `${volume.meta.grid.dim}`), JSON.stringify(inputs));
       check(warped.meta.modality === 'CT' && warped.meta.frame_of_reference_uid === volume.meta.frame_of_reference_uid, 'it lies in the fixed frame');
       await until('its view', 60000, async () => (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items
         .some((a) => a.kind === 'volume.view' && a.made_from.some((m) => m.sha256 === warped.sha256)));

@@ -1,179 +1,10 @@
 // The API over the dispatcher, in process, on a real PostgreSQL: signing in, locking out, CSRF, one-time passwords, the
-// walls between organisations, search and paging, conditional changes, idempotency, blobs only through their case.
-#include "server/app/session.h"
-#include "server/app/work.h"
-#include "server/base/config.h"
-#include "server/base/crypto/password.h"
+// walls between organisations, search and paging, conditional changes. Jobs and blobs: api_jobs.c.
 #include "server/base/hash.h"
-#include "server/base/json.h"
-#include "server/base/log.h"
 #include "server/base/str.h"
 #include "server/base/test.h"
 #include "server/domain/signin.h"
-#include "server/http/routes.h"
-#include "server/store/blob.h"
-#include "server/store/instance.h"
-#include "tests/service/fixture_pg.h"
-
-#define PASSWORD "a fine long pass phrase"
-
-static struct kf_app *app;
-static struct kf_routes *routes;
-static struct kf_http *http;
-static void *thread;
-static const char *ours, *theirs;
-
-// ---------------------------------------------------------------------------------------------------- a client
-struct client {
-    char cookie[128], csrf[80], bearer[96];
-    const char *address;
-};
-
-struct answer {
-    int status;
-    json_t *body; // owned; NULL when there is none
-    char etag[80], cookie[200], retry_after[16], location[200], type[64];
-    char raw[256];
-};
-
-static void answer_free(struct answer *answer)
-{
-    json_decref(answer->body);
-    memset(answer, 0, sizeof *answer);
-}
-
-static void keep(char *to, size_t size, const struct kf_exchange *exchange, const char *name)
-{
-    const char *value = kf_exchange_response_header(exchange, name);
-    snprintf(to, size, "%s", value ? value : "");
-}
-
-static struct answer call_with(const struct client *client, const char *method, const char *target, const char *body,
-                               const char *name, const char *value)
-{
-    const char *headers[20];
-    char bearer[120];
-    int n = 0;
-    if (client->cookie[0]) {
-        headers[n++] = "Cookie";
-        headers[n++] = client->cookie;
-    }
-    if (client->csrf[0]) {
-        headers[n++] = "X-CSRF-Token";
-        headers[n++] = client->csrf;
-    }
-    if (client->bearer[0]) {
-        snprintf(bearer, sizeof bearer, "Bearer %s", client->bearer);
-        headers[n++] = "Authorization";
-        headers[n++] = bearer;
-    }
-    if (body) {
-        headers[n++] = "Content-Type";
-        headers[n++] = "application/json";
-    }
-    if (name) {
-        headers[n++] = name;
-        headers[n++] = value;
-    }
-    headers[n] = NULL;
-    struct kf_exchange *exchange =
-        kf_http_dispatch(http, thread, method, target, headers, body, body ? strlen(body) : 0);
-    struct answer answer = {.status = exchange->response.status};
-    keep(answer.etag, sizeof answer.etag, exchange, "ETag");
-    keep(answer.cookie, sizeof answer.cookie, exchange, "Set-Cookie");
-    keep(answer.retry_after, sizeof answer.retry_after, exchange, "Retry-After");
-    keep(answer.location, sizeof answer.location, exchange, "Location");
-    snprintf(answer.type, sizeof answer.type, "%s",
-             exchange->response.content_type ? exchange->response.content_type : "");
-    if (exchange->response.kind == KF_BODY_BYTES && exchange->response.length > 0) {
-        snprintf(answer.raw, sizeof answer.raw, "%.*s", (int)exchange->response.length,
-                 (const char *)exchange->response.bytes);
-        if (strstr(answer.type, "json"))
-            KF_CHECK(kf_json_parse(exchange->response.bytes, (size_t)exchange->response.length, &answer.body, NULL) ==
-                     KF_OK);
-    }
-    kf_exchange_free(exchange, 0, 1);
-    return answer;
-}
-
-static struct answer call(const struct client *client, const char *method, const char *target, const char *body)
-{
-    return call_with(client, method, target, body, NULL, NULL);
-}
-
-static const char *code_of(const struct answer *answer)
-{
-    return kf_json_text(answer->body, "code", "");
-}
-
-#define EXPECT(client, method, target, body, expected_status, expected_code)                                           \
-    do {                                                                                                               \
-        struct answer expect_got = call(client, method, target, body);                                                 \
-        KF_CHECK_EQ(expect_got.status, expected_status);                                                               \
-        if (*(expected_code))                                                                                          \
-            KF_CHECK_STR(code_of(&expect_got), expected_code);                                                         \
-        answer_free(&expect_got);                                                                                      \
-    } while (0)
-
-static int sign_in(struct client *client, const char *login, const char *password)
-{
-    char body[600];
-    memset(client, 0, sizeof *client);
-    snprintf(body, sizeof body, "{\"login\":\"%s\",\"password\":\"%s\"}", login, password);
-    struct answer got = call(client, "POST", "/api/v1/session", body);
-    snprintf(client->cookie, sizeof client->cookie, "%.*s", (int)strcspn(got.cookie, ";"), got.cookie);
-    snprintf(client->csrf, sizeof client->csrf, "%s", kf_json_text(got.body, "csrf_token", ""));
-    int status = got.status;
-    answer_free(&got);
-    return status;
-}
-
-static void make_account(const char *organisation, const char *login, const char *role, int must_change)
-{
-    char encoded[KF_PASSWORD_ENCODED], id[KF_ID_TEXT];
-    struct kf_error err = {0};
-    struct kf_account_new account = {
-        .login = login, .display_name = login, .role = role, .password_hash = encoded, .must_change = must_change};
-    KF_REQUIRE(kf_password_hash(PASSWORD, encoded, &err) == KF_OK);
-    KF_CHECK(kf_store_account_add(fixture_app(), organisation, &account, id, &err) == KF_OK);
-}
-
-// An instance of its own series and study; returns what was stored.
-static struct kf_instance_stored receive(const char *organisation, const char *patient, const char *uid,
-                                         const char *bytes)
-{
-    struct kf_instance_stored stored = {0};
-    struct kf_error err = {0};
-    char study[80], series[80];
-    snprintf(study, sizeof study, "1.2.%s", uid);
-    snprintf(series, sizeof series, "1.3.%s", uid);
-    struct kf_instance_new row = {.patient_id = patient,
-                                  .patient_name = patient,
-                                  .birth_date = "19700101",
-                                  .sex = "F",
-                                  .study_uid = study,
-                                  .study_date = "20260101",
-                                  .series_uid = series,
-                                  .modality = "CT",
-                                  .sop_uid = uid,
-                                  .sop_class = "1.2.840.10008.5.1.4.1.1.2",
-                                  .transfer_syntax = "1.2.840.10008.1.2.1",
-                                  .dicom_json = "x",
-                                  .dicom_json_bytes = 1,
-                                  .frame_offsets = "",
-                                  .source = "upload",
-                                  .bytes = (int64_t)strlen(bytes),
-                                  .container = "c/1",
-                                  .has_instance_number = 1,
-                                  .instance_number = 3};
-    kf_sha256(bytes, strlen(bytes), row.blob_sha256);
-    kf_sha256(bytes, strlen(bytes), row.content_sha256);
-    enum kf_status status = kf_store_instance_receive(fixture_app(), organisation, &row, &stored, &err);
-    if (status != KF_OK)
-        fprintf(stderr, "receive: %s %s\n", err.code, err.detail);
-    KF_CHECK(status == KF_OK);
-    return stored;
-}
+#include "tests/service/fixture_api.h"
 
 // ---------------------------------------------------------------------------------------------------- signing in
 KF_TEST(signing_in_gives_a_guarded_cookie)
@@ -373,15 +204,6 @@ KF_TEST(peers_are_checked_before_they_are_stored)
 }
 
 // ---------------------------------------------------------------------------------------------------- cases
-static json_int_t found(const struct client *client, const char *target)
-{
-    struct answer got = call(client, "GET", target, NULL);
-    KF_CHECK_EQ(got.status, 200);
-    json_int_t count = (json_int_t)json_array_size(json_object_get(got.body, "items"));
-    answer_free(&got);
-    return count;
-}
-
 static json_int_t searched(const struct client *client, const char *body)
 {
     struct answer got = call(client, "POST", "/api/v1/cases/search", body);
@@ -559,146 +381,6 @@ KF_TEST(an_organisation_sees_nothing_of_another)
     EXPECT(&stranger, "GET", target, NULL, 404, "not_found");
 }
 
-// ---------------------------------------------------------------------------------------------------- blobs and jobs
-static void blob_of(const char *organisation, const char *bytes, char hex[65], struct kf_blob_written *written)
-{
-    struct kf_blob_writer *writer;
-    struct kf_error err = {0};
-    KF_REQUIRE(kf_blob_writer_open(kf_app_blobs(app), organisation, &writer, &err) == KF_OK);
-    KF_CHECK(kf_blob_writer_add(writer, bytes, strlen(bytes), &err) == KF_OK);
-    KF_CHECK(kf_blob_writer_sync(writer, NULL, written, &err) == KF_OK);
-    kf_blob_writer_close(writer);
-    kf_hex_encode(hex, written->sha256, 32);
-}
-
-// A done import with one volume, made through the queue as a worker would; returns the artefact's id.
-static const char *make_volume(const char *case_id, const char *series_id, char hex[65])
-{
-    static char id[KF_ID_TEXT];
-    struct kf_blob_written written;
-    struct kf_claim claim;
-    struct kf_error err = {0};
-    KF_CHECK(kf_app_series_received(fixture_app(), ours, series_id, &err) == KF_OK);
-    blob_of(ours, "volume bytes, volume bytes", hex, &written);
-    for (;;) {
-        if (kf_queue_claim(fixture_app(), "import", "test", 60, &claim, &err) != KF_OK) {
-            KF_CHECK(!"no import to claim");
-            return "";
-        }
-        int mine = strcmp(claim.job.case_id, case_id) == 0;
-        json_t *meta = json_pack("{s:s}", "modality", "CT");
-        struct kf_queue_output output = {.name = "volume.0",
-                                         .kind = "volume",
-                                         .media_type = "application/x-nifti",
-                                         .bytes = written.bytes,
-                                         .container = written.container,
-                                         .meta = meta};
-        memcpy(output.sha256, written.sha256, 32);
-        enum kf_status status = kf_queue_finish(fixture_app(), &claim.job, &output, 1, NULL, &err);
-        if (status != KF_OK)
-            fprintf(stderr, "finish: %s %s\n", err.code, err.detail);
-        KF_CHECK(status == KF_OK);
-        json_decref(meta);
-        kf_claim_release(&claim);
-        if (mine)
-            break;
-    }
-    char sql[300];
-    snprintf(sql, sizeof sql, "SELECT id FROM kerf.artefact WHERE case_id = '%s' AND kind = 'volume'", case_id);
-    snprintf(id, sizeof id, "%s", fixture_sql(sql));
-    return id;
-}
-
-KF_TEST(an_import_queues_what_follows_and_its_blob_is_reached_through_the_case)
-{
-    struct client planner, surgeon;
-    char target[300], hex[65];
-    KF_CHECK_EQ(sign_in(&planner, "planner", PASSWORD), 200);
-    KF_CHECK_EQ(sign_in(&surgeon, "surgeon", PASSWORD), 200);
-    struct kf_instance_stored stored = receive(ours, "Blob^One", "9.6.1", "blob");
-    struct kf_instance_stored other = receive(ours, "Blob^Two", "9.6.2", "blob two");
-    const char *artefact = make_volume(stored.case_id, stored.series_id, hex);
-    snprintf(target, sizeof target, "/api/v1/cases/%s/jobs", stored.case_id);
-    KF_CHECK_EQ(found(&planner, target), 3); // the import, view and segment.bone
-    snprintf(target, sizeof target, "/api/v1/cases/%s/volumes", stored.case_id);
-    KF_CHECK_EQ(found(&planner, target), 1);
-    snprintf(target, sizeof target, "/api/v1/volumes/%s", artefact);
-    EXPECT(&planner, "GET", target, NULL, 200, "");
-    for (int again = 0; again < 2; again++) { // from disk, then from memory
-        snprintf(target, sizeof target, "/api/v1/cases/%s/blobs/%s", stored.case_id, hex);
-        struct answer got = call(&surgeon, "GET", target, NULL);
-        KF_CHECK_EQ(got.status, 200);
-        KF_CHECK_STR(got.type, "application/x-nifti");
-        if (again)
-            KF_CHECK_STR(got.raw, "volume bytes, volume bytes");
-        answer_free(&got);
-        got = call_with(&surgeon, "GET", target, NULL, "If-None-Match", "*");
-        KF_CHECK_EQ(got.status, 304);
-        answer_free(&got);
-    }
-    struct answer part = call_with(&surgeon, "GET", target, NULL, "Range", "bytes=7-11");
-    KF_CHECK_EQ(part.status, 206);
-    answer_free(&part);
-    part = call_with(&surgeon, "GET", target, NULL, "Range", "bytes=1000-");
-    KF_CHECK_EQ(part.status, 416);
-    answer_free(&part);
-    snprintf(target, sizeof target, "/api/v1/cases/%s/blobs/%s", other.case_id, hex);
-    EXPECT(&surgeon, "GET", target, NULL, 404, "not_found"); // the hash alone opens nothing
-    snprintf(target, sizeof target, "/api/v1/cases/%s/blobs/%s", stored.case_id, "abc");
-    EXPECT(&surgeon, "GET", target, NULL, 404, "not_found");
-}
-
-KF_TEST(jobs_are_asked_for_cancelled_and_retried)
-{
-    struct client planner, technician;
-    char target[300], body[400], hex[65];
-    KF_CHECK_EQ(sign_in(&planner, "planner", PASSWORD), 200);
-    KF_CHECK_EQ(sign_in(&technician, "technician", PASSWORD), 200);
-    struct kf_instance_stored stored = receive(ours, "Job^One", "9.7.1", "job");
-    char artefact[KF_ID_TEXT];
-    snprintf(artefact, sizeof artefact, "%s", make_volume(stored.case_id, stored.series_id, hex));
-    snprintf(target, sizeof target, "/api/v1/cases/%s/jobs", stored.case_id);
-    snprintf(body, sizeof body, "{\"kind\":\"segment.bone\",\"params\":{\"threshold_hu\":300},\"inputs\":[\"%s\"]}",
-             artefact);
-    struct answer first = call_with(&planner, "POST", target, body, "Idempotency-Key", "key-1");
-    KF_CHECK_EQ(first.status, 202);
-    struct answer again = call_with(&planner, "POST", target, body, "Idempotency-Key", "key-1");
-    KF_CHECK_EQ(again.status, 202);
-    KF_CHECK_STR(kf_json_text(again.body, "id", ""), kf_json_text(first.body, "id", "-"));
-    KF_CHECK_STR(again.location, first.location);
-    answer_free(&again);
-    snprintf(body, sizeof body, "{\"kind\":\"segment.bone\",\"params\":{\"threshold_hu\":301},\"inputs\":[\"%s\"]}",
-             artefact);
-    again = call_with(&planner, "POST", target, body, "Idempotency-Key", "key-1");
-    KF_CHECK_EQ(again.status, 422);
-    KF_CHECK_STR(code_of(&again), "idempotency_mismatch");
-    answer_free(&again);
-    snprintf(body, sizeof body, "{\"kind\":\"mesh\",\"inputs\":[\"%s\"]}", artefact);
-    EXPECT(&planner, "POST", target, body, 422, "wrong_input");
-    snprintf(body, sizeof body, "{\"kind\":\"nothing\",\"inputs\":[\"%s\"]}", artefact);
-    EXPECT(&planner, "POST", target, body, 422, "unknown_kind");
-    EXPECT(&planner, "POST", target, "{\"kind\":\"mesh\",\"inputs\":[\"0195c2a0-7b1e-7c3a-9a44-0c2f6b0d9e11\"]}", 422,
-           "unknown_input");
-    EXPECT(&planner, "POST", target, "{\"kind\":\"mesh\",\"inputs\":[7]}", 400, "invalid_body");
-    EXPECT(&planner, "POST", target, "{\"kind\":\"mesh\",\"inputs\":[]}", 400, "invalid_body");
-    char cancel[200];
-    const char *job = kf_json_text(first.body, "id", "");
-    snprintf(cancel, sizeof cancel, "/api/v1/jobs/%s/cancel", job);
-    EXPECT(&planner, "POST", cancel, NULL, 202, "");
-    EXPECT(&planner, "POST", cancel, NULL, 409, "job_ended");
-    snprintf(cancel, sizeof cancel, "/api/v1/jobs/%s/acknowledge", job);
-    EXPECT(&planner, "POST", cancel, NULL, 409, "job_not_failed");
-    snprintf(body, sizeof body, "UPDATE kerf.job SET state = 'failed' WHERE id = '%s'", job);
-    fixture_sql(body);
-    EXPECT(&planner, "POST", cancel, NULL, 200, "");
-    KF_CHECK_STR(fixture_sql("SELECT login FROM kerf.account a, kerf.job WHERE acknowledged_by = a.id"), "planner");
-    snprintf(cancel, sizeof cancel, "/api/v1/jobs/%s/retry", job);
-    EXPECT(&planner, "POST", cancel, NULL, 403, "forbidden");
-    EXPECT(&technician, "POST", cancel, NULL, 202, "");
-    EXPECT(&technician, "POST", cancel, NULL, 409, "job_not_ended");
-    answer_free(&first);
-}
-
 // ---------------------------------------------------------------------------------------------------- the rest
 KF_TEST(too_many_tries_from_one_address_are_slowed_down)
 {
@@ -727,48 +409,9 @@ KF_TEST(what_anybody_may_know)
     EXPECT(&nobody, "GET", "/api/v1/settings", NULL, 401, "unauthenticated");
 }
 
-static int start(void)
-{
-    struct kf_error err = {0};
-    struct kf_app_config config;
-    char blobs[300], scratch[300];
-    static const struct kf_route *tables[] = {kf_route_table, NULL};
-    kf_log_init("test", KF_LOG_ERROR);
-    if (kf_config_load(fixture_folder(), &err) != KF_OK || kf_config_set("KERF_LOGIN_PER_MINUTE", "400", &err) != KF_OK)
-        return 0;
-    kf_app_config_read(&config);
-    snprintf(blobs, sizeof blobs, "%s/blobs", fixture_folder());
-    snprintf(scratch, sizeof scratch, "%s/scratch", fixture_folder());
-    config.database_url = fixture_server_url();
-    config.blob_location = blobs;
-    config.scratch = scratch;
-    if (kf_app_new(&config, &app, &err) != KF_OK || kf_routes_new(app, &routes, &err) != KF_OK)
-        return 0;
-    struct kf_http_config web = {.tables = tables,
-                                 .app = routes,
-                                 .thread_init = kf_routes_thread_init,
-                                 .thread_exit = kf_routes_thread_exit,
-                                 .authenticate = kf_routes_authenticate,
-                                 .permitted = kf_routes_permitted,
-                                 .idempotent_begin = kf_routes_idempotent_begin,
-                                 .idempotent_end = kf_routes_idempotent_end};
-    if (kf_http_new(&web, &http, &err) != KF_OK)
-        return 0;
-    thread = kf_routes_thread_init(routes);
-    ours = fixture_organisation("Ours");
-    theirs = fixture_organisation("Theirs");
-    static const char *const roles[] = {"admin", "technician", "planner", "surgeon", "viewer"};
-    for (size_t i = 0; i < 5; i++)
-        make_account(ours, roles[i], roles[i], 0);
-    make_account(ours, "lockme", "viewer", 0);
-    make_account(ours, "fresh", "planner", 1);
-    make_account(theirs, "stranger", "admin", 0);
-    return thread != NULL;
-}
-
 int main(void)
 {
-    if (!start()) {
+    if (!api_start()) {
         fprintf(stderr, "FAIL start\n");
         fixture_stop();
         return 1;
@@ -787,14 +430,8 @@ int main(void)
     KF_RUN(a_case_shows_what_hangs_below_it);
     KF_RUN(a_case_changes_only_from_what_was_seen);
     KF_RUN(an_organisation_sees_nothing_of_another);
-    KF_RUN(an_import_queues_what_follows_and_its_blob_is_reached_through_the_case);
-    KF_RUN(jobs_are_asked_for_cancelled_and_retried);
     KF_RUN(what_anybody_may_know);
     KF_RUN(too_many_tries_from_one_address_are_slowed_down);
-    kf_routes_thread_exit(routes, thread);
-    kf_http_free(http);
-    kf_routes_free(routes);
-    kf_app_free(app);
-    fixture_stop();
+    api_stop();
     return kf_test_failures ? 1 : 0;
 }

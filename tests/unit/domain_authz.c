@@ -61,7 +61,7 @@ KF_TEST(the_whole_table_is_as_decided)
     } rows[] = {{"public", "atpsv"},      {"session.self", "atpsv"}, {"case.read", "atpsv"},  {"case.write", "atp"},
                 {"dicom.store", "atp"},   {"job.read", "atpsv"},     {"job.run", "atp"},      {"job.retry", "at"},
                 {"job.review", "a"},      {"account.manage", "a"},   {"token.manage", "a"},   {"peer.manage", "at"},
-                {"metrics.read", "a"}};
+                {"metrics.read", "a"},    {"level.state", "aps"}};
     KF_CHECK_EQ((int)(sizeof rows / sizeof *rows), KF_PERM_COUNT);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         enum kf_permission permission;

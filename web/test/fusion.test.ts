@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Artefact, ArtefactMeta, GridMeta, JobParam } from '../src/api/types';
 import { structuresOf, tieOf, volumesOf } from '../src/case/model';
 import { paramFault, paramName } from '../src/case/run';
-import { carry, fusionFor, pixelWalk, sample, tint, type Fusion } from '../src/slices/fusion';
+import { carriedSide, carry, cutLabels, fusionFor, labelSides, pixelWalk, sample, tint, type Fusion } from '../src/slices/fusion';
 import { ijkToLps, lpsToIjk, planeOf, toPatient, type Vec3 } from '../src/slices/geometry';
 import { ViewState } from '../src/slices/state';
 import type { ViewVolume } from '../src/slices/volume';
@@ -44,7 +44,7 @@ describe('two scans side by side', () => {
   const volume = (g: GridMeta) => ({ grid: g }) as ViewVolume;
   const fusion = (change: Partial<Fusion>): Fusion => ({
     volume: volume(oblique), name: 'MR', units: '1', tie: turn, window: { centre: 5, width: 10 }, range: [0, 10], mode: 'beside', colours: 'amber', blend: 0.5,
-    tileMm: 20, only: null, ...change,
+    tileMm: 20, only: null, bothLabels: false, ...change,
   });
 
   it('gives each side its own scan, and one of both to every pane when flicking', () => {
@@ -53,6 +53,34 @@ describe('two scans side by side', () => {
     expect(fusionFor(fusion({ only: 'second' }), 'first')).toMatchObject({ only: 'second' });
     expect(fusionFor(fusion({ mode: 'blend' }), 'second')).toBeNull();
     expect(fusionFor(null, 'first')).toBeNull();
+  });
+
+  it('draws the labels of the scan a pane shows, and says it where it draws the others', () => {
+    const told = (change: Partial<Fusion>, side: 'first' | 'second') => [labelSides(fusion(change), side).join('+'), carriedSide(fusion(change), side)];
+    expect([told({}, 'first'), told({}, 'second')]).toEqual([['first', null], ['second', null]]);
+    expect([told({ bothLabels: true }, 'first'), told({ bothLabels: true }, 'second')]).toEqual([['first+second', 'second'], ['second+first', 'first']]);
+    expect([told({ mode: 'blend' }, 'first'), told({ only: 'second' }, 'first')]).toEqual([['first', null], ['second', null]]);
+    expect(told({ mode: 'blend', only: 'second', bothLabels: true }, 'first')).toEqual(['second+first', 'first']);
+    expect([labelSides(null, 'first'), carriedSide(null, 'first')]).toEqual([['first'], null]);
+  });
+
+  it('cuts labels where their voxels lie in the second scan, and nothing outside', () => {
+    const voxels = Uint8Array.from({ length: 8 * 9 * 7 }, (_, n) => (n % 251) + 1);
+    const plane = planeOf(grid, 'sagittal');
+    const view = { centre: [0, 0, 1] as Vec3, mmPerPx: 0.9 };
+    const [size, focus]: [{ width: number; height: number }, Vec3] = [{ width: 60, height: 50 }, [1, 0, 0]];
+    const { labels, width } = cutLabels({ grid: oblique, voxels } as unknown as ViewVolume, turn, plane, view, size, focus);
+    let inside = 0;
+    for (let y = 0; y < 50; y++) {
+      for (let x = 0; x < 60; x++) {
+        const [i, j, k] = lpsToIjk(oblique, carry(turn, toPatient(plane, view, size, [x + 0.5, y + 0.5], focus))).map(Math.round);
+        const there = i >= 0 && j >= 0 && k >= 0 && i < 8 && j < 9 && k < 7;
+        expect(labels[y * width + x]).toBe(there ? voxels[(k * 9 + j) * 8 + i] : 0);
+        if (there) inside++;
+      }
+    }
+    expect(inside).toBeGreaterThan(20);
+    expect(inside).toBeLessThan(60 * 50 / 2);
   });
 
   it('keeps a window for each scan: a pane changes that of the scan it shows', () => {

@@ -10,7 +10,7 @@ const item = (id: string): CaseItem => ({
 });
 const job = (id: string): Job => ({
   id, case_id: 'a', kind: 'import', version: 1, state: 'queued', priority: 0, attempts: 0, max_attempts: 5, progress: 0, stage: '',
-  error: null, created_at: '', started_at: null, finished_at: null, acknowledged_at: null,
+  inputs: [], error: null, created_at: '', started_at: null, finished_at: null, acknowledged_at: null,
 });
 
 describe('events on the work list', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Artefact, ArtefactMeta, GridMeta } from '../src/api/types';
 import { alignmentDoubts, alignmentLines } from '../src/case/alignment';
-import { partName, setsOf, shortName } from '../src/case/groups';
+import { foundIn, partName, setsOf, shortName } from '../src/case/groups';
 import { alignmentOf, structuresOf, volumesOf } from '../src/case/model';
 import { placementOf } from '../src/case/placement';
 import { presetFor } from '../src/case/run';
@@ -12,7 +12,7 @@ const grid: GridMeta = { dim: [10, 10, 9], spacing_mm: [1, 1, 1], origin_lps: [0
 let serial = 0;
 const artefact = (kind: string, name: string, series: string, meta: ArtefactMeta, made: Partial<Artefact> = {}): Artefact => ({
   id: `id${++serial}`, case_id: 'c', series_id: series, job_id: `job-${name}`, name, kind, sha256: `${serial}`.padStart(64, '0'), bytes: 1,
-  media_type: '', meta, superseded: false, created_at: `2026-01-01T00:00:${String(serial % 60).padStart(2, '0')}Z`, url: `/b/${serial}`, ...made,
+  media_type: '', meta, superseded: false, created_at: new Date(Date.UTC(2026, 0, 1) + serial * 1000).toISOString(), url: `/b/${serial}`, ...made,
 });
 const shift = (x: number) => [[1, 0, 0, x], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]];
 
@@ -48,6 +48,33 @@ describe('structures in sets', () => {
     expect(sets[0].groups.map((g) => [g.title, g.structures.length])).toEqual([['Vertebrae', 8], ['Discs', 8]]);
     expect(setsOf(structuresOf(twoSpines(2)), volumes, mr, () => undefined)[0].groups.map((g) => g.title)).toEqual(['']);
     expect(shortName('Vertebra 3 of 9 (level unconfirmed)')).toBe('Vertebra 3 of 9');
+  });
+
+  it('of an earlier job of the same kind hang below those that count now', () => {
+    const list = twoSpines(3);
+    const [volume] = list;
+    const recount = artefact('segmentation', 'labels', 'ct', { grid, segments: [
+      { label: 1, colour: '#ffffff', name: 'Vertebra L2', level: 'L2' }, { label: 2, colour: '#ffffff', name: 'Vertebra L3', level: 'L3' },
+    ] }, { made_from: [{ name: 'volume', sha256: volume.sha256 }], created_at: '2026-01-01T09:00:00Z' });
+    const mesh = artefact('mesh.view', 'a.lod0.glb', 'ct', { segment: 1, lod: 0 }, { made_from: [{ name: 'labels', sha256: recount.sha256 }] });
+    const all = [...list, recount];
+    const volumes = volumesOf(all);
+    const sets = (kind: string | undefined) => setsOf(structuresOf(all), volumes, volumes[0], () => kind)
+      .map((s) => [s.scan?.meta.modality, s.total, s.made !== '', s.earlier.map((e) => e.total)]);
+    expect(sets('segment.spine')).toEqual([['CT', 2, true, [6]], ['MR', 6, false, []]]);
+    expect(sets(undefined)).toEqual([['CT', 2, true, []], ['CT', 6, true, []], ['MR', 6, false, []]]); // nobody knows that these are one kind
+    // They count otherwise, so that no name occurs twice: still only the later one is seen at once, as soon as it has a surface.
+    const covered = (made: Artefact[]) => structuresOf(made, () => 'segment.spine').filter((s) => s.covers && s.series === 'ct').length;
+    expect([covered(all), covered([...all, mesh])]).toEqual([0, 6]);
+  });
+
+  it('belong to the scan they were found in, and not to one that was resampled onto it', () => {
+    const list = twoSpines(1);
+    const warped = artefact('volume', 'warped', 'ct', { grid, modality: 'MR', of: 'moving' });
+    const all = [...list, warped, artefact('volume.view', 'view', 'ct', { grid }, { made_from: [{ name: 'volume', sha256: warped.sha256 }] })];
+    const volumes = volumesOf(all);
+    const labels = all.filter((a) => a.kind === 'segmentation');
+    expect(labels.map((made) => volumes.map((v) => foundIn(made, v, volumes)))).toEqual([[true, false, false], [false, true, false]]);
   });
 
   it('are called by both names in a comparison where these differ', () => {
@@ -160,5 +187,13 @@ describe('the preset a form starts with', () => {
     expect(presetFor(presets, ' Spine 120 kV', 'CT')?.id).toBe('spine_ct');
     expect(presetFor(presets, ' Head 1.5 mm bone', 'CT')?.id).toBe('jaw');
     expect(presetFor(presets, 'KNEE', 'CT')).toBeUndefined();
+  });
+
+  it('goes by whole words', () => {
+    const id = (words: string) => presetFor(presets, words, 'CT')?.id;
+    for (const words of ['Legend 0.6', 'Dose legend', 'Surface rendering', 'Overhead', 'Accident', 'Identical', 'Headrest']) expect(id(words), words).toBeUndefined();
+    for (const words of ['LEG', 'CT_LEG_1.0', 'both legs', 'Fibula left', 'TIBIA FIBULA', 'calf']) expect(id(words), words).toBe('leg');
+    for (const words of ['HEADNECK', 'Head0.6', 'CT-Jaw', 'Mandible', 'Maxillofacial', 'midfacial', 'Dental', 'SKULL']) expect(id(words), words).toBe('jaw');
+    for (const words of ['CSPINE', 'TLSPINE', 'Wholespine', 'spinal canal', 'C-Spine', 'Vertebral column']) expect(id(words), words).toBe('spine_ct');
   });
 });

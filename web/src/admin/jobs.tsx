@@ -3,10 +3,14 @@ import { useEffect } from 'preact/hooks';
 import { command } from '../api/client';
 import { onEvent } from '../api/events';
 import type { Job } from '../api/types';
+import { inputsWords } from '../case/inputs';
 import { dateTime, jobFailure, jobName } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { useRows, type Rows } from './list';
 import { ListError } from './parts';
+
+/** Names of series belong to their case's page; here a kind of scan and its size must do. */
+const nothingKnown = { artefacts: [], volumes: [], series: [], jobs: [] };
 
 function JobTable({ rows, title, hint }: { rows: Rows<Job>; title: string; hint: string }): JSX.Element {
   return (
@@ -21,7 +25,8 @@ function JobTable({ rows, title, hint }: { rows: Rows<Job>; title: string; hint:
           <tbody>
             {rows.items.value?.map((job) => (
               <tr key={job.id}>
-                <td><a href={`/cases/${job.case_id}`}>{jobName(job.kind)}</a></td>
+                <td><a href={`/cases/${job.case_id}`}>{jobName(job.kind)}</a>
+                  {job.inputs.length > 0 && <div class="muted">of {inputsWords(job, nothingKnown)}</div>}</td>
                 <td>{jobFailure(job)} {job.error && <code>{job.error.code}</code>}</td>
                 <td>{job.attempts} of {job.max_attempts}</td>
                 <td>{dateTime(job.finished_at)}{job.acknowledged_at && <div class="muted">Dismissed {dateTime(job.acknowledged_at)}</div>}</td>

@@ -188,7 +188,7 @@ export interface ArtefactMeta {
   corrections?: Correction[];
   units?: 'HU' | '1';
   segments?: Segment[];
-  /** Of a spine: "named", or "unconfirmed" until two people have named them. */
+  /** Of a spine, as its job left it: "named", or "unconfirmed"; people's words are LevelReview. */
   levels?: string;
   segment?: number;
   name?: string;
@@ -234,6 +234,18 @@ export interface Artefact {
   url: string;
 }
 
+/** Something that a job reads; the instances of an import are one entry, of kind "instance". */
+export interface JobInput {
+  role: string;
+  /** Null when no artefact of the case holds these bytes any more. */
+  kind: string | null;
+  artefact_id: string | null;
+  series_id: string | null;
+  modality: string;
+  dim: [number, number, number] | null;
+  count: number;
+}
+
 export interface Job {
   id: string;
   case_id: string;
@@ -246,6 +258,7 @@ export interface Job {
   progress: number;
   stage: string;
   cancel_requested?: boolean;
+  inputs: JobInput[];
   error: { code: string; detail: string } | null;
   report?: unknown;
   created_at: string;
@@ -253,6 +266,23 @@ export interface Job {
   finished_at: string | null;
   /** When somebody dismissed its failure; null while that still asks for attention. */
   acknowledged_at: string | null;
+}
+
+/** What one person said of the vertebrae of a segmentation: label → level. */
+export interface LevelStatement {
+  account_id: string;
+  name: string;
+  /** Null when it is the only one and somebody else's. */
+  levels: Record<string, string> | null;
+  stated_at: string;
+}
+
+export interface LevelReview {
+  artefact_id: string;
+  state: 'once' | 'disputed' | 'confirmed';
+  /** What two people or more agree on; null before. */
+  levels: Record<string, string> | null;
+  statements: LevelStatement[];
 }
 
 export interface JobParam {

@@ -1,11 +1,13 @@
 // Ties an open case to what the panes show: the chosen volume and the labels that lie over it.
 import { effect, untracked } from '@preact/signals';
 import type { Artefact } from '../api/types';
+import type { Side } from '../slices/fusion';
 import { firstWindow, type Window } from '../slices/presets';
 import type { Stage } from '../slices/stage';
 import { ctSpan, type LabelLayer, type LabelStyle } from '../slices/state';
 import { ViewVolume } from '../slices/volume';
 import { reason, sayError } from '../ui/toast';
+import { foundIn, scanOf } from './groups';
 import type { ShownVolume, Structure } from './model';
 import type { CaseStore } from './store';
 
@@ -38,9 +40,9 @@ export class Display {
         untracked(() => this.change(shown, partner));
       }),
       effect(() => {
-        const [structures, shown] = [store.structures.value, store.volume.value];
+        const [structures, scans] = [store.structures.value, [store.volume.value, store.partner.value?.volume ?? null]];
         void store.looks.value;
-        untracked(() => this.overlay(structures, shown));
+        untracked(() => this.overlay(structures, scans));
       }),
     ];
   }
@@ -120,7 +122,7 @@ export class Display {
       this.partner = { volume, shown: partner.volume };
       const [low, high] = meta.value_range ?? [0, 1];
       state.fusion.value = {
-        mode: 'blend', colours: 'amber', blend: 0.5, tileMm: 20, ...before, only: null, volume, name, tie: partner.tie,
+        mode: 'blend', colours: 'amber', blend: 0.5, tileMm: 20, bothLabels: false, ...before, only: null, volume, name, tie: partner.tie,
         window: this.windows.get(view.id) ?? firstWindow(meta), units: meta.units ?? '1',
         range: meta.units === 'HU' ? [-1000, 3000] : [low, Math.max(high, low + 1e-6)],
       };
@@ -153,15 +155,24 @@ export class Display {
     }
   }
 
-  private overlay(structures: readonly Structure[], shown: ShownVolume | null): void {
-    const layers = new Map<string, { volume: ViewVolume; styles: Map<number, LabelStyle> }>();
+  /** Which of both scans a structure was found in: labels lie on that scan alone, another one may not be registered to it. */
+  private sideOf(structure: Structure, scans: readonly (ShownVolume | null)[]): Side | null {
+    const { value: volumes } = this.store.volumes;
+    const own = scanOf(structure.of, volumes)?.view.id;
+    const exact = scans.findIndex((scan) => scan !== null && scan.view.id === own);
+    const at = exact >= 0 ? exact : scans.findIndex((scan) => scan !== null && foundIn(structure.of, scan, volumes));
+    return at < 0 ? null : at === 0 ? 'first' : 'second';
+  }
+
+  private overlay(structures: readonly Structure[], scans: readonly (ShownVolume | null)[]): void {
+    const layers = new Map<string, { volume: ViewVolume; side: Side; styles: Map<number, LabelStyle> }>();
     for (const structure of structures) {
       const look = this.store.look(structure.key);
-      // Labels lie only over the scan they were drawn on: another series may not be registered to it.
-      if (!structure.labels || structure.labels.series_id !== shown?.view.series_id) continue;
+      const side = this.sideOf(structure, scans);
+      if (!structure.labels || !side) continue;
       const volume = this.labelVolume(structure.labels);
       if (!volume) continue;
-      const layer = layers.get(structure.labels.sha256) ?? { volume, styles: new Map<number, LabelStyle>() };
+      const layer = layers.get(structure.labels.sha256) ?? { volume, side, styles: new Map<number, LabelStyle>() };
       if (look.visible) {
         const { called, mark } = structure;
         layer.styles.set(structure.label, { colour: look.colour ?? structure.colour, opacity: look.opacity, name: called, mark });

@@ -114,6 +114,10 @@ function Controls({ store, state }: { store: CaseStore; state: ViewState }): JSX
           </select>
         </label>
       )}
+      <label class="fusion-check">
+        <input type="checkbox" checked={fusion.bothLabels} data-testid="both-labels" onChange={(event) => state.fuse({ bothLabels: event.currentTarget.checked })} />
+        <span>Labels of the other scan too<small>Carried over by the alignment, and as far off as it is.</small></span>
+      </label>
       <div class="fusion-modes">
         <button type="button" class="small" title="F" onClick={() => flick(state)}>Flick to {fusion.only === 'second' ? 'first' : 'second'}</button>
         {fusion.only && <button type="button" class="small" onClick={() => state.fuse({ only: null })}>Both</button>}

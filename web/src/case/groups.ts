@@ -18,6 +18,8 @@ export interface StructureSet {
   groups: StructureGroup[];
   /** When it was made, where another of this title was made of the same scan; else empty. */
   made: string;
+  /** What earlier jobs of this kind found in the same scan, the newest first: this one counts in their place. */
+  earlier: StructureSet[];
   /** How many of its structures a person has to check. */
   review: number;
   total: number;
@@ -43,9 +45,19 @@ export function scanOf(segmentation: Artefact, volumes: readonly ShownVolume[]):
     ?? volumes.find((v) => v.view.series_id === segmentation.series_id) ?? null;
 }
 
+/**
+ * Whether the structures of a segmentation were found in this scan. A scan that was resampled onto another one has that one's series,
+ * and nothing of what was found in it.
+ */
+export function foundIn(segmentation: Artefact, scan: ShownVolume, volumes: readonly ShownVolume[]): boolean {
+  const own = scanOf(segmentation, volumes);
+  if (!own || own.view.id === scan.view.id) return own !== null;
+  return own.view.series_id === scan.view.series_id && own.meta.of !== 'moving' && scan.meta.of !== 'moving';
+}
+
 export const scanName = (scan: ShownVolume | null | undefined): string => (scan ? `${scan.meta.modality ?? '?'} · ${scan.name}` : '');
 
-function titleOf(segmentation: Artefact, kind: string | undefined): string {
+export function titleOf(segmentation: Artefact, kind: string | undefined): string {
   const segments = segmentation.meta.segments ?? [];
   return titles[kind ?? ''] ?? (segments.length === 1 ? segments[0].name : 'Structures');
 }
@@ -73,20 +85,28 @@ function groupsOf(key: string, structures: Structure[]): StructureGroup[] {
   return [...groups].map(([title, list]) => ({ key: `${key}/${title}`, title, structures: list }));
 }
 
-/** The sets of the shown scan come first, and of each scan the newest. `kindOf` says what kind of job gave an artefact. */
+/** The sets of the shown scan come first, and of each scan the newest; those that a later job of their kind replaced hang below it. `kindOf` says what kind of job gave an artefact. */
 export function setsOf(structures: readonly Structure[], volumes: readonly ShownVolume[], shown: ShownVolume | null,
   kindOf: (artefact: Artefact) => string | undefined): StructureSet[] {
   const bySegmentation = new Map<Artefact, Structure[]>();
   for (const structure of structures) bySegmentation.set(structure.of, [...(bySegmentation.get(structure.of) ?? []), structure]);
-  const own = (set: StructureSet) => Number(set.of.series_id === shown?.view.series_id);
+  const own = (set: StructureSet) => Number(shown !== null && foundIn(set.of, shown, volumes));
   const sets = [...bySegmentation].map(([of, list]): StructureSet => {
     const [scan, title] = [scanOf(of, volumes), titleOf(of, kindOf(of))];
-    return { key: of.id, title, of, scan, made: '', groups: groupsOf(of.id, list), review: list.filter((s) => s.review).length, total: list.length };
+    return { key: of.id, title, of, scan, made: '', earlier: [], groups: groupsOf(of.id, list), review: list.filter((s) => s.review).length, total: list.length };
   });
   for (const set of sets) {
     if (sets.some((other) => other !== set && other.title === set.title && other.scan === set.scan)) set.made = clock(set.of.created_at);
   }
-  return sets.sort((a, b) => own(b) - own(a) || b.of.created_at.localeCompare(a.of.created_at));
+  sets.sort((a, b) => own(b) - own(a) || b.of.created_at.localeCompare(a.of.created_at));
+  const current: StructureSet[] = [];
+  for (const set of sets) {
+    const kind = kindOf(set.of);
+    const newer = current.find((c) => kind !== undefined && kindOf(c.of) === kind && set.scan !== null && c.scan === set.scan);
+    if (newer) newer.earlier.push(set);
+    else current.push(set);
+  }
+  return current;
 }
 
 /** A name without what the head of its set says for all of them. */

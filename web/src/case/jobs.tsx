@@ -8,7 +8,8 @@ import { count, dateTime, duration, jobFailure, jobName, jobWarnings, percent } 
 import { Icon } from '../ui/icons';
 import { Progress } from '../ui/progress';
 import { State } from '../ui/state';
-import { clock, scanName } from './groups';
+import { clock } from './groups';
+import { inputsWords } from './inputs';
 import { Section } from './section';
 import type { CaseStore } from './store';
 
@@ -54,19 +55,15 @@ function took(job: Job): string {
   return job.state === 'done' && job.started_at && job.finished_at ? duration(Date.parse(job.finished_at) - Date.parse(job.started_at)) : '';
 }
 
-/** The scan that a job worked on and when it ended, as far as its results tell. */
-function about(job: Job, store: CaseStore): string {
-  const made = store.artefacts.value.find((a) => a.job_id === job.id && a.series_id !== null);
-  const scan = made && store.volumes.value.find((v) => v.view.series_id === made.series_id && v.meta.of !== 'moving');
-  return [scanName(scan), job.finished_at ? clock(job.finished_at) : ''].filter(Boolean).join(' · ');
-}
-
 /** What follows from other jobs by itself: nobody asks for it with parameters of their own. */
 const automatic = new Set(['import', 'index', 'view']);
 
 function JobRow({ job, ahead, store, onRun, onMoved }: { job: Job; ahead: number; store: CaseStore; onRun: (kind: string) => void; onMoved: () => void }): JSX.Element {
+  const of = inputsWords(job, store.known.value);
   const name = jobName(job.kind);
   const again = isBroken(job) || job.state === 'cancelled';
+  // Two jobs of one kind have the same buttons: the scan tells them apart for who hears them.
+  const full = of ? `${name}, of ${of}` : name;
   return (
     <div class="job" data-job={job.kind} data-state={job.state}>
       <div class="job-line">
@@ -74,25 +71,26 @@ function JobRow({ job, ahead, store, onRun, onMoved }: { job: Job; ahead: number
         <span class="job-took">{took(job)}</span>
         <State state={job.state} />
       </div>
-      {isOpen(job) ? <Running job={job} ahead={ahead} /> : <p class="job-stage">{about(job, store)}</p>}
+      {of && <p class="job-of" data-testid="job-of">of {of}</p>}
+      {isOpen(job) ? <Running job={job} ahead={ahead} /> : job.finished_at && <p class="job-stage">{clock(job.finished_at)}</p>}
       {isBroken(job) && <p class="job-error">{jobFailure(job)}</p>}
       {job.state === 'done' && jobWarnings(job).map((words) => <p key={words} class="job-warning"><Icon name="warn" size={14} /><span>{words}</span></p>)}
       {job.attempts > 1 && <p class="job-stage">Attempt {job.attempts} of {job.max_attempts}</p>}
       {isOpen(job) && !job.cancel_requested && mayDo('admin', 'technician', 'planner') && (
-        <button type="button" class="small" aria-label={`Cancel: ${name}`} onClick={() => void store.command(job, 'cancel').then(onMoved)}>Cancel</button>
+        <button type="button" class="small" aria-label={`Cancel: ${full}`} onClick={() => void store.command(job, 'cancel').then(onMoved)}>Cancel</button>
       )}
       {job.acknowledged_at && <p class="job-stage">Dismissed {dateTime(job.acknowledged_at)}</p>}
       <div class="job-buttons">
         {again && mayDo('admin', 'technician') && (
-          <button type="button" class="small" aria-label={`Try again: ${name}`} onClick={() => void store.command(job, 'retry')}>
+          <button type="button" class="small" aria-label={`Try again: ${full}`} onClick={() => void store.command(job, 'retry')}>
             <Icon name="retry" size={14} />Try again</button>
         )}
         {isBroken(job) && !automatic.has(job.kind) && mayDo('admin', 'technician', 'planner') && (
-          <button type="button" class="small" aria-label={`Other settings: ${name}`} title="Run it with another scan or other parameters" onClick={() => onRun(job.kind)}>
+          <button type="button" class="small" aria-label={`Other settings: ${full}`} title="Run it with another scan or other parameters" onClick={() => onRun(job.kind)}>
             Other settings…</button>
         )}
         {asksAttention(job) && mayDo('admin', 'technician', 'planner') && (
-          <button type="button" class="small" aria-label={`Dismiss: ${name}`} title="Nothing needs to be done: the case asks for attention no more"
+          <button type="button" class="small" aria-label={`Dismiss: ${full}`} title="Nothing needs to be done: the case asks for attention no more"
             onClick={() => void store.command(job, 'acknowledge').then(onMoved)}>
             <Icon name="check" size={14} />Dismiss</button>
         )}

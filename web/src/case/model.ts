@@ -115,20 +115,24 @@ function markOf(segment: Segment): string {
 }
 
 /**
- * The skin hides what lies in it; what was found again in the same scan lies in the same places; and so does one label for all bone
- * and its parts, once these have surfaces to be seen in its place.
+ * The skin hides what lies in it; what was found again in the same scan lies in the same places, also where a later job of its kind
+ * counted otherwise; and so does one label for all bone and its parts, once these have surfaces to be seen in its place.
  */
-function coversOthers(segment: Segment, of: Artefact, all: readonly Artefact[], meshes: readonly Artefact[]): boolean {
+function coversOthers(segment: Segment, of: Artefact, all: readonly Artefact[], meshes: readonly Artefact[], kindOf: KindOf): boolean {
   const own = of.meta.segments ?? [];
   if (/^skin\b/i.test(segment.name)) return own.length > 1;
   const source = (made: Artefact) => made.made_from?.find((m) => m.name === 'volume')?.sha256;
   const later = all.slice(all.indexOf(of) + 1).filter((other) => other.series_id === of.series_id && source(other) === source(of)
     && meshes.some((mesh) => surfacesOf([mesh], other, mesh.meta.segment ?? 1).length > 0));
-  const again = later.some((other) => (other.meta.segments ?? []).some((s) => s.label === segment.label && s.name === segment.name));
+  const kind = kindOf(of);
+  const again = later.some((other) => (kind !== undefined && kindOf(other) === kind) || (other.meta.segments ?? []).some((s) => s.label === segment.label && s.name === segment.name));
   return again || (own.length === 1 && /^bone\b/i.test(segment.name) && later.some((other) => (other.meta.segments ?? []).length > 1));
 }
 
-export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
+/** What kind of job gave an artefact, where that is known. */
+export type KindOf = (artefact: Artefact) => string | undefined;
+
+export function structuresOf(artefacts: readonly Artefact[], kindOf: KindOf = () => undefined): Structure[] {
   const views = current(artefacts, 'segmentation.view');
   const meshes = current(artefacts, 'mesh.view');
   const structures: Structure[] = [];
@@ -156,7 +160,7 @@ export function structuresOf(artefacts: readonly Artefact[]): Structure[] {
         name: time === 1 ? segment.name : `${segment.name} ${time}`,
         confidence: segment.confidence ?? null,
         review: needsReview(segment),
-        covers: coversOthers(segment, segmentation, segmentations, meshes),
+        covers: coversOthers(segment, segmentation, segmentations, meshes, kindOf),
         mark: markOf(segment),
         colour: segment.colour,
         volumeMl: segment.volume_ml ?? null,

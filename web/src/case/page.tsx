@@ -7,7 +7,7 @@ import { Shell } from '../app/shell';
 import { useShortcuts, type Shortcut } from '../app/shortcuts';
 import { ScenePane } from '../scene/pane';
 import type { Scene3D } from '../scene/scene';
-import type { Fusion, Side } from '../slices/fusion';
+import { carriedSide, type Fusion, type Side } from '../slices/fusion';
 import type { Gestures } from '../slices/gestures';
 import { orientations, type Orientation } from '../slices/geometry';
 import { SlicePane } from '../slices/pane';
@@ -22,6 +22,7 @@ import { Display } from './display';
 import { flick, nextMode, step as fusionStep, swapScans } from './fusion';
 import { scanName } from './groups';
 import { isBroken, isOpen } from './jobs';
+import { alignmentOf } from './model';
 import { RunDialog } from './run';
 import { Sidebar } from './sidebar';
 import { CaseStore } from './store';
@@ -35,6 +36,15 @@ function scansShown(fusion: Fusion | null, beside: boolean, first: string, secon
   if (!fusion) return '';
   if (beside || fusion.only === 'first') return first;
   return fusion.only === 'second' ? second : both;
+}
+
+/** What a pane says of labels that are not of the scan it shows; empty when it draws none. */
+function carriedWords(store: CaseStore, state: ViewState, pane: Side): string {
+  const side = carriedSide(state.fusion.value, pane);
+  const [shown, partner] = [store.volume.value, store.partner.value?.volume];
+  if (!side || !shown || !partner || !state.layers.value.some((layer) => layer.side === side && layer.styles.size > 0)) return '';
+  const by = alignmentOf(shown, partner, store.artefacts.value) ? 'the alignment' : 'the common frame of reference';
+  return `+ labels of ${scanName(side === 'first' ? shown : partner)}, by ${by}`;
 }
 
 /** As case.css has it: a phone upright or on its side, or a window that is magnified. */
@@ -206,6 +216,8 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
     { keys: ['ArrowUp'], does: 'Previous slice', group: 'Slices', run: () => scroll(-1) },
     { keys: ['PageDown'], does: 'Ten slices on', group: 'Slices', run: () => scroll(10) },
     { keys: ['PageUp'], does: 'Ten slices back', group: 'Slices', run: () => scroll(-10) },
+    { keys: ['Home'], does: 'First slice', group: 'Slices', run: () => scroll(-Infinity) },
+    { keys: ['End'], does: 'Last slice', group: 'Slices', run: () => scroll(Infinity) },
     { keys: ['m'], does: 'Enlarge the pane in use, or show all', group: 'View', run: () => enlarge(active.current) },
     { keys: ['Escape'], does: 'Show all panes', group: 'View', run: () => { if (!phone.matches) layout.value = 'grid'; } },
     { keys: ['s'], does: 'Show or hide the side panel', group: 'View', run: () => { sidebar.value = !sidebar.value; } },
@@ -234,8 +246,9 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
           <div class={beside ? 'panes beside' : 'panes'} data-loaded={loaded.value.toFixed(2)}>
             {orientations.flatMap((orientation) => [
               <SlicePane key={orientation} stage={stage} orientation={orientation} side="first" scan={scansShown(state.fusion.value, beside, one, two, both)}
-                large={layout.value === orientation} onLarge={() => enlarge(orientation)} onGestures={(o, g) => gestures.current.set(o, g)} />,
+                carried={carriedWords(store, state, 'first')} large={layout.value === orientation} onLarge={() => enlarge(orientation)} onGestures={(o, g) => gestures.current.set(o, g)} />,
               <SlicePane key={`${orientation}2`} stage={stage} orientation={orientation} side="second" scan={beside ? two : ''}
+                carried={beside ? carriedWords(store, state, 'second') : ''}
                 large={layout.value === orientation} onLarge={() => enlarge(orientation)} />,
             ])}
             <ScenePane store={store} state={state} large={layout.value === 'scene'} onLarge={() => enlarge('scene')}

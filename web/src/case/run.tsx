@@ -73,13 +73,17 @@ function alike(free: readonly Candidate[], first: Candidate | undefined): Candid
   return free.find((f) => title(f) === title(first)) ?? free[0];
 }
 
+/** Whole words, as DICOM's terms for the part of the body (LSPINE, HEADNECK) and as people write them; “legend” is no leg. */
 const regions: [RegExp, string, string][] = [
-  [/spine/i, 'spine_ct', 'spine_mr'], [/leg|tibia|fibula|calf/i, 'leg', ''], [/head|skull|jaw|mandib|maxill|face|dent/i, 'jaw', ''],
+  [/^([ctls]{0,3}|whole)spines?$|^spinal$|^vertebra/, 'spine_ct', 'spine_mr'],
+  [/^([lr]|lower)?legs?$|^tibia|^fibula|^(calf|calves)$/, 'leg', ''],
+  [/^head(neck)?$|^skull|^jaws?$|^mandib|^maxill|^face$|facial$|^dent(al|ition|ascan)/, 'jaw', ''],
 ];
 
 /** The preset that suits the shown scan, as its series names the part of the body. */
 export function presetFor(presets: readonly JobPreset[], words: string, modality: string): JobPreset | undefined {
-  const [, ct = '', mr = ''] = regions.find(([pattern]) => pattern.test(words)) ?? [];
+  const each = words.toLowerCase().match(/[a-z]+/g) ?? [];
+  const [, ct = '', mr = ''] = regions.find(([pattern]) => each.some((word) => pattern.test(word))) ?? [];
   return presets.find((p) => p.id === (modality === 'MR' ? mr : ct));
 }
 

@@ -3,10 +3,12 @@ import { computed, signal } from '@preact/signals';
 import { command, get, getAll, patch, post } from '../api/client';
 import { onEvent, type Heard } from '../api/events';
 import { mergeJobs, newlyEnded, reduceJobs } from '../api/reduce';
-import type { Artefact, CaseDetail, Job } from '../api/types';
+import type { Artefact, CaseDetail, Job, LevelReview } from '../api/types';
 import { failureTitle, jobName } from '../ui/format';
 import { reason, say, sayError } from '../ui/toast';
-import { firstVolume, structuresOf, tieOf, volumesOf } from './model';
+import { foundIn } from './groups';
+import { withConfirmed } from './level_names';
+import { firstVolume, structuresOf, tieOf, volumesOf, type Structure } from './model';
 import { placementOf } from './placement';
 
 /** How one structure is shown; what is not set comes from the structure itself. */
@@ -18,10 +20,14 @@ export interface Look {
 
 const plainLook: Look = { visible: true, opacity: 1, colour: null };
 
+type Part = 'detail' | 'jobs' | 'artefacts' | 'levels';
+
 export class CaseStore {
   readonly detail = signal<CaseDetail | null>(null);
   readonly artefacts = signal<Artefact[]>([]);
   readonly jobs = signal<Job[]>([]);
+  /** What people said of the levels of a spine, by segmentation. */
+  readonly levels = signal<ReadonlyMap<string, LevelReview>>(new Map());
   readonly error = signal('');
   readonly chosen = signal<string | null>(null);
   /** The second volume of the fused view, by its view's id. */
@@ -29,12 +35,31 @@ export class CaseStore {
   /** What was chosen for a structure, and nothing else: the rest may change with what else there is. */
   readonly looks = signal<ReadonlyMap<string, Partial<Look>>>(new Map());
   readonly volumes = computed(() => volumesOf(this.artefacts.value));
-  readonly structures = computed(() => structuresOf(this.artefacts.value));
-  /** Not shown until somebody asks for it: what hides others, and the same anatomy once more from another scan. */
+  /** What words about jobs are made of. */
+  readonly known = computed(() => ({
+    artefacts: this.artefacts.value, volumes: this.volumes.value, jobs: this.jobs.value,
+    series: this.detail.value?.studies.flatMap((study) => study.series) ?? [],
+  }));
+  /** By job. A kind never changes: the map stays the same one until there are more jobs, so that what hangs on it does too. */
+  readonly kinds = computed((): ReadonlyMap<string, string> => {
+    const jobs = this.jobs.value;
+    if (jobs.some((job) => !this.kindOfJob.has(job.id))) this.kindOfJob = new Map(jobs.map((job) => [job.id, job.kind]));
+    return this.kindOfJob;
+  });
+  private kindOfJob: ReadonlyMap<string, string> = new Map();
+  readonly structures = computed(() =>
+    withConfirmed(structuresOf(this.artefacts.value, (made) => this.kinds.value.get(made.job_id)), this.levels.value));
+  /** The same anatomy once more from another scan than the shown one. */
+  private readonly elsewhere = computed(() => {
+    const [all, shown, volumes] = [this.structures.value, this.volume.value, this.volumes.value];
+    const here = (s: Structure) => shown !== null && foundIn(s.of, shown, volumes);
+    return new Set(all.some((s) => s.surfaces.length > 0 && here(s)) ? all.filter((s) => !here(s)).map((s) => s.key) : []);
+  });
+  /** Not shown until somebody asks for it: what hides others, and what was found elsewhere than in the scans that are seen. */
   private readonly reserved = computed(() => {
-    const [all, series] = [this.structures.value, this.volume.value?.view.series_id];
-    const own = all.some((s) => s.series === series && s.surfaces.length > 0);
-    return new Set(all.filter((s) => s.covers || (own && s.series !== series)).map((s) => s.key));
+    const [second, volumes] = [this.partner.value?.volume, this.volumes.value];
+    const seen = (s: Structure) => !this.elsewhere.value.has(s.key) || (second !== undefined && foundIn(s.of, second, volumes));
+    return new Set(this.structures.value.filter((s) => s.covers || !seen(s)).map((s) => s.key));
   });
   readonly volume = computed(() =>
     this.volumes.value.find((volume) => volume.view.id === this.chosen.value) ?? firstVolume(this.volumes.value) ?? null);
@@ -58,7 +83,7 @@ export class CaseStore {
   private readonly off: () => void;
   private readonly ending = new AbortController();
   private timer: ReturnType<typeof setTimeout> | undefined;
-  private readonly stale = new Set<'detail' | 'jobs' | 'artefacts'>();
+  private readonly stale = new Set<Part>();
 
   constructor(readonly id: string) {
     this.off = onEvent((event) => this.hear(event));
@@ -73,6 +98,11 @@ export class CaseStore {
 
   look(key: string): Look {
     return { ...plainLook, visible: !this.reserved.value.has(key), ...this.looks.value.get(key) };
+  }
+
+  /** Whether the 3D scene draws it: of another scan only what was asked for, since surfaces of two scans would lie in one another. */
+  inScene(key: string): boolean {
+    return this.look(key).visible && (!this.elsewhere.value.has(key) || this.looks.value.get(key)?.visible === true);
   }
 
   setLook(keys: readonly string[], change: Partial<Look>): void {
@@ -117,6 +147,13 @@ export class CaseStore {
       const old = known.get(artefact.id);
       return old && old.superseded === artefact.superseded && old.sha256 === artefact.sha256 ? old : artefact;
     });
+    // Most cases have no spine whose levels somebody could have named.
+    if (this.artefacts.value.some((artefact) => artefact.meta.levels && !known.has(artefact.id))) await this.readLevels();
+  }
+
+  private async readLevels(): Promise<void> {
+    const { items } = await get<{ items: LevelReview[] }>(`/cases/${this.id}/levels`, { signal: this.ending.signal });
+    this.levels.value = new Map(items.map((review) => [review.artefact_id, review]));
   }
 
   private hear(event: Heard): void {
@@ -125,11 +162,12 @@ export class CaseStore {
     this.jobs.value = state;
     if (stale) this.readAgain('jobs');
     if (event.kind === 'artefact.made' || event.kind === 'resync') this.readAgain('artefacts');
-    if (event.kind !== 'job.changed') this.readAgain('detail');
+    if (event.kind === 'levels.stated' || event.kind === 'resync') this.readAgain('levels');
+    if (event.kind !== 'job.changed' && event.kind !== 'levels.stated') this.readAgain('detail');
   }
 
   /** Soon, and together with what else is asked for by then. */
-  private readAgain(what: 'detail' | 'jobs' | 'artefacts'): void {
+  private readAgain(what: Part): void {
     this.stale.add(what);
     this.timer ??= setTimeout(() => void this.refresh(), 250);
   }
@@ -143,6 +181,7 @@ export class CaseStore {
         what.has('detail') && this.readDetail(),
         what.has('jobs') && this.readJobs(),
         what.has('artefacts') && this.readArtefacts(),
+        what.has('levels') && this.readLevels(),
       ]);
     } catch (cause) {
       if (!this.ending.signal.aborted) sayError(cause);
@@ -166,6 +205,12 @@ export class CaseStore {
     this.jobs.value = [job, ...this.jobs.value.filter((other) => other.id !== job.id)];
     this.readAgain('jobs'); // it may have ended before this answer came
     return job;
+  }
+
+  /** Says which vertebra is which; throws what the server says against it. */
+  async stateLevels(artefact: string, levels: Record<string, string>): Promise<void> {
+    const review = await post<LevelReview>(`/cases/${this.id}/levels`, { artefact_id: artefact, levels });
+    this.levels.value = new Map(this.levels.value).set(artefact, review);
   }
 
   async command(job: Job, what: 'cancel' | 'retry' | 'acknowledge'): Promise<void> {

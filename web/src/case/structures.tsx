@@ -4,7 +4,8 @@ import type { JSX } from 'preact';
 import type { Artefact } from '../api/types';
 import { bytes, count, figure, percent } from '../ui/format';
 import { Icon } from '../ui/icons';
-import { scanName, setsOf, shortName, type StructureGroup, type StructureSet } from './groups';
+import { foundIn, scanName, setsOf, shortName, type StructureGroup, type StructureSet } from './groups';
+import { Levels } from './levels';
 import type { Structure } from './model';
 import { Section } from './section';
 import type { CaseStore } from './store';
@@ -119,51 +120,62 @@ function Group({ group, store }: { group: StructureGroup; store: CaseStore }): J
   );
 }
 
-function Levels({ levels }: { levels: string | undefined }): JSX.Element | null {
-  if (levels === 'named') {
+/** Of structures that were not found in the shown scan: where they are drawn. */
+function Elsewhere({ set, all, store }: { set: StructureSet; all: readonly Structure[]; store: CaseStore }): JSX.Element {
+  const second = store.partner.value?.volume;
+  const tied = !store.placement.value.apart && all.some((s) => store.placement.value.places.has(s.key));
+  const asked = all.some((s) => store.inScene(s.key));
+  if (second && foundIn(set.of, second, store.volumes.value)) {
     return (
       <p class="set-note"><Icon name="dot" size={14} />
-        <span>Levels named by the job, from ribs and sacrum; nobody has checked them. Count them before you rely on them.</span></p>
+        <span>From the second scan: drawn on its own slices{asked && tied ? ', and in 3D where the alignment puts it. ' : ', not in 3D. '}
+          {!asked && tied && (
+            <button type="button" class="linklike" onClick={() => store.setLook(all.filter((s) => !s.covers).map((s) => s.key), { visible: true })}>
+              Show in 3D too</button>
+          )}</span></p>
     );
   }
-  if (levels !== 'unconfirmed') return null;
   return (
-    <p class="set-note warn"><Icon name="warn" size={14} />
-      <span><strong>Levels not confirmed.</strong> Numbered from the top of the scan: two people must name them.</span></p>
+    <p class="set-note"><Icon name="dot" size={14} />
+      <span>{tied
+        ? 'From another scan: shown in 3D only, where the alignment puts it. '
+        : 'From another scan, which no rigid alignment ties to this one: not drawn with it. '}
+        <button type="button" class="linklike" onClick={() => { store.chosen.value = set.scan?.view.id ?? null; }}>Show that scan</button></span></p>
   );
 }
 
-function Set({ set, store }: { set: StructureSet; store: CaseStore }): JSX.Element {
+function Set({ set, store, now = '' }: { set: StructureSet; store: CaseStore; now?: string }): JSX.Element {
   const shown = store.volume.value;
-  const elsewhere = set.scan !== null && shown !== null && set.of.series_id !== shown.view.series_id;
+  const elsewhere = set.scan !== null && shown !== null && !foundIn(set.of, shown, store.volumes.value);
   const all = set.groups.flatMap((group) => group.structures);
-  const tied = !store.placement.value.apart && all.some((s) => store.placement.value.places.has(s.key));
   const scan = scanName(set.scan) || 'a scan that is not here any more';
-  const about = [store.volumes.value.length > 1 || elsewhere ? scan : '', set.made && `made at ${set.made}`].filter(Boolean).join(' · ');
+  const made = set.made && `made at ${set.made}, ${count(set.total, 'part')}`;
+  const about = [!now && (store.volumes.value.length > 1 || elsewhere) ? scan : '', made].filter(Boolean).join(' · ');
   return (
-    <section class="structure-set" aria-label={`${set.title}, ${scan}`}>
+    <section class="structure-set" aria-label={[set.title, scan, made, now && 'superseded'].filter(Boolean).join(', ')}>
       <div class="set-head">
-        <div><h3>{set.title}</h3>{about && <p>{about}</p>}</div>
+        <div><h3>{set.title}{now && <span class="set-state"> superseded</span>}{set.earlier.length > 0 && <span class="set-state"> current</span>}</h3>
+          {about && <p>{about}</p>}</div>
         {set.review > 0 && set.total > 1 && <span class="set-review"><Icon name="warn" size={14} />{set.review} of {set.total} need review</span>}
         {all.length > 1 && <ShowAll name={[set.title, scan, set.made].filter(Boolean).join(', ')} structures={all} store={store} />}
       </div>
-      <Levels levels={set.of.meta.levels} />
-      {elsewhere && (
-        <p class="set-note"><Icon name="dot" size={14} />
-          <span>{tied
-            ? 'From another scan: shown in 3D only, where the alignment puts it. '
-            : 'From another scan, which no rigid alignment ties to this one: not drawn with it. '}
-            <button type="button" class="linklike" onClick={() => { store.chosen.value = set.scan?.view.id ?? null; }}>Show that scan</button></span></p>
-      )}
+      {now ? <p class="set-note"><Icon name="dot" size={14} /><span>The run of {now} counts in its place. Nothing was deleted.</span></p>
+        : <Levels of={set.of} store={store} />}
+      {elsewhere && <Elsewhere set={set} all={all} store={store} />}
       {set.groups.map((group) => <Group key={group.key} group={group} store={store} />)}
+      {set.earlier.length > 0 && (
+        <details class="sets-earlier" data-testid="superseded">
+          <summary>{count(set.earlier.length, 'earlier run')}, superseded</summary>
+          {set.earlier.map((old) => <Set key={old.key} set={old} store={store} now={set.made} />)}
+        </details>
+      )}
     </section>
   );
 }
 
 export function Structures({ store }: { store: CaseStore }): JSX.Element {
   const structures = store.structures.value;
-  const kinds = new Map(store.jobs.value.map((job) => [job.id, job.kind]));
-  const sets = setsOf(structures, store.volumes.value, store.volume.value, (artefact) => kinds.get(artefact.job_id));
+  const sets = setsOf(structures, store.volumes.value, store.volume.value, (artefact) => store.kinds.value.get(artefact.job_id));
   return (
     <Section title="Structures" aside={structures.length > 1 ? String(structures.length) : ''}>
       {structures.length === 0 && <p class="side-empty">None yet. “Run a job” finds bone, jaws and teeth, a spine or a leg; the parts appear here as it finishes.</p>}

@@ -30,7 +30,7 @@ function connect(scene: Scene3D, store: CaseStore, state: ViewState, onLoaded: (
   const light = matchMedia('(pointer: coarse)').matches;
   const lookOf = (structure: Structure) => {
     const look = store.look(structure.key);
-    return { visible: look.visible && store.placement.value.places.has(structure.key), opacity: look.opacity, colour: look.colour ?? structure.colour };
+    return { visible: store.inScene(structure.key) && store.placement.value.places.has(structure.key), opacity: look.opacity, colour: look.colour ?? structure.colour };
   };
   const ends = [
     effect(() => {

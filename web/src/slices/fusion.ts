@@ -24,6 +24,8 @@ export interface Fusion {
   tileMm: number;
   /** Only one of both, for flicking to and fro. */
   only: Side | null;
+  /** Each pane also draws the labels of the scan that is not its own, through the tie. */
+  bothLabels: boolean;
 }
 
 export type Side = 'first' | 'second';
@@ -73,6 +75,9 @@ export function sample(voxels: ArrayLike<number>, dim: readonly number[], i: num
 /** Panes with more CSS pixels are sampled at every other one, so that a drag stays smooth on one core. */
 const mostPixels = 600000;
 
+/** How many CSS pixels wide a sampled one is. */
+export const stepOf = (size: Size): number => (size.width * size.height > mostPixels ? 2 : 1);
+
 /** How opaque the second scan is at a pixel, 0 to 1. Tiles are anchored to the patient: they stay put while scrolling. */
 function shareAt(fusion: Fusion, right: number, down: number, x: number, width: number): number {
   if (fusion.only) return fusion.only === 'second' ? 1 : 0;
@@ -87,10 +92,46 @@ export function fusionFor(fusion: Fusion | null, side: Side): Fusion | null {
   return side === 'first' ? null : { ...fusion, only: 'second', colours: 'grey' };
 }
 
+/** The scan that a pane shows, of two in one picture the one below. */
+const shownIn = (fusion: Fusion, side: Side): Side => fusion.only ?? (fusion.mode === 'beside' ? side : 'first');
+
+const other = (side: Side): Side => (side === 'first' ? 'second' : 'first');
+
+/** Whose labels a pane draws: those of the scan it shows, and the other's only where they were asked for. */
+export function labelSides(fusion: Fusion | null, side: Side): Side[] {
+  if (!fusion) return ['first'];
+  const own = shownIn(fusion, side);
+  return fusion.bothLabels ? [own, other(own)] : [own];
+}
+
+/** Whose labels come to a pane through the tie alone, which it must say: the tie's error is theirs too. */
+export function carriedSide(fusion: Fusion | null, side: Side): Side | null {
+  return fusion?.bothLabels ? other(shownIn(fusion, side)) : null;
+}
+
+/** One cut of the second scan's labels, each pixel of stepOf() the nearest voxel, and 0 outside. */
+export function cutLabels(volume: Pick<ViewVolume, 'grid' | 'voxels'>, tie: number[][], plane: Plane, view: PaneView, size: Size, focus: Vec3):
+  { labels: Uint16Array; width: number; height: number } {
+  const step = stepOf(size);
+  const [width, height] = [Math.ceil(size.width / step), Math.ceil(size.height / step)];
+  const { start, across, down } = pixelWalk({ tie, volume }, plane, view, size, focus);
+  const { voxels, grid: { dim } } = volume;
+  const labels = new Uint16Array(width * height);
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, to++) {
+      const i = Math.round(start[0] + (x * across[0] + y * down[0]) * step);
+      const j = Math.round(start[1] + (x * across[1] + y * down[1]) * step);
+      const k = Math.round(start[2] + (x * across[2] + y * down[2]) * step);
+      if (i >= 0 && j >= 0 && k >= 0 && i < dim[0] && j < dim[1] && k < dim[2]) labels[to] = voxels[(k * dim[1] + j) * dim[0] + i];
+    }
+  }
+  return { labels, width, height };
+}
+
 /** Draws the second scan over a pane whose context is scaled to CSS pixels. */
 export function drawFusion(context: CanvasRenderingContext2D, fusion: Fusion, plane: Plane, view: PaneView, size: Size, focus: Vec3,
   scratch: HTMLCanvasElement): void {
-  const step = size.width * size.height > mostPixels ? 2 : 1;
+  const step = stepOf(size);
   const [width, height] = [Math.ceil(size.width / step), Math.ceil(size.height / step)];
   const image = new ImageData(width, height);
   const { start, across, down } = pixelWalk(fusion, plane, view, size, focus);

@@ -4,6 +4,7 @@ import {
   add, axisOf, dot, ijkToLps, lpsToIjk, planeOf, scaleBar, sliceAt, toScreen, type Orientation, type PaneView, type Plane,
   type Size, type Vec3,
 } from './geometry';
+import { cutLabels, stepOf } from './fusion';
 import type { LabelLayer } from './state';
 
 export const planeColours: Record<Orientation, string> = { axial: '#f0875a', coronal: '#3fbf95', sagittal: '#5cb3ec' };
@@ -91,28 +92,56 @@ export class LabelPainter {
   /** Raised when voxels arrived. */
   version = 0;
 
-  draw(context: CanvasRenderingContext2D, layers: readonly LabelLayer[], plane: Plane, view: PaneView, size: Size, focus: Vec3,
-    opacity: number): void {
-    for (const layer of layers) this.drawLayer(context, layer, plane, view, size, focus, opacity);
+  /** `tie`: LPS mm of the first scan, whose planes these are, → the second one. */
+  draw(context: CanvasRenderingContext2D, layers: readonly LabelLayer[], tie: number[][] | null, plane: Plane, view: PaneView, size: Size,
+    focus: Vec3, opacity: number): void {
+    for (const layer of layers) {
+      if (layer.styles.size === 0 || opacity <= 0) continue;
+      if (layer.side === 'first') this.drawLayer(context, layer, plane, view, size, focus, opacity);
+      else if (tie) this.drawCut(context, layer, tie, plane, view, size, focus, opacity);
+    }
     for (const volume of this.cache.keys()) if (!layers.some((l) => l.volume === volume)) this.cache.delete(volume);
   }
 
   private painted(layer: LabelLayer, axis: number, index: number, opacity: number): Painted {
     const { grid } = layer.volume;
+    return this.kept(layer, `${axis}/${index}`, opacity, () => ({ voxels: layer.volume.voxels, dim: grid.dim, axis, index }));
+  }
+
+  /** The painted slice that `where` names, from the cache or from what `cut` gives. */
+  private kept(layer: LabelLayer, where: string, opacity: number,
+    cut: () => { voxels: ArrayLike<number>; dim: readonly number[]; axis: number; index: number }): Painted {
     const styles = [...layer.styles].map(([label, s]) => `${label}${s.colour}${s.opacity}${s.mark}`).join();
-    const stamp = `${axis}/${index}/${opacity}/${this.version}/${styles}`;
+    const stamp = `${where}/${opacity}/${this.version}/${styles}`;
     const known = this.cache.get(layer.volume);
     if (known?.stamp === stamp) return known;
-    const { u, v } = inPlane(grid.dim, axis);
+    const { voxels, dim, axis, index } = cut();
+    const { u, v } = inPlane(dim, axis);
     const canvas = known?.canvas ?? document.createElement('canvas');
-    canvas.width = grid.dim[u];
-    canvas.height = grid.dim[v];
-    const image = new ImageData(grid.dim[u], grid.dim[v]);
-    paintLabels(layer.volume.voxels, grid.dim, axis, index, layer.styles, opacity, image.data);
+    canvas.width = dim[u];
+    canvas.height = dim[v];
+    const image = new ImageData(dim[u], dim[v]);
+    paintLabels(voxels, dim, axis, index, layer.styles, opacity, image.data);
     canvas.getContext('2d')?.putImageData(image, 0, 0);
-    const painted = { canvas, stamp, marks: marksOf(layer.volume.voxels, grid.dim, axis, index, layer.styles) };
+    const painted = { canvas, stamp, marks: marksOf(voxels, dim, axis, index, layer.styles) };
     this.cache.set(layer.volume, painted);
     return painted;
+  }
+
+  /** Labels of the second scan: its grid stands askew in these planes, so they are cut pixel by pixel, as its picture is. */
+  private drawCut(context: CanvasRenderingContext2D, layer: LabelLayer, tie: number[][], plane: Plane, view: PaneView, size: Size,
+    focus: Vec3, opacity: number): void {
+    const where = [plane.right, plane.down, view.centre, focus, tie].flat(2).concat(view.mmPerPx, size.width, size.height).join();
+    const { canvas, marks } = this.kept(layer, where, opacity, () => {
+      const { labels, width, height } = cutLabels(layer.volume, tie, plane, view, size, focus);
+      return { voxels: labels, dim: [width, height, 1], axis: 2, index: 0 };
+    });
+    const step = stepOf(size);
+    context.save();
+    context.imageSmoothingEnabled = false;
+    context.drawImage(canvas, 0, 0, canvas.width * step, canvas.height * step);
+    context.restore();
+    for (const { text, at, side } of marks) if (side * step >= roomPx) drawMark(context, text, (at[0] + 0.5) * step, (at[1] + 0.5) * step);
   }
 
   private drawLayer(context: CanvasRenderingContext2D, layer: LabelLayer, plane: Plane, view: PaneView, size: Size, focus: Vec3,
@@ -121,7 +150,7 @@ export class LabelPainter {
     const own = planeOf(grid, plane.orientation);
     const index = sliceAt(grid, own, focus);
     const distance = Math.abs(lpsToIjk(grid, focus)[own.axis] - index);
-    if (distance > 0.51 || layer.styles.size === 0 || opacity <= 0) return;
+    if (distance > 0.51) return;
     const { canvas: picture, marks } = this.painted(layer, own.axis, index, opacity);
     const { u, v } = inPlane(grid.dim, own.axis);
     const corner: Vec3 = [0, 0, 0];

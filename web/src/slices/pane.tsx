@@ -16,13 +16,16 @@ interface SlicePaneProps {
   side: Side;
   /** The scan or scans in this pane, said in the fused view. */
   scan: string;
+  /** Whose labels were carried onto this pane's scan, and by what; empty when it has only its own. */
+  carried: string;
   large: boolean;
   onLarge: () => void;
   onGestures?: (orientation: Orientation, gestures: Gestures) => void;
 }
 
-export function SlicePane({ stage, orientation, side, scan, large, onLarge, onGestures }: SlicePaneProps): JSX.Element {
+export function SlicePane({ stage, orientation, side, scan, carried, large, onLarge, onGestures }: SlicePaneProps): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
+  const moves = useRef<Gestures | null>(null);
   const host = useRef<HTMLDivElement>(null);
   const overlay = useRef<HTMLCanvasElement>(null);
   const texts = useRef<Record<string, HTMLElement | null>>({});
@@ -36,10 +39,19 @@ export function SlicePane({ stage, orientation, side, scan, large, onLarge, onGe
       slice: t['slice'], place: t['place'], value: t['value'], label: t['label'],
       edges: { left: t['left'], right: t['right'], top: t['top'], bottom: t['bottom'] },
       echo: t['echo'],
+      slider: box.current as HTMLDivElement,
     });
     const gestures = new Gestures(stage, orientation, side, box.current as HTMLDivElement);
+    moves.current = gestures;
     onGestures?.(orientation, gestures);
   }, []);
+  // What a slider has besides the keys that work on the whole page.
+  const onKey = (event: JSX.TargetedKeyboardEvent<HTMLDivElement>) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    moves.current?.scroll(step);
+  };
 
   const id = paneId(orientation, side);
   const name = scan ? `${paneNames[orientation]}, ${scan}` : paneNames[orientation];
@@ -47,13 +59,14 @@ export function SlicePane({ stage, orientation, side, scan, large, onLarge, onGe
     <section class={`pane pane-${orientation} pane-${side}`} data-pane={id} aria-label={`${name} slices`}>
       <div class="pane-picture" ref={host} />
       <canvas class="pane-overlay" ref={overlay} aria-hidden="true" />
-      <div class="pane-touch" ref={box} tabIndex={0} role="img" aria-label={`${name} picture. Arrow keys go through the slices.`}
-        onDblClick={onLarge} />
+      <div class="pane-touch" ref={box} tabIndex={0} role="slider" aria-label={`${name} slice`} aria-orientation="vertical" aria-valuemin={1}
+        aria-valuemax={1} aria-valuenow={1} aria-valuetext="no slice yet" onKeyDown={onKey} onDblClick={onLarge} />
       <div class="pane-head">
         <span class="pane-name"><i class="swatch" />{paneNames[orientation]}</span>
         <span class="pane-slice" ref={text('slice')} data-testid={`${id}-slice`} />
         <span class="pane-place" ref={text('place')} />
         {scan && <><i class="pane-break" /><span class="pane-scan">{scan}</span></>}
+        {carried && <><i class="pane-break" /><span class="pane-carried" data-testid={`${id}-carried`}>{carried}</span></>}
       </div>
       <i class="pane-echo" ref={text('echo')} hidden aria-hidden="true" />
       <span class="pane-label" ref={text('label')} data-testid={`${id}-label`} />

@@ -2,14 +2,14 @@
 // drawn at most once per frame.
 import { effect } from '@preact/signals';
 import { figure } from '../ui/format';
-import { carry, drawFusion, fusionFor, type Side } from './fusion';
+import { carry, drawFusion, fusionFor, labelSides, type Side } from './fusion';
 import {
   fitView, letters, opposite, orientations, planeOf, sliceAt, snapped, toPatient, type Orientation, type PaneView, type Plane,
   type Size, type Vec3,
 } from './geometry';
 import { centredOn, drawCrosshair, drawScaleBar, isOutOfSight, LabelPainter } from './overlay';
 import type { SliceRenderer } from './renderer';
-import type { ViewState } from './state';
+import type { LabelLayer, ViewState } from './state';
 import { ViewVolume } from './volume';
 
 /** A pane shows the first scan, or the second one in the same plane of the patient. */
@@ -29,7 +29,12 @@ export interface PaneElements {
   edges: Record<'left' | 'right' | 'top' | 'bottom', HTMLElement>;
   /** Where the pointer is in the pane beside this one. */
   echo: HTMLElement;
+  /** What takes the focus: tells its slice to those who hear it. */
+  slider: HTMLElement;
 }
+
+/** By patient axis, for positive and negative millimetres. */
+const directions = [['left', 'right'], ['posterior', 'anterior'], ['superior', 'inferior']];
 
 interface Pane {
   orientation: Orientation;
@@ -278,18 +283,26 @@ export class Stage {
     const { state } = this;
     const fusion = fusionFor(state.fusion.peek(), pane.side);
     if (fusion) drawFusion(context, fusion, plane, view, pane.size, focus, this.scratch);
-    pane.painter.draw(context, state.layers.peek(), plane, view, pane.size, focus, state.overlayOpacity.peek());
+    pane.painter.draw(context, this.layersIn(pane), state.fusion.peek()?.tie ?? null, plane, view, pane.size, focus, state.overlayOpacity.peek());
     if (state.crosshair.peek()) drawCrosshair(context, this.planes(), plane, view, pane.size, state.cursor.peek());
     drawScaleBar(context, view, pane.size);
+  }
+
+  /** The labels that a pane draws. */
+  private layersIn(pane: Pane): LabelLayer[] {
+    const sides = labelSides(this.state.fusion.peek(), pane.side);
+    return this.state.layers.peek().filter((layer) => sides.includes(layer.side));
   }
 
   private writeTexts(pane: Pane, plane: Plane, view: PaneView, volume: ViewVolume, focus: Vec3): void {
     const { elements } = pane;
     const slice = sliceAt(volume.grid, plane, focus);
     const along = plane.orientation === 'axial' ? 2 : plane.orientation === 'coronal' ? 1 : 0;
-    const letter = [['L', 'R'], ['P', 'A'], ['S', 'I']][along][focus[along] < 0 ? 1 : 0];
-    elements.slice.textContent = `${slice + 1} / ${volume.grid.dim[plane.axis]}`;
-    elements.place.textContent = `${letter} ${figure(Math.abs(focus[along]))} mm`;
+    const direction = directions[along][focus[along] < 0 ? 1 : 0];
+    const [last, mm] = [volume.grid.dim[plane.axis], `${figure(Math.abs(focus[along]))} mm`];
+    elements.slice.textContent = `${slice + 1} / ${last}`;
+    elements.place.textContent = `${direction.charAt(0).toUpperCase()} ${mm}`;
+    this.tellSlice(elements.slider, slice + 1, last, `slice ${slice + 1} of ${last}, ${mm} ${direction}`);
     elements.edges.right.textContent = letters(plane.right);
     elements.edges.left.textContent = letters(opposite(plane.right));
     elements.edges.bottom.textContent = letters(plane.down);
@@ -297,7 +310,7 @@ export class Stage {
     const at = pane.hover ? toPatient(plane, view, pane.size, pane.hover, focus) : this.state.cursor.peek();
     const found = volume.valueAt(at);
     const own = found === null ? '' : this.valueText(found.value, found.exact, this.state.units.peek());
-    elements.label.textContent = this.namesAt(at);
+    elements.label.textContent = this.namesAt(this.layersIn(pane), at);
     const fusion = this.state.fusion.peek();
     const other = fusion?.volume.valueAt(carry(fusion.tie, at)) ?? null;
     const second = fusion && other ? this.valueText(other.value, other.exact, fusion.units) : '';
@@ -305,9 +318,21 @@ export class Stage {
     else elements.value.textContent = second ? `${own} · 2nd ${second}` : own;
   }
 
+  /** Only what is new: a screen reader says it each time. */
+  private tellSlice(slider: HTMLElement, now: number, most: number, words: string): void {
+    if (slider.getAttribute('aria-valuetext') === words) return;
+    slider.setAttribute('aria-valuemax', String(most));
+    slider.setAttribute('aria-valuenow', String(now));
+    slider.setAttribute('aria-valuetext', words);
+  }
+
   /** What the labels say of a point: those that are drawn. */
-  private namesAt(lps: Vec3): string {
-    const names = this.state.layers.peek().flatMap(({ volume, styles }) => styles.get(volume.valueAt(lps)?.value ?? 0)?.name ?? []);
+  private namesAt(layers: readonly LabelLayer[], lps: Vec3): string {
+    const tie = this.state.fusion.peek()?.tie;
+    const names = layers.flatMap(({ volume, styles, side }) => {
+      const at = side === 'second' && tie ? carry(tie, lps) : lps;
+      return styles.get(volume.valueAt(at)?.value ?? 0)?.name ?? [];
+    });
     return [...new Set(names)].join(', ');
   }
 

@@ -19,6 +19,8 @@ export interface LabelStyle {
 
 export interface LabelLayer {
   volume: ViewVolume;
+  /** The scan that these labels were found in, and whose grid they have. */
+  side: Side;
   styles: ReadonlyMap<number, LabelStyle>;
 }
 
