@@ -22,7 +22,7 @@ static int16_t words[15][ROOM];
 static float reals[18][ROOM];
 static uint64_t bits[64][ROOM / 64];
 static int16_t volume_i16[I * J * K + 64];
-static float volume_f32[I * J * K + 64], table[2][64 * 64], info[2][64];
+static float volume_f32[I * J * K + 64], speed[I * J * K + 64], table[2][64 * 64], info[2][64];
 static uint8_t volume_u8[I * J * K + 64];
 static struct kf_resample_row sampled;
 static int axis_or_side, shift; // vary from round to round
@@ -195,6 +195,22 @@ static struct shape call_match(const struct kf_filter_table *t, int64_t n, unsig
     return shape_of(9, n, 4, ROOM); // a plane has slack
 }
 
+static struct shape call_march(const struct kf_filter_table *t, int64_t n, unsigned char *out)
+{
+    static uint32_t voxel[ROOM], sides[ROOM];
+    struct kf_march_grid g = {
+        .speed = speed, .time = volume_f32, .voxels = I * J * K, .step = {1, I, I * J}, .spacing = {0.7f, 0.7f, 1.3f}};
+    for (int a = 0; a < 3; a++)
+        g.weight[a] = 1 / (g.spacing[a] * g.spacing[a]);
+    for (int64_t v = 0; v < n; v++) {
+        uint32_t at = (uint32_t)(v * 7919 + shift) % (I * J * K), i = at % I, j = at / I % J, k = at / I / J;
+        voxel[v] = at;
+        sides[v] = (uint32_t)((i > 0) | (i + 1 < I) << 1 | (j > 0) << 2 | (j + 1 < J) << 3 | (k > 0) << 4 | (k + 1 < K) << 5);
+    }
+    t->march_times(&g, voxel, sides, n, (float *)(void *)out);
+    return shape_of(1, n, 4, rounded(n, KF_ROW_SLACK));
+}
+
 static const struct {
     const char *name;
     struct shape (*call)(const struct kf_filter_table *t, int64_t n, unsigned char *out);
@@ -215,7 +231,8 @@ static const struct {
              {"flux_row", call_flux},
              {"diffuse_row", call_diffuse},
              {"places_i16", call_places},
-             {"match_row", call_match}};
+             {"match_row", call_match},
+             {"march_times", call_march}};
 enum { SLOTS = sizeof slots / sizeof slots[0] };
 
 // ---- input ----
@@ -271,6 +288,7 @@ static void fill(int round, int64_t n)
         volume_i16[v] = (int16_t)(test_random(&state) % 16128);
         volume_f32[v] = odd_real();
         volume_u8[v] = (uint8_t)(test_random(&state) % 256);
+        speed[v] = volume_u8[v] == 1 ? 0.0f : volume_u8[v] == 2 ? -1.0f : volume_u8[v] == 3 ? NAN : 0.1f * volume_u8[v];
     }
     for (int v = 0; v < 2 * 64 * 64; v++)
         table[v / 4096][v % 4096] = (float)(unit() - 0.5);
