@@ -65,6 +65,13 @@ for ending in nii.gz nrrd; do "$job" view --image "$work/w.$ending" --out "$work
 expect transforms_of_the_same_images_are_the_same cmp "$work/u.json" "$work/t.json"
 expect the_warped_image_is_the_same cmp "$work/v.nrrd" "$work/v.nii.gz"
 expect another_ending_is_refused fails bad_usage "$job" segment.bone --image "$work/dicom" --out "$work/x.tif" --quiet
+# What a person asked is looked at before anything is read.
+echo hello >"$work/text.nii"
+expect a_name_is_refused_before_the_image_is_read fails bad_usage "$job" segment.head --image "$work/text.nii" --out "$work/x.png" --quiet
+expect a_missing_out_is_named_before_the_image_is_read fails bad_usage "$job" segment.spine --image "$work/text.nii" --quiet
+expect vectors_lie_under_no_other_name fails bad_usage "$job" register --fixed "$work/ct.nii" --moving "$work/ct.nii" --model deformable --out "$work/t.json" --displacement "$work/d.nrrd" --quiet
+expect an_unknown_format_is_refused fails bad_usage "$job" mesh --labels "$work/seg.nii" --out "$work/x" --format obj --quiet
+expect threads_are_a_number fails bad_usage "$job" view --image "$work/ct.nii" --out "$work/x.kvv" --threads 2x
 mkdir "$work/two" && cp -r "$work/dicom" "$work/two/a"
 "$kerf" phantom head --seed 5 --out "$work/two/b" --size 40x40x40 --spacing 4x4x4 >"$work/log" 2>&1 || failed=1
 expect a_folder_of_two_series_is_refused fails several_series "$job" segment.bone --image "$work/two" --out "$work/x.nrrd" --quiet

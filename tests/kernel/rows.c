@@ -1,8 +1,12 @@
 // Every row kernel of every instruction set against the C reference: edge-biased input, odd sizes, unaligned rows,
-// canaries. With --bench the same slots are timed.
+// canaries. With --bench the same slots are timed; those of surfaces, whose input is a whole pass, through the kernels that
+// call them, which surface.c and surface_labels.c compare.
 #include "server/base/test.h"
 #include "tests/kernel/random.h"
+#include "workers/io/memory.h"
 #include "workers/kernels/cpu.h"
+#include "workers/kernels/surface.h"
+#include "workers/kernels/surface_labels.h"
 
 #include <float.h>
 #include <stdint.h>
@@ -207,6 +211,56 @@ static double seconds(void)
         printf("%-12s %-7s %7.4f ns per value\n", name, kf_cpu_name((enum kf_cpu)level), best);                        \
     } while (0)
 
+#define EDGE 128
+
+// The surface of a ball with holes, alone and as one of two labels: nanoseconds per voxel, of all slots that take part.
+static void bench_surfaces(void)
+{
+    static uint8_t labels[EDGE * EDGE * EDGE];
+    const struct kf_grid grid = {
+        .dim = {EDGE, EDGE, EDGE}, .spacing_mm = {1, 1, 1}, .direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}};
+    const struct kf_volume volume = {grid, KF_VOXEL_UINT8, labels};
+    struct kf_work work;
+    struct kf_bits bits;
+    kf_work_init(&work, 1);
+    if (kf_bits_alloc(&work, grid.dim, &bits))
+        return;
+    for (int v = 0; v < EDGE * EDGE * EDGE; v++) {
+        int x = v % EDGE - 64, y = v / EDGE % EDGE - 64, z = v / EDGE / EDGE - 64;
+        labels[v] = (uint8_t)(x * x + y * y + z * z < 3000 && (x & 15) ? 1 + (z > 0) : 0);
+        if (labels[v])
+            kf_bits_put(&bits, x + 64, y + 64, z + 64);
+    }
+    for (int level = 0; level < KF_CPU_COUNT; level++) {
+        double best[3] = {1e9, 1e9, 1e9}, before = 0;
+        for (int r = 0; r < 9 && !kf_cpu_use((enum kf_cpu)level); r++) {
+            const struct kf_surface_input alone = {.inside = &bits, .grid = &grid, .cap = 1};
+            const struct kf_surface_labels_input together = {.labels = &volume};
+            struct kf_mesh mesh = {0}, of_net = {0};
+            struct kf_surface_labels net = {0};
+            double start = seconds();
+            int bad = kf_surface(&work, &alone, &mesh) != KF_KERNEL_OK;
+            double middle = seconds();
+            bad |= kf_surface_labels(&work, &together, &net) != KF_KERNEL_OK;
+            double later = seconds();
+            bad |= kf_surface_labels_mesh(&work, &net, 1, &of_net) != KF_KERNEL_OK;
+            before = seconds();
+            const double spent[3] = {middle - start, later - middle, before - later};
+            for (int n = 0; n < 3 && !bad; n++)
+                best[n] = spent[n] < best[n] ? spent[n] : best[n];
+            kf_mesh_release(&work, &of_net);
+            kf_surface_labels_release(&work, &net);
+            kf_mesh_release(&work, &mesh);
+        }
+        static const char *const names[3] = {"surface_count, surface_fill", "labels_count, labels_fill",
+                                             "labels_vertices, labels_quads"};
+        for (int n = 0; n < 3 && before > 0; n++)
+            printf("%-30s %-7s %7.4f ns per voxel\n", names[n], kf_cpu_name((enum kf_cpu)level),
+                   best[n] * 1e9 / EDGE / EDGE / EDGE);
+    }
+    kf_bits_release(&work, &bits);
+}
+
 static void bench(void)
 {
     static int16_t words[1024];
@@ -215,6 +269,8 @@ static void bench(void)
     static uint64_t bits[16];
     static int32_t sums[1024];
     static const float weights[] = {0.4f, 0.2f, 0.05f, 0.03f, 0.02f};
+    static uint64_t union_of[1024], united[8 * 1024];
+    static const int64_t offset[8] = {0, 1024, 2048, 3072, 4096, 5120, 6144, 7168};
     const float *rows[9];
     fill_i16(words, 1024);
     for (int i = 0; i < 1024; i++)
@@ -233,7 +289,9 @@ static void bench(void)
         TIME("i16_f32", t->i16_f32(words, 1024, out));
         TIME("planes_i16", t->planes_i16(words, 1024, bytes, bytes + 1024));
         TIME("add_i16", t->add_i16(words, 1024, sums));
+        TIME("unite_rows 8", t->unite_rows(union_of, united, offset, 8, 1024));
     }
+    bench_surfaces();
 }
 
 int main(int argc, char **argv)

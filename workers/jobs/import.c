@@ -525,8 +525,6 @@ static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
     if (count == 0)
         return kf_error_set(err, KF_INVALID, "no_volume", "the series holds no image that could be a volume");
     const char *ending = kf_image_ending(out);
-    if (!ending)
-        return kf_job_bad_ending("--out", err);
     enum kf_status status = KF_OK;
     for (int i = 0; status == KF_OK && i < count; i++) {
         char to[4096];
@@ -548,8 +546,11 @@ static const struct kf_cli_flag flags[] = {
     {0},
 };
 
+static const struct kf_cli_name names[] = {{"--out", KF_JOB_IMAGE_NAMES, 0}, {0}}; // --list needs none
+
 static const struct kf_job_cli cli = {
     .flags = flags,
+    .names = names,
     .place = place,
     .examples = "  kerf-job import --in study/ --list\n"
                 "  kerf-job import --in study/ --series 1.2.3.4 --out ct.nii.gz --report import.json\n",

@@ -668,7 +668,10 @@ static enum kf_status read_inputs(struct mesh_job *m, const json_t **table, json
 
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
-    struct mesh_job m = {.only = kf_job_option(job, "--format"), .report = json_array()};
+    struct mesh_job m = {.only = kf_job_option(job, "--format")};
+    if (m.only && strcmp(m.only, "ply") && strcmp(m.only, "stl") && strcmp(m.only, "glb"))
+        return kf_error_set(err, KF_INVALID, "bad_usage", "--format is ply, stl or glb");
+    m.report = json_array();
     kf_job_work_init(&m.w, job);
     m.shared = kf_job_boolean(job, "shared");
     kf_job_work_stage(&m.w, "reading", 0, 0.1);
@@ -698,8 +701,6 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
 {
     const char *out = kf_job_option(job, "--out");
-    if (!out)
-        return kf_error_set(err, KF_INVALID, "bad_usage", "--out is missing; see kerf-job mesh --help");
     const char *single = single_suffix(job);
     enum kf_status status = KF_OK;
     int placed = 0;
@@ -730,8 +731,11 @@ static const struct kf_cli_flag flags[] = {
     {0},
 };
 
+static const struct kf_cli_name names[] = {{"--out", NULL, 1}, {0}};
+
 static const struct kf_job_cli cli = {
     .flags = flags,
+    .names = names,
     .place = place,
     .examples = "  kerf-job mesh --labels seg.nii.gz --image ct.nii.gz --table seg.json --out meshes\n"
                 "  kerf-job mesh --labels seg.nii.gz --out meshes --format stl\n"

@@ -19,18 +19,6 @@
 
 // ---- the transform ----
 
-static json_t *matrix_json(const struct kf_affine *t)
-{
-    json_t *rows = json_array();
-    for (int r = 0; r < 4; r++) {
-        json_t *row = json_array();
-        for (int c = 0; c < 4; c++)
-            json_array_append_new(row, json_real(r < 3 ? t->m[4 * r + c] : c == 3));
-        json_array_append_new(rows, row);
-    }
-    return rows;
-}
-
 static json_t *quality_json(const struct kf_register_report *q)
 {
     return json_pack("{s:f,s:f,s:f,s:f,s:f,s:o,s:f,s:f,s:I,s:b}", "start_mi", q->start_mi, "mi", q->mi, "nmi", q->nmi,
@@ -40,48 +28,16 @@ static json_t *quality_json(const struct kf_register_report *q)
                      "converged", q->converged);
 }
 
-static enum kf_status bad_transform(struct kf_error *err)
-{
-    return kf_error_set(err, KF_INVALID, "transform_format", "the start is no transform with a 4×4 matrix");
-}
-
-// The matrix of a transform.json, as written by this job.
-static enum kf_status read_transform(const char *path, struct kf_affine *out, struct kf_error *err)
-{
-    json_t *file;
-    enum kf_status status = kf_json_load(path, &file, err);
-    if (status)
-        return status;
-    const json_t *rows = json_object_get(file, "matrix");
-    for (size_t r = 0; r < 3 && !status; r++)
-        for (size_t c = 0; c < 4 && !status; c++) {
-            const json_t *value = json_array_get(json_array_get(rows, r), c);
-            out->m[4 * r + c] = json_number_value(value);
-            if (!json_is_number(value) || !(fabs(out->m[4 * r + c]) < 1e6))
-                status = bad_transform(err);
-        }
-    json_decref(file);
-    return status;
-}
-
 static enum kf_status write_transform(struct kf_register_job *j, struct kf_error *err)
 {
     struct kf_job_context *job = j->w.job;
-    const char *path = kf_job_output_path(job, "transform.json");
-    json_t *file =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o}", "model", kf_job_text(job, "model"), "metric",
-                  kf_job_text(job, "metric"), "frame", "LPS mm", "from", "fixed", "to", "moving", "matrix",
-                  matrix_json(&j->transform), "inverse", matrix_json(&j->inverse), "quality", quality_json(&j->report));
-    if (!file || !path || (j->deformable && json_object_set_new(file, "deformation", kf_register_field_json(j)))) {
+    json_t *file = kf_register_transform_json(kf_job_text(job, "model"), kf_job_text(job, "metric"), &j->transform,
+                                              &j->inverse, quality_json(&j->report));
+    if (file && j->deformable && json_object_set_new(file, "deformation", kf_register_field_json(j))) {
         json_decref(file);
-        return kf_error_set(err, KF_NOMEM, NULL, "no memory for the transform");
+        file = NULL;
     }
-    enum kf_status status = kf_json_save(path, file, err);
-    if (status)
-        json_decref(file);
-    else
-        status = kf_job_output(job, "transform", "transform", "transform.json", "application/json", file);
-    return status;
+    return kf_register_transform_write(job, file, err);
 }
 
 static void report_quality(struct kf_register_job *j)
@@ -190,7 +146,7 @@ static enum kf_status align(struct kf_register_job *j, struct kf_error *err)
     enum kf_status status = settings(j, &how, err);
     const struct kf_job_input *given = kf_job_input_named(j->w.job, "start");
     if (!status && given) {
-        status = read_transform(given->path, &start, err);
+        status = kf_register_transform_read(given, &start, err);
         how.start = &start;
     }
     if (status)
@@ -255,33 +211,20 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 
 // ---- command line ----
 
-// Vectors are written as packed NIfTI only, and say so rather than lie under another name.
-static enum kf_status place_one(const struct kf_job_context *job, const struct kf_job_output_view *view, const char *to,
-                                const char *flag, struct kf_error *err)
-{
-    const char *ending = kf_image_ending(to);
-    if (strcmp(view->kind, "volume") == 0)
-        return kf_job_place_image(job, view->path, to, flag, err);
-    if (strcmp(view->kind, "displacement") == 0 && (!ending || strcmp(ending, ".nii.gz") != 0))
-        return kf_error_set(err, KF_INVALID, "bad_usage", "%s needs a name that ends in .nii.gz", flag);
-    return kf_job_place_file(view->path, to, err);
-}
-
 static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
 {
     static const char *const flag_of[][2] = {
         {"transform", "--out"}, {"points", "--points-out"},         {"points_back", "--points-back-out"},
         {"warped", "--warped"}, {"displacement", "--displacement"}, {"inverse", "--inverse"}};
     enum kf_status status = KF_OK;
-    if (!kf_job_option(job, "--out"))
-        return kf_error_set(err, KF_INVALID, "bad_usage", "--out is missing; see kerf-job register --help");
     for (int i = 0; i < kf_job_output_count(job) && !status; i++) {
         struct kf_job_output_view view = kf_job_output_at(job, i);
         for (size_t f = 0; f < sizeof flag_of / sizeof *flag_of && !status; f++) {
             const char *to = kf_job_option(job, flag_of[f][1]);
             if (!to || strcmp(view.name, flag_of[f][0]) != 0)
                 continue;
-            status = place_one(job, &view, to, flag_of[f][1], err);
+            status = strcmp(view.kind, "volume") == 0 ? kf_job_place_image(job, view.path, to, flag_of[f][1], err)
+                                                      : kf_job_place_file(view.path, to, err);
         }
     }
     return status;
@@ -307,8 +250,17 @@ static const struct kf_cli_flag flags[] = {
     {0},
 };
 
+static const struct kf_cli_name names[] = {
+    {"--out", NULL, 1},
+    {"--warped", KF_JOB_IMAGE_NAMES, 0},
+    {"--displacement", ".nii.gz", 0}, // vectors are written as packed NIfTI only, and do not lie under another name
+    {"--inverse", ".nii.gz", 0},
+    {0},
+};
+
 static const struct kf_job_cli cli = {
     .flags = flags,
+    .names = names,
     .place = place,
     .examples =
         "  kerf-job register --fixed ct.nii.gz --moving mr.nii.gz --model rigid --out t.json --warped mr_in_ct.nii.gz\n"

@@ -47,34 +47,96 @@ static void carry(struct carrier *c, const double p[3], double q[3])
     c->left = left > c->left ? left : c->left;
 }
 
-static enum kf_status carry_lines(FILE *in, int64_t length, FILE *out, struct carrier *c, struct kf_error *err)
+// Lines of points, and how far they were read. The input may be a part of a file: not a byte behind it is read.
+struct reader {
+    FILE *in;
+    int64_t length, read, line; // length -1: to the end
+};
+
+enum found { FOUND_END, FOUND_POINT, FOUND_HEADING };
+
+static enum kf_status open_points(const struct kf_job_input *input, struct reader *r, struct kf_error *err)
 {
-    char line[512];
-    int64_t number = 0, read = 0;
-    // The input may be a part of a file: not a byte behind it is read.
-    while (length < 0 || read < length) {
-        int room = length < 0 || length - read >= (int64_t)sizeof line ? (int)sizeof line : (int)(length - read) + 1;
-        if (!fgets(line, room, in))
+    *r = (struct reader){.in = fopen(input->path, "rb"), .length = input->length};
+    if (!r->in)
+        return kf_error_errno(err, errno, "opening the points");
+    if (fseeko(r->in, (off_t)input->offset, SEEK_SET) == 0)
+        return KF_OK;
+    enum kf_status status = kf_error_errno(err, errno, "reading the points");
+    fclose(r->in);
+    r->in = NULL;
+    return status;
+}
+
+static enum kf_status next_point(struct reader *r, double p[3], enum found *found, struct kf_error *err)
+{
+    char text[512];
+    while (r->length < 0 || r->read < r->length) {
+        int64_t left = r->length < 0 ? (int64_t)sizeof text : r->length - r->read + 1;
+        if (!fgets(text, left < (int64_t)sizeof text ? (int)left : (int)sizeof text, r->in))
             break;
-        double p[3], q[3];
-        read += (int64_t)strlen(line);
-        number++;
-        if (number > POINTS_MOST)
+        r->read += (int64_t)strlen(text);
+        if (++r->line > POINTS_MOST)
             return kf_error_set(err, KF_TOO_LARGE, "points_csv", "there are more than %d points", POINTS_MOST);
-        if (line[strspn(line, " \t\r\n")] == 0)
+        if (text[strspn(text, " \t\r\n")] == 0)
             continue;
-        if (!parse_point(line, p)) {
-            if (number == 1 && strpbrk(line, "xX")) { // a heading
-                fputs("x,y,z\n", out);
-                continue;
-            }
+        *found = parse_point(text, p) ? FOUND_POINT : FOUND_HEADING;
+        if (*found == FOUND_HEADING && (r->line > 1 || !strpbrk(text, "xX")))
             return kf_error_set(err, KF_INVALID, "points_csv", "line %lld of the points is not x,y,z in mm",
-                                (long long)number);
+                                (long long)r->line);
+        return KF_OK;
+    }
+    *found = FOUND_END;
+    return ferror(r->in) ? kf_error_errno(err, EIO, "reading the points") : KF_OK;
+}
+
+static enum kf_status carry_lines(struct reader *r, FILE *out, struct carrier *c, struct kf_error *err)
+{
+    for (;;) {
+        double p[3], q[3];
+        enum found found;
+        enum kf_status status = next_point(r, p, &found, err);
+        if (status || found == FOUND_END)
+            return status;
+        if (found == FOUND_HEADING) {
+            fputs("x,y,z\n", out);
+            continue;
         }
         carry(c, p, q);
         fprintf(out, "%.6f,%.6f,%.6f\n", q[0], q[1], q[2]);
     }
-    return ferror(in) ? kf_error_errno(err, EIO, "reading the points") : KF_OK;
+}
+
+enum kf_status kf_register_points_read(const struct kf_job_input *input, double **points, int64_t *count,
+                                       struct kf_error *err)
+{
+    struct reader r;
+    int64_t room = 0;
+    enum found found = FOUND_HEADING;
+    *points = NULL;
+    *count = 0;
+    enum kf_status status = open_points(input, &r, err);
+    while (!status && found != FOUND_END) {
+        if (*count == room) {
+            room = 2 * room + 64;
+            double *more = realloc(*points, (size_t)room * 3 * sizeof **points);
+            if (!more) {
+                status = kf_error_set(err, KF_NOMEM, NULL, "no memory for the points");
+                break;
+            }
+            *points = more;
+        }
+        status = next_point(&r, *points + 3 * *count, &found, err);
+        *count += !status && found == FOUND_POINT;
+    }
+    if (r.in)
+        fclose(r.in);
+    if (status) {
+        free(*points);
+        *points = NULL;
+        *count = 0;
+    }
+    return status;
 }
 
 static enum kf_status carry_file(struct kf_register_job *j, const struct kf_job_input *input, int back,
@@ -83,18 +145,15 @@ static enum kf_status carry_file(struct kf_register_job *j, const struct kf_job_
     const char *name = back ? "points_back" : "points", *file = back ? "points_back.csv" : "points.csv";
     struct carrier c = {.job = j, .back = back};
     const char *path = kf_job_output_path(j->w.job, file);
-    FILE *in = path ? fopen(input->path, "rb") : NULL;
+    struct reader r;
     if (!path)
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for the points");
-    if (!in)
-        return kf_error_errno(err, errno, "opening the points");
+    enum kf_status status = open_points(input, &r, err);
+    if (status)
+        return status;
     FILE *out = fopen(path, "wb");
-    enum kf_status status = out ? KF_OK : kf_error_errno(err, errno, "writing the points");
-    if (!status && fseeko(in, (off_t)input->offset, SEEK_SET))
-        status = kf_error_errno(err, errno, "reading the points");
-    if (!status)
-        status = carry_lines(in, input->length, out, &c, err);
-    fclose(in);
+    status = out ? carry_lines(&r, out, &c, err) : kf_error_errno(err, errno, "writing the points");
+    fclose(r.in);
     if (out && fclose(out) && !status)
         status = kf_error_errno(err, errno, "writing the points");
     if (!status && c.left > LEFT_MOST)

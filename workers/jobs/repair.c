@@ -129,11 +129,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
 {
     const char *out = kf_job_option(job, "--out"), *paper = kf_job_option(job, "--certificate");
-    size_t n = out ? strlen(out) : 0;
-    const char *end = n > 4 ? out + n - 4 : "";
-    int ply = strcmp(end, ".ply") == 0, stl = strcmp(end, ".stl") == 0;
-    if (!ply && !stl)
-        return kf_error_set(err, KF_INVALID, "bad_usage", "--out must name a file .stl or .ply");
+    int ply = strcmp(out + strlen(out) - 4, ".ply") == 0;
     enum kf_status status = kf_job_place_file(kf_job_output_at(job, ply ? 0 : 1).path, out, err);
     if (!status && paper)
         status = kf_job_place_file(kf_job_output_at(job, 2).path, paper, err);
@@ -146,8 +142,11 @@ static const struct kf_cli_flag flags[] = {
     {0},
 };
 
+static const struct kf_cli_name names[] = {{"--out", ".stl .ply", 1}, {0}};
+
 static const struct kf_job_cli cli = {
     .flags = flags,
+    .names = names,
     .place = place,
     .examples = "  kerf-job repair --mesh scan.stl --out sound.stl --certificate sound.json\n",
 };

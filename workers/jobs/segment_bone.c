@@ -252,6 +252,7 @@ static const struct kf_cli_flag flags[] = {
 
 static const struct kf_job_cli cli = {
     .flags = flags,
+    .names = kf_job_segmentation_names,
     .place = kf_job_place_segmentation,
     .examples = "  kerf-job segment.bone --image ct.nii.gz --out seg.nii.gz    (the label table goes to seg.json)\n",
 };

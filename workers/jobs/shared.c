@@ -166,12 +166,6 @@ void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys)
     }
 }
 
-enum kf_status kf_job_bad_ending(const char *flag, struct kf_error *err)
-{
-    return kf_error_set(err, KF_INVALID, "bad_usage", "%s needs a name that ends in .nii.gz, .nii, .nrrd or .mha",
-                        flag);
-}
-
 // Written into the scratch folder first: what appears at `to` is whole.
 static enum kf_status place_converted(const struct kf_job_context *job, const char *from, const char *to,
                                       const char *ending, struct kf_error *err)
@@ -194,18 +188,17 @@ enum kf_status kf_job_place_image(const struct kf_job_context *job, const char *
 {
     const char *ending = kf_image_ending(to), *now = kf_image_ending(from);
     if (!ending)
-        return kf_job_bad_ending(flag, err);
+        return kf_error_set(err, KF_INVALID, "bad_usage", "%s needs a name that ends in one of: " KF_JOB_IMAGE_NAMES, flag);
     if (now && strcmp(ending, now) == 0)
         return kf_job_place_file(from, to, err);
     return place_converted(job, from, to, ending, err);
 }
 
+const struct kf_cli_name kf_job_segmentation_names[] = {{"--out", KF_JOB_IMAGE_NAMES, 1}, {0}};
+
 enum kf_status kf_job_place_segmentation(struct kf_job_context *job, struct kf_error *err)
 {
-    const char *out = kf_job_option(job, "--out");
-    const char *ending = out ? kf_image_ending(out) : NULL;
-    if (!ending)
-        return kf_job_bad_ending("--out", err);
+    const char *out = kf_job_option(job, "--out"), *ending = kf_image_ending(out);
     struct kf_job_output_view view = kf_job_output_at(job, 0);
     char table[4096];
     int n = snprintf(table, sizeof table, "%.*s.json", (int)(ending - out), out);

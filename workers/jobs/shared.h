@@ -4,7 +4,7 @@
 
 #include "workers/io/image_file.h"
 #include "workers/kernels/mesh.h"
-#include "workers/runtime/job.h"
+#include "workers/runtime/cli.h"
 
 // Kernel work whose progress is a share of the job's: 0…1 of a kernel is from…from + span of the job.
 struct kf_job_work {
@@ -50,11 +50,11 @@ void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys);
 // .nrrd, .mha). `flag` is what the person named it by.
 KF_MUST_USE enum kf_status kf_job_place_image(const struct kf_job_context *job, const char *from, const char *to,
                                               const char *flag, struct kf_error *err);
-// KF_INVALID "bad_usage", naming the endings that `flag` may have.
-KF_MUST_USE enum kf_status kf_job_bad_ending(const char *flag, struct kf_error *err);
+#define KF_JOB_IMAGE_NAMES ".nii.gz .nii .nrrd .mha"
 
 // Command line of a kind whose first output is a label map: --out NAME with an ending of kf_job_place_image, and its
 // metadata beside it as NAME.json.
 KF_MUST_USE enum kf_status kf_job_place_segmentation(struct kf_job_context *job, struct kf_error *err);
+extern const struct kf_cli_name kf_job_segmentation_names[];
 
 #endif

@@ -53,8 +53,6 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
 {
     const char *out = kf_job_option(job, "--out");
-    if (!out || kf_job_output_count(job) < 1)
-        return kf_error_set(err, KF_INVALID, "bad_usage", "--out is missing; see kerf-job view --help");
     struct kf_job_output_view view = kf_job_output_at(job, 0);
     char table[4096];
     int length = snprintf(table, sizeof table, "%s.json", out);
@@ -69,8 +67,11 @@ static const struct kf_cli_flag flags[] = {
     {0},
 };
 
+static const struct kf_cli_name names[] = {{"--out", NULL, 1}, {0}};
+
 static const struct kf_job_cli cli = {
     .flags = flags,
+    .names = names,
     .place = place,
     .examples = "  kerf-job view --image ct.nii.gz --out ct.kvv    (the directory goes to ct.kvv.json)\n",
 };

@@ -243,7 +243,7 @@ static double dot(const double a[3], const double b[3])
 // seen from its upper end.
 static void angles_around(const struct kf_mesh *m, const uint32_t *edge, int n, double angle[SHEETS])
 {
-    double along[3], u[3] = {0, 0, 0}, w[3];
+    double along[3], u[3] = {0, 0, 0}, w[3] = {0, 0, 0};
     const float *low = m->xyz + 3 * (int64_t)lower(m, edge[0]);
     subtract(m->xyz + 3 * (int64_t)upper(m, edge[0]), low, along);
     double length2 = dot(along, along);

@@ -53,7 +53,12 @@ static void print_flags(const struct kf_job_kind *kind)
                f->help ? f->help : "");
         volumes |= f->role == KF_CLI_VOLUME;
     }
-    printf("  --out PATH\n      Where the result goes.\n");
+    const struct kf_cli_name *out = kind->cli->names;
+    while (out && out->flag && strcmp(out->flag, "--out") != 0)
+        out++;
+    int named = out && out->flag && out->endings;
+    printf("  --out PATH%s\n      Where the result goes%s%s%s.\n", out && out->flag && out->required ? " (required)" : "",
+           named ? " (" : "", named ? out->endings : "", named ? ")" : "");
     if (volumes)
         printf("An image is NIfTI (.nii, .nii.gz), NRRD (.nrrd) or MetaImage (.mha, .mhd); a folder of DICOM must hold "
                "one volume.\n");
@@ -166,6 +171,16 @@ static enum kf_status take_flag(struct kf_job_context *job, const struct kf_cli_
     return KF_OK;
 }
 
+static enum kf_status take_threads(struct kf_job_context *job, const char *value, struct kf_error *err)
+{
+    char *end;
+    long threads = strtol(value, &end, 10);
+    if (end == value || *end || threads < 1 || threads > 1024)
+        return kf_error_set(err, KF_INVALID, "bad_usage", "--threads must be a number between 1 and 1024");
+    job->threads = (int)threads;
+    return KF_OK;
+}
+
 // One argument and its value; *taken says how many of argv were used.
 static enum kf_status take_argument(struct kf_job_context *job, struct command *command, json_t *params, char **argv,
                                     int *taken, struct kf_error *err)
@@ -195,14 +210,34 @@ static enum kf_status take_argument(struct kf_job_context *job, struct command *
         enum kf_status status = kf_job_param_parse(param, value, &parsed, err);
         return status ? status : (json_object_set_new(params, param->name, parsed) ? KF_NOMEM : KF_OK);
     }
-    if (strcmp(arg, "--out") == 0)
-        command->out = value;
-    else if (strcmp(arg, "--report") == 0)
-        command->report = value;
-    else
-        job->threads = atoi(value);
-    if (job->threads < 1 || job->threads > 1024)
-        return kf_error_set(err, KF_INVALID, "bad_usage", "--threads must lie between 1 and 1024");
+    if (strcmp(arg, "--threads") == 0)
+        return take_threads(job, value, err);
+    *(strcmp(arg, "--out") == 0 ? &command->out : &command->report) = value;
+    return KF_OK;
+}
+
+static int ends_in(const char *name, const char *endings)
+{
+    for (const char *at = endings; *at; at += strspn(at, " ")) {
+        size_t length = strcspn(at, " "), all = strlen(name);
+        if (all > length && strncmp(name + all - length, at, length) == 0)
+            return 1;
+        at += length;
+    }
+    return 0;
+}
+
+static enum kf_status check_names(const struct kf_job_context *job, struct kf_error *err)
+{
+    for (const struct kf_cli_name *n = job->kind->cli->names; n && n->flag; n++) {
+        const char *name = kf_job_option(job, n->flag);
+        if (!name && n->required)
+            return kf_error_set(err, KF_INVALID, "bad_usage", "%s is missing; see kerf-job %s --help", n->flag,
+                                job->kind->name);
+        if (name && n->endings && !ends_in(name, n->endings))
+            return kf_error_set(err, KF_INVALID, "bad_usage", "%s needs a name that ends in one of: %s", n->flag,
+                                n->endings);
+    }
     return KF_OK;
 }
 
@@ -226,7 +261,7 @@ static enum kf_status take_arguments(struct kf_job_context *job, struct command 
         if (f->required && !json_object_get(job->options, f->flag))
             status = kf_error_set(err, KF_INVALID, "bad_usage", "%s is missing; see kerf-job %s --help", f->flag,
                                   job->kind->name);
-    return status;
+    return status ? status : check_names(job, err);
 }
 
 // ---------------------------------------------------------------------------------------------- outputs

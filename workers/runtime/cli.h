@@ -20,8 +20,16 @@ struct kf_cli_flag {
     const char *help; // a whole sentence
 };
 
+// What a person may call an output by, so that a name that will not do is refused before any work is done.
+struct kf_cli_name {
+    const char *flag;    // "--out" or a KF_CLI_OPTION
+    const char *endings; // separated by blanks; NULL: any name
+    int required;
+};
+
 struct kf_job_cli {
     const struct kf_cli_flag *flags; // ends with a row whose flag is NULL
+    const struct kf_cli_name *names; // ends with a row whose flag is NULL; NULL: all names will do
     // Puts the finished outputs where the person asked. NULL: --out is taken as the folder that gets every output file.
     enum kf_status (*place)(struct kf_job_context *job, struct kf_error *err);
     const char *examples; // lines for --help
