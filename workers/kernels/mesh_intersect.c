@@ -484,6 +484,9 @@ static void try_leaves(struct search *s, int64_t leaf, int64_t other, const stru
 {
     const struct kf_bvh_node *own = &s->bvh->node[0][leaf], *node = &s->bvh->node[0][other];
     (void)look(s, 1);
+    // All of them will be looked at, and lie in a row; asking beyond the last of all does no harm.
+    for (size_t at = 0; at < WIDTH * sizeof *s->facet; at += 64)
+        __builtin_prefetch((const char *)(s->facet + WIDTH * other) + at);
     for (uint32_t left = meets(own, all); left && !s->stop; left &= left - 1) {
         const int i = __builtin_ctz(left);
         const struct box box = box_of(own, i);
