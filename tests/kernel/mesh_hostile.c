@@ -103,7 +103,7 @@ KF_TEST(a_busy_vertex_is_checked_as_by_looking_through_all)
         if (round % 8 == 7)
             m.triangles -= 25; // one pole is open
         KF_REQUIRE(!kf_mesh_check(&work, &m, &fast));
-        if (round % 4 != 3 || round < 4) {
+        if (round % 4 != 3) {
             check_slowly(&m, &slow);
             KF_CHECK_EQ(fast.boundary_edges, slow.boundary_edges);
             KF_CHECK_EQ(fast.nonmanifold_edges, slow.nonmanifold_edges);

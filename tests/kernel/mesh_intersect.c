@@ -206,6 +206,40 @@ KF_TEST(all_pairs_of_a_soup_are_found)
     kf_mesh_release(&work, &m);
 }
 
+// Two triangles with no, one or two corners in common, on grids and off them, small, large and far from the origin: what
+// is decided without kf_triangles_meet is what that says.
+KF_TEST(what_is_decided_in_doubles_and_floats_is_right)
+{
+    struct kf_work work;
+    kf_work_init(&work, 1);
+    int met[3] = {0, 0, 0}, missed[3] = {0, 0, 0};
+    for (int round = 0; round < 60000; round++) {
+        const int common = round % 3, fine = round / 3 % 2;
+        const float scale = (const float[]){1, 1e-12f, 1e9f, 0.1f}[round % 4], off = round % 4 == 3 ? 1e5f : 0;
+        float xyz[6][3], t[2][3][3];
+        uint32_t index[6];
+        for (int i = 0; i < 18; i++) {
+            uint64_t range = fine ? 1000003 : 5;
+            xyz[i / 3][i % 3] = (float)(test_random(&state) % range) * scale + off;
+        }
+        for (int i = 0; i < 6; i++) {
+            index[i] = (uint32_t)(i < 3 || i >= 3 + common ? i : (i - 3 + round) % 3);
+            memcpy(t[i / 3][i % 3], xyz[index[i]], sizeof xyz[0]);
+        }
+        const struct kf_mesh m = {.vertices = 6, .triangles = 2, .xyz = &xyz[0][0], .index = index};
+        struct kf_mesh_intersections found;
+        KF_REQUIRE(!kf_mesh_intersect(&work, &m, 0, &found));
+        if (found.flat)
+            continue;
+        int truth = kf_triangles_meet((const float(*)[3])t[0], (const float(*)[3])t[1]);
+        KF_CHECK_EQ(found.pairs, truth);
+        met[common] += truth;
+        missed[common] += !truth;
+    }
+    for (int common = 0; common < 3; common++)
+        KF_CHECK(met[common] > 100 && missed[common] > 2000);
+}
+
 KF_TEST(sound_surfaces_have_none_and_crossing_ones_do)
 {
     struct kf_work work;
@@ -230,4 +264,5 @@ KF_TEST(sound_surfaces_have_none_and_crossing_ones_do)
 
 KF_TEST_MAIN(KF_RUN(triangles_meet_as_separating_axes_say); KF_RUN(shared_corners_and_edges_count_only_beyond);
              KF_RUN(orientation_is_exact_where_doubles_are_not); KF_RUN(all_pairs_of_a_soup_are_found);
+             KF_RUN(what_is_decided_in_doubles_and_floats_is_right);
              KF_RUN(sound_surfaces_have_none_and_crossing_ones_do);)

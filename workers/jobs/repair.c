@@ -161,7 +161,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_repair = {
     .name = "repair",
-    .version = 1,
+    .version = 2,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 8LL << 30,

@@ -31,14 +31,14 @@ struct kf_mesh_distance {
 };
 
 #define KF_DISTANCE_SAMPLES ((int64_t)1 << 29) // 8 GiB
-#define KF_DISTANCE_LOOKS   ((int64_t)1 << 28)
+#define KF_DISTANCE_LOOKS   ((int64_t)1 << 27)
 
 // The maximum is bounded by branch and bound: the distance to one triangle is convex, so over a triangle it is greatest
 // in a corner; what is too loose is cut in four (after Tang, Lee, Kim, "Interactive Hausdorff distance computation for
 // general polygonal models", SIGGRAPH 2009). KF_KERNEL_INVALID when a mesh is empty or none that a kf_bvh takes, or an
 // argument is out of range; KF_KERNEL_TOO_LARGE for more than KF_DISTANCE_SAMPLES samples, and when so many
 // triangles lie in one place that the nearest takes too long to find: more than KF_DISTANCE_LOOKS looks beyond the
-// first 1024 of each question. That is some twenty seconds on one thread; every machine refuses the same meshes.
+// first 1024 of each question. That is some ten seconds on one thread; every machine refuses the same meshes.
 // The same bytes for any number of threads. Memory: a kf_bvh of each mesh; 12 bytes per vertex, 8 per triangle and 16
 // per sample of the one that is measured from.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_distance(const struct kf_work *work, const struct kf_mesh *a,
