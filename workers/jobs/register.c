@@ -295,7 +295,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_register = {
     .name = "register",
-    .version = 6,
+    .version = 7,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 12LL << 30,

@@ -43,7 +43,7 @@ struct kf_register_deform_report {
 // down to a quarter of it. Reach: about 12 mm. int16, uint8 or float32 volumes. *field is owned (kf_field_release).
 // KF_KERNEL_INVALID: fewer than 4 or more than 400 nodes on an axis, other types, images of one value, no overlap, or a
 // field that does not unfold. KF_KERNEL_TOO_LARGE: an image of 2^31 voxels or more, merged to a quarter of grid_mm.
-// Memory: both images in int16 merged to grid_mm / 8, and beside them first 12 bytes per voxel of the one that is
+// Memory: both images in int16 merged to grid_mm / 8, and beside them first 6 bytes per voxel of the one that is
 // prepared, then 9 bytes per cube of grid_mm / 4 and 720 per node.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_register_deform(const struct kf_work *work, const struct kf_volume *fixed,
                                                             const struct kf_volume *moving,
