@@ -9,6 +9,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 failed=0
+OMP_WAIT_POLICY=passive # more threads than cores must not spin
+export OMP_WAIT_POLICY
 
 phantom() {
     name=$1
