@@ -307,11 +307,6 @@ size_t kf_upload_cases(const struct kf_upload *upload, const char (**ids)[KF_ID_
     return upload->case_count;
 }
 
-size_t kf_upload_files(const struct kf_upload *upload)
-{
-    return upload->file_count;
-}
-
 static void destroy(struct kf_upload *upload)
 {
     if (upload->fd >= 0)

@@ -51,7 +51,6 @@ void kf_upload_each(const struct kf_upload *upload, void (*each)(void *to, const
                     void *to);
 // After finish: the cases that got something, without repetition; the array is the upload's.
 size_t kf_upload_cases(const struct kf_upload *upload, const char (**ids)[KF_ID_TEXT]);
-size_t kf_upload_files(const struct kf_upload *upload); // begun so far
 // Removes what was staged, at once or when the batch that is being worked on is done. Does not wait.
 void kf_upload_free(struct kf_upload *upload);
 

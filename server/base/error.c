@@ -48,6 +48,14 @@ enum kf_status kf_error_set(struct kf_error *err, enum kf_status status, const c
     return status;
 }
 
+void kf_error_about(struct kf_error *err, const char *what)
+{
+    if (!err)
+        return;
+    struct kf_error inner = *err;
+    (void)kf_error_set(err, inner.status, inner.code, "%s: %s", what, inner.detail);
+}
+
 enum kf_status kf_error_errno(struct kf_error *err, int errnum, const char *what)
 {
     enum kf_status status = KF_IO;

@@ -20,6 +20,9 @@ struct kf_error {
 enum kf_status kf_error_set(struct kf_error *err, enum kf_status status, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+// Says what it was that failed: "what: " before the detail. A NULL err is fine.
+void kf_error_about(struct kf_error *err, const char *what);
+
 // The status for an errno value (ENOSPC and EDQUOT → KF_NOSPACE, ENOMEM → KF_NOMEM, ENOENT → KF_NOT_FOUND, else KF_IO).
 enum kf_status kf_error_errno(struct kf_error *err, int errnum, const char *what);
 

@@ -1,26 +1,19 @@
 #include "server/domain/text.h"
 
+#include "server/base/str.h"
+
 #include <string.h>
 
 // Decodes one character at text[*at]; -1 when it is not valid. Moves *at behind it.
 static long next_character(const unsigned char *text, size_t length, size_t *at)
 {
-    static const long least[] = {0, 0x80, 0x800, 0x10000};
-    unsigned char lead = text[*at];
-    int more = lead < 0x80 ? 0 : (lead & 0xE0) == 0xC0 ? 1 : (lead & 0xF0) == 0xE0 ? 2 : (lead & 0xF8) == 0xF0 ? 3 : -1;
-    if (more < 0 || length - *at < (size_t)more + 1)
-        return -1;
-    long c = more == 0 ? lead : lead & (0x3F >> more);
-    for (int i = 1; i <= more; i++) {
-        unsigned char tail = text[*at + (size_t)i];
-        if ((tail & 0xC0) != 0x80)
-            return -1;
-        c = c << 6 | (tail & 0x3F);
-    }
-    if (c < least[more] || c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF))
-        return -1;
-    *at += (size_t)more + 1;
-    return c;
+    const unsigned char *u = text + *at;
+    size_t bytes = kf_utf8_sequence((const char *)u, length - *at);
+    long c = bytes > 1 ? u[0] & (0x7F >> bytes) : u[0];
+    for (size_t i = 1; i < bytes; i++)
+        c = c << 6 | (u[i] & 0x3F);
+    *at += bytes;
+    return bytes ? c : -1;
 }
 
 long kf_text_characters(const char *text, size_t length)

@@ -73,11 +73,6 @@ void kf_multipart_free(struct kf_multipart *parser)
     free(parser);
 }
 
-size_t kf_multipart_parts(const struct kf_multipart *parser)
-{
-    return parser->parts;
-}
-
 static enum kf_status fail(const char *code, const char *detail, struct kf_error *err)
 {
     return kf_error_set(err, KF_INVALID, code, "%s", detail);

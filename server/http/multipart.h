@@ -37,7 +37,6 @@ KF_MUST_USE enum kf_status kf_multipart_feed(struct kf_multipart *parser, const 
                                              struct kf_error *err);
 // KF_INVALID ("truncated_multipart") when the closing delimiter has not been seen.
 KF_MUST_USE enum kf_status kf_multipart_finish(struct kf_multipart *parser, struct kf_error *err);
-size_t kf_multipart_parts(const struct kf_multipart *parser); // begun so far
 void kf_multipart_free(struct kf_multipart *parser);
 
 #endif

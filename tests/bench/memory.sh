@@ -103,6 +103,7 @@ jobs() {
     job compare compare --a "$work/bone.nii" --b "$work/bone.nii"
     job 'compare, 8 labels' compare --a "$data/head512.labels.nii" --b "$data/head512.labels.nii"
     job compare.mesh compare.mesh --a "$work/iso.stl" --b "$work/repaired.stl"
+    job register.surfaces register.surfaces --fixed "$work/iso.stl" --moving "$work/repaired.stl" --out "$work/s.json"
     local pair=(--fixed "$volume" --moving "$data/head256.nii")
     job 'register, rigid' register "${pair[@]}" --model rigid --out "$work/r.json"
     job 'register, deformable' register "${pair[@]}" --model deformable --out "$work/d.json"

@@ -205,7 +205,8 @@ static struct shape call_march(const struct kf_filter_table *t, int64_t n, unsig
     for (int64_t v = 0; v < n; v++) {
         uint32_t at = (uint32_t)(v * 7919 + shift) % (I * J * K), i = at % I, j = at / I % J, k = at / I / J;
         voxel[v] = at;
-        sides[v] = (uint32_t)((i > 0) | (i + 1 < I) << 1 | (j > 0) << 2 | (j + 1 < J) << 3 | (k > 0) << 4 | (k + 1 < K) << 5);
+        sides[v] = (uint32_t)((i > 0) | (i + 1 < I) << 1 | (j > 0) << 2 | (j + 1 < J) << 3);
+        sides[v] |= (uint32_t)((k > 0) << 4 | (k + 1 < K) << 5);
     }
     t->march_times(&g, voxel, sides, n, (float *)(void *)out);
     return shape_of(1, n, 4, rounded(n, KF_ROW_SLACK));

@@ -72,6 +72,11 @@ expect a_missing_out_is_named_before_the_image_is_read fails bad_usage "$job" se
 expect vectors_lie_under_no_other_name fails bad_usage "$job" register --fixed "$work/ct.nii" --moving "$work/ct.nii" --model deformable --out "$work/t.json" --displacement "$work/d.nrrd" --quiet
 expect an_unknown_format_is_refused fails bad_usage "$job" mesh --labels "$work/seg.nii" --out "$work/x" --format obj --quiet
 expect threads_are_a_number fails bad_usage "$job" view --image "$work/ct.nii" --out "$work/x.kvv" --threads 2x
+says() { "$@" >"$work/why" 2>&1; grep -q "$what" "$work/why" || { cat "$work/why"; return 1; }; }
+what='^kerf-job compare: b: '
+expect what_cannot_be_read_is_named says "$job" compare --a "$work/seg.nii" --b "$work/text.nii"
+what='^kerf-job compare: --a: cannot read'
+expect what_is_not_there_is_named says "$job" compare --a "$work/nothing.nii" --b "$work/text.nii"
 mkdir "$work/two" && cp -r "$work/dicom" "$work/two/a"
 "$kerf" phantom head --seed 5 --out "$work/two/b" --size 40x40x40 --spacing 4x4x4 >"$work/log" 2>&1 || failed=1
 expect a_folder_of_two_series_is_refused fails several_series "$job" segment.bone --image "$work/two" --out "$work/x.nrrd" --quiet

@@ -1,8 +1,6 @@
 // Every job kind that kerf-job knows, in the order that --help lists them.
 #include "workers/runtime/job.h"
 
-#include <string.h>
-
 extern const struct kf_job_kind kf_job_index;
 extern const struct kf_job_kind kf_job_import;
 extern const struct kf_job_kind kf_job_view;
@@ -35,11 +33,3 @@ const struct kf_job_kind *const kf_job_kinds[] = {
     &kf_job_repair,
     NULL,
 };
-
-const struct kf_job_kind *kf_job_kind_find(const char *name)
-{
-    for (const struct kf_job_kind *const *kind = kf_job_kinds; *kind; kind++)
-        if (strcmp((*kind)->name, name) == 0)
-            return *kind;
-    return NULL;
-}

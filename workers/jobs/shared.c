@@ -74,9 +74,12 @@ enum kf_status kf_job_ct_input(struct kf_job_context *job, const char *what, con
 enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want, struct kf_volume *out,
                                   struct kf_error *err)
 {
-    if (input->offset == 0 && input->length == -1 && !input->sha256[0]) // only the command line says so little
-        return kf_image_read_named(input->path, want, out, err);
-    return kf_image_read(input->path, input->offset, input->length, want, out, err);
+    int named = input->offset == 0 && input->length == -1 && !input->sha256[0]; // only the command line says so little
+    enum kf_status status = named ? kf_image_read_named(input->path, want, out, err)
+                                  : kf_image_read(input->path, input->offset, input->length, want, out, err);
+    if (status)
+        kf_error_about(err, input->name);
+    return status;
 }
 
 // As grids (workers/io/memory.h): what is farther is no millimetre, and squares and cubes of it are no floats.
@@ -102,6 +105,8 @@ enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_
         status = kf_ply_parse(work, bytes, length, mesh, err);
     else if (!status)
         status = kf_stl_parse(work, bytes, length, mesh, err);
+    if (status)
+        kf_error_about(err, input->name);
     kf_memory_release(bytes);
     if (!status && work->cancelled && work->cancelled(work->user))
         status = kf_error_set(err, KF_CANCELLED, NULL, "reading a mesh: cancelled");

@@ -23,8 +23,8 @@ void kf_job_work_stage(struct kf_job_work *w, const char *stage, double from, do
 KF_MUST_USE enum kf_status kf_job_ct_input(struct kf_job_context *job, const char *what,
                                            const struct kf_job_input **input, int *is_hu, struct kf_error *err);
 
-// Reads an input (never NULL): NIfTI, NRRD or MetaImage; detached MetaImage only where a person named the file. *out is
-// owned: kf_volume_release.
+// Reads an input (never NULL), which an error names: NIfTI, NRRD or MetaImage; detached MetaImage only where a person
+// named the file. *out is owned: kf_volume_release.
 KF_MUST_USE enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want,
                                               struct kf_volume *out, struct kf_error *err);
 

@@ -163,12 +163,15 @@ static const struct kf_job_param *find_param(const struct kf_job_kind *kind, con
 static enum kf_status take_flag(struct kf_job_context *job, const struct kf_cli_flag *flag, const char *value,
                                 struct kf_error *err)
 {
+    enum kf_status status = KF_OK;
     json_object_set_new(job->options, flag->flag, json_string(value));
     if (flag->role == KF_CLI_INPUT || flag->role == KF_CLI_VOLUME)
-        return kf_job_input_file(job, flag->input, value, err);
-    if (flag->role == KF_CLI_INPUT_DIR)
-        return kf_job_input_folder(job, flag->input, value, err);
-    return KF_OK;
+        status = kf_job_input_file(job, flag->input, value, err);
+    else if (flag->role == KF_CLI_INPUT_DIR)
+        status = kf_job_input_folder(job, flag->input, value, err);
+    if (status)
+        kf_error_about(err, flag->flag);
+    return status;
 }
 
 static enum kf_status take_threads(struct kf_job_context *job, const char *value, struct kf_error *err)

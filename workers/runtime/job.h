@@ -99,6 +99,5 @@ void kf_job_warn(struct kf_job_context *job, const char *code, const char *forma
 
 // ---- the registry: workers/jobs/kinds.c lists every kind ----
 extern const struct kf_job_kind *const kf_job_kinds[]; // ends with NULL
-const struct kf_job_kind *kf_job_kind_find(const char *name);
 
 #endif

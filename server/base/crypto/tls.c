@@ -305,11 +305,6 @@ size_t kf_tls_pending(const struct kf_tls *tls)
     return tls->last - tls->first;
 }
 
-int kf_tls_has_input(const struct kf_tls *tls)
-{
-    return SSL_pending(tls->ssl) > 0;
-}
-
 void kf_tls_say_goodbye(struct kf_tls *tls)
 {
     if (!tls->broken && SSL_is_init_finished(tls->ssl)) {

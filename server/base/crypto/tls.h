@@ -39,7 +39,6 @@ long kf_tls_write(struct kf_tls *tls, const void *from, size_t size);
 int kf_tls_flush(struct kf_tls *tls);            // 0: all sent; KF_TLS_AGAIN: wait for writable; KF_TLS_FAILED
 size_t kf_tls_pending(const struct kf_tls *tls); // encrypted bytes that wait for the socket
 size_t kf_tls_room(const struct kf_tls *tls);    // plain bytes that kf_tls_write would take now
-int kf_tls_has_input(const struct kf_tls *tls);  // decrypted bytes wait inside, whatever the socket says
 void kf_tls_say_goodbye(struct kf_tls *tls);     // queues close_notify
 
 #endif

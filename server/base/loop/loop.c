@@ -224,11 +224,6 @@ void kf_loop_timer_set(struct kf_loop_timer *timer, uint64_t first_ms, uint64_t 
     uv_timer_start(&timer->uv, on_timer, first_ms, repeat_ms);
 }
 
-void kf_loop_timer_stop(struct kf_loop_timer *timer)
-{
-    uv_timer_stop(&timer->uv);
-}
-
 void kf_loop_timer_free(struct kf_loop_timer *timer)
 {
     close_handle(timer);

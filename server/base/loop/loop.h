@@ -34,7 +34,6 @@ void kf_loop_poll_free(struct kf_loop_poll *poll);
 KF_MUST_USE enum kf_status kf_loop_timer_new(struct kf_loop *loop, void (*due)(void *arg), void *arg,
                                              struct kf_loop_timer **out);
 void kf_loop_timer_set(struct kf_loop_timer *timer, uint64_t first_ms, uint64_t repeat_ms); // repeat 0: once
-void kf_loop_timer_stop(struct kf_loop_timer *timer);
 void kf_loop_timer_free(struct kf_loop_timer *timer);
 
 KF_MUST_USE enum kf_status kf_loop_signal_new(struct kf_loop *loop, int signum, void (*caught)(void *arg, int signum),
