@@ -150,6 +150,16 @@ KF_TEST(nothing_can_be_written_changed_or_linked_across)
     snprintf(sql, sizeof sql, "INSERT INTO kerf.study (id, organisation_id, case_id, study_uid) "
                               "VALUES (gen_random_uuid(), '%s', '%s', 'x')", orgs[0], foreign);
     KF_CHECK_STR(one(c, sql), "error 23503");
+    // Nor may one person's word hang on another organisation's spine, be changed, or be taken back.
+    snprintf(sql, sizeof sql, "SELECT id FROM kerf.artefact WHERE organisation_id = '%s'", orgs[1]);
+    kf_str_copy(foreign, sizeof foreign, fixture_sql(sql));
+    snprintf(sql, sizeof sql,
+             "INSERT INTO kerf.level_statement (id, organisation_id, case_id, artefact_id, account_id, levels) "
+             "SELECT gen_random_uuid(), organisation_id, case_id, '%s', account_id, '{}' FROM kerf.level_statement",
+             foreign);
+    KF_CHECK_STR(one(c, sql), "error 23503");
+    KF_CHECK_STR(one(c, "UPDATE kerf.level_statement SET levels = '{}'"), "error 42501");
+    KF_CHECK_STR(one(c, "DELETE FROM kerf.level_statement"), "error 42501");
     KF_CHECK_STR(one(c, "TRUNCATE kerf.event"), "error 42501");
     KF_CHECK_STR(one(c, "DELETE FROM kerf.cases"), "error 42501");
     KF_CHECK_STR(one(c, "UPDATE kerf.blob SET container = 'x'"), "error 42501");
