@@ -88,7 +88,7 @@ function thresholdAndPieces(at, image, bone) {
 }
 
 const table = new Table('segment.spine: MR',
-    'Made by `tests/accuracy/run spine_mr`. Gates are what the best published method for lumbar MR reaches with learned weights (Dice, means): vertebrae ≥ 0.95, discs ≥ 0.87, neural structures (dural sac with all in it) ≥ 0.92; ours, since no source names them: cord ≥ 0.87, roots ≥ 0.70; no level may be named. A row that misses one is marked.');
+    'Made by `tests/accuracy/run spine_mr`. Gates are what the best published method for lumbar MR reaches with learned weights (Dice, means): vertebrae ≥ 0.95, discs ≥ 0.87, neural structures (dural sac with all in it) ≥ 0.92, the whole canal likewise; ours, since no source names them: cord ≥ 0.87, roots ≥ 0.70; no level may be named. A row that misses one is marked.');
 table.section('T2 phantoms', ['case', 'levels', 'vertebrae: mean, worst', 'discs: mean, worst', 'canal', 'sac with cord', 'cord', 'roots', 'ligamentum flavum', 'threshold and pieces: vertebrae', 'holds']);
 await withScratch(async (dir) => {
     const at = (name) => join(dir, name);
@@ -117,9 +117,9 @@ await withScratch(async (dir) => {
         const plain = mean(compare(dir, at('a.nii'), at('q.nii')), vertebrae.filter(scored));
         const v = vertebrae.filter(scored), d = discs.filter(scored), canal = group([110, 111, 112]), neural = group([111, 112]);
         const levels = readJson(at('s.json')).levels;
-        const ok = atLeast(mean(found, v), 0.95) && atLeast(mean(found, d), 0.87) && atLeast(neural, 0.92) && atLeast(found.get(111)?.dice, 0.87) &&
+        const ok = atLeast(mean(found, v), 0.95) && atLeast(mean(found, d), 0.87) && atLeast(neural, 0.92) && atLeast(canal, 0.92) && atLeast(found.get(111)?.dice, 0.87) &&
             atLeast(found.get(113)?.dice, 0.7) && levels === 'unconfirmed' && plain < 0.95;
-        console.log(c.name, fixed(mean(found, v)), fixed(mean(found, d)), fixed(neural), fixed(plain));
+        console.log(c.name, fixed(mean(found, v)), fixed(mean(found, d)), fixed(canal), fixed(neural), fixed(plain));
         table.row([c.name, levels, `${fixed(mean(found, v))}, ${fixed(worst(found, v))}`, `${fixed(mean(found, d))}, ${fixed(worst(found, d))}`, fixed(canal), fixed(neural),
             fixed(found.get(111)?.dice), fixed(found.get(113)?.dice), fixed(found.get(114)?.dice), fixed(plain), ok ? 'yes' : 'no'], ok);
     }
@@ -142,10 +142,12 @@ await withScratch(async (dir) => {
         found.set(4, compare(dir, at('ra.nii.gz'), at('rb.nii.gz')).get(1));
         ['all bone', 'all discs', 'canal', 'cord with cauda equina'].forEach((name, n) => table.row(['labelled lumbar T2', name, fixed(found.get(n + 1)?.dice)]));
     }
+    const seen = 'Slices of the labelled crop were looked at beside its labels: its arches are little brighter than muscle, and less than half of them is found; where fat lies beside bodies and discs they reach about a voxel too far. Its labels of end plates count as neither bone nor disc, and the field cuts two of its three vertebrae.';
     for (const [name, file] of [['cervical T2', 'cervical_t2/t2.nii.gz'], ['cervical T1', 'cervical_t1/t1w.nii.gz']]) {
         const run = tool('kerf-job', ['segment.spine', '--modality', 'mr', '--image', join(crop, file), '--out', at('r.nii.gz'), '--quiet']);
         const code = run.stderr.match(/\[(\w+)\]/)?.[1], ok = run.code !== 0 && ['no_bodies', 'not_t2', 'no_spine', 'no_discs'].includes(code);
         table.row([name, ok ? `refused, as it should be: ${code}` : `${code ?? 'not refused'}, which it should be`, ''], ok);
     }
+    table.text(seen);
 });
 process.exit(table.write(new URL('spine_mr.md', import.meta.url).pathname) ? 0 : 1);

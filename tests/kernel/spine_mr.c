@@ -1,4 +1,4 @@
-// segment.spine, MR: two finds of one disc are one disc.
+// segment.spine, MR: two finds of one disc are one disc, and in noise a body ends at its surface.
 #include "server/base/test.h"
 #include "workers/io/memory.h"
 #include "workers/jobs/segment/spine_mr.h"
@@ -23,6 +23,8 @@
 // A straight column: bodies 40 mm wide with discs of 6 mm between, fluid behind them.
 static int16_t value_at(double x, double y, double z)
 {
+    if (x >= 20 && x < 28 && fabs(y) < 4 && fabs(z - LOWEST_MM - 1.5 * APART_MM) < 4) // tissue as bright as marrow
+        return MARROW;
     double up = fmod(z - LOWEST_MM + 10 * APART_MM + 0.5 * APART_MM, APART_MM) - 0.5 * APART_MM;
     if (x * x + y * y < 400)
         return fabs(up) < 3 ? RING : MARROW;
@@ -36,50 +38,102 @@ static struct kf_spine_disc disc_at(double z, double contrast_hu)
         .s = TALL - 1 - z, .normal = {0, 0, -1}, .middle = {0, 0, z}, .contrast_hu = contrast_hu};
 }
 
-// Discs as the search may find them: the middle one by its far rim, and `extra` mm from that what it took for one in a
-// body. What is left must be the true ones, each in its place and by its own find.
+struct column {
+    struct kf_volume fine, ct;
+    struct kf_spine spine;
+};
+
+// The column of value_at; the caller adds discs and gives back what it holds.
+static int make(struct column *out)
+{
+    const int64_t voxels = (int64_t)WIDE * DEEP * TALL;
+    out->fine = (struct kf_volume){.grid = {.dim = {WIDE, DEEP, TALL},
+                                            .spacing_mm = {1, 1, 1},
+                                            .origin_lps = {-WIDE / 2, -AXIS, 0},
+                                            .direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}},
+                                   .type = KF_VOXEL_INT16};
+    out->ct = out->fine;
+    out->spine = (struct kf_spine){.stations = TALL};
+    out->fine.data = malloc((size_t)voxels * 2);
+    out->ct.data = malloc((size_t)voxels * 2);
+    out->spine.station = calloc(TALL, sizeof *out->spine.station);
+    if (!out->fine.data || !out->ct.data || !out->spine.station)
+        return 0;
+    for (int n = 0; n < TALL; n++)
+        out->spine.station[n] = (struct kf_spine_station){.p = {0, KF_SPINE_BODY_MM, TALL - 1 - n},
+                                                          .down = {0, 0, -1},
+                                                          .front = {0, -1, 0},
+                                                          .left = {1, 0, 0}};
+    for (int64_t v = 0; v < voxels; v++)
+        ((int16_t *)out->fine.data)[v] = value_at((double)(v % WIDE) - WIDE / 2, (double)(v / WIDE % DEEP) - AXIS,
+                                                  (double)(v / (WIDE * DEEP)));
+    return 1;
+}
+
+static void release(struct column *column)
+{
+    free(column->spine.station);
+    free(column->ct.data);
+    free(column->fine.data);
+}
+
+static enum kf_kernel_status paint(struct column *column, double spread)
+{
+    const struct kf_spine_mr mr = {
+        .fluid = FLUID, .body = MARROW, .fat = FAT, .spread = spread, .smooth_spread = spread};
+    struct kf_work work;
+    kf_work_init(&work, 2);
+    return kf_spine_mr_as_ct(&work, &column->fine, &column->spine, &mr, &column->ct);
+}
+
+static double height_of(int d)
+{
+    return LOWEST_MM + APART_MM * (DISCS - 1 - d);
+}
+
+// Discs as the search may find them: the middle one by its far rim, and `extra` mm from its place what it took for one
+// in a body. What is left must be the true ones, each in its place and by its own find.
 static void check(double rim, double extra)
 {
-    struct kf_volume fine = {.grid = {.dim = {WIDE, DEEP, TALL},
-                                      .spacing_mm = {1, 1, 1},
-                                      .origin_lps = {-WIDE / 2, -AXIS, 0},
-                                      .direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}},
-                             .type = KF_VOXEL_INT16},
-                     ct = fine;
-    const int64_t voxels = (int64_t)WIDE * DEEP * TALL;
-    const struct kf_spine_mr mr = {.fluid = FLUID, .body = MARROW, .fat = FAT, .spread = 0.05, .smooth_spread = 0.05};
-    struct kf_spine spine = {.stations = TALL};
-    struct kf_work work;
-    fine.data = malloc((size_t)voxels * 2);
-    ct.data = malloc((size_t)voxels * 2);
-    spine.station = calloc(TALL, sizeof *spine.station);
-    KF_REQUIRE(fine.data && ct.data && spine.station);
-    for (int n = 0; n < TALL; n++)
-        spine.station[n] = (struct kf_spine_station){.p = {0, KF_SPINE_BODY_MM, TALL - 1 - n},
-                                                     .down = {0, 0, -1},
-                                                     .front = {0, -1, 0},
-                                                     .left = {1, 0, 0}};
-    for (int64_t v = 0; v < voxels; v++)
-        ((int16_t *)fine.data)[v] = value_at((double)(v % WIDE) - WIDE / 2, (double)(v / WIDE % DEEP) - AXIS,
-                                             (double)(v / (WIDE * DEEP)));
+    struct column column;
+    KF_REQUIRE(make(&column));
+    struct kf_spine *spine = &column.spine;
     for (int d = 0; d < DISCS; d++) {
-        double z = LOWEST_MM + APART_MM * (DISCS - 1 - d);
         if (d == 1 && extra > 0)
-            spine.disc[spine.discs++] = disc_at(z + extra, 50);
-        spine.disc[spine.discs++] = disc_at(d == 1 ? z + rim : z + 2, 200);
+            spine->disc[spine->discs++] = disc_at(height_of(d) + extra, 50);
+        spine->disc[spine->discs++] = disc_at(height_of(d) + (d == 1 ? rim : 2), 200);
         if (d == 1 && extra < 0)
-            spine.disc[spine.discs++] = disc_at(z + extra, 50);
+            spine->disc[spine->discs++] = disc_at(height_of(d) + extra, 50);
     }
-    kf_work_init(&work, 2);
-    KF_CHECK_EQ(kf_spine_mr_as_ct(&work, &fine, &spine, &mr, &ct), KF_KERNEL_OK);
-    KF_CHECK_EQ(spine.discs, DISCS);
-    for (int d = 0; d < DISCS && d < spine.discs; d++) {
-        KF_CHECK(fabs(spine.disc[d].middle[2] - (LOWEST_MM + APART_MM * (DISCS - 1 - d))) < 0.7);
-        KF_CHECK(spine.disc[d].contrast_hu > 100);
+    KF_CHECK_EQ(paint(&column, 0.05), KF_KERNEL_OK);
+    KF_CHECK_EQ(spine->discs, DISCS);
+    for (int d = 0; d < DISCS && d < spine->discs; d++) {
+        KF_CHECK(fabs(spine->disc[d].middle[2] - height_of(d)) < 0.7);
+        KF_CHECK(spine->disc[d].contrast_hu > 100);
     }
-    free(spine.station);
-    free(ct.data);
-    free(fine.data);
+    release(&column);
+}
+
+// What is painted 5 mm beside a body, in an image whose bodies' values have that spread.
+static void beside(double spread, int16_t *hu)
+{
+    struct column column;
+    KF_REQUIRE(make(&column));
+    for (int d = 0; d < DISCS; d++)
+        column.spine.disc[column.spine.discs++] = disc_at(height_of(d), 200);
+    KF_CHECK_EQ(paint(&column, spread), KF_KERNEL_OK);
+    int64_t k = (int64_t)(height_of(1) + 0.5 * APART_MM);
+    *hu = ((int16_t *)column.ct.data)[(k * DEEP + AXIS) * WIDE + WIDE / 2 + 25];
+    release(&column);
+}
+
+KF_TEST(in_noise_what_is_like_marrow_beside_a_body_is_no_bone)
+{
+    int16_t clean = 0, noisy = 0;
+    beside(0.05, &clean);
+    beside(0.2, &noisy);
+    KF_CHECK(clean >= KF_SPINE_MR_BONE_HU); // by its value alone it is
+    KF_CHECK(noisy < KF_SPINE_MR_BONE_HU);
 }
 
 KF_TEST(what_was_found_in_a_body_above_a_disc_is_dropped)
@@ -92,5 +146,6 @@ KF_TEST(what_was_found_in_a_body_below_a_disc_is_dropped)
     check(6, -12);
 }
 
-KF_TEST_MAIN(KF_RUN(what_was_found_in_a_body_above_a_disc_is_dropped);
+KF_TEST_MAIN(KF_RUN(in_noise_what_is_like_marrow_beside_a_body_is_no_bone);
+             KF_RUN(what_was_found_in_a_body_above_a_disc_is_dropped);
              KF_RUN(what_was_found_in_a_body_below_a_disc_is_dropped);)

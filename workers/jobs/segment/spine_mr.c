@@ -22,6 +22,11 @@
 #define SPREADS        2.2
 #define MARROW_HIGH    1.42
 #define STEEP          0.45 // of it per mm: skins between fat and what is dark pass through its values
+#define LIKE_HU        600 // of marrow, where a CT has the wall of a body
+#define UNLIKE         0.7 // of the bodies' value, from which on nothing is like marrow
+#define PEDICLE_MM     14  // before the canal's middle: before what joins a body
+#define LEVEL          0.94 // cosine of 20°
+#define WAIST          0.88 // of a body's widths at its end plates
 #define OPEN_MM        0.8
 #define SHELL_MM       1.9 // from where marrow is even
 #define THIN_SHELL_MM  1.5 // the same and a wall of 0.6 to 0.9 mm
@@ -146,13 +151,13 @@ static double quantile(const struct kf_volume *fine, const struct kf_spine *spin
     return count > 50 ? kf_select_f32(scratch, count, (int64_t)(share * (double)(count - 1))) : none;
 }
 
-static const double bodies[4] = {-9, 9, 14, 28};
+static const double before_canal[4] = {-9, 9, 14, 28};
 
 // Half the range that holds 70 % of the bodies' values, as a share of `body`.
 static double spread_of(const struct kf_volume *fine, const struct kf_spine *spine, double body, float *scratch)
 {
-    double low = quantile(fine, spine, bodies, 0.5 * body, 1.6 * body, 0.15, scratch, body),
-           high = quantile(fine, spine, bodies, 0.5 * body, 1.6 * body, 0.85, scratch, body);
+    double low = quantile(fine, spine, before_canal, 0.5 * body, 1.6 * body, 0.15, scratch, body),
+           high = quantile(fine, spine, before_canal, 0.5 * body, 1.6 * body, 0.85, scratch, body);
     return 0.5 * (high - low) / fmax(1, body);
 }
 
@@ -160,7 +165,7 @@ static void learn(const struct kf_volume *fine, const struct kf_spine *spine, fl
 {
     static const double tube[4] = {-5, 5, -5, 5}, back[4] = {-40, 40, -70, -25};
     mr->fluid = quantile(fine, spine, tube, 0, 1e9, 0.9, scratch, 1000);
-    mr->body = quantile(fine, spine, bodies, 1, 1e9, 0.5, scratch, 0.3 * mr->fluid);
+    mr->body = quantile(fine, spine, before_canal, 1, 1e9, 0.5, scratch, 0.3 * mr->fluid);
     mr->spread = spread_of(fine, spine, mr->body, scratch);
     mr->fat = quantile(fine, spine, back, 1.42 * mr->body, 0.9 * mr->fluid, 0.5, scratch, FAT_SHARE * mr->fluid);
     // Cord, roots and ligament as their relaxation has them beside fluid, fat and marrow.
@@ -496,18 +501,80 @@ static double find_front(const struct kf_volume *blurred, const struct kf_spine 
     return FRONT_MOST;
 }
 
-// The same for a place: a body's front is round.
-static double front_of(const double front[KF_SPINE_MOST], const struct kf_spine *spine, const double p[3], double u)
+static int vertebra_at(const struct kf_spine *spine, const double p[3])
 {
     int above = 0;
     while (above < spine->discs && kf_spine_below(&spine->disc[above], p) > 0)
         above++;
-    return KF_SPINE_BODY_MM + (front[above] - KF_SPINE_BODY_MM) * sqrt(fmax(0, 1 - u * u / (FRONT_SIDE * FRONT_SIDE)));
+    return above;
+}
+
+// The same for a place: a body's front is round.
+static double front_of(const double front[KF_SPINE_MOST], const struct kf_spine *spine, const double p[3], double u)
+{
+    return KF_SPINE_BODY_MM +
+           (front[vertebra_at(spine, p)] - KF_SPINE_BODY_MM) * sqrt(fmax(0, 1 - u * u / (FRONT_SIDE * FRONT_SIDE)));
+}
+
+// Where single voxels are too noisy to tell marrow: bodies (one byte per voxel, as of kf_spine_find_bodies) by the
+// closed surface that parts what is like marrow from what is not, darker or brighter. known[n]: that of vertebra n is
+// all in the field and shows; not below the last disc, where a sacrum has none.
+static enum kf_kernel_status find_bodies(const struct kf_work *work, const struct kf_volume *smooth,
+                                         const struct kf_spine *spine, const struct kf_spine_mr *mr, uint8_t *bodies,
+                                         int known[256])
+{
+    int64_t voxels = kf_grid_voxels(&smooth->grid);
+    struct kf_volume like = {.grid = smooth->grid, .type = KF_VOXEL_INT16};
+    struct kf_spine all = *spine;
+    const int16_t *value = smooth->data;
+    int16_t *hu = like.data = kf_work_take(work, 2 * voxels);
+    if (!hu)
+        return KF_KERNEL_NOMEM;
+    for (int64_t v = 0; v < voxels; v++)
+        hu[v] = (int16_t)(value[v] < 0 ? -2000
+                                       : LIKE_HU * fmax(0, 1 - fabs(value[v] / mr->body - MARROW_MIDDLE) / UNLIKE));
+    all.vertebrae = spine->discs + 1;
+    enum kf_kernel_status status = kf_spine_find_bodies(work, &like, &all, bodies);
+    double beyond[3]; // the disc above the uppermost body
+    for (int c = 0; c < 3; c++)
+        beyond[c] = spine->disc[0].middle[c] - kf_spine_segment_mm(spine, 0) * spine->disc[0].normal[c];
+    memset(known, 0, 256 * sizeof *known);
+    for (int64_t v = 0; !status && v < voxels; v++)
+        known[bodies[v]] = 1;
+    known[0] = known[KF_SPINE_REST] = known[all.vertebrae] = 0;
+    known[1] = known[1] && kf_spine_voxel(&smooth->grid, beyond) >= 0;
+    kf_work_give(work, hu);
+    return status;
+}
+
+// Whether the vertebra below the last disc, which is seen in part at most, is none of the sacrum: above that a disc
+// leans forwards.
+static int is_level_below(const struct kf_spine *spine)
+{
+    return spine->disc[spine->discs - 1].normal[2] < -LEVEL;
+}
+
+// Whether a place outside of all known bodies lies before or beside one, where no part of a vertebra is. Of the
+// outermost, which the field cuts, the waist of the one beside it says how wide they are.
+static int is_beside_body(const struct kf_grid *g, const struct kf_spine *spine, const uint8_t *bodies,
+                          const int *known, const double p[3], const double suv[3])
+{
+    int n = vertebra_at(spine, p), beside = n == 0 ? 1 : n - 1, d = n == 0 ? 0 : n - 1;
+    if (suv[2] <= PEDICLE_MM || known[1 + n])
+        return suv[2] > PEDICLE_MM;
+    if (!known[1 + beside] || (n == spine->discs && !is_level_below(spine)))
+        return 0;
+    double q[3], s = spine->disc[d].s + (n == 0 ? 0.5 : -0.5) * kf_spine_segment_mm(spine, d);
+    kf_spine_place(&spine->station[(int)fmin(fmax(s, 0), spine->stations - 1)], WAIST * suv[1],
+                   KF_SPINE_BODY_MM + WAIST * (suv[2] - KF_SPINE_BODY_MM), q);
+    int64_t at = kf_spine_voxel(g, q);
+    return at < 0 || bodies[at] != 1 + beside;
 }
 
 static enum kf_kernel_status classify(const struct kf_work *work, const struct kf_volume *blurred,
                                       const struct kf_spine *spine, const struct kf_spine_mr *mr,
-                                      const struct slab *slabs, uint8_t *tissue, uint8_t *core)
+                                      const struct slab *slabs, const uint8_t *bodies, const int *known,
+                                      uint8_t *tissue, uint8_t *core)
 {
     struct kf_loop loop = kf_loop_make(work, blurred->grid.dim[2], 0, 0);
     const struct kf_grid *g = &blurred->grid;
@@ -540,6 +607,10 @@ static enum kf_kernel_status classify(const struct kf_work *work, const struct k
                                  : marrow && slab < 2 && value[at] >= 0              ? MARROW
                                                                                      : OTHER;
                 }
+                if (near && known[bodies[at]])
+                    tissue[at] = MARROW;
+                else if (tissue[at] == MARROW && is_beside_body(g, spine, bodies, known, p, suv))
+                    tissue[at] = OTHER;
                 core[at] = near && tissue[at] == MARROW && u * u / 81 + v * v / 49 < 1;
             }
     return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
@@ -648,20 +719,28 @@ enum kf_kernel_status kf_spine_mr_as_ct(const struct kf_work *work, const struct
     struct kf_bits bone = {0};
     struct kf_volume blurred = {.grid = fine->grid, .type = KF_VOXEL_INT16};
     blurred.data = kf_work_take(work, 2 * voxels);
-    uint8_t *tissue = kf_work_take(work, voxels), *core = kf_work_take(work, voxels);
+    uint8_t *tissue = kf_work_take(work, voxels), *core = kf_work_take(work, voxels),
+            *bodies = kf_work_take(work, voxels);
+    int known[256] = {0};
     enum kf_kernel_status status =
-        blurred.data && tissue && core ? kf_bits_alloc(work, fine->grid.dim, &bone) : KF_KERNEL_NOMEM;
+        blurred.data && tissue && core && bodies ? kf_bits_alloc(work, fine->grid.dim, &bone) : KF_KERNEL_NOMEM;
     if (!status)
         status = kf_spine_blur(work, fine, mr->smooth_spread > NOISY ? NOISY_BLUR_MM : BLUR_MM, &blurred);
     if (!status) {
         place_discs(&blurred, spine, mr, slabs);
-        status = classify(work, &blurred, spine, mr, slabs, tissue, core);
+        if (mr->smooth_spread > NOISY)
+            status = find_bodies(work, fine, spine, mr, bodies, known);
+        else
+            memset(bodies, 0, (size_t)voxels);
     }
+    if (!status)
+        status = classify(work, &blurred, spine, mr, slabs, bodies, known, tissue, core);
     if (!status)
         status = find_bone(work, &blurred, mr, tissue, core, &bone);
     if (!status)
         paint(work, &blurred, mr, tissue, &bone, ct);
     kf_bits_release(work, &bone);
+    kf_work_give(work, bodies);
     kf_work_give(work, core);
     kf_work_give(work, tissue);
     kf_work_give(work, blurred.data);

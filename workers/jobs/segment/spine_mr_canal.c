@@ -58,8 +58,9 @@ static double line_at(const double *column, int from, int count, int at)
     return mean + slope / square * (at - middle);
 }
 
-// kf_spine_smooth by SMOOTH, each end continued by its reflection at the line through what lies there: a slope stays one
-// up to both ends, where a mean over what lies inwards would turn it straight down, and no end hangs on one station.
+// kf_spine_smooth by SMOOTH, each end continued by its reflection at the line through what lies there: a slope stays
+// one up to both ends, where a mean over what lies inwards would turn it straight down, and no end hangs on one
+// station.
 // column, scratch: `count` and 2 · SMOOTH doubles.
 static void smooth_slope(double *column, int count, double *scratch)
 {
