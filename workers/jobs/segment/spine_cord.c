@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CELL_MM     0.75
@@ -26,7 +27,8 @@
 #define SHORTEST    20   // stations
 #define LEAST_WORTH 8.0F // mm²
 #define LEAST_SHARE 0.5F // of the usual worth
-#define CENTRINGS   2    // turns in which stations move to the middle of the sac
+#define LEAD        6    // stations whose way says where the next one lies
+#define FARTHEST    15.0 // mm that a station may be off the sac: 11 were seen above the highest vertebra
 #define OBLATE      1.6  // at most: wider is a cord with roots beside it
 
 struct section {
@@ -84,6 +86,20 @@ static void sample_sac(const struct kf_volume *smooth, const struct kf_spine_loo
         out->value[cell] = value == NOWHERE ? 0
                            : canal          ? (float)like_sac(look, value, u * u + v * v < DEEP_MM * DEEP_MM)
                                             : -1;
+    }
+}
+
+// The same by bright fluid alone: of what is darker than fat nothing is known.
+static void sample_fluid(const struct kf_volume *smooth, const struct kf_spine_look *look,
+                         const struct kf_spine_station *t, struct section *out)
+{
+    for (int cell = 0; cell < CELLS; cell++) {
+        double u, v, p[3];
+        cell_at(cell, &u, &v);
+        kf_spine_place(t, u, v, p);
+        double value = kf_spine_value(smooth, p, NOWHERE);
+        out->weight[cell] = value >= look->fat;
+        out->value[cell] = value >= look->fat ? (float)like_sac(look, value, 0) : 0;
     }
 }
 
@@ -355,14 +371,52 @@ static void trace(const struct kf_work *work, const struct section *mean, const 
     spine->cord_sure = range[1] > range[0] ? fmin(1, fmax(0, apart / look->apart)) : 0;
 }
 
-// Bright fluid shows the sac where the walls of bone, far from it at the ends, may not.
-static void centre_on(struct kf_spine *spine, const struct ellipse *sac, const int range[2])
+// Where the way from station `back` to `from`, each moved by `moved`, meets the section of station `n`, mm from it.
+static void lead(const struct kf_spine *spine, const struct ellipse *moved, int back, int from, int n, double *u,
+                 double *v)
 {
-    for (int n = 0; n < spine->stations; n++) {
-        int m = n < range[0] ? range[0] : n > range[1] ? range[1] : n;
-        if (range[1] >= range[0])
-            kf_spine_place(&spine->station[n], sac[m].of[0], sac[m].of[1], spine->station[n].p);
+    double p[3], q[3], off[3];
+    kf_spine_place(&spine->station[back], moved[back].of[0], moved[back].of[1], p);
+    kf_spine_place(&spine->station[from], moved[from].of[0], moved[from].of[1], q);
+    if (back == from)
+        return;
+    const struct kf_spine_station *t = &spine->station[n];
+    for (int c = 0; c < 3; c++)
+        off[c] = q[c] + (q[c] - p[c]) / abs(from - back) - t->p[c];
+    *u = *v = 0;
+    for (int c = 0; c < 3; c++)
+        *u += off[c] * t->left[c], *v += off[c] * t->front[c];
+    *u = fmin(FARTHEST, fmax(-FARTHEST, *u));
+    *v = fmin(FARTHEST, fmax(-FARTHEST, *v));
+}
+
+// Bright fluid shows the sac where walls of bone, far from it at the ends, may not. Stations are moved to its middle,
+// outwards from the column's middle, each sought where the sac before it leads.
+static void centre_on_sac(const struct kf_volume *smooth, const struct kf_spine_look *look, struct section *section,
+                          struct ellipse *move, struct ellipse *rough, float *weight, struct kf_spine *spine)
+{
+    static const double most[4] = {2, 2, 13, 10}; // a station's step aside, and the half axes of a sac
+    int count = spine->stations, middle = count / 2;
+    for (int m = 1; m <= count; m++) {
+        int n = m <= middle + 1 ? middle + 1 - m : m - 1, from = n < middle ? n + 1 : n - 1;
+        const struct kf_spine_station *t = &spine->station[n];
+        struct kf_spine_station there = *t;
+        double u = n == middle ? 0 : rough[from].of[0], v = n == middle ? 0 : rough[from].of[1];
+        if (m > 1) { // the way of the last LEAD stations goes on
+            int back = n < middle ? (n + LEAD < middle ? n + LEAD : middle) : n - LEAD > middle ? n - LEAD : middle;
+            lead(spine, rough, back, from, n, &u, &v);
+        }
+        kf_spine_place(t, u, v, there.p);
+        struct ellipse here = {{0, 0, 6, 5}};
+        sample_fluid(smooth, look, &there, section);
+        weight[n] = (float)fit(section, -1, 1, most, &here) >= LEAST_SAC;
+        rough[n] = (struct ellipse){{u + here.of[0], v + here.of[1], 1, 1}};
+        if (weight[n] <= 0)
+            rough[n] = n == middle ? (struct ellipse){{0, 0, 1, 1}} : rough[from];
     }
+    smooth_tube(rough, weight, count, move);
+    for (int n = 0; n < count; n++)
+        kf_spine_place(&spine->station[n], move[n].of[0], move[n].of[1], spine->station[n].p);
 }
 
 enum kf_kernel_status kf_spine_find_cord(const struct kf_work *work, const struct kf_volume *smooth,
@@ -380,17 +434,15 @@ enum kf_kernel_status kf_spine_find_cord(const struct kf_work *work, const struc
     enum kf_kernel_status status = ok ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     spine->cord_sure = 0;
     if (!status) {
-        for (int turn = look->fluid_to_cord < 0 ? CENTRINGS : 0; turn >= 0; turn--) {
+        if (look->fluid_to_cord < 0)
+            centre_on_sac(smooth, look, raw, cord, rough, weight, spine);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
-            for (int n = 0; n < count; n++)
-                sample_sac(smooth, look, labels, &spine->station[n], &raw[n]);
+        for (int n = 0; n < count; n++)
+            sample_sac(smooth, look, labels, &spine->station[n], &raw[n]);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
-            for (int n = 0; n < count; n++)
-                average(raw, count, n, ALONG_SAC, &mean[n]);
-            trace_sac(work, mean, rough, weight, count, sac, sac_range);
-            if (turn > 0)
-                centre_on(spine, sac, sac_range);
-        }
+        for (int n = 0; n < count; n++)
+            average(raw, count, n, ALONG_SAC, &mean[n]);
+        trace_sac(work, mean, rough, weight, count, sac, sac_range);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
         for (int n = 0; n < count; n++)
             sample_content(smooth, &spine->station[n], &sac[n], look->rim_mm, &raw[n]);
