@@ -64,8 +64,7 @@ static enum kf_kernel_status find_nerves(const struct kf_work *work, const struc
                                          struct findings *f)
 {
     enum kf_kernel_status status = KF_KERNEL_OK;
-    for (int a = 0; a < 3; a++)
-        f->nerves_thick |= posed->grid.spacing_mm[a] > KF_HEAD_NERVE_MM;
+    f->nerves_thick = kf_head_nerve_thick(&posed->grid);
     for (int side = 0; side < 2 && !status; side++)
         status = kf_head_nerve_find(work, posed, &f->cores, labels, side ? -1 : 1, &f->nerve[side]);
     for (int side = 0; side < 2 && !status; side++)

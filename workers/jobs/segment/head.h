@@ -137,6 +137,8 @@ void kf_head_field_check(const struct kf_grid *g, const uint8_t *labels, struct 
 
 // 0: the mandibular foramina lie above the field.
 int kf_head_nerve_in_field(const struct kf_head_cores *cores);
+// 1: the slices are too thick to tell a canal from other dark marrow.
+int kf_head_nerve_thick(const struct kf_grid *g);
 // The nerve canal of one side (1: left, -1: right) in a posed volume whose mandible is labelled.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_nerve_find(const struct kf_work *work, const struct kf_volume *volume,
                                                             const struct kf_head_cores *cores, const uint8_t *labels,

@@ -19,10 +19,14 @@
 #define RING_MM 2.1 // the canal's wall lies this far from its axis
 #define RING    8   // samples of the ring
 #define TUBE_HU 300 // a wall this much denser than the axis is as good as any
-#define FACE_HU 30  // less than this: no canal, but the face of the bone
-#define HOLE_HU 450 // the face of the bone is denser than this, but for holes
-#define SEEN_HU 90
-#define CORTEX  900
+// In slices thicker than half a canal marrow beside the outer plate shows up to 300 HU of a wall, too: more is asked
+// for, midway between the 300 HU at which such a way wins and the 500 HU at which the turn to the mental foramen is cut
+// short.
+#define TUBE_THICK_HU 400
+#define FACE_HU       30  // less than this: no canal, but the face of the bone
+#define HOLE_HU       450 // the face of the bone is denser than this, but for holes
+#define SEEN_HU       90
+#define CORTEX        900
 // As near to a root as the ring is wide, the root looks like a wall: marrow between roots, dark in thick slices, is no
 // canal.
 #define ROOT_MM    RING_MM
@@ -35,6 +39,7 @@ struct side {
     float *value, *depth, *tube, *speed, *time; // depth: mm inside of the jaw, negative outside
     float *root;                                // mm from the lower teeth, negative inside
     int64_t count;
+    double tube_hu, down_cost; // the latter: of a mm down a canal, in mm at full speed
 };
 
 static double at(const struct side *s, const float *field, const double p[3])
@@ -114,7 +119,7 @@ static void make_speed(struct side *s)
                 kf_grid_to_lps(g, ijk, p);
                 if (here < CORTEX && (double)s->root[n] > ROOT_MM)
                     s->tube[n] = (float)tube_at(s, ring, p, here);
-                double tube = fmin((double)s->tube[n] / TUBE_HU, 1), dense = fmin(fmax((here - 300) / 600, 0), 1);
+                double tube = fmin((double)s->tube[n] / s->tube_hu, 1), dense = fmin(fmax((here - 300) / 600, 0), 1);
                 s->speed[n] = (float)(0.03 + 0.07 * (1 - dense) + 0.9 * tube * tube);
             }
 }
@@ -126,6 +131,10 @@ static enum kf_kernel_status open_side(const struct kf_work *work, const struct 
     const double high[3] = {fmax(cores->high[0] - cores->centre[0], cores->centre[0] - cores->low[0]) + 4,
                             cores->high[1] + 4, cores->high[2] + 4};
     *s = (struct side){.grid = {.direction = {sign, 0, 0, 0, 1, 0, 0, 0, 1}}};
+    // In thick slices a wall shows about two thirds of TUBE_THICK_HU, and the way down costs twice as much.
+    int thick = kf_head_nerve_thick(&v->grid);
+    s->tube_hu = thick ? TUBE_THICK_HU : TUBE_HU;
+    s->down_cost = thick ? 2 : 1;
     for (int a = 0; a < 3; a++) {
         s->grid.dim[a] = (int64_t)fmax(2, floor((high[a] - low[a]) / STEP_MM));
         s->grid.spacing_mm[a] = STEP_MM;
@@ -224,7 +233,7 @@ static int64_t gather(const struct side *s, const struct zone *z, double middle,
                 if (!in_zone(s, z, n, p, middle) || (dark && s->value[n] > HOLE_HU))
                     continue;
                 if (seeds)
-                    seeds[found] = (struct kf_front_seed){n, (float)(z->height[1] - p[2])};
+                    seeds[found] = (struct kf_front_seed){n, (float)(s->down_cost * (z->height[1] - p[2]))};
                 else if (*first < 0 || s->time[n] < s->time[*first])
                     *first = n;
                 found++;
@@ -300,6 +309,11 @@ static void finish(const struct side *s, double (*point)[3], int64_t count, stru
         nerve->length_mm += sqrt(d2);
     }
     nerve->seen = seen / (double)count;
+}
+
+int kf_head_nerve_thick(const struct kf_grid *g)
+{
+    return fmax(g->spacing_mm[0], fmax(g->spacing_mm[1], g->spacing_mm[2])) > KF_HEAD_NERVE_MM;
 }
 
 int kf_head_nerve_in_field(const struct kf_head_cores *cores)
