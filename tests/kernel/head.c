@@ -221,6 +221,56 @@ KF_TEST(each_canal_is_followed_on_its_side_and_painted_in_the_jaw_alone)
     free(before);
 }
 
+KF_TEST(a_way_ends_where_a_defect_has_taken_the_canal)
+{
+    static struct kf_head_nerve left, right, whole;
+    struct kf_work work;
+    kf_work_init(&work, 2);
+    uint8_t *labels = jaw_labels();
+    KF_CHECK(kf_head_nerve_find(&work, &image, &cores, labels, 1, &whole) == KF_KERNEL_OK);
+    KF_CHECK(kf_head_nerve_find(&work, &image, &cores, labels, -1, &right) == KF_KERNEL_OK);
+    left = whole;
+    kf_head_nerve_interrupt(&image.grid, labels, &cores, &right, &left);
+    KF_CHECK(!left.interrupted && left.count == whole.count && left.count > 20);
+    // A tumour of 20 mm around a point of the canal: neither bone nor a label there.
+    const double *eaten = whole.point[2 * whole.count / 3];
+    int16_t *hu = image.data, *before = malloc((size_t)kf_grid_voxels(&image.grid) * sizeof *before);
+    memcpy(before, hu, (size_t)kf_grid_voxels(&image.grid) * sizeof *before);
+    for (int64_t k = 0, n = 0; k < image.grid.dim[2]; k++)
+        for (int64_t j = 0; j < image.grid.dim[1]; j++)
+            for (int64_t i = 0; i < image.grid.dim[0]; i++, n++) {
+                const double ijk[3] = {(double)i, (double)j, (double)k};
+                double p[3];
+                kf_grid_to_lps(&image.grid, ijk, p);
+                for (int a = 0; a < 3; a++)
+                    p[a] -= eaten[a];
+                if (dot(p, p) < 10 * 10) {
+                    hu[n] = 60;
+                    labels[n] = 0;
+                }
+            }
+    KF_CHECK(kf_head_nerve_find(&work, &image, &cores, labels, 1, &left) == KF_KERNEL_OK);
+    KF_CHECK(left.count > 5 && share_on(&left, KF_L_CANAL_LEFT) < 0.7); // it goes elsewhere, beside a wall
+    kf_head_nerve_interrupt(&image.grid, labels, &cores, &right, &left);
+    KF_CHECK(left.interrupted && (left.count == 0 || share_on(&left, KF_L_CANAL_LEFT) > 0.85));
+    left = whole; // one that goes around the tumour keeps its way to it
+    for (int64_t m = 0; m < left.count; m++) {
+        double far2 = 0;
+        for (int a = 0; a < 3; a++)
+            far2 += (whole.point[m][a] - eaten[a]) * (whole.point[m][a] - eaten[a]);
+        left.point[m][2] += far2 < 11 * 11 ? 11 : 0;
+    }
+    kf_head_nerve_interrupt(&image.grid, labels, &cores, &right, &left);
+    KF_CHECK(left.interrupted && left.length_mm > 30 && left.length_mm < 0.66 * whole.length_mm);
+    KF_CHECK(share_on(&left, KF_L_CANAL_LEFT) > 0.9);
+    struct kf_head_nerve other = right;
+    kf_head_nerve_interrupt(&image.grid, labels, &cores, &whole, &other);
+    KF_CHECK(!other.interrupted && other.count == right.count); // the sound side is left alone
+    memcpy(hu, before, (size_t)kf_grid_voxels(&image.grid) * sizeof *before);
+    free(before);
+    free(labels);
+}
+
 KF_TEST(where_no_wall_shows_the_evidence_is_less)
 {
     struct kf_head_nerve seen, unseen;
@@ -400,5 +450,6 @@ KF_TEST_MAIN(KF_RUN(a_vault_around_a_brain_and_sinuses_speak_for_a_head_and_marr
              KF_RUN(a_posed_grid_leads_back_to_the_patient); KF_RUN(front_and_top_follow_from_the_jaw);
              KF_RUN(the_mirror_plane_is_found_however_the_head_lies);
              KF_RUN(each_canal_is_followed_on_its_side_and_painted_in_the_jaw_alone);
-             KF_RUN(where_no_wall_shows_the_evidence_is_less); KF_RUN(what_the_field_cuts_is_named);
-             KF_RUN(a_blurred_rim_goes_and_thin_walls_stay); KF_RUN(teeth_are_as_sure_as_their_border_shows);)
+             KF_RUN(a_way_ends_where_a_defect_has_taken_the_canal); KF_RUN(where_no_wall_shows_the_evidence_is_less);
+             KF_RUN(what_the_field_cuts_is_named); KF_RUN(a_blurred_rim_goes_and_thin_walls_stay);
+             KF_RUN(teeth_are_as_sure_as_their_border_shows);)

@@ -64,10 +64,12 @@ static enum kf_kernel_status find_nerves(const struct kf_work *work, const struc
                                          struct findings *f)
 {
     enum kf_kernel_status status = KF_KERNEL_OK;
-    for (int a = 0; a < 3; a++)
-        f->nerves_thick |= posed->grid.spacing_mm[a] > KF_HEAD_NERVE_MM;
+    f->nerves_thick = kf_head_nerve_thick(&posed->grid);
     for (int side = 0; side < 2 && !status; side++)
         status = kf_head_nerve_find(work, posed, &f->cores, labels, side ? -1 : 1, &f->nerve[side]);
+    const struct kf_head_nerve found[2] = {f->nerve[0], f->nerve[1]};
+    for (int side = 0; side < 2 && !status; side++)
+        kf_head_nerve_interrupt(&posed->grid, labels, &f->cores, &found[1 - side], &f->nerve[side]);
     for (int side = 0; side < 2 && !status; side++)
         kf_head_nerve_paint(&posed->grid, &f->nerve[side], side ? KF_HEAD_NERVE_RIGHT : KF_HEAD_NERVE_LEFT, labels);
     return status;
@@ -183,8 +185,8 @@ static void judge(struct findings *f)
     f->confidence[KF_HEAD_UPPER_TEETH] = fmin(jaw, teeth_sure(&f->teeth[0]));
     f->confidence[KF_HEAD_LOWER_TEETH] = fmin(jaw, teeth_sure(&f->teeth[1]));
     for (int side = 0; side < 2; side++)
-        f->confidence[KF_HEAD_NERVE_LEFT + side] =
-            fmin(fmin(jaw, f->nerves_thick ? 0.3 : 0.65), 0.2 + 0.6 * f->nerve[side].seen);
+        f->confidence[KF_HEAD_NERVE_LEFT + side] = fmin(
+            fmin(jaw, f->nerves_thick || f->nerve[side].interrupted ? 0.3 : 0.65), 0.2 + 0.6 * f->nerve[side].seen);
     f->confidence[KF_HEAD_AIRWAY] = 0.65;
     f->confidence[KF_HEAD_SKIN] = 0.9;
     int turned = turned_deg(&c->frame) > TURNED_DEG;
@@ -288,7 +290,11 @@ static void report(struct kf_job_context *job, const struct findings *f)
         kf_job_warn(job, "nerve_outside",
                     "A foramen of the nerve canals lies outside of the field: the canals were not sought.");
     for (int side = 0; side < 2; side++)
-        if (f->nerves_sought && f->nerve[side].count < 2)
+        if (f->nerve[side].interrupted)
+            kf_job_warn(job, "nerve_interrupted",
+                        "Bone is missing where the nerve canal on the %s must run: its way ends there or is left out.",
+                        side ? "right" : "left");
+        else if (f->nerves_sought && f->nerve[side].count < 2)
             kf_job_warn(job, "nerve_missing", "The nerve canal on the %s was sought and not found.",
                         side ? "right" : "left");
     if (f->nerves_thick && (f->nerve[0].count > 1 || f->nerve[1].count > 1))

@@ -55,7 +55,8 @@ struct kf_head_nerve {
     double point[KF_HEAD_NERVE_POINTS][3]; // in the frame, mm
     int64_t count;
     double length_mm;
-    double seen; // share of the way along which the wall of a canal shows, 0…1
+    double seen;     // share of the way along which the wall of a canal shows, 0…1
+    int interrupted; // 1: it ends at a defect, or is left out
 };
 
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_bone(const struct kf_work *work, const struct kf_volume *volume,
@@ -137,10 +138,17 @@ void kf_head_field_check(const struct kf_grid *g, const uint8_t *labels, struct 
 
 // 0: the mandibular foramina lie above the field.
 int kf_head_nerve_in_field(const struct kf_head_cores *cores);
+// 1: the slices are too thick to tell a canal from other dark marrow.
+int kf_head_nerve_thick(const struct kf_grid *g);
 // The nerve canal of one side (1: left, -1: right) in a posed volume whose mandible is labelled.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_nerve_find(const struct kf_work *work, const struct kf_volume *volume,
                                                             const struct kf_head_cores *cores, const uint8_t *labels,
                                                             int sign, struct kf_head_nerve *nerve);
+// Ends a way before a defect: where the other side's way, mirrored, has no bone around it and the way itself goes
+// elsewhere (along the rim of a tumour a wall shows as beside a canal). Too short a rest is left out: no points.
+// `other` is not changed, and must not have been shortened itself.
+void kf_head_nerve_interrupt(const struct kf_grid *g, const uint8_t *labels, const struct kf_head_cores *cores,
+                             const struct kf_head_nerve *other, struct kf_head_nerve *nerve);
 // Voxels of the mandible within KF_HEAD_NERVE_MM of the way get `label`.
 void kf_head_nerve_paint(const struct kf_grid *g, const struct kf_head_nerve *nerve, uint8_t label, uint8_t *labels);
 // The way back in the patient: frame to LPS.

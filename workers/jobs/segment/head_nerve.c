@@ -19,14 +19,22 @@
 #define RING_MM 2.1 // the canal's wall lies this far from its axis
 #define RING    8   // samples of the ring
 #define TUBE_HU 300 // a wall this much denser than the axis is as good as any
-#define FACE_HU 30  // less than this: no canal, but the face of the bone
-#define HOLE_HU 450 // the face of the bone is denser than this, but for holes
-#define SEEN_HU 90
-#define CORTEX  900
+// In slices thicker than half a canal marrow beside the outer plate shows up to 300 HU of a wall, too: more is asked
+// for, midway between the 300 HU at which such a way wins and the 500 HU at which the turn to the mental foramen is cut
+// short.
+#define TUBE_THICK_HU 400
+#define FACE_HU       30  // less than this: no canal, but the face of the bone
+#define HOLE_HU       450 // the face of the bone is denser than this, but for holes
+#define SEEN_HU       90
+#define CORTEX        900
 // As near to a root as the ring is wide, the root looks like a wall: marrow between roots, dark in thick slices, is no
 // canal.
 #define ROOT_MM    RING_MM
 #define WAYS       9
+#define SKIN_MM    2.0  // both sides of a jaw are alike to so much
+#define ALIKE_MM   5.0  // and its canals to so much: the mirror plane may be off by a degree or two
+#define GAP_MM     8.0  // of a canal without bone are a defect: a socket or a cut is shorter
+#define STUMP_MM   10.0 // less of a canal is not worth showing
 #define FIRST_MM   5.0  // from the middle
 #define FORAMEN_MM 57.0 // the mandibular foramen above the chin, about, in an adult
 
@@ -35,6 +43,7 @@ struct side {
     float *value, *depth, *tube, *speed, *time; // depth: mm inside of the jaw, negative outside
     float *root;                                // mm from the lower teeth, negative inside
     int64_t count;
+    double tube_hu, down_cost; // the latter: of a mm down a canal, in mm at full speed
 };
 
 static double at(const struct side *s, const float *field, const double p[3])
@@ -114,7 +123,7 @@ static void make_speed(struct side *s)
                 kf_grid_to_lps(g, ijk, p);
                 if (here < CORTEX && (double)s->root[n] > ROOT_MM)
                     s->tube[n] = (float)tube_at(s, ring, p, here);
-                double tube = fmin((double)s->tube[n] / TUBE_HU, 1), dense = fmin(fmax((here - 300) / 600, 0), 1);
+                double tube = fmin((double)s->tube[n] / s->tube_hu, 1), dense = fmin(fmax((here - 300) / 600, 0), 1);
                 s->speed[n] = (float)(0.03 + 0.07 * (1 - dense) + 0.9 * tube * tube);
             }
 }
@@ -126,6 +135,10 @@ static enum kf_kernel_status open_side(const struct kf_work *work, const struct 
     const double high[3] = {fmax(cores->high[0] - cores->centre[0], cores->centre[0] - cores->low[0]) + 4,
                             cores->high[1] + 4, cores->high[2] + 4};
     *s = (struct side){.grid = {.direction = {sign, 0, 0, 0, 1, 0, 0, 0, 1}}};
+    // In thick slices a wall shows about two thirds of TUBE_THICK_HU, and the way down costs twice as much.
+    int thick = kf_head_nerve_thick(&v->grid);
+    s->tube_hu = thick ? TUBE_THICK_HU : TUBE_HU;
+    s->down_cost = thick ? 2 : 1;
     for (int a = 0; a < 3; a++) {
         s->grid.dim[a] = (int64_t)fmax(2, floor((high[a] - low[a]) / STEP_MM));
         s->grid.spacing_mm[a] = STEP_MM;
@@ -224,7 +237,7 @@ static int64_t gather(const struct side *s, const struct zone *z, double middle,
                 if (!in_zone(s, z, n, p, middle) || (dark && s->value[n] > HOLE_HU))
                     continue;
                 if (seeds)
-                    seeds[found] = (struct kf_front_seed){n, (float)(z->height[1] - p[2])};
+                    seeds[found] = (struct kf_front_seed){n, (float)(s->down_cost * (z->height[1] - p[2]))};
                 else if (*first < 0 || s->time[n] < s->time[*first])
                     *first = n;
                 found++;
@@ -302,6 +315,11 @@ static void finish(const struct side *s, double (*point)[3], int64_t count, stru
     nerve->seen = seen / (double)count;
 }
 
+int kf_head_nerve_thick(const struct kf_grid *g)
+{
+    return fmax(g->spacing_mm[0], fmax(g->spacing_mm[1], g->spacing_mm[2])) > KF_HEAD_NERVE_MM;
+}
+
 int kf_head_nerve_in_field(const struct kf_head_cores *cores)
 {
     return !cores->joints_cut || cores->high[2] - cores->low[2] > FORAMEN_MM + 6;
@@ -339,6 +357,90 @@ enum kf_kernel_status kf_head_nerve_find(const struct kf_work *work, const struc
     kf_work_give(work, seeds);
     close_side(work, &s);
     return status;
+}
+
+// 1: bone of the jaw, a tooth or a canal in it within SKIN_MM of p along the axes.
+static int near_jaw(const struct kf_grid *g, const uint8_t *labels, const double p[3])
+{
+    double q[3];
+    int64_t low[3], high[3];
+    kf_grid_to_ijk(g, p, q);
+    for (int a = 0; a < 3; a++) {
+        double reach = SKIN_MM / g->spacing_mm[a];
+        if (!(q[a] > -0.5 && q[a] < (double)g->dim[a] - 0.5))
+            return 1; // outside of the field nothing is known
+        low[a] = (int64_t)fmax(0, ceil(q[a] - reach));
+        high[a] = (int64_t)fmin((double)g->dim[a] - 1, floor(q[a] + reach));
+    }
+    for (int64_t k = low[2]; k <= high[2]; k++)
+        for (int64_t j = low[1]; j <= high[1]; j++)
+            for (int64_t i = low[0]; i <= high[0]; i++) {
+                uint8_t l = labels[i + g->dim[0] * (j + g->dim[1] * k)];
+                if (l == KF_HEAD_MANDIBLE || l == KF_HEAD_LOWER_TEETH || l == KF_HEAD_NERVE_LEFT ||
+                    l == KF_HEAD_NERVE_RIGHT)
+                    return 1;
+            }
+    return 0;
+}
+
+static double apart(const double a[3], const double b[3])
+{
+    return sqrt((a[0] - b[0]) * (a[0] - b[0]) + (a[1] - b[1]) * (a[1] - b[1]) + (a[2] - b[2]) * (a[2] - b[2]));
+}
+
+// The point of `way` nearest to p and how far it is.
+static int64_t nearest(const struct kf_head_nerve *way, const double p[3], double *far_mm)
+{
+    int64_t best = 0;
+    for (int64_t m = 1; m < way->count; m++)
+        best = apart(way->point[m], p) < apart(way->point[best], p) ? m : best;
+    *far_mm = apart(way->point[best], p);
+    return best;
+}
+
+// Where the first stretch of `way` begins that has no bone near for GAP_MM and which `own` keeps away from; its count
+// when there is none.
+static int64_t find_gap(const struct kf_grid *g, const uint8_t *labels, const struct kf_head_nerve *way,
+                        const struct kf_head_nerve *own)
+{
+    int64_t first = -1;
+    double length = 0, away = 0, far_mm;
+    for (int64_t m = 0; m < way->count; m++) {
+        if (near_jaw(g, labels, way->point[m])) {
+            first = -1;
+            continue;
+        }
+        length = first < 0 ? 0 : length + apart(way->point[m - 1], way->point[m]);
+        away = first < 0 ? 0 : away;
+        first = first < 0 ? m : first;
+        nearest(own, way->point[m], &far_mm);
+        away = fmax(away, far_mm);
+        if (length >= GAP_MM && away > ALIKE_MM)
+            return first;
+    }
+    return way->count;
+}
+
+void kf_head_nerve_interrupt(const struct kf_grid *g, const uint8_t *labels, const struct kf_head_cores *cores,
+                             const struct kf_head_nerve *other, struct kf_head_nerve *nerve)
+{
+    struct kf_head_nerve mirrored = *other;
+    for (int64_t m = 0; m < mirrored.count; m++)
+        mirrored.point[m][0] = 2 * cores->centre[0] - mirrored.point[m][0];
+    int64_t gap = nerve->count > 1 ? find_gap(g, labels, &mirrored, nerve) : mirrored.count;
+    if (gap == mirrored.count)
+        return;
+    nerve->interrupted = 1;
+    nerve->length_mm = 0;
+    int64_t kept = 0;
+    double far_mm = 0;
+    while (kept < nerve->count && nearest(&mirrored, nerve->point[kept], &far_mm) < gap && far_mm <= ALIKE_MM)
+        kept++;
+    while (kept > 0 && (nearest(&mirrored, nerve->point[kept - 1], &far_mm), far_mm > ALIKE_MM / 2))
+        kept--; // where it turns aside
+    for (int64_t m = 1; m < kept; m++)
+        nerve->length_mm += apart(nerve->point[m - 1], nerve->point[m]);
+    nerve->count = nerve->length_mm >= STUMP_MM ? kept : 0;
 }
 
 // Distance of p to the piece a–b, squared.

@@ -7,10 +7,13 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 #define ENAMEL_HU  2000
 #define DENTINE_HU 1300
 #define CROWN_HU   1200
+#define FLANK_HU   950 // half way from dentine to the ligament around it
+#define FALL_HU    100 // further out the value falls by more, unless bone begins there
 #define CROWN_MM   3.0
 #define ROOT_MM    13.0
 #define PLATE_MM   2.6 // of cortical bone around roots
@@ -140,6 +143,29 @@ static enum kf_kernel_status strip_plate(const struct kf_work *work, const struc
     return status;
 }
 
+// The blurred outer half of an upper root: what lies beside its dentine, above FLANK_HU, on a slope that goes on
+// falling. Where it does not the tooth ends at bone, and stays as it is; so do lower teeth, whose bone is as dense as
+// dentine. One layer; `was` is a copy of labels.
+static void grow_flanks(const struct kf_volume *v, const uint8_t *was, uint8_t *labels)
+{
+    const int64_t *dim = v->grid.dim, step[3] = {1, dim[0], dim[0] * dim[1]};
+    for (int64_t k = 1, n; k + 1 < dim[2]; k++)
+        for (int64_t j = 1; j + 1 < dim[1]; j++)
+            for (int64_t i = 1; i + 1 < dim[0]; i++) {
+                n = i + dim[0] * (j + dim[1] * k);
+                double here = kf_value_hu(v, n);
+                if (was[n] != KF_HEAD_SKULL || here < FLANK_HU)
+                    continue;
+                for (int side = 0; side < 6 && labels[n] == KF_HEAD_SKULL; side++) {
+                    int64_t in = side % 2 ? step[side / 2] : -step[side / 2];
+                    double inside = kf_value_hu(v, n + in);
+                    if (was[n + in] == KF_HEAD_UPPER_TEETH && inside > here && inside < ENAMEL_HU &&
+                        kf_value_hu(v, n - in) < here - FALL_HU)
+                        labels[n] = KF_HEAD_UPPER_TEETH;
+                }
+            }
+}
+
 enum kf_kernel_status kf_head_teeth(const struct kf_work *work, const struct kf_volume *volume,
                                     const struct kf_head_cores *cores, uint8_t *labels)
 {
@@ -175,6 +201,14 @@ enum kf_kernel_status kf_head_teeth(const struct kf_work *work, const struct kf_
         status = kf_distance(work, &enamel, g->spacing_mm, ROOT_MM + 1, far);
     if (!status)
         relabel(volume, far, foot, &crown, &tooth, labels);
+    uint8_t *was = status ? NULL : kf_work_take(work, kf_grid_voxels(g));
+    if (!status && !was)
+        status = KF_KERNEL_NOMEM;
+    if (!status) {
+        memcpy(was, labels, (size_t)kf_grid_voxels(g));
+        grow_flanks(volume, was, labels);
+    }
+    kf_work_give(work, was);
     kf_bits_release(work, &tooth);
     kf_bits_release(work, &crown);
     kf_bits_release(work, &enamel);
