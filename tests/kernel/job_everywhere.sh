@@ -63,7 +63,7 @@ run() {
         register.surfaces)
             "$job" register.surfaces --fixed skull.stl --moving other.ply --out out/t.json --moved out/m.stl "$@" ;;
         compare) "$job" compare --a bone.nii.gz --b bone2.nii.gz --out out/c.json "$@" >log ;;
-        compare.mesh) "$job" compare.mesh --a skull.stl --b other.ply --out out/c.json "$@" >log ;;
+        compare.mesh) "$job" compare.mesh --a skull.stl --b other.ply --spacing_mm 4 --tolerance_mm 0.5 --out out/c.json "$@" >log ;;
         repair) "$job" repair --mesh other.ply --out out/r.stl --certificate out/r.json "$@" ;;
         *) return 1 ;;
     esac
