@@ -25,6 +25,7 @@ phantom spine spine --seed 4 --spacing 2.5x2.5x2.5
 phantom mr spine-mr --seed 4 --spacing 2.5x2.5x2.5
 "$job" mesh --image head.nii --iso 300 --out skull.stl --quiet
 "$job" mesh --image head.nii --iso 340 --smooth 0 --out other.ply --quiet
+"$job" mesh --image leg.nii --iso 400 --smooth 0 --cap false --out small.ply --quiet
 "$job" segment.bone --image spine.nii --out bone.nii.gz --quiet
 "$job" segment.bone --image spine.nii --threshold_hu 260 --out bone2.nii.gz --quiet
 awk -F, 'NR > 1 { print $5 "," $6 "," $7 }' mr/pairs.csv >ct.csv
@@ -63,8 +64,8 @@ run() {
         register.surfaces)
             "$job" register.surfaces --fixed skull.stl --moving other.ply --out out/t.json --moved out/m.stl "$@" ;;
         compare) "$job" compare --a bone.nii.gz --b bone2.nii.gz --out out/c.json "$@" >log ;;
-        compare.mesh) "$job" compare.mesh --a skull.stl --b other.ply --out out/c.json "$@" >log ;;
-        repair) "$job" repair --mesh other.ply --out out/r.stl --certificate out/r.json "$@" ;;
+        compare.mesh) "$job" compare.mesh --a skull.stl --b other.ply --spacing_mm 4 --tolerance_mm 0.5 --out out/c.json "$@" >log ;;
+        repair) "$job" repair --mesh small.ply --out out/r.stl --certificate out/r.json "$@" ;;
         *) return 1 ;;
     esac
 }
