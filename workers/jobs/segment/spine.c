@@ -597,7 +597,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_spine = {
     .name = "segment.spine",
-    .version = 7,
+    .version = 8,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 6LL << 30,
