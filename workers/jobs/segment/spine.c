@@ -490,6 +490,15 @@ static enum kf_status modality(struct kf_job_context *job, int *is_mr, struct kf
     return KF_OK;
 }
 
+// How far a voxel reaches along the patient's axis, mm.
+static double slice_mm(const struct kf_grid *grid)
+{
+    double sum = 0;
+    for (int n = 0; n < 3; n++)
+        sum += fabs(grid->direction[6 + n]) * grid->spacing_mm[n];
+    return sum;
+}
+
 static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, struct kf_spine *spine,
                                struct kf_volume *labels, struct kf_error *err)
 {
@@ -497,8 +506,7 @@ static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, s
     struct kf_grid grid = image->grid;
     uint8_t *metal = NULL;
     enum kf_status status = KF_OK;
-    for (int n = 0; n < 3; n++)
-        spine->slice_mm += fabs(grid.direction[6 + n]) * grid.spacing_mm[n];
+    spine->slice_mm = slice_mm(&grid);
     if (image->type != KF_VOXEL_INT16)
         status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu", "the values are not whole Hounsfield units");
     if (!status && !is_like_hu(image))
@@ -520,8 +528,8 @@ static enum kf_status label_mr(struct kf_job_work *w, struct kf_volume *image, s
                                struct kf_volume *labels, struct kf_error *err)
 {
     struct kf_volume level = {.data = NULL}, fine = {.data = NULL}, seen = {.data = NULL};
-    struct kf_spine_mr mr = {0};
     struct kf_grid grid = image->grid;
+    struct kf_spine_mr mr = {.slice_mm = slice_mm(&grid)};
     kf_job_work_stage(w, "evening out the shading", 0.1, 0.2);
     enum kf_status status = kf_volume_alloc(&level, &grid, KF_VOXEL_INT16, err);
     if (!status)

@@ -47,6 +47,8 @@
 #define STEP_MM        0.3
 #define HOLLOW_MM      2.4   // of an end plate
 #define END_PLATE      2.2   // mm of a disc's dark that are bone
+#define THIN_SLICE_MM  1.2   // a slice's mean blurs an edge over its thickness, and the dark takes in what is blurred:
+#define SLICE_BLUR     0.5   // of what is thicker than that, towards either body
 #define BRIGHTER       1.5   // times what discs explain when sought as dark: not a T2
 #define STABLE         0.125 // of the least spacing: a step of the diffusion in mm²
 #define DIFFUSIONS     6     // steps; a millimetre of blur where no edge is
@@ -401,7 +403,8 @@ static struct slab place_disc(const struct kf_volume *blurred, const struct kf_s
     for (int c = 0; c < 3; c++)
         disc->normal[c] /= sqrt(length);
     disc->s = fmin(fmax(disc->s + shift, 0), spine->stations - 1); // it stays a place of the canal
-    return (struct slab){fmax(1, half[0] - END_PLATE), fmax(1, half[1] - END_PLATE)};
+    const double bone = END_PLATE + SLICE_BLUR * fmax(0, mr->slice_mm - THIN_SLICE_MM);
+    return (struct slab){fmax(1, half[0] - bone), fmax(1, half[1] - bone)};
 }
 
 static double apart_mm(const double p[3], const double q[3])

@@ -14,6 +14,7 @@ struct kf_spine_mr {
     double fluid, body, fat;
     double spread;        // of the bodies' values, half the range that holds 70 %, as a share of `body`
     double smooth_spread; // the same without noise
+    double slice_mm;      // given: how far a voxel of the image reaches along the patient's axis
     int is_t2;            // 0: discs are brighter than bodies
     int has_bodies;       // 0: what lies before the canal is not even enough (a neck's bodies are too small)
     struct kf_spine_look look;
