@@ -140,21 +140,30 @@ static enum kf_status read_line(char *line, int number, struct kf_error *err)
     return assign(setting, trim(equals + 1), FROM_FILE, err);
 }
 
-// Settings name programs that we start. So root takes none from a file that somebody else could have written.
-static enum kf_status trust_file(FILE *file, const char *path, struct kf_error *err)
+static enum kf_status roots_alone(const struct stat *st, const char *path, struct kf_error *err)
+{
+    unsigned writers = (st->st_mode & S_IWOTH) | (st->st_gid ? st->st_mode & S_IWGRP : 0);
+    if (st->st_uid != 0 || writers)
+        return kf_error_set(err, KF_CONFLICT, "setting",
+                            "%.200s is not root's alone, and whoever can change it would decide what root does: "
+                            "make it root's, writable by nobody else, or do not start as root.",
+                            path);
+    return KF_OK;
+}
+
+// Settings name programs that we start. So root takes none from a file that somebody else could have written, nor from
+// a folder in which somebody else could have put a link: /proc shows anybody's words as files of root's.
+static enum kf_status trust_file(FILE *file, const char *folder, const char *path, struct kf_error *err)
 {
     struct stat st;
     if (geteuid() != 0)
         return KF_OK;
     if (fstat(fileno(file), &st))
         return kf_error_errno(err, errno, path);
-    unsigned writers = (st.st_mode & S_IWOTH) | (st.st_gid ? st.st_mode & S_IWGRP : 0);
-    if (st.st_uid != 0 || writers)
-        return kf_error_set(err, KF_CONFLICT, "setting",
-                            "%.200s is not root's alone, and whoever can change it would decide what root does: "
-                            "make it root's, with mode 0644, or do not start as root.",
-                            path);
-    return KF_OK;
+    enum kf_status status = roots_alone(&st, path, err);
+    if (!status && stat(folder, &st))
+        status = kf_error_errno(err, errno, folder);
+    return status ? status : roots_alone(&st, folder, err);
 }
 
 static enum kf_status read_file(const char *folder, struct kf_error *err)
@@ -167,7 +176,7 @@ static enum kf_status read_file(const char *folder, struct kf_error *err)
         return errno == ENOENT || errno == ENOTDIR ? KF_OK : kf_error_errno(err, errno, path);
     char *line = NULL;
     size_t room = 0;
-    enum kf_status status = trust_file(file, path, err);
+    enum kf_status status = trust_file(file, folder, path, err);
     for (int number = 1; !status && getline(&line, &room, file) >= 0; number++)
         status = read_line(line, number, err);
     free(line);

@@ -10,8 +10,8 @@
 #include <stdio.h>
 
 // Reads and checks everything. data_dir NULL: the value of KERF_DATA. KF_INVALID "setting" names the offending setting
-// or the unknown name in the file; KF_CONFLICT "setting" when we are root and somebody else could write the file. May be
-// called again (tests).
+// or the unknown name in the file; KF_CONFLICT "setting" when we are root and somebody else could write the file or
+// its folder. May be called again (tests).
 KF_MUST_USE enum kf_status kf_config_load(const char *data_dir, struct kf_error *err);
 
 // By name; asking for a name that the table lacks, or in another kind, is a bug and aborts. Texts are borrowed for the life

@@ -1,5 +1,6 @@
 // Levels of a spine as people name them: which names may follow which, and what the statements of several people come
-// to. A job that could not count names none; two different people who say the same, each alone, confirm one.
+// to. A job that could not count names none; two different people who say the same confirm one: each alone, or after
+// they differed, when each has seen what the other said.
 #ifndef KERF_DOMAIN_LEVELS_H
 #define KERF_DOMAIN_LEVELS_H
 

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { bin, check } from '../lib/kerf.mjs';
+import { bin, check, until } from '../lib/kerf.mjs';
 import { drop, watch } from './browser.mjs';
 import { writeZip } from './files.mjs';
 
@@ -151,9 +151,10 @@ export async function fusedStory({ page, clock, shot, text, pane, drawn, picture
     await page.keyboard.press('g');
     await page.waitForFunction(() => /MR · /.test(document.querySelector('[data-pane="sagittal"]').innerText));
     await page.waitForFunction(() => !document.querySelector('[data-testid=sagittal-second-value]').textContent.includes('≈'));
-    await page.waitForTimeout(600);
-    const [first, second] = await both();
-    check(first === 0 && Math.abs(second / ct - 1) < 0.35, `as the second scan the CT has ${second} pixels, the MR ${first}`);
+    await until(`the CT's labels, ${ct} pixels, in the pane of the second scan alone`, 20000, async () => {
+      const [first, second] = await both();
+      return first === 0 && Math.abs(second / ct - 1) < 0.35;
+    });
     const set = page.locator('.structure-set', { hasText: 'Bone' }).first();
     check(/From the second scan: drawn on its own slices/.test(await set.innerText()), await set.innerText());
     await shot('34d-labels-second');

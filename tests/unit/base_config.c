@@ -92,6 +92,12 @@ KF_TEST(root_takes_nothing_that_another_could_write)
     KF_REQUIRE(chmod(path, 0644) == 0);
     KF_CHECK_EQ(kf_config_load(folder, &err), KF_OK);
     if (geteuid() == 0) { // only root can give a file away
+        KF_REQUIRE(chown(folder, 1, 0) == 0); // who owns the folder can put a link in the file's place
+        KF_CHECK_EQ(kf_config_load(folder, &err), KF_CONFLICT);
+        KF_REQUIRE(chown(folder, 0, 0) == 0 && chmod(folder, 01777) == 0);
+        KF_CHECK_EQ(kf_config_load(folder, &err), KF_CONFLICT);
+        KF_REQUIRE(chmod(folder, 0700) == 0);
+        KF_CHECK_EQ(kf_config_load(folder, &err), KF_OK);
         KF_REQUIRE(chown(path, 1, 0) == 0);
         KF_CHECK_EQ(kf_config_load(folder, &err), KF_CONFLICT);
         KF_CHECK_STR(err.code, "setting");

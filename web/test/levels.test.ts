@@ -57,6 +57,16 @@ describe('levels that two people confirmed', () => {
     ]);
   });
 
+  it('name the discs anew too where the job had named all of them otherwise', () => {
+    const level = (label: number, name: string): Segment => ({ ...segment(label, `Vertebra ${name}`), level: name });
+    const named = { ...of, meta: { levels: 'named', segments: [
+      level(23, 'L4'), level(24, 'L5'), segment(73, 'Disc L4-L5'), segment(74, 'Disc L5-S1'), segment(100, 'Sacrum'),
+    ] } } as Artefact;
+    const called = (levels: LevelReview['levels']) => withConfirmed(structuresOf([named]), review({ levels })).map((s) => s.called);
+    expect(called({ 23: 'L4', 24: 'L5' })).toEqual(structuresOf([named]).map((s) => s.called));
+    expect(called({ 23: 'L5', 24: 'L6' })).toEqual(['Vertebra L5', 'Vertebra L6', 'Disc L5-L6', 'Disc L6-S1', 'Sacrum']);
+  });
+
   it('name nothing before both agree, and keep the keys by which people coloured things', () => {
     const before = structuresOf([of]);
     expect(withConfirmed(before, review({ state: 'once', levels: null })).map((s) => s.mark)).toEqual(['2?', '1?', '', '', '']);

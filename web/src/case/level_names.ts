@@ -50,10 +50,12 @@ export function spanOf(levels: Record<string, string>): string {
   return sorted.length > 1 ? `${sorted[0]} to ${sorted[sorted.length - 1]}` : sorted[0] ?? '';
 }
 
-/** A disc by the levels around it, where its name counts the vertebrae from the top. */
-function discName(name: string, levels: readonly string[]): string | null {
-  const number = Number(/^disc below vertebra (\d+) of \d+\b/i.exec(name)?.[1] ?? 0);
-  const [upper, lower] = [levels[number - 1], levels[number]];
+/** A disc by the levels around it: its job counted the vertebrae from the top, or named the one above it. */
+function discName(name: string, vertebrae: readonly Segment[], levels: readonly string[]): string | null {
+  const [, number] = /^disc below vertebra (\d+) of \d+\b/i.exec(name) ?? [];
+  const [, named, under] = /^disc ([CTL]\d+)-([CTLS]\d+)$/i.exec(name) ?? [];
+  const at = named ? vertebrae.findIndex((s) => s.level === named) : Number(number ?? 0) - 1;
+  const [upper, lower] = [levels[at], levels[at + 1] ?? (under === 'S1' ? 'S1' : '')];
   return upper ? `Disc ${lower ? `${upper}-${lower}` : `below ${upper}`}` : null;
 }
 
@@ -63,8 +65,8 @@ export function withConfirmed(structures: readonly Structure[], reviews: Readonl
     const levels = reviews.get(structure.of.id)?.levels;
     if (!levels) return structure;
     const level = levels[String(structure.label)];
-    const ordered = vertebraeOf(structure.of).map((s) => levels[String(s.label)]);
-    const called = level ? `Vertebra ${level}` : discName(structure.called, ordered);
+    const vertebrae = vertebraeOf(structure.of);
+    const called = level ? `Vertebra ${level}` : discName(structure.called, vertebrae, vertebrae.map((s) => levels[String(s.label)]));
     return called ? { ...structure, called, name: structure.name.replace(structure.called, called), mark: level ?? structure.mark } : structure;
   });
 }
