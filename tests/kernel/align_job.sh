@@ -80,6 +80,23 @@ expect points_on_a_line_fix_no_motion fails not_registered "$job" register.point
 printf '0,0,0\n1,nan,1\n' >nan.csv
 expect a_line_that_is_no_point_is_named fails points_csv "$job" register.points --fixed nan.csv --moving nan.csv --out x.json --quiet
 grep -q 'line 2' why || { echo "FAIL the_line_is_said"; failed=1; }
+# As the service runs it: the points are a part of a file, and what is behind that part is another's.
+printf '0,0,0\n1,0,0\n0,1,0\n\0\n\0\n\0\n7,7,7\n' >whole
+cat >part.py <<'PART'
+import json, os, sys
+kinds, length, code = json.load(open("kinds.json"))["kinds"], int(sys.argv[1]), sys.argv[2]
+one = lambda role: {"name": role, "path": os.path.abspath("whole"), "offset": 0, "length": length, "meta": {}}
+os.makedirs("part", exist_ok=True)
+json.dump({"kind": "register.points", "version": next(k["version"] for k in kinds if k["name"] == "register.points"),
+           "params": {}, "out": os.path.abspath("part"), "inputs": [one("fixed"), one("moving")], "threads": 1}, open("part.json", "w"))
+os.spawnl(os.P_WAIT, sys.argv[3], sys.argv[3], "register.points", "--spec", "part.json")
+said = json.load(open("part/result.json" if code == "-" else "part/error.json"))
+print(said)
+sys.exit(said["report"]["quality"]["points"] != 3 if code == "-" else code not in json.dumps(said))
+PART
+"$job" --describe >kinds.json || failed=1
+expect only_a_part_of_the_points_is_read python3 part.py 18 - "$job"
+expect a_line_with_a_nul_is_no_point python3 part.py 24 points_csv "$job"
 
 expect surfaces_give_a_transform "$job" register.surfaces --fixed skull.stl --moving moved.stl --keep 0.7 --out s.json --moved back.ply --report s.report --quiet
 expect it_is_the_true_one_too python3 near.py s.json 0.3

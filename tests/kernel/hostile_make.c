@@ -100,19 +100,20 @@ static void thread(struct out *o, int64_t n)
         triangle(o, i, i + 1, i + 2);
 }
 
-// Closed pieces behind each other along the axis by which it is found out which lies in which.
-static void queue(struct out *o, int64_t n)
+// Closed pieces, `apart` from each other along the axis by which it is found out which lies in which, and up to `aside`
+// beside it.
+static void pieces(struct out *o, int64_t n, int apart, int aside)
 {
     n /= 4;
     o->triangles = 4 * n;
     o->vertices = 4 * n;
     head(o);
     for (int64_t i = 0; i < n; i++) {
-        double x = 4 * (double)i;
-        vertex(o, x, -2, -2);
-        vertex(o, x, 2, -2);
-        vertex(o, x, 0, 2);
-        vertex(o, x + 3, 0, 0);
+        double x = (double)apart * (double)i, y = (double)(i * 7919 % aside), z = (double)(i * 104729 / 7 % aside);
+        vertex(o, x, y - 2, z - 2);
+        vertex(o, x, y + 2, z - 2);
+        vertex(o, x, y, z + 2);
+        vertex(o, x + 3, y, z);
     }
     for (int64_t v = 0; v < 4 * n; v += 4) {
         triangle(o, v, v + 2, v + 1);
@@ -120,6 +121,18 @@ static void queue(struct out *o, int64_t n)
         triangle(o, v + 1, v + 2, v + 3);
         triangle(o, v + 2, v, v + 3);
     }
+}
+
+// Behind each other.
+static void queue(struct out *o, int64_t n)
+{
+    pieces(o, n, 4, 1);
+}
+
+// Mostly missed by a line through them, which nodes of a tree of boxes are not.
+static void swarm(struct out *o, int64_t n)
+{
+    pieces(o, n, 64, 241);
 }
 
 // All through each other.
@@ -153,8 +166,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*make)(struct out *o, int64_t n);
-    } shapes[] = {{"fan", fan},       {"spindle", spindle}, {"same", same}, {"book", book},
-                  {"thread", thread}, {"queue", queue},     {"heap", heap}};
+    } shapes[] = {{"fan", fan},       {"spindle", spindle}, {"same", same},   {"book", book},
+                  {"thread", thread}, {"queue", queue},     {"swarm", swarm}, {"heap", heap}};
     if (argc != 4)
         return 2;
     struct out o = {.file = fopen(argv[3], "wb"), .triangles = atoll(argv[2])};

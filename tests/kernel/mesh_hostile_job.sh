@@ -12,7 +12,7 @@ failed=0
 # shellcheck source=tests/kernel/expect.sh
 . "$(dirname "$0")/expect.sh"
 
-for shape in fan spindle same book thread queue heap; do
+for shape in fan spindle same book thread queue swarm heap; do
     "$make" $shape 1000000 "$work/$shape.ply" || exit 1
 done
 for shape in far nowhere; do
@@ -42,6 +42,7 @@ expect one_triangle_a_million_times_is_dropped refused nothing_left repair 60 sa
 expect triangles_at_one_edge_are_parted refused nothing_left repair 60 book
 expect triangles_on_a_line_are_looked_at repair 60 thread
 expect pieces_behind_each_other_are_refused refused mesh_intricate repair 300 queue
+expect pieces_beside_rays_are_refused refused mesh_intricate repair 300 swarm
 expect triangles_through_each_other_are_looked_at repair 150 heap --hole-edges 0
 expect what_is_too_far_away_is_refused refused mesh_far repair 10 far
 expect what_is_nowhere_is_refused refused ply_format repair 10 nowhere

@@ -124,12 +124,14 @@ echo "pass vertebrae_move_as_a_whole"
 
 # As the service runs it, and told to stop once the deformation has begun.
 mkdir stopped
+"$job" --describe >"$work/kinds.json" || fail "kinds_are_described"
 python3 - "$work" <<'SPEC'
 import hashlib, json, os, sys
 at = lambda name: os.path.join(sys.argv[1], name)
 one = lambda role, name: {"name": role, "path": at(name), "offset": 0, "length": os.path.getsize(at(name)), "meta": {},
     "sha256": hashlib.sha256(open(at(name), "rb").read()).hexdigest(), "media_type": "application/octet-stream"}
-spec = {"kind": "register", "version": 6, "params": {"model": "deformable", "grid_mm": 3}, "out": at("stopped"),
+version = next(k["version"] for k in json.load(open(at("kinds.json")))["kinds"] if k["name"] == "register")
+spec = {"kind": "register", "version": version, "params": {"model": "deformable", "grid_mm": 3}, "out": at("stopped"),
         "inputs": [one("fixed", "spine.nii"), one("moving", "spine-mr.nii")], "threads": 1, "progress_fd": 7}
 json.dump(spec, open(at("spec.json"), "w"))
 SPEC

@@ -50,14 +50,14 @@ static void carry(struct carrier *c, const double p[3], double q[3])
 // Lines of points, and how far they were read. The input may be a part of a file: not a byte behind it is read.
 struct reader {
     FILE *in;
-    int64_t length, read, line; // length -1: to the end
+    int64_t offset, length, read, line; // length -1: to the end
 };
 
 enum found { FOUND_END, FOUND_POINT, FOUND_HEADING };
 
 static enum kf_status open_points(const struct kf_job_input *input, struct reader *r, struct kf_error *err)
 {
-    *r = (struct reader){.in = fopen(input->path, "rb"), .length = input->length};
+    *r = (struct reader){.in = fopen(input->path, "rb"), .offset = input->offset, .length = input->length};
     if (!r->in)
         return kf_error_errno(err, errno, "opening the points");
     if (fseeko(r->in, (off_t)input->offset, SEEK_SET) == 0)
@@ -75,13 +75,15 @@ static enum kf_status next_point(struct reader *r, double p[3], enum found *foun
         int64_t left = r->length < 0 ? (int64_t)sizeof text : r->length - r->read + 1;
         if (!fgets(text, left < (int64_t)sizeof text ? (int)left : (int)sizeof text, r->in))
             break;
-        r->read += (int64_t)strlen(text);
+        const int64_t before = r->read;
+        r->read = (int64_t)ftello(r->in) - r->offset; // a line with a NUL is longer than its text
         if (++r->line > POINTS_MOST)
             return kf_error_set(err, KF_TOO_LARGE, "points_csv", "there are more than %d points", POINTS_MOST);
-        if (text[strspn(text, " \t\r\n")] == 0)
+        const int whole = r->read - before == (int64_t)strlen(text);
+        if (whole && text[strspn(text, " \t\r\n")] == 0)
             continue;
         *found = parse_point(text, p) ? FOUND_POINT : FOUND_HEADING;
-        if (*found == FOUND_HEADING && (r->line > 1 || !strpbrk(text, "xX")))
+        if (!whole || (*found == FOUND_HEADING && (r->line > 1 || !strpbrk(text, "xX"))))
             return kf_error_set(err, KF_INVALID, "points_csv", "line %lld of the points is not x,y,z in mm",
                                 (long long)r->line);
         return KF_OK;

@@ -593,7 +593,7 @@ enum kf_kernel_status kf_mesh_decimate_within(const struct kf_work *work, struct
         struct kf_work_part part;
         double reached = 0;
         copy_mesh(&before, mesh);
-            status = kf_mesh_decimate(kf_work_part(&part, work, round / 8.0, (round + 0.5) / 8), mesh, &now, &reached);
+        status = kf_mesh_decimate(kf_work_part(&part, work, round / 8.0, (round + 0.5) / 8), mesh, &now, &reached);
         if (!status)
             status = measure_both(kf_work_part(&part, work, (round + 0.5) / 8, (round + 1) / 8.0), &before, mesh,
                                   &exactly, hausdorff_mm, 0, &measured);

@@ -26,7 +26,8 @@ struct kf_mesh_intersections {
 // Devillers, "Fast and robust triangle-triangle overlap test using orientation predicates", J. Graphics Tools 8(1),
 // 2003). Exact for coordinates between 1e-30 and 1e30 and 0. `most`: how many pairs to list at most. KF_KERNEL_INVALID
 // for coordinates that no kf_bvh may have, KF_KERNEL_TOO_LARGE from 2^32 - 1 vertices or triangles. Same answer for any
-// number of threads. Memory: a kf_bvh, 88 bytes per triangle, 16 per vertex and 8 per listed pair.
+// number of threads. Memory: a kf_bvh, 88 bytes per triangle, 8 per listed pair, and 20 per vertex or 36 when places are
+// crowded.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_intersect(const struct kf_work *work, const struct kf_mesh *mesh,
                                                            int64_t most, struct kf_mesh_intersections *out);
 

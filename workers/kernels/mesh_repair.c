@@ -9,7 +9,8 @@
 #define PAIRS_MOST (1 << 20) // of intersecting facets that a round looks at
 #define LEAST_MM3  1e-9      // what encloses less encloses nothing
 
-#define RAY_LOOKS  ((int64_t)1 << 31) // some twenty seconds
+#define RAY_LOOKS     ((int64_t)1 << 31) // some twenty seconds
+#define LOOKS_OF_NODE 4                  // it lies in three lines of memory, as far away as not
 
 // KF_KERNEL_INVALID when a corner is one that no kf_bvh may have.
 static enum kf_kernel_status check_places(const struct kf_work *work, const struct kf_mesh *m)
@@ -36,7 +37,7 @@ struct ray {
     double from[3];
     uint32_t own;  // piece that the ray starts on
     int odd;       // the other pieces are crossed an odd number of times
-    int64_t looks; // of all rays
+    int64_t looks; // of all rays, at facets and nodes
     enum kf_kernel_status status;
 };
 
@@ -93,7 +94,13 @@ static int is_inside(struct ray *ray, int64_t t)
     high[0] = __FLT_MAX__;
     ray->own = ray->group[m->index[3 * t]];
     ray->odd = 0;
-    (void)kf_bvh_overlaps(ray->tree, low, high, 0, on_hit, ray);
+    const int64_t asked = ray->looks / KF_ASK_EVERY;
+    const int64_t nodes = kf_bvh_overlaps(ray->tree, low, high, 0, on_hit, ray);
+    ray->looks += LOOKS_OF_NODE * nodes; // where a ray misses all facets, these are the work
+    if (!ray->status && ray->looks / KF_ASK_EVERY != asked)
+        ray->status = kf_work_ask(ray->work, 0);
+    if (!ray->status && ray->looks > RAY_LOOKS)
+        ray->status = KF_KERNEL_TOO_LARGE;
     return ray->odd;
 }
 

@@ -39,7 +39,7 @@ struct kf_mesh_repair_report {
 // by larger ones from the same work. KF_KERNEL_INVALID when an index is out of range, a coordinate of a used vertex is
 // no kf_bvh may have, or an argument is out of range; then the mesh is as it was. It is not, but still to be released,
 // when memory ran out or the caller cancelled half way. KF_KERNEL_TOO_LARGE too when so many closed pieces lie behind
-// each other that which faces where would take too long to find: RAY_LOOKS looks at facets along the rays of all.
+// each other that which faces where would take too long to find: RAY_LOOKS looks at facets and nodes along all rays.
 // The same bytes for any number of threads. Memory: 84 bytes per triangle and 28 per vertex, or what kf_mesh_intersect
 // takes; with `intersections` a copy of the mesh beside it.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_repair(const struct kf_work *work, struct kf_mesh *mesh,
