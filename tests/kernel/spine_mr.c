@@ -1,4 +1,5 @@
-// segment.spine, MR: two finds of one disc are one disc, and in noise a body ends at its surface.
+// segment.spine, MR: two finds of one disc are one disc, in noise a body ends at its surface, and a black canal leaves
+// values to tell by.
 #include "server/base/test.h"
 #include "workers/io/memory.h"
 #include "workers/jobs/segment/spine_mr.h"
@@ -56,7 +57,7 @@ static int make(struct column *out)
     out->spine = (struct kf_spine){.stations = TALL};
     out->fine.data = malloc((size_t)voxels * 2);
     out->ct.data = malloc((size_t)voxels * 2);
-    out->spine.station = calloc(TALL, sizeof *out->spine.station);
+    out->spine.station = calloc(KF_SPINE_STATIONS, sizeof *out->spine.station);
     if (!out->fine.data || !out->ct.data || !out->spine.station)
         return 0;
     for (int n = 0; n < TALL; n++)
@@ -146,6 +147,23 @@ KF_TEST(what_was_found_in_a_body_below_a_disc_is_dropped)
     check(6, -12);
 }
 
+// Where the canal holds no signal fat, root and fluid still differ: what is measured between them is a number.
+KF_TEST(a_black_canal_leaves_a_scale)
+{
+    struct column column;
+    struct kf_spine_mr mr = {0};
+    struct kf_work work;
+    kf_work_init(&work, 2);
+    KF_REQUIRE(make(&column));
+    for (int64_t v = 0; v < (int64_t)WIDE * DEEP * TALL; v++) // black from 2 mm before the canal's tube of 5 mm
+        if ((double)(v / WIDE % DEEP) - AXIS > KF_SPINE_BODY_MM - 7)
+            ((int16_t *)column.fine.data)[v] = 0;
+    KF_CHECK_EQ(kf_spine_mr_discs(&work, &column.fine, &column.fine, &column.spine, &mr), KF_KERNEL_OK);
+    KF_CHECK_NEAR(mr.body, MARROW, 1);
+    KF_CHECK(mr.fat > mr.look.root && mr.look.root > 0);
+    release(&column);
+}
+
 KF_TEST_MAIN(KF_RUN(in_noise_what_is_like_marrow_beside_a_body_is_no_bone);
              KF_RUN(what_was_found_in_a_body_above_a_disc_is_dropped);
-             KF_RUN(what_was_found_in_a_body_below_a_disc_is_dropped);)
+             KF_RUN(what_was_found_in_a_body_below_a_disc_is_dropped); KF_RUN(a_black_canal_leaves_a_scale);)

@@ -166,7 +166,8 @@ static double spread_of(const struct kf_volume *fine, const struct kf_spine *spi
 static void learn(const struct kf_volume *fine, const struct kf_spine *spine, float *scratch, struct kf_spine_mr *mr)
 {
     static const double tube[4] = {-5, 5, -5, 5}, back[4] = {-40, 40, -70, -25};
-    mr->fluid = quantile(fine, spine, tube, 0, 1e9, 0.9, scratch, 1000);
+    // At least 1, so that the scale from fat to root has a length where the canal is black.
+    mr->fluid = fmax(1, quantile(fine, spine, tube, 0, 1e9, 0.9, scratch, 1000));
     mr->body = quantile(fine, spine, before_canal, 1, 1e9, 0.5, scratch, 0.3 * mr->fluid);
     mr->spread = spread_of(fine, spine, mr->body, scratch);
     mr->fat = quantile(fine, spine, back, 1.42 * mr->body, 0.9 * mr->fluid, 0.5, scratch, FAT_SHARE * mr->fluid);
