@@ -218,7 +218,7 @@ static int meet_around_corner(const float a[3][3], int i, const float b[3][3], i
     return segment_meets(p, q, side_p, side_q, b) || segment_meets(r, s, side_r, side_s, a);
 }
 
-int kf_triangles_meet(const float a[3][3], const float b[3][3])
+int kf_triangles_meet(const float a[][3], const float b[][3])
 {
     int shared = 0, at_a[3] = {0, 0, 0}, at_b[3] = {0, 0, 0}, free_a = 3, free_b = 3;
     for (int i = 0; i < 3; i++)

@@ -33,7 +33,7 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_intersect(const struct kf_work 
 
 // 1 when two triangles, of three corners each, have a point in common beyond shared corners, as above; neither may be
 // flat.
-int kf_triangles_meet(const float a[3][3], const float b[3][3]);
+int kf_triangles_meet(const float a[][3], const float b[][3]);
 
 // Sign of the volume of the tetrahedron (a, b, c, d): 1 when d lies on the side of the plane abc from which a, b, c
 // turn clockwise, 0 when it lies in the plane. Exact.
