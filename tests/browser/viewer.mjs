@@ -284,6 +284,9 @@ await clock('browser: each slice pane is a slider that tells its slice, and the 
     await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2); // back to the middle
     await drawn();
   }
+  const box = await pane('coronal').boundingBox();
+  await page.mouse.click(box.x + box.width * 0.6, box.y + box.height * 0.45); // where the slices were, for what follows
+  await drawn();
   check(/, [\d.]+ mm (superior|inferior)$/.test((await told('axial')).words), (await told('axial')).words);
   await shot('07b-slider-focus');
 });
