@@ -1,6 +1,7 @@
--- Which vertebra is which, as people say it. A level that a job could not count is confirmed when two different people,
--- each alone, have named every vertebra of a segmentation alike. Statements are only ever added: who said what, and when,
--- stays to be read, and of each person the newest counts. They hang on the segmentation: one that is made anew is named anew.
+-- Which vertebra is which, as people say it. A level that a job could not count is confirmed when two different people
+-- have named every vertebra of a segmentation alike: each alone, or after what they said differed and both were shown.
+-- Statements are only ever added: who said what, and when, stays to be read, and of each person the newest counts. They
+-- hang on the segmentation: one that is made anew is named anew.
 
 ALTER TABLE kerf.artefact ADD UNIQUE (organisation_id, id);
 

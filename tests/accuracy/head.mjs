@@ -112,7 +112,7 @@ function addNerves(rows, title, segments, landmarks, sides) {
         const sure = segments.find((s) => s.label === label)?.confidence;
         rows.push([[title, side, fixed(e?.mean, 2), fixed(e?.most, 1), fixed(e?.missed, 1), fixed(sure, 2)],
             resected(title) && side === 'left' ? e === null
-                : title === 'defect' && side === 'left' ? e === null || (atMost(e.mean, 1) && atMost(sure, 0.3))
+                : title === 'defect' && side === 'left' ? e !== null && atMost(e.mean, 1) && atMost(sure, 0.3)
                 : !sides.includes(side) || (atMost(e?.mean, 1) && atMost(e?.missed, 6))]);
     }
 }

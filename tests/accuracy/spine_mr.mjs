@@ -15,6 +15,7 @@ const cases = [
     { name: 'seed 144, 1.2×1.2×2 mm', args: ['--seed', '144', '--spacing', '1.2x1.2x2'] },
     { name: 'seed 145, cropped to 190×190×192 mm', args: ['--seed', '145', '--size', '238x238x160', '--spacing', '0.8x0.8x1.2', '--shift', '7x-5x-20'] },
     { name: 'seed 146', args: ['--seed', '146'] },
+    { name: 'seed 147, 0.8×0.8×4 mm', args: ['--seed', '147', '--spacing', '0.8x0.8x4', '--size', '300x300x75'], thick: true },
 ];
 
 // What each of our labels is in the truth, by greatest overlap; each of the truth is taken once.
@@ -88,7 +89,7 @@ function thresholdAndPieces(at, image, bone) {
 }
 
 const table = new Table('segment.spine: MR',
-    'Made by `tests/accuracy/run spine_mr`. Gates are what the best published method for lumbar MR reaches with learned weights (Dice, means): vertebrae ≥ 0.95, discs ≥ 0.87, neural structures (dural sac with all in it) ≥ 0.92, the whole canal likewise; ours, since no source names them: cord ≥ 0.85 as in CT, roots ≥ 0.70; no level may be named. A row that misses one is marked.');
+    'Made by `tests/accuracy/run spine_mr`. Gates are what the best published method for lumbar MR reaches with learned weights (Dice, means): vertebrae ≥ 0.95, discs ≥ 0.87, neural structures (dural sac with all in it) ≥ 0.92, the whole canal likewise; ours, since no source names them: cord ≥ 0.85 as in CT, roots ≥ 0.70; no level may be named. Slices of 4 mm: vertebrae ≥ 0.85, which is asked of real CT of 3 mm, and no name; all else is shown. A row that misses one is marked.');
 table.section('T2 phantoms', ['case', 'levels', 'vertebrae: mean, worst', 'discs: mean, worst', 'canal', 'sac with cord', 'cord', 'roots', 'ligamentum flavum', 'threshold and pieces: vertebrae', 'holds']);
 await withScratch(async (dir) => {
     const at = (name) => join(dir, name);
@@ -117,7 +118,7 @@ await withScratch(async (dir) => {
         const plain = mean(compare(dir, at('a.nii'), at('q.nii')), vertebrae.filter(scored));
         const v = vertebrae.filter(scored), d = discs.filter(scored), canal = group([110, 111, 112]), neural = group([111, 112]);
         const levels = readJson(at('s.json')).levels;
-        const ok = atLeast(mean(found, v), 0.95) && atLeast(mean(found, d), 0.87) && atLeast(neural, 0.92) && atLeast(canal, 0.92) && atLeast(found.get(111)?.dice, 0.85) &&
+        const ok = c.thick ? atLeast(mean(found, v), 0.85) && levels === 'unconfirmed' && plain < 0.85 : atLeast(mean(found, v), 0.95) && atLeast(mean(found, d), 0.87) && atLeast(neural, 0.92) && atLeast(canal, 0.92) && atLeast(found.get(111)?.dice, 0.85) &&
             atLeast(found.get(113)?.dice, 0.7) && levels === 'unconfirmed' && plain < 0.95;
         console.log(c.name, fixed(mean(found, v)), fixed(mean(found, d)), fixed(canal), fixed(neural), fixed(plain));
         table.row([c.name, levels, `${fixed(mean(found, v))}, ${fixed(worst(found, v))}`, `${fixed(mean(found, d))}, ${fixed(worst(found, d))}`, fixed(canal), fixed(neural),

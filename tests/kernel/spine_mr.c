@@ -1,5 +1,5 @@
-// segment.spine, MR: two finds of one disc are one disc, in noise a body ends at its surface, and a black canal leaves
-// values to tell by.
+// segment.spine, MR: two finds of one disc are one disc, in noise a body ends at its surface, a black canal leaves values
+// to tell by, and a bright nucleus in a dark ring is a T2, a bright disc none.
 #include "server/base/test.h"
 #include "workers/io/memory.h"
 #include "workers/jobs/segment/spine_mr.h"
@@ -164,6 +164,35 @@ KF_TEST(a_black_canal_leaves_a_scale)
     release(&column);
 }
 
+// Whether discs of such rings and nuclei (within 11 mm of the axis) are taken for those of a T2.
+static int is_t2_with(int16_t ring, int16_t nucleus)
+{
+    struct column column;
+    struct kf_spine_mr mr = {0};
+    struct kf_work work;
+    kf_work_init(&work, 2);
+    KF_CHECK(make(&column));
+    int16_t *value = column.fine.data;
+    for (int64_t v = 0; v < (int64_t)WIDE * DEEP * TALL; v++) {
+        double x = (double)(v % WIDE) - WIDE / 2, y = (double)(v / WIDE % DEEP) - AXIS;
+        if (value[v] == RING)
+            value[v] = x * x + y * y < 121 ? nucleus : ring;
+    }
+    KF_CHECK_EQ(kf_spine_mr_discs(&work, &column.fine, &column.fine, &column.spine, &mr), KF_KERNEL_OK);
+    KF_CHECK_EQ(mr.has_bodies, 1);
+    release(&column);
+    return mr.is_t2;
+}
+
+KF_TEST(discs_bright_throughout_are_of_no_t2)
+{
+    KF_CHECK_EQ(is_t2_with(RING, RING), 1);
+    KF_CHECK_EQ(is_t2_with(RING, 2 * MARROW), 1); // more of it is bright than dark
+    KF_CHECK_EQ(is_t2_with(4 * MARROW / 3, 4 * MARROW / 3), 0);
+    KF_CHECK_EQ(is_t2_with(4 * MARROW / 3, 2 * MARROW), 0);
+}
+
 KF_TEST_MAIN(KF_RUN(in_noise_what_is_like_marrow_beside_a_body_is_no_bone);
              KF_RUN(what_was_found_in_a_body_above_a_disc_is_dropped);
-             KF_RUN(what_was_found_in_a_body_below_a_disc_is_dropped); KF_RUN(a_black_canal_leaves_a_scale);)
+             KF_RUN(what_was_found_in_a_body_below_a_disc_is_dropped); KF_RUN(a_black_canal_leaves_a_scale);
+             KF_RUN(discs_bright_throughout_are_of_no_t2);)

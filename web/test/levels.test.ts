@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Artefact, LevelReview, Segment } from '../src/api/types';
-import { choose, follows, levelNames, levelsFault, spanOf, vertebraeOf, withConfirmed } from '../src/case/level_names';
+import { choose, follows, levelNames, levelsFault, segmentsAsNamed, spanOf, vertebraeOf, withConfirmed } from '../src/case/level_names';
 import { structuresOf } from '../src/case/model';
 
 const blank = (n: number) => Array<string>(n).fill('');
@@ -65,6 +65,13 @@ describe('levels that two people confirmed', () => {
     const called = (levels: LevelReview['levels']) => withConfirmed(structuresOf([named]), review({ levels })).map((s) => s.called);
     expect(called({ 23: 'L4', 24: 'L5' })).toEqual(structuresOf([named]).map((s) => s.called));
     expect(called({ 23: 'L5', 24: 'L6' })).toEqual(['Vertebra L5', 'Vertebra L6', 'Disc L5-L6', 'Disc L6-S1', 'Sacrum']);
+  });
+
+  it('name the parts of a comparison as the list does', () => {
+    const structures = withConfirmed(structuresOf([of]), review({}));
+    expect(segmentsAsNamed(of, structures).filter((s) => /^Vertebra/.test(s.name)).map((s) => [s.label, s.name]).sort())
+      .toEqual([[40, 'Vertebra L4'], [41, 'Vertebra L5']]);
+    expect(segmentsAsNamed({ ...of, id: 'another' } as Artefact, structures)).toEqual(of.meta.segments);
   });
 
   it('name nothing before both agree, and keep the keys by which people coloured things', () => {

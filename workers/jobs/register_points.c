@@ -7,7 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define FAR_MM 3.0 // a pair that misses by more than this was probably set at two different places
+#define FAR_SAID 20 // pairs that are named one by one
+#define FAR_MM   3.0 // a pair that misses by more than this was probably set at two different places
 
 struct landmarks {
     double *at[2]; // fixed, moving; 3 per landmark
@@ -36,6 +37,7 @@ static enum kf_status read_landmarks(const struct kf_job_context *job, struct la
 static json_t *misses(struct kf_job_context *job, const struct landmarks *l, const struct kf_affine *t, double *worst)
 {
     json_t *list = json_array();
+    int64_t far = 0;
     *worst = 0;
     for (int64_t n = 0; n < l->count[0]; n++) {
         double q[3], square = 0;
@@ -45,9 +47,11 @@ static json_t *misses(struct kf_job_context *job, const struct landmarks *l, con
         double miss = sqrt(square);
         *worst = miss > *worst ? miss : *worst;
         json_array_append_new(list, json_real(miss));
-        if (miss > FAR_MM)
+        if (miss > FAR_MM && ++far <= FAR_SAID)
             kf_job_warn(job, "point_misses", "pair %lld misses by %.1f mm", (long long)n + 1, miss);
     }
+    if (far > FAR_SAID)
+        kf_job_warn(job, "point_misses", "%lld more pairs miss by over %g mm", (long long)(far - FAR_SAID), FAR_MM);
     return list;
 }
 

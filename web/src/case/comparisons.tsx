@@ -5,6 +5,7 @@ import type { Artefact, LabelScore } from '../api/types';
 import { figure } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { partName, segmentationName } from './groups';
+import { segmentsAsNamed } from './level_names';
 import { Section } from './section';
 import type { CaseStore } from './store';
 
@@ -45,7 +46,8 @@ function Comparison({ made, store }: { made: Artefact; store: CaseStore }): JSX.
   };
   const [a, b] = [side('a'), side('b')];
   const called = (of: Artefact | undefined) => (of ? segmentationName(of, store.volumes.value, store.jobs.value) : 'no longer here');
-  const nameOf = (label: number) => partName(label, a?.meta.segments, b?.meta.segments);
+  const [inA, inB] = [a, b].map((of) => of && segmentsAsNamed(of, store.structures.value));
+  const nameOf = (label: number) => partName(label, inA, inB);
   return (
     <div class="comparison" data-testid="comparison">
       <p><strong>A</strong> {called(a)}</p><p><strong>B</strong> {called(b)}</p>

@@ -70,3 +70,9 @@ export function withConfirmed(structures: readonly Structure[], reviews: Readonl
     return called ? { ...structure, called, name: structure.name.replace(structure.called, called), mark: level ?? structure.mark } : structure;
   });
 }
+
+/** The segments of a segmentation under the names that its structures go by. */
+export function segmentsAsNamed(of: Artefact, structures: readonly Structure[]): Segment[] {
+  const named = new Map(structures.filter((s) => s.of.id === of.id).map((s) => [s.label, s.called]));
+  return (of.meta.segments ?? []).map((segment) => ({ ...segment, name: named.get(segment.label) ?? segment.name }));
+}

@@ -15,7 +15,6 @@
 #define NOISY          0.13 // spread of the bodies from which more blur is needed
 #define NOISY_BLUR_MM  1.2
 #define NOISY_SHELL_MM 1.0
-#define UNEVEN         0.32 // spread beyond which what lies before the canal is no row of bodies
 #define MARROW_MIDDLE  0.99 // of the bodies' value
 #define LEAST_REACH    0.19 // of marrow's values, to both sides
 #define MOST_REACH     0.4
@@ -49,20 +48,16 @@
 #define END_PLATE      2.2   // mm of a disc's dark that are bone
 #define THIN_SLICE_MM  1.2   // a slice's mean blurs an edge over its thickness, and the dark takes in what is blurred:
 #define SLICE_BLUR     0.5   // of what is thicker than that, towards either body
-#define BRIGHTER       1.5   // times what discs explain when sought as dark: not a T2
 #define STABLE         0.125 // of the least spacing: a step of the diffusion in mm²
 #define DIFFUSIONS     6     // steps; a millimetre of blur where no edge is
 #define CONDUCTANCE    1.5   // an edge of twice the usual slope stays
 #define OUTSIDE        (-1.0)
-#define END_FROM       24 // mm; every canal has 40
-#define END_MM         30 // a front 45 mm before a canal that leans by 35°
 #define FRONT_MOST     48
 #define FRONT_OFF      0.25 // of the bodies' value, on the mean of many: no marrow, but a wall or what lies before it
 #define FRONT_SPARE    2
 #define FRONT_SIDE     32.0 // mm beside the midline: half of the widest body, with some to spare
 #define PROFILE        60   // steps to each side of a disc
 #define BEYOND         10   // steps beyond its ends that it is darker than
-#define LEAST_MM       18   // between discs of a back; a disc of 14 mm with a bright nucleus is dark twice
 #define ONE_DISC_MM    13.0 // nor are two discs in their places as near to each other
 #define LEAST_STEPS    8    // of a disc with its end plates
 #define MOST_STEPS     62
@@ -70,7 +65,6 @@
 #define DISC_HU        90
 #define MARROW_HU      600 // a flood of bone runs through it before it runs through walls and over joints
 #define REACH_MM       20.0
-#define FAT_SHARE      0.69 // of the fluid's value where no fat is seen
 
 enum tissue { OTHER, MARROW, DISC, NEURAL };
 
@@ -135,134 +129,6 @@ enum kf_kernel_status kf_spine_mr_denoise(const struct kf_work *work, const stru
     return status;
 }
 
-// A quantile of the values in a box of every station's section, of those between low and high; `none` without any.
-static double quantile(const struct kf_volume *fine, const struct kf_spine *spine, const double box[4], double low,
-                       double high, double share, float *scratch, double none)
-{
-    int64_t count = 0, section = (int64_t)((box[1] - box[0]) / 2 + 1) * (int64_t)((box[3] - box[2]) / 2 + 1);
-    int step = 2 + (int)(spine->stations * section / SAMPLES); // all of a long column, not what fits of its top
-    for (int n = 0; n < spine->stations; n += step)
-        for (double v = box[2]; v <= box[3]; v += 2)
-            for (double u = box[0]; u <= box[1]; u += 2) {
-                double p[3], value;
-                kf_spine_place(&spine->station[n], u, v, p);
-                value = kf_spine_value(fine, p, -1);
-                if (value >= low && value <= high && count < SAMPLES)
-                    scratch[count++] = (float)value;
-            }
-    return count > 50 ? kf_select_f32(scratch, count, (int64_t)(share * (double)(count - 1))) : none;
-}
-
-static const double before_canal[4] = {-9, 9, 14, 28};
-
-// Half the range that holds 70 % of the bodies' values, as a share of `body`.
-static double spread_of(const struct kf_volume *fine, const struct kf_spine *spine, double body, float *scratch)
-{
-    double low = quantile(fine, spine, before_canal, 0.5 * body, 1.6 * body, 0.15, scratch, body),
-           high = quantile(fine, spine, before_canal, 0.5 * body, 1.6 * body, 0.85, scratch, body);
-    return 0.5 * (high - low) / fmax(1, body);
-}
-
-static void learn(const struct kf_volume *fine, const struct kf_spine *spine, float *scratch, struct kf_spine_mr *mr)
-{
-    static const double tube[4] = {-5, 5, -5, 5}, back[4] = {-40, 40, -70, -25};
-    // At least 1, so that the scale from fat to root has a length where the canal is black.
-    mr->fluid = fmax(1, quantile(fine, spine, tube, 0, 1e9, 0.9, scratch, 1000));
-    mr->body = quantile(fine, spine, before_canal, 1, 1e9, 0.5, scratch, 0.3 * mr->fluid);
-    mr->spread = spread_of(fine, spine, mr->body, scratch);
-    mr->fat = quantile(fine, spine, back, 1.42 * mr->body, 0.9 * mr->fluid, 0.5, scratch, FAT_SHARE * mr->fluid);
-    // Cord, roots and ligament as their relaxation has them beside fluid, fat and marrow.
-    double dark = 0.22 * mr->body;
-    mr->look = (struct kf_spine_look){.fat = mr->fat,
-                                      .fluid = mr->fluid,
-                                      .cord = 0.4 * mr->fluid,
-                                      .root = 0.5 * mr->fat,
-                                      .flavum = dark,
-                                      .hard = 2 * dark,
-                                      .fluid_to_cord = -1,
-                                      .cord_least = 0.75 * mr->fluid,
-                                      .apart = 0.4 * mr->fluid,
-                                      .rim_mm = 0.6,
-                                      .not_root = 0.25 * mr->fat + 0.2 * mr->body,
-                                      .like_marrow = 1};
-}
-
-// Bodies at 300 whatever their value, discs below: darker ones, or with `bright` those that are brighter.
-static void for_discs(const struct kf_volume *fine, double body, int bright, const struct kf_volume *out)
-{
-    int64_t voxels = kf_grid_voxels(&fine->grid);
-    const int16_t *in = fine->data;
-    int16_t *to = out->data;
-    for (int64_t v = 0; v < voxels; v++) {
-        double x = 300 * in[v] / body, y = bright ? fmin(300, fmax(0, 600 - x)) : fmin(300, x);
-        to[v] = (int16_t)(in[v] < 0 ? -2000 : floor(y + 0.5));
-    }
-}
-
-static double explained(const struct kf_spine *spine)
-{
-    double sum = 0;
-    for (int d = 0; d < spine->discs; d++)
-        sum += spine->disc[d].contrast_hu;
-    return sum;
-}
-
-// The canal goes on below the end of its fluid as it went over the last END_FROM mm, as far as the front of the lowest
-// disc may lie below that end. No disc is sought there.
-static void lengthen(const struct kf_volume *fine, struct kf_spine *spine)
-{
-    int count = spine->fluid_end = spine->stations;
-    const struct kf_spine_station last = spine->station[count - 1], before = spine->station[count - 1 - END_FROM];
-    double way[3], along = 0;
-    for (int c = 0; c < 3; c++)
-        way[c] = last.p[c] - before.p[c];
-    kf_spine_unit(way);
-    for (int c = 0; c < 3; c++)
-        along += way[c] * last.front[c];
-    struct kf_spine_station next = last;
-    for (int c = 0; c < 3; c++)
-        next.down[c] = way[c], next.front[c] = last.front[c] - along * way[c];
-    kf_spine_unit(next.front);
-    for (int c = 0; c < 3; c++)
-        next.left[c] = next.front[(c + 1) % 3] * way[(c + 2) % 3] - next.front[(c + 2) % 3] * way[(c + 1) % 3];
-    for (int n = 1; n <= END_MM && spine->stations < KF_SPINE_STATIONS; n++) {
-        for (int c = 0; c < 3; c++)
-            next.p[c] = last.p[c] + n * way[c];
-        if (kf_spine_value(fine, next.p, -1) < 0)
-            break;
-        spine->station[spine->stations++] = next;
-    }
-}
-
-enum kf_kernel_status kf_spine_mr_discs(const struct kf_work *work, const struct kf_volume *fine,
-                                        const struct kf_volume *smooth, struct kf_spine *spine, struct kf_spine_mr *mr)
-{
-    struct kf_volume look = {.grid = fine->grid, .type = KF_VOXEL_INT16};
-    look.data = kf_work_take(work, 2 * kf_grid_voxels(&fine->grid));
-    float *scratch = kf_work_take(work, 4 * SAMPLES);
-    enum kf_kernel_status status = look.data && scratch ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
-    if (!status) {
-        learn(fine, spine, scratch, mr);
-        mr->smooth_spread = spread_of(smooth, spine, mr->body, scratch);
-    }
-    struct kf_spine other = *spine;
-    if (!status) {
-        for_discs(fine, mr->body, 1, &look);
-        status = kf_spine_find_discs(work, &look, LEAST_MM, &other);
-    }
-    if (!status) {
-        for_discs(fine, mr->body, 0, &look);
-        status = kf_spine_find_discs(work, &look, LEAST_MM, spine);
-    }
-    if (!status)
-        lengthen(fine, spine);
-    mr->has_bodies = !status && mr->spread < UNEVEN;
-    mr->is_t2 = !status && explained(spine) * BRIGHTER >= explained(&other);
-    kf_work_give(work, scratch);
-    kf_work_give(work, look.data);
-    return status;
-}
-
 // Half heights of a disc in front of the bodies' axis and behind it.
 struct slab {
     double front, back;
@@ -277,9 +143,8 @@ struct columns {
     float unlike[COLUMNS][2 * PROFILE + 1];
 };
 
-// Directions in a disc's plane.
-static void in_plane(const struct kf_spine_disc *disc, const struct kf_spine_station *t, double left[3],
-                     double front[3])
+void kf_spine_mr_in_plane(const struct kf_spine_disc *disc, const struct kf_spine_station *t, double left[3],
+                          double front[3])
 {
     double along = 0;
     for (int c = 0; c < 3; c++)
@@ -382,7 +247,7 @@ static struct slab place_disc(const struct kf_volume *blurred, const struct kf_s
     struct columns columns;
     double left[3], front[3], slope[2] = {0, 0}, mean[2 * PROFILE + 1], shift = 0, whole = LEAST_STEPS * STEP_MM,
                               half[2], sure[2], middle, length = 0;
-    in_plane(disc, t, left, front);
+    kf_spine_mr_in_plane(disc, t, left, front);
     sample_columns(blurred, disc, left, front, mr->body, &columns);
     best_slopes(&columns, SLOPE_STEPS, SLOPE_STEP, slope);
     best_slopes(&columns, 2, SLOPE_STEP / 3, slope);

@@ -15,7 +15,7 @@ struct kf_spine_mr {
     double spread;        // of the bodies' values, half the range that holds 70 %, as a share of `body`
     double smooth_spread; // the same without noise
     double slice_mm;      // given: how far a voxel of the image reaches along the patient's axis
-    int is_t2;            // 0: discs are brighter than bodies
+    int is_t2;            // 0: discs are brighter than bodies, rings and all
     int has_bodies;       // 0: what lies before the canal is not even enough (a neck's bodies are too small)
     struct kf_spine_look look;
 };
@@ -33,6 +33,10 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mr_denoise(const struct kf_wor
 // `coarse`: int16 of about 2 mm on the patient's axes, below 0 outside of the image. stations = 0: none over 40 mm.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mr_canal(const struct kf_work *work, const struct kf_volume *coarse,
                                                            struct kf_spine *spine);
+
+// Directions in a disc's plane, to the left and forwards.
+void kf_spine_mr_in_plane(const struct kf_spine_disc *disc, const struct kf_spine_station *t, double left[3],
+                          double front[3]);
 
 // Discs and typical values. `fine`: as coarse, on the working grid; `smooth`: the same without noise.
 // Then the canal is continued below its fluid by up to 30 stations.
