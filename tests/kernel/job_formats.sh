@@ -1,6 +1,6 @@
 #!/bin/sh
 # The command line takes and gives every format: a volume and its label map through NIfTI, NRRD and MetaImage are the same
-# voxels in the same place, oblique ones too, and a folder of DICOM stands for its one volume.
+# voxels in the same place, oblique ones too, and a folder of DICOM stands for its one volume, in and out.
 # Usage: job_formats.sh KERF_JOB KERF
 set -u
 job=$1
@@ -46,6 +46,20 @@ for ending in nii nrrd mha; do
     expect the_table_beside_${ending}_is_the_same cmp "$work/seg.$ending.json" "$work/seg.nii.gz.json"
     expect the_surface_from_${ending}_is_the_same cmp "$work/$ending.stl" "$work/nii.gz.stl"
 done
+
+# DICOM out (tests/service/dicom_out.mjs reads it with others): a volume, its label map beside its table, a warped image.
+expect import_writes_dicom "$job" import --in "$work/dicom" --out "$work/ct/" --quiet
+"$job" view --image "$work/ct" --out "$work/view.dicom" --quiet || failed=1
+expect the_volume_as_dicom_is_the_same cmp "$work/view.dicom" "$work/view.nii.gz"
+expect the_labels_of_dicom_go_to_dicom "$job" segment.bone --image "$work/ct" --out "$work/seg.d/" --quiet
+expect a_segmentation_is_there test -s "$work/seg.d/SEG.dcm"
+expect the_table_beside_dicom_is_the_same cmp "$work/seg.d.json" "$work/seg.nii.gz.json"
+expect it_is_no_volume_and_says_so fails no_volume "$job" import --in "$work/seg.d" --out "$work/x.nii" --quiet
+expect a_warped_image_as_dicom "$job" register --fixed "$work/ct" --moving "$work/ct" --samples 1000 --both_ways false --out "$work/x.json" --warped "$work/w.d/" --quiet
+"$job" view --image "$work/w.d" --out "$work/view.w" --quiet || failed=1
+expect it_is_the_image_on_itself cmp "$work/view.w" "$work/view.nii.gz"
+expect a_folder_with_files_is_refused fails folder_not_empty "$job" segment.bone --image "$work/ct" --out "$work/ct/" --quiet
+expect a_file_does_not_say_what_it_shows fails modality_unknown "$job" register --fixed "$work/ct" --moving "$work/ct.nii" --out "$work/x.json" --warped "$work/x.d/" --quiet
 
 # The same voxels on turned axes: what is found there lies turned, and the same through every format.
 LC_ALL=C sed 's/^TransformMatrix = .*/TransformMatrix = 0.955336489125606 0.29552020666134 0 -0.289629477625516 0.936293363584199 0.198669330795061 0.0587108016938265 -0.18979606097868 0.980066577841242/' "$work/ct.mha" >"$work/turned.mha"

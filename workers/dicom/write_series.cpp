@@ -6,16 +6,15 @@
 #include "dcmtk/dcmjpls/djencode.h"
 #include "dcmtk/oflog/oflog.h"
 
-#include "server/base/hash.h"
 #include "workers/dicom/write_series.h"
+#include "workers/dicom/write_shim.h"
 
-#include <cerrno>
-#include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <new>
 #include <string>
 #include <vector>
+
+using namespace kerf::writing;
 
 namespace {
 
@@ -34,80 +33,11 @@ const Syntax SYNTAXES[KF_WRITE_SYNTAX_COUNT] = {
     {"jpeg-ls", EXS_JPEGLSLossless},
 };
 
-struct Failure {
-    OFCondition condition;
-};
-
-void check(const OFCondition &condition)
-{
-    if (condition.bad())
-        throw Failure{condition};
-}
-
-void put(DcmItem &item, const DcmTagKey &tag, const std::string &value)
-{
-    check(item.putAndInsertString(tag, value.c_str()));
-}
-
-void put(DcmItem &item, const DcmTagKey &tag, Uint16 value)
-{
-    check(item.putAndInsertUint16(tag, value));
-}
-
-void put_double(DcmItem &item, const DcmTagKey &tag, double value)
-{
-    check(item.putAndInsertFloat64(tag, value));
-}
-
-// A decimal string (VR DS): at most 16 characters, as many digits as fit.
-std::string decimal(double value)
-{
-    char text[40];
-    if (std::fabs(value) < 1e-9)
-        value = 0;
-    for (int digits = 12; digits > 1; digits--) {
-        std::snprintf(text, sizeof text, "%.*g", digits, value);
-        if (std::strlen(text) <= 16)
-            break;
-    }
-    return text;
-}
-
-std::string decimals(const double *values, int n)
-{
-    std::string out = decimal(values[0]);
-    for (int i = 1; i < n; i++)
-        out += "\\" + decimal(values[i]);
-    return out;
-}
-
-double length(const double v[3])
-{
-    return std::sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
-}
-
-std::string uid(const kf_dicom_write_series &s, const std::string &role)
-{
-    char text[65];
-    kf_dicom_write_uid(text, s.uid_seed, role.c_str());
-    return text;
-}
-
-class Writer {
+class Writer : Plane {
   public:
-    Writer(const kf_dicom_write_series &series, const char *dir) : s(series), dir(dir)
+    Writer(const kf_dicom_write_series &series, const char *dir)
+        : Plane(series.geometry), s(series), dir(dir), ct(std::strcmp(series.modality, "CT") == 0)
     {
-        const kf_dicom_write_geometry &g = s.geometry;
-        ct = std::strcmp(s.modality, "CT") == 0;
-        for (int a = 0; a < 3; a++)
-            spacing[a] = length(g.step[a]);
-        for (int r = 0; r < 3; r++) {
-            orientation[r] = g.step[0][r] / spacing[0];
-            orientation[3 + r] = g.step[1][r] / spacing[1];
-        }
-        const double *u = orientation, *v = orientation + 3;
-        double normal[3] = {u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]};
-        thickness = std::fabs(normal[0] * g.step[2][0] + normal[1] * g.step[2][1] + normal[2] * g.step[2][2]);
     }
 
     int write_slices()
@@ -163,21 +93,14 @@ class Writer {
   private:
     const kf_dicom_write_series &s;
     std::string dir;
-    bool ct = true;
-    double spacing[3], orientation[6], thickness;
-
-    void position(int64_t k, double p[3]) const
-    {
-        for (int r = 0; r < 3; r++)
-            p[r] = s.geometry.origin_lps[r] + static_cast<double>(k) * s.geometry.step[2][r];
-    }
+    bool ct;
 
     // Patient, study, series, frame of reference, equipment and SOP common modules.
     void common(DcmDataset &d, const char *sop_class, const std::string &role)
     {
         put(d, DCM_SpecificCharacterSet, "ISO_IR 192");
         put(d, DCM_SOPClassUID, sop_class);
-        put(d, DCM_SOPInstanceUID, uid(s, role));
+        put(d, DCM_SOPInstanceUID, uid(s.uid_seed, role));
         put(d, DCM_InstanceCreationDate, s.date);
         put(d, DCM_InstanceCreationTime, s.time);
         put(d, DCM_StudyDate, s.date);
@@ -207,9 +130,9 @@ class Writer {
         put(d, DCM_PatientPosition, "HFS");
         put(d, DCM_StudyID, s.study_id);
         put(d, DCM_SeriesNumber, std::to_string(s.series_number));
-        put(d, DCM_StudyInstanceUID, s.study_uid ? std::string(s.study_uid) : uid(s, "study"));
-        put(d, DCM_SeriesInstanceUID, uid(s, "series"));
-        put(d, DCM_FrameOfReferenceUID, s.frame_uid ? std::string(s.frame_uid) : uid(s, "frame of reference"));
+        put(d, DCM_StudyInstanceUID, s.study_uid ? std::string(s.study_uid) : uid(s.uid_seed, "study"));
+        put(d, DCM_SeriesInstanceUID, uid(s.uid_seed, "series"));
+        put(d, DCM_FrameOfReferenceUID, s.frame_uid ? std::string(s.frame_uid) : uid(s.uid_seed, "frame of reference"));
         put(d, DCM_PositionReferenceIndicator, "");
     }
 
@@ -287,7 +210,7 @@ class Writer {
     void dimensions(DcmDataset &d)
     {
         DcmItem *item = nullptr;
-        std::string dimension = uid(s, "dimension");
+        std::string dimension = uid(s.uid_seed, "dimension");
         check(d.findOrCreateSequenceItem(DCM_DimensionOrganizationSequence, item, -2));
         put(*item, DCM_DimensionOrganizationUID, dimension);
         check(d.findOrCreateSequenceItem(DCM_DimensionIndexSequence, item, -2));
@@ -362,30 +285,6 @@ extern "C" enum kf_dicom_write_syntax kf_dicom_write_syntax_find(const char *nam
     return static_cast<enum kf_dicom_write_syntax>(i);
 }
 
-extern "C" void kf_dicom_write_uid(char to[65], const char *seed, const char *role)
-{
-    std::string text = std::string(seed) + '\n' + role;
-    unsigned char digest[KF_SHA256_BYTES];
-    kf_sha256(text.data(), text.size(), digest);
-    char digits[40];
-    int n = 0;
-    for (bool any = true; any && n < 39; n++) { // long division of 16 bytes by ten
-        unsigned rest = 0;
-        any = false;
-        for (int i = 0; i < 16; i++) {
-            unsigned now = rest * 256 + digest[i];
-            digest[i] = static_cast<unsigned char>(now / 10);
-            rest = now % 10;
-            any = any || digest[i];
-        }
-        digits[n] = static_cast<char>('0' + rest);
-    }
-    std::memcpy(to, "2.25.", 6);
-    for (int i = 0; i < n; i++)
-        to[5 + i] = digits[n - 1 - i];
-    to[5 + n] = '\0';
-}
-
 extern "C" enum kf_status kf_dicom_write(const struct kf_dicom_write_series *series, const char *dir, int *files,
                                          struct kf_error *err)
 {
@@ -397,20 +296,12 @@ extern "C" enum kf_status kf_dicom_write(const struct kf_dicom_write_series *ser
         return kf_error_set(err, KF_INVALID, "modality", "Only CT and MR can be written.");
     if (series->enhanced && series->syntax >= KF_WRITE_RLE)
         return kf_error_set(err, KF_UNSUPPORTED, "syntax", "Multi-frame objects are written uncompressed only.");
-    try {
+    return guarded(err, [&] {
         OFLog::configure(OFLogger::WARN_LOG_LEVEL);
         DcmRLEEncoderRegistration::registerCodecs();
         DJEncoderRegistration::registerCodecs(ECC_lossyYCbCr, EUC_never);
         DJLSEncoderRegistration::registerCodecs();
         Writer writer(*series, dir);
         *files = series->enhanced ? writer.write_enhanced() : writer.write_slices();
-        return KF_OK;
-    } catch (const Failure &failure) {
-        enum kf_status status = errno == ENOSPC ? KF_NOSPACE : KF_IO;
-        return kf_error_set(err, status, nullptr, "The series was not written: %s.", failure.condition.text());
-    } catch (const std::bad_alloc &) {
-        return kf_error_set(err, KF_NOMEM, nullptr, "No memory to write the series.");
-    } catch (...) {
-        return kf_error_set(err, KF_INTERNAL, nullptr, "The DICOM library failed while writing.");
-    }
+    });
 }

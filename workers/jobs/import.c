@@ -524,7 +524,7 @@ static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
     int count = kf_job_output_count(job);
     if (count == 0)
         return kf_error_set(err, KF_INVALID, "no_volume", "the series holds no image that could be a volume");
-    const char *ending = kf_image_ending(out);
+    const char *ending = kf_job_image_ending(out);
     enum kf_status status = KF_OK;
     for (int i = 0; status == KF_OK && i < count; i++) {
         char to[4096];
@@ -532,7 +532,8 @@ static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
                        : snprintf(to, sizeof to, "%.*s.%d%s", (int)(ending - out), out, i, ending);
         if (n < 0 || (size_t)n >= sizeof to)
             return kf_error_set(err, KF_INVALID, "bad_usage", "the name after --out is too long");
-        status = kf_job_place_image(job, kf_job_output_at(job, i).path, to, "--out", err);
+        struct kf_job_output_view view = kf_job_output_at(job, i);
+        status = kf_job_place_image(job, &view, to, "--out", err);
         if (status == KF_OK && count > 1)
             printf("%s\n", to);
     }
@@ -553,7 +554,8 @@ static const struct kf_job_cli cli = {
     .names = names,
     .place = place,
     .examples = "  kerf-job import --in study/ --list\n"
-                "  kerf-job import --in study/ --series 1.2.3.4 --out ct.nii.gz --report import.json\n",
+                "  kerf-job import --in study/ --series 1.2.3.4 --out ct.nii.gz --report import.json\n"
+                "  kerf-job import --in study/ --out ct/    (CT or MR slices without anything of the patient)\n",
 };
 
 static const struct kf_job_param params[] = {{0}};

@@ -183,11 +183,23 @@ static enum kf_status find(struct kf_register_job *j, struct kf_error *err)
     return kf_register_find_field(j, err);
 }
 
+// What a DICOM folder of the warped image must say is asked before any work.
+static enum kf_status check_warped(const struct kf_job_context *job, struct kf_error *err)
+{
+    const struct kf_job_input *moving = kf_job_input_named(job, "moving");
+    const char *modality;
+    if (!kf_job_wants_dicom(kf_job_option(job, "--warped")))
+        return KF_OK;
+    return kf_job_dicom_modality(job, moving ? moving->meta : NULL, &modality, err);
+}
+
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
     struct kf_register_job j = {.report = {.mi = 0}};
     kf_job_work_init(&j.w, job);
-    enum kf_status status = find(&j, err);
+    enum kf_status status = check_warped(job, err);
+    if (!status)
+        status = find(&j, err);
     kf_job_work_stage(&j.w, "resampling", j.deformable ? 0.9 : 0.7, 1);
     if (!status)
         status = write_transform(&j, err);
@@ -223,7 +235,7 @@ static enum kf_status place(struct kf_job_context *job, struct kf_error *err)
             const char *to = kf_job_option(job, flag_of[f][1]);
             if (!to || strcmp(view.name, flag_of[f][0]) != 0)
                 continue;
-            status = strcmp(view.kind, "volume") == 0 ? kf_job_place_image(job, view.path, to, flag_of[f][1], err)
+            status = strcmp(view.kind, "volume") == 0 ? kf_job_place_image(job, &view, to, flag_of[f][1], err)
                                                       : kf_job_place_file(view.path, to, err);
         }
     }
@@ -242,7 +254,10 @@ static const struct kf_cli_flag flags[] = {
     {"--points-out", KF_CLI_OPTION, NULL, 0, "Where those points go, in LPS mm of the moving frame."},
     {"--points-back", KF_CLI_INPUT, "points_back", 0, "Lines x,y,z in LPS mm of the moving frame, to be carried back."},
     {"--points-back-out", KF_CLI_OPTION, NULL, 0, "Where those points go, in LPS mm of the fixed frame."},
-    {"--warped", KF_CLI_OPTION, NULL, 0, "Where the moving image on the fixed grid goes (.nii.gz, .nrrd, .mha)."},
+    {"--warped", KF_CLI_OPTION, NULL, 0,
+     "Where the moving image on the fixed grid goes (" KF_JOB_IMAGE_NAMES ")."},
+    {"--modality", KF_CLI_OPTION, NULL, 0,
+     "CT or MR: what the moving image shows, for a --warped folder of DICOM; needed where the image is no DICOM."},
     {"--displacement", KF_CLI_OPTION, NULL, 0,
      "deformable: where the displacement d goes (.nii.gz, 3 components): q = matrix · (p + d(p)), LPS mm."},
     {"--inverse", KF_CLI_OPTION, NULL, 0,
@@ -264,6 +279,7 @@ static const struct kf_job_cli cli = {
     .place = place,
     .examples =
         "  kerf-job register --fixed ct.nii.gz --moving mr.nii.gz --model rigid --out t.json --warped mr_in_ct.nii.gz\n"
+        "  kerf-job register --fixed ct/ --moving mr/ --out t.json --warped mr_in_ct/    (DICOM in, DICOM out)\n"
         "  kerf-job register --fixed a.nii.gz --moving b.nii.gz --out t.json --points p.csv --points-out q.csv\n"
         "  kerf-job register --fixed ct.nii.gz --moving mr.nii.gz --model deformable --out t.json --displacement "
         "d.nii.gz --inverse e.nii.gz\n",

@@ -254,7 +254,8 @@ static const struct kf_job_cli cli = {
     .flags = flags,
     .names = kf_job_segmentation_names,
     .place = kf_job_place_segmentation,
-    .examples = "  kerf-job segment.bone --image ct.nii.gz --out seg.nii.gz    (the label table goes to seg.json)\n",
+    .examples = "  kerf-job segment.bone --image ct.nii.gz --out seg.nii.gz    (the label table goes to seg.json)\n"
+                "  kerf-job segment.bone --image study/ --out seg/    (a DICOM segmentation, SEG.dcm, and seg.json)\n",
 };
 
 static const struct kf_job_param params[] = {

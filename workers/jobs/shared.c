@@ -188,27 +188,40 @@ static enum kf_status place_converted(const struct kf_job_context *job, const ch
     return status ? status : kf_job_place_file(converted, to, err);
 }
 
-enum kf_status kf_job_place_image(const struct kf_job_context *job, const char *from, const char *to, const char *flag,
-                                  struct kf_error *err)
+const char *kf_job_image_ending(const char *to)
 {
-    const char *ending = kf_image_ending(to), *now = kf_image_ending(from);
+    if (!kf_job_wants_dicom(to))
+        return kf_image_ending(to);
+    const char *ending = to + strlen(to);
+    while (ending > to && ending[-1] == '/')
+        ending--;
+    return ending;
+}
+
+enum kf_status kf_job_place_image(struct kf_job_context *job, const struct kf_job_output_view *view, const char *to,
+                                  const char *flag, struct kf_error *err)
+{
+    const char *ending = kf_job_image_ending(to), *now = kf_image_ending(view->path);
     if (!ending)
-        return kf_error_set(err, KF_INVALID, "bad_usage", "%s needs a name that ends in one of: " KF_JOB_IMAGE_NAMES, flag);
+        return kf_error_set(err, KF_INVALID, "bad_usage", "%s needs a name that ends in one of: " KF_JOB_IMAGE_NAMES,
+                            flag);
+    if (*ending == '/')
+        return kf_job_place_dicom(job, view, to, err);
     if (now && strcmp(ending, now) == 0)
-        return kf_job_place_file(from, to, err);
-    return place_converted(job, from, to, ending, err);
+        return kf_job_place_file(view->path, to, err);
+    return place_converted(job, view->path, to, ending, err);
 }
 
 const struct kf_cli_name kf_job_segmentation_names[] = {{"--out", KF_JOB_IMAGE_NAMES, 1}, {0}};
 
 enum kf_status kf_job_place_segmentation(struct kf_job_context *job, struct kf_error *err)
 {
-    const char *out = kf_job_option(job, "--out"), *ending = kf_image_ending(out);
+    const char *out = kf_job_option(job, "--out"), *ending = kf_job_image_ending(out);
     struct kf_job_output_view view = kf_job_output_at(job, 0);
     char table[4096];
     int n = snprintf(table, sizeof table, "%.*s.json", (int)(ending - out), out);
     if (n < 0 || (size_t)n >= sizeof table)
         return kf_error_set(err, KF_INVALID, "bad_usage", "the name after --out is too long");
-    enum kf_status status = kf_job_place_image(job, view.path, out, "--out", err);
+    enum kf_status status = kf_job_place_image(job, &view, out, "--out", err);
     return status ? status : kf_json_save(table, view.meta, err);
 }

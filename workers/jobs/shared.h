@@ -46,14 +46,28 @@ KF_MUST_USE enum kf_status kf_job_write_labels(struct kf_job_work *w, const stru
 // Copies those members of `from` (may be NULL) that are in `keys` (NULL at the end) into `to`.
 void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys);
 
-// Command line: moves the NIfTI file `from` to `to`, or writes it there as the ending of `to` says (.nii.gz, .nii,
-// .nrrd, .mha). `flag` is what the person named it by.
-KF_MUST_USE enum kf_status kf_job_place_image(const struct kf_job_context *job, const char *from, const char *to,
-                                              const char *flag, struct kf_error *err);
-#define KF_JOB_IMAGE_NAMES ".nii.gz .nii .nrrd .mha"
+// Command line: moves the finished NIfTI file `view` to `to`, or writes it there as the ending of `to` says (.nii.gz,
+// .nii, .nrrd, .mha; "/": kf_job_place_dicom). `flag` is what the person named it by.
+KF_MUST_USE enum kf_status kf_job_place_image(struct kf_job_context *job, const struct kf_job_output_view *view,
+                                              const char *to, const char *flag, struct kf_error *err);
+#define KF_JOB_FILE_NAMES  ".nii.gz .nii .nrrd .mha"
+#define KF_JOB_IMAGE_NAMES KF_JOB_FILE_NAMES " /"
+// Where the ending of an output's name begins, within `to`; NULL when it has none of KF_JOB_IMAGE_NAMES.
+const char *kf_job_image_ending(const char *to);
+
+// Command line: a name that ends in "/" is a folder of DICOM (dicom_out.c). The image or label map `view` is written
+// there, with a warning "values_rounded" where 16 bits do not hold the values. Nothing is left behind on failure.
+// KF_INVALID modality_unknown, modality_not_written, and those of write_derived.h.
+int kf_job_wants_dicom(const char *to);
+KF_MUST_USE enum kf_status kf_job_place_dicom(struct kf_job_context *job, const struct kf_job_output_view *view,
+                                              const char *to, struct kf_error *err);
+// "CT" or "MR": what the image's metadata (may be NULL) says, else the option --modality; borrowed. To be asked before
+// any work by a kind whose image may be a file.
+KF_MUST_USE enum kf_status kf_job_dicom_modality(const struct kf_job_context *job, const json_t *meta,
+                                                 const char **modality, struct kf_error *err);
 
 // Command line of a kind whose first output is a label map: --out NAME with an ending of kf_job_place_image, and its
-// metadata beside it as NAME.json.
+// metadata beside it as NAME.json ("seg/" has seg.json).
 KF_MUST_USE enum kf_status kf_job_place_segmentation(struct kf_job_context *job, struct kf_error *err);
 extern const struct kf_cli_name kf_job_segmentation_names[];
 

@@ -5,6 +5,7 @@
 #include "workers/runtime/context.h"
 #include "workers/runtime/sandbox.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -56,9 +57,13 @@ static void print_flags(const struct kf_job_kind *kind)
     const struct kf_cli_name *out = kind->cli->names;
     while (out && out->flag && strcmp(out->flag, "--out") != 0)
         out++;
-    int named = out && out->flag && out->endings;
+    int named = out && out->flag && out->endings, folders = 0;
+    for (const struct kf_cli_name *n = kind->cli->names; n && n->flag; n++)
+        folders |= n->endings && strchr(n->endings, '/');
     printf("  --out PATH%s\n      Where the result goes%s%s%s.\n", out && out->flag && out->required ? " (required)" : "",
            named ? " (" : "", named ? out->endings : "", named ? ")" : "");
+    if (folders)
+        printf("A name that ends in / is a new or empty folder, where DICOM is written.\n");
     if (volumes)
         printf("An image is NIfTI (.nii, .nii.gz), NRRD (.nrrd) or MetaImage (.mha, .mhd); a folder of DICOM must hold "
                "one volume.\n");
@@ -230,6 +235,29 @@ static int ends_in(const char *name, const char *endings)
     return 0;
 }
 
+// A folder for output is new, and can be made, or is empty.
+static enum kf_status check_folder(const char *flag, const char *name, struct kf_error *err)
+{
+    size_t end = strlen(name);
+    while (end > 0 && name[end - 1] == '/')
+        end--;
+    if (end == 0 || name[end - 1] == '.') // beside it may lie a file named after it
+        return kf_error_set(err, KF_INVALID, "bad_usage", "%s needs a folder whose name does not end in a dot", flag);
+    if (mkdir(name, 0777) == 0)
+        return rmdir(name) ? kf_error_errno(err, errno, flag) : KF_OK;
+    DIR *dir = errno == EEXIST ? opendir(name) : NULL;
+    if (!dir)
+        return kf_error_errno(err, errno, flag);
+    int entries = 0;
+    while (readdir(dir))
+        entries++;
+    closedir(dir);
+    if (entries <= 2) // itself and the folder above
+        return KF_OK;
+    return kf_error_set(err, KF_INVALID, "folder_not_empty",
+                        "%s names a folder with files in it; it must be new or empty", flag);
+}
+
 static enum kf_status check_names(const struct kf_job_context *job, struct kf_error *err)
 {
     for (const struct kf_cli_name *n = job->kind->cli->names; n && n->flag; n++) {
@@ -240,6 +268,9 @@ static enum kf_status check_names(const struct kf_job_context *job, struct kf_er
         if (name && n->endings && !ends_in(name, n->endings))
             return kf_error_set(err, KF_INVALID, "bad_usage", "%s needs a name that ends in one of: %s", n->flag,
                                 n->endings);
+        enum kf_status status = name && n->endings && ends_in(name, "/") ? check_folder(n->flag, name, err) : KF_OK;
+        if (status)
+            return status;
     }
     return KF_OK;
 }
@@ -268,6 +299,11 @@ static enum kf_status take_arguments(struct kf_job_context *job, struct command 
 }
 
 // ---------------------------------------------------------------------------------------------- outputs
+const struct kf_job_kind *kf_job_kind_of(const struct kf_job_context *job)
+{
+    return job->kind;
+}
+
 const char *kf_job_option(const struct kf_job_context *job, const char *flag)
 {
     return job->options ? kf_json_text(job->options, flag, NULL) : NULL;

@@ -23,7 +23,7 @@ struct kf_cli_flag {
 // What a person may call an output by, so that a name that will not do is refused before any work is done.
 struct kf_cli_name {
     const char *flag;    // "--out" or a KF_CLI_OPTION
-    const char *endings; // separated by blanks; NULL: any name
+    const char *endings; // separated by blanks; NULL: any name. "/": a folder, which must be new or empty
     int required;
 };
 
@@ -36,6 +36,7 @@ struct kf_job_cli {
 };
 
 // ---- for `place`, and for a `run` that behaves differently on the command line ----
+const struct kf_job_kind *kf_job_kind_of(const struct kf_job_context *job);
 // The value given for a flag, or NULL (always NULL in the service).
 const char *kf_job_option(const struct kf_job_context *job, const char *flag);
 
