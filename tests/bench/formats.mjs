@@ -1,5 +1,5 @@
 // Every image format beside ITK: what we write, ITK reads as the same voxels in the same place, and what ITK then writes,
-// we read as the same again. On an oblique grid, where a transposed matrix shows. Needs peer_formats (ITK's packages).
+// we read as the same again; of DICOM, what we write. On an oblique grid, where a transposed matrix shows. Needs peer_formats (ITK's packages).
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -58,5 +58,9 @@ await withScratch((dir) => {
       row(`we read ITK's ${other} of it`, back.packed === mine.packed, apart(back.grid, mine.grid), 1e-4);
     }
   }
+  must('kerf-job', ['register', '--fixed', at('turned.mha'), '--moving', at('turned.mha'), '--samples', '1000', '--both_ways', 'false',
+    '--out', at('t.json'), '--warped', `${at('slices')}/`, '--modality', 'CT', '--quiet']);
+  const slices = itk(`${at('slices')}/`);
+  row('ITK reads our DICOM', slices.voxels === itk(at(`ours.${ours[0]}`)).voxels, apart(slices, truth), 1e-4);
 });
 process.exit(failed ? 1 : 0);

@@ -1,12 +1,16 @@
-// ITK's reading and writing of image files, beside ours: peer_formats IN [OUT]. Prints what it read as one JSON object
+// ITK's reading and writing of image files, beside ours: peer_formats IN [OUT]; a name that ends in / is a folder of
+// DICOM, which GDCM puts together. Prints what it read as one JSON object
 // (spacing, origin, direction by rows, a checksum of the voxels as int16) and writes OUT, compressed.
 #include <cinttypes>
 #include <cstdio>
 #include <string>
 
 #include <itkImage.h>
+#include <itkGDCMImageIO.h>
+#include <itkGDCMSeriesFileNames.h>
 #include <itkImageFileReader.h>
 #include <itkImageFileWriter.h>
+#include <itkImageSeriesReader.h>
 #include <itkMetaImageIO.h>
 #include <itkNiftiImageIO.h>
 #include <itkNrrdImageIO.h>
@@ -44,22 +48,37 @@ static void print(const Image *image)
     std::printf("],\"voxels\":\"%016" PRIx64 "\"}\n", hash);
 }
 
+static Image::Pointer read(const std::string &name)
+{
+    if (!ends(name, "/")) {
+        auto reader = itk::ImageFileReader<Image>::New();
+        reader->SetFileName(name);
+        reader->SetImageIO(io_of(name));
+        reader->Update();
+        return reader->GetOutput();
+    }
+    auto files = itk::GDCMSeriesFileNames::New();
+    auto reader = itk::ImageSeriesReader<Image>::New();
+    files->SetDirectory(name);
+    reader->SetImageIO(itk::GDCMImageIO::New());
+    reader->SetFileNames(files->GetInputFileNames());
+    reader->Update();
+    return reader->GetOutput();
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
         return 2;
     itk::Object::GlobalWarningDisplayOff(); // it warns of NIfTI fields that MetaImage has no place for
     try {
-        auto reader = itk::ImageFileReader<Image>::New();
-        reader->SetFileName(argv[1]);
-        reader->SetImageIO(io_of(argv[1]));
-        reader->Update();
-        print(reader->GetOutput());
+        Image::Pointer image = read(argv[1]);
+        print(image);
         if (argc > 2) {
             auto writer = itk::ImageFileWriter<Image>::New();
             writer->SetFileName(argv[2]);
             writer->SetImageIO(io_of(argv[2]));
-            writer->SetInput(reader->GetOutput());
+            writer->SetInput(image);
             writer->SetUseCompression(true);
             writer->Update();
         }

@@ -1,5 +1,7 @@
 #include "workers/dicom/write_content.h"
 
+#include "dcmtk/oflog/oflog.h"
+
 #include "server/base/hash.h"
 
 #include <cstring>
@@ -75,6 +77,13 @@ Uids::Uids(const std::string &content, const char *frame_uid)
     : seed("kerf content " + content), frame(is_uid(frame_uid) ? frame_uid : uid(seed, "frame of reference")),
       study(uid("kerf study of " + frame, "study")), series(uid(seed, "series"))
 {
+}
+
+void begin(const kf_grid &grid, struct kf_error *err)
+{
+    OFLog::configure(OFLogger::OFF_LOG_LEVEL);
+    if (grid.dim[0] > 65535 || grid.dim[1] > 65535 || grid.dim[2] > 999999)
+        throw Refusal{kf_error_set(err, KF_INVALID, "dimensions", "a DICOM slice has at most 65535 rows and columns")};
 }
 
 kf_dicom_write_geometry geometry_of(const kf_grid &grid)

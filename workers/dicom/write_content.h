@@ -36,6 +36,9 @@ struct Uids {
     Uids(const std::string &content, const char *frame_uid);
 };
 
+// Before anything else: DCMTK's log, which prints values, is off. Throws KF_INVALID "dimensions".
+void begin(const kf_grid &grid, struct kf_error *err);
+
 kf_dicom_write_geometry geometry_of(const kf_grid &grid);
 
 // "Kerf segment.bone 2", for descriptions.

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 using namespace kerf::writing;
@@ -22,22 +23,34 @@ struct Storing {
 
 template <typename Voxel> void look(const Voxel *from, int64_t n, Storing &s, bool &whole, bool &finite)
 {
-    double low = HUGE_VAL, high = -HUGE_VAL;
+    Voxel low = from[0], high = from[0];
     for (int64_t i = 0; i < n; i++) {
+        low = from[i] < low ? from[i] : low;
+        high = from[i] > high ? from[i] : high;
+    }
+    for (int64_t i = 0; i < n && std::is_floating_point<Voxel>::value; i++) {
         double v = static_cast<double>(from[i]);
         finite = finite && std::isfinite(v);
         whole = whole && v == std::floor(v);
-        low = v < low ? v : low;
-        high = v > high ? v : high;
     }
-    s.low = low;
-    s.high = high;
+    s.low = static_cast<double>(low);
+    s.high = static_cast<double>(high);
 }
 
 int64_t stored_of(const Storing &s, double value)
 {
     double v = std::floor((value - s.intercept) / s.slope + 0.5), least = s.is_signed ? -32768 : 0;
     return static_cast<int64_t>(std::min(std::max(v, least), least + 65535));
+}
+
+template <typename Voxel> void store(const Voxel *from, int64_t n, const Storing &s, Uint16 *to)
+{
+    if (std::is_integral<Voxel>::value && s.slope == 1 && s.intercept == 0) // the common case is a copy
+        for (int64_t i = 0; i < n; i++)
+            to[i] = static_cast<Uint16>(from[i]);
+    else
+        for (int64_t i = 0; i < n; i++)
+            to[i] = static_cast<Uint16>(stored_of(s, static_cast<double>(from[i])));
 }
 
 template <typename Voxel> double farthest(const Voxel *from, int64_t n, const Storing &s)
@@ -252,11 +265,7 @@ class Writer : Plane {
     {
         int64_t n = geometry.dim[0] * geometry.dim[1];
         stored.resize(static_cast<size_t>(n));
-        with_voxels(*image.volume, [&](auto *from) {
-            for (int64_t i = 0; i < n; i++)
-                stored[static_cast<size_t>(i)] =
-                    static_cast<Uint16>(stored_of(storing, static_cast<double>(from[n * k + i])));
-        });
+        with_voxels(*image.volume, [&](auto *from) { store(from + n * k, n, storing, stored.data()); });
         check(d.putAndInsertUint16Array(DCM_PixelData, stored.data(), static_cast<unsigned long>(n)));
     }
 };
@@ -266,11 +275,11 @@ class Writer : Plane {
 extern "C" enum kf_status kf_dicom_write_slices(const struct kf_dicom_write_image *image, const char *dir,
                                                 struct kf_dicom_write_facts *facts, struct kf_error *err)
 {
-    const int64_t *dim = image->volume->grid.dim;
     *facts = kf_dicom_write_facts{};
-    if (dim[0] > 65535 || dim[1] > 65535 || dim[2] > 999999)
-        return kf_error_set(err, KF_INVALID, "dimensions", "a DICOM slice has at most 65535 rows and columns");
     if (std::strcmp(image->modality, "CT") != 0 && std::strcmp(image->modality, "MR") != 0)
         return kf_error_set(err, KF_INVALID, "modality", "only CT and MR are written as DICOM slices");
-    return guarded(err, [&] { Writer(*image, dir, err).write(*facts); });
+    return guarded(err, [&] {
+        begin(image->volume->grid, err);
+        Writer(*image, dir, err).write(*facts);
+    });
 }

@@ -11,7 +11,6 @@
 #include "dcmtk/dcmiod/cielabutil.h"
 #include "dcmtk/dcmseg/segdoc.h"
 #include "dcmtk/dcmseg/segment.h"
-#include "dcmtk/oflog/oflog.h"
 
 #include <cmath>
 #include <cstring>
@@ -267,12 +266,11 @@ class Writer : Plane {
 extern "C" enum kf_status kf_dicom_write_segmentation(const struct kf_dicom_write_labels *labels, const char *dir,
                                                       struct kf_dicom_write_facts *facts, struct kf_error *err)
 {
-    const int64_t *dim = labels->volume->grid.dim;
     *facts = kf_dicom_write_facts{};
-    if (dim[0] > 65535 || dim[1] > 65535 || dim[2] > 999999)
-        return kf_error_set(err, KF_INVALID, "dimensions", "a DICOM slice has at most 65535 rows and columns");
-    OFLog::configure(OFLogger::OFF_LOG_LEVEL); // it prints values
-    enum kf_status status = guarded(err, [&] { Writer(*labels, err).write(std::string(dir) + "/SEG.dcm"); });
+    enum kf_status status = guarded(err, [&] {
+        begin(labels->volume->grid, err);
+        Writer(*labels, err).write(std::string(dir) + "/SEG.dcm");
+    });
     facts->files = status == KF_OK;
     return status;
 }
