@@ -38,7 +38,9 @@ function check(good, what) {
   if (!good) throw new Error(what);
 }
 
-const run = (...args) => spawnSync(job, args, { encoding: 'utf8' });
+// One thread where nothing else is asked for: many of them on a busy machine wait for each other.
+const run = (kind, ...args) => spawnSync(job, [kind, ...args.includes('--threads') ? [] : ['--threads', '1'], ...args],
+  { encoding: 'utf8' });
 function must(...args) {
   const r = run(...args);
   check(r.status === 0, `${args.join(' ')}: ${r.stderr}`);
@@ -202,7 +204,8 @@ for (const [kind, file] of [['ct', 'IM000001.dcm'], ['mr-high', 'IM000003.dcm'],
 
 // ---- the command line ----
 
-const phantom = (kind, ...args) => execFileSync(join(bin, 'kerf'), ['phantom', kind, ...args], { stdio: 'ignore' });
+const phantom = (kind, ...args) => execFileSync(join(bin, 'kerf'), ['phantom', kind, '--threads', '1', ...args],
+  { stdio: 'ignore' });
 phantom('head', '--out', at('head'), '--size', '64x60x56', '--spacing', '2.75x2.9x3', '--tilt', '12',
   '--patient', 'SECRET^NAME');
 phantom('spine-mr', '--out', at('mr'), '--size', '48x48x30', '--spacing', '4x4x6');
@@ -211,8 +214,8 @@ for (const name of ['head', 'mr']) {
   test(`${name}_through_the_command_line_comes_back`, () => {
     must('import', '--in', at(name), '--out', at(`${name}.nii`), '--quiet');
     must('import', '--in', at(name), '--out', `${at(`${name}.1`)}/`, '--threads', '1', '--quiet');
-    must('import', '--in', at(name), '--out', `${at(`${name}.7`)}/`, '--threads', '7', '--quiet');
-    check(sameFolder(at(`${name}.1`), at(`${name}.7`)), 'the threads are seen in the bytes');
+    must('import', '--in', at(name), '--out', `${at(`${name}.3`)}/`, '--threads', '3', '--quiet');
+    check(sameFolder(at(`${name}.1`), at(`${name}.3`)), 'the threads are seen in the bytes');
     must('import', '--in', at(`${name}.1`), '--out', at(`${name}.back.nii`), '--quiet');
     check(!JSON.stringify(bytesOf(at(`${name}.1`))).includes('SECRET'), 'the patient\'s name is in the files');
     return expectEqual(readNifti(at(`${name}.nii`)), readNifti(at(`${name}.back.nii`)), 0, 1e-6);
@@ -225,9 +228,9 @@ test('what_we_wrote_is_read_and_written_the_same', () => {
 test('labels_through_the_command_line_are_those_of_the_nifti', () => {
   must('segment.head', '--image', at('head.1'), '--out', at('seg.nii.gz'), '--quiet');
   must('segment.head', '--image', at('head.1'), '--out', `${at('seg')}/`, '--threads', '1', '--quiet');
-  must('segment.head', '--image', at('head.1'), '--out', `${at('seg.7')}/`, '--threads', '7', '--quiet');
-  check(sameFolder(at('seg'), at('seg.7')), 'the threads are seen in the bytes');
-  check(readFileSync(at('seg.7.json'), 'utf8') === readFileSync(at('seg.json'), 'utf8'), 'the tables differ');
+  must('segment.head', '--image', at('head.1'), '--out', `${at('seg.3')}/`, '--threads', '3', '--quiet');
+  check(sameFolder(at('seg'), at('seg.3')), 'the threads are seen in the bytes');
+  check(readFileSync(at('seg.3.json'), 'utf8') === readFileSync(at('seg.json'), 'utf8'), 'the tables differ');
   if (!has('dcm2json')) return 'not read: DCMTK\'s dcm2json is not installed';
   const s = expectLabels(join(at('seg'), 'SEG.dcm'), at('seg.nii.gz'));
   const table = JSON.parse(readFileSync(at('seg.json'), 'utf8')).segments;
