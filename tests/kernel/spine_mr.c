@@ -1,8 +1,10 @@
-// segment.spine, MR: two finds of one disc are one disc, in noise a body ends at its surface, a black canal leaves values
-// to tell by, and a bright nucleus in a dark ring is a T2, a bright disc none.
+// segment.spine, MR: two finds of one disc are one disc, in noise a body ends at its surface, a black canal leaves
+// values to tell by, a bright nucleus in a dark ring is a T2, a bright disc none, and arches are found by place and
+// value.
 #include "server/base/test.h"
 #include "workers/io/memory.h"
 #include "workers/jobs/segment/spine_mr.h"
+#include "workers/jobs/segment/spine_mr_arch.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -61,13 +63,11 @@ static int make(struct column *out)
     if (!out->fine.data || !out->ct.data || !out->spine.station)
         return 0;
     for (int n = 0; n < TALL; n++)
-        out->spine.station[n] = (struct kf_spine_station){.p = {0, KF_SPINE_BODY_MM, TALL - 1 - n},
-                                                          .down = {0, 0, -1},
-                                                          .front = {0, -1, 0},
-                                                          .left = {1, 0, 0}};
+        out->spine.station[n] = (struct kf_spine_station){
+            .p = {0, KF_SPINE_BODY_MM, TALL - 1 - n}, .down = {0, 0, -1}, .front = {0, -1, 0}, .left = {1, 0, 0}};
     for (int64_t v = 0; v < voxels; v++)
-        ((int16_t *)out->fine.data)[v] = value_at((double)(v % WIDE) - WIDE / 2, (double)(v / WIDE % DEEP) - AXIS,
-                                                  (double)(v / (WIDE * DEEP)));
+        ((int16_t *)out->fine.data)[v] =
+            value_at((double)(v % WIDE) - WIDE / 2, (double)(v / WIDE % DEEP) - AXIS, (double)(v / (WIDE * DEEP)));
     return 1;
 }
 
@@ -192,7 +192,102 @@ KF_TEST(discs_bright_throughout_are_of_no_t2)
     KF_CHECK_EQ(is_t2_with(4 * MARROW / 3, 2 * MARROW), 0);
 }
 
+// Arches as the atlas's likelier half has them, 3 mm farther back, smaller and lower than in it: whether a place is
+// bone.
+static int is_arch(double x, double y, double z)
+{
+    const double size = 0.9 * APART_MM / KF_ARCH_PITCH_MM;
+    double u = fabs(x) / size, v = (KF_SPINE_BODY_MM - y + 3) / size, share = (height_of(0) - z) / APART_MM + 0.06;
+    int i = (int)(u / KF_ARCH_CELL_MM), j = (int)floor((v - KF_ARCH_BACK_MM) / KF_ARCH_CELL_MM),
+        k = (int)(KF_ARCH_TALL * (share - floor(share)));
+    return i < KF_ARCH_WIDE && j >= 0 && j < KF_ARCH_DEEP && kf_spine_mr_atlas[k][KF_ARCH_DEEP - 1 - j][i] >= 'a' + 13;
+}
+
+#define BACK_DEEP 112 // voxels from AXIS before the bodies' axis backwards
+#define BACK_WIDE 96
+
+// A back whose arches have `marrow`, between muscle and fat, with blobs of that value where no arch is; what is found
+// of it. *dice: of bone behind the bodies. *blobs: share of them that was taken for bone.
+static enum kf_kernel_status find_arches(int threads, int16_t marrow, int discs, uint8_t *arch, double *dice,
+                                         double *blobs)
+{
+    struct column column;
+    struct kf_work work;
+    const int64_t dim[3] = {BACK_WIDE, BACK_DEEP, TALL}, voxels = dim[0] * dim[1] * dim[2];
+    const struct kf_spine_mr mr = {.fluid = FLUID, .body = MARROW, .fat = FAT};
+    uint8_t *none = calloc((size_t)voxels, 1);
+    int64_t both = 0, truth = 0, ours = 0, blob = 0, taken = 0;
+    KF_CHECK(make(&column) && none);
+    free(column.fine.data);
+    int16_t *value = column.fine.data = malloc((size_t)voxels * 2);
+    memcpy(column.fine.grid.dim, dim, sizeof dim);
+    column.fine.grid.origin_lps[0] = -BACK_WIDE / 2;
+    for (int d = 0; d < discs; d++)
+        column.spine.disc[column.spine.discs++] = disc_at(height_of(d), 200);
+    for (int turn = 0; turn < 2; turn++) { // makes it, then compares
+        if (turn == 1) {
+            kf_work_init(&work, threads);
+            enum kf_kernel_status status =
+                kf_spine_mr_arches(&work, &column.fine, &column.spine, &mr, column.spine.stations, none, arch);
+            if (status)
+                return status;
+        }
+        for (int64_t v = 0; v < voxels; v++) {
+            double x = (double)(v % dim[0]) - BACK_WIDE / 2, y = (double)(v / dim[0] % dim[1]) - AXIS,
+                   z = (double)(v / (dim[0] * dim[1]));
+            int behind = KF_SPINE_BODY_MM - y < 5, bone = is_arch(x, y, z),
+                fat = (int)floor(x / 5) % 3 == 0 && (int)floor(y / 5) % 3 == 0;
+            int is_blob = fabs(x) > 24 && y > 52 && (int)floor(z / 8) % 3 == 0;
+            if (turn == 0)
+                value[v] = (int16_t)(bone || is_blob ? marrow : fat ? FAT : MUSCLE);
+            else if (behind && arch[v] != KF_ARCH_ELSEWHERE) {
+                int found = arch[v] != KF_ARCH_SOFT;
+                both += bone && found, truth += bone, ours += found;
+                blob += is_blob && !bone, taken += is_blob && !bone && found;
+            }
+        }
+    }
+    *dice = 2.0 * (double)both / (double)(truth + ours + 1);
+    *blobs = (double)taken / (double)(blob + 1);
+    free(none);
+    release(&column);
+    return KF_KERNEL_OK;
+}
+
+KF_TEST(arches_of_dim_marrow_are_found_where_arches_are)
+{
+    const int64_t voxels = (int64_t)BACK_WIDE * BACK_DEEP * TALL;
+    uint8_t *arch = malloc((size_t)voxels), *again = malloc((size_t)voxels);
+    double dice = 0, blobs = 1;
+    KF_REQUIRE(arch && again);
+    KF_CHECK_EQ(find_arches(1, 2 * MARROW / 3, DISCS, arch, &dice, &blobs), KF_KERNEL_OK);
+    KF_CHECK(dice > 0.9);
+    KF_CHECK(blobs < 0.02);
+    KF_CHECK_EQ(find_arches(3, 2 * MARROW / 3, DISCS, again, &dice, &blobs), KF_KERNEL_OK);
+    KF_CHECK(memcmp(arch, again, (size_t)voxels) == 0);
+    free(again);
+    free(arch);
+}
+
+KF_TEST(without_arches_or_a_second_disc_none_are_made_up)
+{
+    const int64_t voxels = (int64_t)BACK_WIDE * BACK_DEEP * TALL;
+    uint8_t *arch = malloc((size_t)voxels);
+    double dice, blobs;
+    KF_REQUIRE(arch);
+    for (int discs = 1; discs <= DISCS; discs += 2) {
+        KF_CHECK_EQ(find_arches(2, discs == 1 ? 2 * MARROW / 3 : MUSCLE, discs, arch, &dice, &blobs), KF_KERNEL_OK);
+        for (int64_t v = 0; v < voxels; v++)
+            if (arch[v] != KF_ARCH_ELSEWHERE) {
+                KF_CHECK_EQ(arch[v], KF_ARCH_ELSEWHERE);
+                break;
+            }
+    }
+    free(arch);
+}
+
 KF_TEST_MAIN(KF_RUN(in_noise_what_is_like_marrow_beside_a_body_is_no_bone);
              KF_RUN(what_was_found_in_a_body_above_a_disc_is_dropped);
              KF_RUN(what_was_found_in_a_body_below_a_disc_is_dropped); KF_RUN(a_black_canal_leaves_a_scale);
-             KF_RUN(discs_bright_throughout_are_of_no_t2);)
+             KF_RUN(discs_bright_throughout_are_of_no_t2); KF_RUN(arches_of_dim_marrow_are_found_where_arches_are);
+             KF_RUN(without_arches_or_a_second_disc_none_are_made_up);)

@@ -301,6 +301,10 @@ static void report(struct kf_job_context *job, const struct kf_spine *spine)
     if (spine->metal)
         kf_job_warn(job, "metal",
                     "There are implants: their streaks were reduced, and the borders of bone near them need a look.");
+    if (spine->arches_by_form)
+        kf_job_warn(job, "arches_by_form",
+                    "Arches and processes hardly show by their values alone: their usual form had a say. Where one was "
+                    "taken away or is unusual, it needs a look.");
     if (!spine->named)
         kf_job_warn(job, "level_unconfirmed",
                     "The levels are not confirmed: ribs five vertebrae above a sacrum were not both found (an MR does "
@@ -605,7 +609,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_spine = {
     .name = "segment.spine",
-    .version = 8,
+    .version = 9,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 6LL << 30,

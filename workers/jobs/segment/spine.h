@@ -59,6 +59,7 @@ struct kf_spine {
     double slice_mm; // how far a voxel of a CT reaches along the patient's axis; 0 of an MR
     double clear; // 0…1: how far the evidence of ribs, at the last and below, and of a sacrum is from the other reading
     int metal;    // 1: there are implants
+    int arches_by_form; // 1: of an MR whose arches were told by an atlas and their values together
     double even; // 0…1: how even the tissues' values are; 1 for a CT
     double cord_sure, roots_sure, flavum_sure; // 0…1: how well the image shows each
 };

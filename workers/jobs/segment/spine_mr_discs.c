@@ -137,7 +137,8 @@ static double ring_value(const struct kf_volume *fine, const struct kf_spine *sp
     return spine->discs ? kf_select_f32(scratch, spine->discs, spine->discs / 2) : 0;
 }
 
-// Discs as T2 has them: dark, or with a nucleus brighter than marrow in a dark ring. `dark`, `bright`: what was found as such.
+// Discs as T2 has them: dark, or with a nucleus brighter than marrow in a dark ring. `dark`, `bright`: what was found as
+// such.
 static int is_t2(const struct kf_volume *fine, const struct kf_spine *dark, const struct kf_spine *bright, double body,
                  float *scratch)
 {
