@@ -254,6 +254,51 @@ static enum kf_kernel_status find_arches(int threads, int16_t marrow, int discs,
     return KF_KERNEL_OK;
 }
 
+// Of a back whose arches have `marrow`, the share that is painted as bone; *by_form as the spine has it.
+static double painted_arches(int16_t marrow, int *by_form)
+{
+    struct column column;
+    const int64_t dim[3] = {BACK_WIDE, BACK_DEEP, TALL}, voxels = dim[0] * dim[1] * dim[2];
+    int64_t truth = 0, painted = 0;
+    KF_CHECK(make(&column));
+    free(column.fine.data);
+    free(column.ct.data);
+    int16_t *value = column.fine.data = malloc((size_t)voxels * 2), *hu = column.ct.data = malloc((size_t)voxels * 2);
+    KF_CHECK(value && hu);
+    column.fine.grid.origin_lps[0] = -BACK_WIDE / 2;
+    memcpy(column.fine.grid.dim, dim, sizeof dim);
+    column.ct.grid = column.fine.grid;
+    for (int d = 0; d < DISCS; d++)
+        column.spine.disc[column.spine.discs++] = disc_at(height_of(d), 200);
+    for (int turn = 0; turn < 2; turn++) {
+        for (int64_t v = 0; v < voxels; v++) {
+            double x = (double)(v % dim[0]) - BACK_WIDE / 2, y = (double)(v / dim[0] % dim[1]) - AXIS,
+                   z = (double)(v / (dim[0] * dim[1]));
+            int behind = y > KF_SPINE_BODY_MM + 8, arch = is_arch(x, y, z);
+            if (turn == 0)
+                value[v] = y > KF_SPINE_BODY_MM - 9 && arch ? marrow : value_at(x, y, z);
+            else if (behind && arch)
+                truth++, painted += hu[v] >= KF_SPINE_MR_BONE_HU;
+        }
+        if (turn == 0)
+            KF_CHECK_EQ(paint(&column, 0.05), KF_KERNEL_OK);
+    }
+    *by_form = column.spine.arches_by_form;
+    release(&column);
+    return (double)painted / (double)truth;
+}
+
+KF_TEST(the_form_of_arches_counts_where_marrow_is_no_evidence)
+{
+    int by_form = 0;
+    double dim = painted_arches(3 * MARROW / 5, &by_form);
+    KF_CHECK_EQ(by_form, 1);
+    KF_CHECK(dim > 0.85);
+    double bright = painted_arches(MARROW, &by_form);
+    KF_CHECK_EQ(by_form, 0);
+    KF_CHECK(bright > 0.85);
+}
+
 KF_TEST(arches_of_dim_marrow_are_found_where_arches_are)
 {
     const int64_t voxels = (int64_t)BACK_WIDE * BACK_DEEP * TALL;
@@ -289,5 +334,7 @@ KF_TEST(without_arches_or_a_second_disc_none_are_made_up)
 KF_TEST_MAIN(KF_RUN(in_noise_what_is_like_marrow_beside_a_body_is_no_bone);
              KF_RUN(what_was_found_in_a_body_above_a_disc_is_dropped);
              KF_RUN(what_was_found_in_a_body_below_a_disc_is_dropped); KF_RUN(a_black_canal_leaves_a_scale);
-             KF_RUN(discs_bright_throughout_are_of_no_t2); KF_RUN(arches_of_dim_marrow_are_found_where_arches_are);
+             KF_RUN(discs_bright_throughout_are_of_no_t2);
+             KF_RUN(the_form_of_arches_counts_where_marrow_is_no_evidence);
+             KF_RUN(arches_of_dim_marrow_are_found_where_arches_are);
              KF_RUN(without_arches_or_a_second_disc_none_are_made_up);)
