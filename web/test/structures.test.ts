@@ -68,6 +68,15 @@ describe('structures in sets', () => {
     expect([covered(all), covered([...all, mesh])]).toEqual([0, 6]);
   });
 
+  it('of one threshold are replaced, and of another kept beside it', () => {
+    const list = twoSpines(1).slice(0, 2);
+    const bone = (threshold_hu: number) => artefact('segmentation', 'labels', 'ct', { grid, segments: [{ label: 1, colour: '#ffffff', name: 'Bone', threshold_hu }] },
+      { made_from: [{ name: 'volume', sha256: list[0].sha256 }] });
+    const all = [...list, bone(250), bone(320), bone(250)];
+    const sets = setsOf(structuresOf(all), volumesOf(all), volumesOf(all)[0], () => 'segment.bone');
+    expect(sets.map((s) => [s.title, s.made !== '', s.earlier.length])).toEqual([['Bone from 250 HU', true, 1], ['Bone from 320 HU', false, 0]]);
+  });
+
   it('belong to the scan they were found in, and not to one that was resampled onto it', () => {
     const list = twoSpines(1);
     const warped = artefact('volume', 'warped', 'ct', { grid, modality: 'MR', of: 'moving' });

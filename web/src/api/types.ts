@@ -137,6 +137,8 @@ export interface Segment {
   review?: boolean | string;
   /** Of a vertebra whose level is named: L2. */
   level?: string | null;
+  /** What a person asked for: all from this value up. */
+  threshold_hu?: number;
 }
 
 /** What a registration says of itself (workers/jobs/register.c). */

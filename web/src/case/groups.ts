@@ -1,6 +1,6 @@
 // How the structures of a case are listed: by the segmentation that gave them, and a long one by kind of anatomy.
 import type { Artefact, Job, Segment } from '../api/types';
-import type { ShownVolume, Structure } from './model';
+import type { KindOf, ShownVolume, Structure } from './model';
 
 export interface StructureGroup {
   key: string;
@@ -18,7 +18,7 @@ export interface StructureSet {
   groups: StructureGroup[];
   /** When it was made, where another of this title was made of the same scan; else empty. */
   made: string;
-  /** What earlier jobs of this kind found in the same scan, the newest first: this one counts in their place. */
+  /** What earlier jobs answered to the same question about the same scan, the newest first: this one counts in their place. */
   earlier: StructureSet[];
   /** How many of its structures a person has to check. */
   review: number;
@@ -59,7 +59,18 @@ export const scanName = (scan: ShownVolume | null | undefined): string => (scan 
 
 export function titleOf(segmentation: Artefact, kind: string | undefined): string {
   const segments = segmentation.meta.segments ?? [];
-  return titles[kind ?? ''] ?? (segments.length === 1 ? segments[0].name : 'Structures');
+  const title = titles[kind ?? ''] ?? (segments.length === 1 ? segments[0].name : 'Structures');
+  const from = segments.length === 1 ? segments[0].threshold_hu : undefined;
+  return from === undefined ? title : `${title} from ${from} HU`;
+}
+
+/**
+ * Whether two segmentations answer one question, so that the later one counts: one kind of job, one scan. A threshold that somebody
+ * chose is a question of its own, as thin walls and dense cores are both bone: people keep several and look at each.
+ */
+function sameQuestion(a: StructureSet, b: StructureSet, kindOf: KindOf): boolean {
+  const [kind, chosen] = [kindOf(a.of), (of: Artefact) => (of.meta.segments ?? []).flatMap((s) => s.threshold_hu ?? []).join()];
+  return kind !== undefined && kindOf(b.of) === kind && a.scan !== null && a.scan === b.scan && chosen(a.of) === chosen(b.of);
 }
 
 /** To the second: jobs of one minute are told apart by it. */
@@ -85,9 +96,12 @@ function groupsOf(key: string, structures: Structure[]): StructureGroup[] {
   return [...groups].map(([title, list]) => ({ key: `${key}/${title}`, title, structures: list }));
 }
 
-/** The sets of the shown scan come first, and of each scan the newest; those that a later job of their kind replaced hang below it. `kindOf` says what kind of job gave an artefact. */
+/**
+ * The sets of the shown scan come first, and of each scan the newest; those that a later answer to the same question replaced hang
+ * below it. `kindOf` says what kind of job gave an artefact.
+ */
 export function setsOf(structures: readonly Structure[], volumes: readonly ShownVolume[], shown: ShownVolume | null,
-  kindOf: (artefact: Artefact) => string | undefined): StructureSet[] {
+  kindOf: KindOf): StructureSet[] {
   const bySegmentation = new Map<Artefact, Structure[]>();
   for (const structure of structures) bySegmentation.set(structure.of, [...(bySegmentation.get(structure.of) ?? []), structure]);
   const own = (set: StructureSet) => Number(shown !== null && foundIn(set.of, shown, volumes));
@@ -101,8 +115,7 @@ export function setsOf(structures: readonly Structure[], volumes: readonly Shown
   sets.sort((a, b) => own(b) - own(a) || b.of.created_at.localeCompare(a.of.created_at));
   const current: StructureSet[] = [];
   for (const set of sets) {
-    const kind = kindOf(set.of);
-    const newer = current.find((c) => kind !== undefined && kindOf(c.of) === kind && set.scan !== null && c.scan === set.scan);
+    const newer = current.find((c) => sameQuestion(set, c, kindOf));
     if (newer) newer.earlier.push(set);
     else current.push(set);
   }

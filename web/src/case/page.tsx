@@ -212,10 +212,11 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
   };
   const scroll = (steps: number) => gestures.current.get(active.current === 'scene' ? 'axial' : active.current)?.scroll(steps);
   useShortcuts([
-    { keys: ['ArrowDown'], does: 'Next slice', group: 'Slices', run: () => scroll(1) },
-    { keys: ['ArrowUp'], does: 'Previous slice', group: 'Slices', run: () => scroll(-1) },
-    { keys: ['PageDown'], does: 'Ten slices on', group: 'Slices', run: () => scroll(10) },
-    { keys: ['PageUp'], does: 'Ten slices back', group: 'Slices', run: () => scroll(-10) },
+    // As on every slider (ARIA): up is more. The panes are sliders of their slice's number.
+    { keys: ['ArrowUp'], does: 'Next slice', group: 'Slices', run: () => scroll(1) },
+    { keys: ['ArrowDown'], does: 'Previous slice', group: 'Slices', run: () => scroll(-1) },
+    { keys: ['PageUp'], does: 'Ten slices on', group: 'Slices', run: () => scroll(10) },
+    { keys: ['PageDown'], does: 'Ten slices back', group: 'Slices', run: () => scroll(-10) },
     { keys: ['Home'], does: 'First slice', group: 'Slices', run: () => scroll(-Infinity) },
     { keys: ['End'], does: 'Last slice', group: 'Slices', run: () => scroll(Infinity) },
     { keys: ['m'], does: 'Enlarge the pane in use, or show all', group: 'View', run: () => enlarge(active.current) },

@@ -3,6 +3,7 @@ import { computed, signal } from '@preact/signals';
 import { command, get, getAll, patch, post } from '../api/client';
 import { onEvent, type Heard } from '../api/events';
 import { mergeJobs, newlyEnded, reduceJobs } from '../api/reduce';
+import { Refresher } from '../api/refresher';
 import type { Artefact, CaseDetail, Job, LevelReview } from '../api/types';
 import { failureTitle, jobName } from '../ui/format';
 import { reason, say, sayError } from '../ui/toast';
@@ -19,8 +20,6 @@ export interface Look {
 }
 
 const plainLook: Look = { visible: true, opacity: 1, colour: null };
-
-type Part = 'detail' | 'jobs' | 'artefacts' | 'levels';
 
 export class CaseStore {
   readonly detail = signal<CaseDetail | null>(null);
@@ -82,8 +81,12 @@ export class CaseStore {
   private readonly own = new Set<string>();
   private readonly off: () => void;
   private readonly ending = new AbortController();
-  private timer: ReturnType<typeof setTimeout> | undefined;
-  private readonly stale = new Set<Part>();
+  private readonly again = new Refresher({
+    detail: () => this.readDetail(),
+    jobs: () => this.readJobs(),
+    artefacts: () => this.readArtefacts(),
+    levels: () => this.readLevels(),
+  }, sayError);
 
   constructor(readonly id: string) {
     this.off = onEvent((event) => this.hear(event));
@@ -92,7 +95,7 @@ export class CaseStore {
 
   close(): void {
     this.off();
-    clearTimeout(this.timer);
+    this.again.close();
     this.ending.abort();
   }
 
@@ -147,8 +150,10 @@ export class CaseStore {
       const old = known.get(artefact.id);
       return old && old.superseded === artefact.superseded && old.sha256 === artefact.sha256 ? old : artefact;
     });
-    // Most cases have no spine whose levels somebody could have named.
-    if (this.artefacts.value.some((artefact) => artefact.meta.levels && !known.has(artefact.id))) await this.readLevels();
+    // Most cases have no spine whose levels somebody could have named. A case is shown without them rather than not at all.
+    if (this.artefacts.value.some((artefact) => artefact.meta.levels && !known.has(artefact.id))) {
+      await this.readLevels().catch(() => this.again.ask('levels'));
+    }
   }
 
   private async readLevels(): Promise<void> {
@@ -160,32 +165,10 @@ export class CaseStore {
     if (event.kind !== 'resync' && event.case_id !== this.id) return;
     const { state, stale } = reduceJobs(this.jobs.value, event);
     this.jobs.value = state;
-    if (stale) this.readAgain('jobs');
-    if (event.kind === 'artefact.made' || event.kind === 'resync') this.readAgain('artefacts');
-    if (event.kind === 'levels.stated' || event.kind === 'resync') this.readAgain('levels');
-    if (event.kind !== 'job.changed' && event.kind !== 'levels.stated') this.readAgain('detail');
-  }
-
-  /** Soon, and together with what else is asked for by then. */
-  private readAgain(what: Part): void {
-    this.stale.add(what);
-    this.timer ??= setTimeout(() => void this.refresh(), 250);
-  }
-
-  private async refresh(): Promise<void> {
-    this.timer = undefined;
-    const what = new Set(this.stale);
-    this.stale.clear();
-    try {
-      await Promise.all([
-        what.has('detail') && this.readDetail(),
-        what.has('jobs') && this.readJobs(),
-        what.has('artefacts') && this.readArtefacts(),
-        what.has('levels') && this.readLevels(),
-      ]);
-    } catch (cause) {
-      if (!this.ending.signal.aborted) sayError(cause);
-    }
+    if (stale) this.again.ask('jobs');
+    if (event.kind === 'artefact.made' || event.kind === 'resync') this.again.ask('artefacts');
+    if (event.kind === 'levels.stated' || event.kind === 'resync') this.again.ask('levels');
+    if (event.kind !== 'job.changed' && event.kind !== 'levels.stated') this.again.ask('detail');
   }
 
   /** Renames, archives or takes back the case. */
@@ -203,7 +186,7 @@ export class CaseStore {
     const job = await post<Job>(`/cases/${this.id}/jobs`, body, { idempotencyKey: key });
     this.own.add(job.id);
     this.jobs.value = [job, ...this.jobs.value.filter((other) => other.id !== job.id)];
-    this.readAgain('jobs'); // it may have ended before this answer came
+    this.again.ask('jobs'); // it may have ended before this answer came
     return job;
   }
 
@@ -217,7 +200,7 @@ export class CaseStore {
     try {
       const moved = await command<Job>(`/jobs/${job.id}/${what}`);
       this.jobs.value = this.jobs.value.map((other) => (other.id === moved.id ? moved : other));
-      this.readAgain('jobs');
+      this.again.ask('jobs');
     } catch (cause) {
       sayError(cause);
     }
