@@ -6,6 +6,7 @@
 #include "workers/jobs/phantom/phantom.h"
 #include "workers/jobs/phantom/place.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 KF_TEST(normal_numbers_have_mean_0_and_variance_1)
 {
@@ -190,7 +191,21 @@ KF_TEST(wrong_options_are_refused_with_a_reason)
     KF_CHECK_STR(err.code, "phantom_trabecular");
 }
 
+// The command line: what one kind has and another has not is no option of the other.
+KF_TEST(an_option_of_another_kind_is_refused)
+{
+    static char phantom[] = "phantom", head[] = "head", leg[] = "leg", spine[] = "spine", size[] = "--size",
+                small[] = "8x8x8", to[] = "--out", pelvis[] = "--pelvis", wide[] = "2", bias[] = "--bias", table[] = "--table";
+    char folder[] = "/tmp/kerf-phantom-XXXXXX";
+    KF_REQUIRE(mkdtemp(folder) != NULL);
+    KF_CHECK_EQ(kf_phantom_main(8, (char *[]){phantom, head, to, folder, size, small, pelvis, wide, NULL}), 2);
+    KF_CHECK_EQ(kf_phantom_main(7, (char *[]){phantom, leg, to, folder, size, small, table, NULL}), 2);
+    KF_CHECK_EQ(kf_phantom_main(8, (char *[]){phantom, spine, to, folder, size, small, bias, wide, NULL}), 2);
+    KF_CHECK_EQ(rmdir(folder), 0); // nothing was written into it
+}
+
 KF_TEST_MAIN(KF_RUN(normal_numbers_have_mean_0_and_variance_1);
              KF_RUN(a_ball_has_the_distance_of_a_ball_and_a_flat_tube_ends_flat); KF_RUN(pruning_changes_no_voxel);
              KF_RUN(a_place_inverts_itself); KF_RUN(same_options_same_bytes_for_any_number_of_threads);
-             KF_RUN(a_thick_slice_is_the_mean_over_its_thickness); KF_RUN(wrong_options_are_refused_with_a_reason);)
+             KF_RUN(a_thick_slice_is_the_mean_over_its_thickness); KF_RUN(wrong_options_are_refused_with_a_reason);
+             KF_RUN(an_option_of_another_kind_is_refused);)

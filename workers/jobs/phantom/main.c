@@ -15,51 +15,59 @@ enum value_type { TEXT = 1, NUMBER, THREE_NUMBERS, THREE_INTEGERS, SWITCH, SEED,
 struct option_row {
     const char *flag, *value, *fallback, *help;
     enum value_type type;
-    size_t offset; // in struct kf_phantom_options
+    size_t offset;     // in struct kf_phantom_options
+    const char *kinds; // the only ones it is for, a space before and after each; NULL: all
 };
 
 #define AT(member) offsetof(struct kf_phantom_options, member)
+#define SPINES     " spine spine-mr "
 
 static const struct option_row rows[] = {
-    {"--out", "DIR", "required", "folder that gets the DICOM files", TEXT, AT(out)},
+    {"--out", "DIR", "required", "folder that gets the DICOM files", TEXT, AT(out), NULL},
     {"--truth", "DIR", "none", "folder that gets label maps, landmarks and, for spine-mr, the true transform", TEXT,
-     AT(truth)},
-    {"--size", "IxJxK", "by kind", "voxels; spacing then follows from the field of view", THREE_INTEGERS, AT(dim)},
-    {"--spacing", "XxYxZ", "by kind", "voxel size in mm", THREE_NUMBERS, AT(spacing_mm)},
-    {"--noise", "SD", "12 to 14", "standard deviation of the noise in HU (CT) or intensity (MR)", NUMBER, AT(noise)},
-    {"--blur", "MM", "0.35 to 0.45", "standard deviation of the point spread in mm", NUMBER, AT(blur_mm)},
-    {"--seed", "N", "1", "which individual: a whole number", SEED, AT(seed)},
+     AT(truth), NULL},
+    {"--size", "IxJxK", "by kind", "voxels; spacing then follows from the field of view", THREE_INTEGERS, AT(dim),
+     NULL},
+    {"--spacing", "XxYxZ", "by kind", "voxel size in mm", THREE_NUMBERS, AT(spacing_mm), NULL},
+    {"--noise", "SD", "12 to 14", "standard deviation of the noise in HU (CT) or intensity (MR)", NUMBER, AT(noise),
+     NULL},
+    {"--blur", "MM", "0.35 to 0.45", "standard deviation of the point spread in mm", NUMBER, AT(blur_mm), NULL},
+    {"--seed", "N", "1", "which individual: a whole number", SEED, AT(seed), NULL},
     {"--metal", "", "off", "head: fillings and a crown; spine: pedicle screws and rods, L3 to L5; with streaks", SWITCH,
-     AT(metal)},
-    {"--defect", "", "off", "head: a tumour of the left mandibular body", SWITCH, AT(defect)},
+     AT(metal), " head" SPINES},
+    {"--defect", "", "off", "head: a tumour of the left mandibular body", SWITCH, AT(defect), " head "},
     {"--missing-teeth", "LIST", "none", "head: FDI numbers (36,37), upper, lower or all; a jaw without teeth is lower",
-     TEETH, AT(missing_teeth)},
-    {"--resected", "MM", "0", "head: so much of the left mandibular body is gone, 0 to 40", NUMBER, AT(resected_mm)},
-    {"--table", "", "off", "head: a head rest below the patient", SWITCH, AT(table)},
-    {"--no-bone", "", "off", "soft tissue in place of bone and teeth", SWITCH, AT(no_bone)},
-    {"--lumbar-rib", "", "off", "spine: ribs on L1 too, so that levels cannot be told", SWITCH, AT(lumbar_rib)},
-    {"--eleven-ribs", "", "off", "spine: no ribs on T12, so that levels cannot be told", SWITCH, AT(eleven_ribs)},
+     TEETH, AT(missing_teeth), " head "},
+    {"--resected", "MM", "0", "head: so much of the left mandibular body is gone, 0 to 40", NUMBER, AT(resected_mm),
+     " head "},
+    {"--table", "", "off", "head: a head rest below the patient", SWITCH, AT(table), " head "},
+    {"--no-bone", "", "off", "soft tissue in place of bone and teeth", SWITCH, AT(no_bone), NULL},
+    {"--lumbar-rib", "", "off", "spine: ribs on L1 too, so that levels cannot be told", SWITCH, AT(lumbar_rib), SPINES},
+    {"--eleven-ribs", "", "off", "spine: no ribs on T12, so that levels cannot be told", SWITCH, AT(eleven_ribs),
+     SPINES},
     {"--sacralised", "", "off", "spine: L5 with wings like a sacrum's, so that levels cannot be told", SWITCH,
-     AT(sacralised)},
+     AT(sacralised), SPINES},
     {"--trabecular", "HU", "185", "spine: spongy bone of the vertebrae, 40 to 300; their shell follows", NUMBER,
-     AT(trabecular_hu)},
+     AT(trabecular_hu), SPINES},
     {"--scoliosis", "DEG", "0", "spine: Cobb angle between T11 and L4, -45 to 45; convex to the right above 0", NUMBER,
-     AT(scoliosis_deg)},
-    {"--pelvis", "MM", "none", "spine: ilia with joints of that width to the sacrum, 0.1 to 5", NUMBER, AT(joint_mm)},
-    {"--side", "left|right", "left", "leg: which leg", SIDE, AT(left)},
+     AT(scoliosis_deg), SPINES},
+    {"--pelvis", "MM", "none", "spine: ilia with joints of that width to the sacrum, 0.1 to 5", NUMBER, AT(joint_mm),
+     SPINES},
+    {"--side", "left|right", "left", "leg: which leg", SIDE, AT(left), " leg "},
     {"--pose", "RXxRYxRZ", "0 (spine-mr 4x-3x2.5)", "turn of the patient about the scanner's axes in degrees",
-     THREE_NUMBERS, AT(pose_deg)},
+     THREE_NUMBERS, AT(pose_deg), NULL},
     {"--shift", "XxYxZ", "0 (spine-mr 7x-5x9)", "offset of the patient and the field of view in mm", THREE_NUMBERS,
-     AT(shift_mm)},
-    {"--warp", "MM", "2.5", "spine-mr: amplitude of the smooth deformation in mm, 0 to 4", NUMBER, AT(warp_mm)},
-    {"--bias", "SHARE", "0.3", "spine-mr: amplitude of the coil's shading, 0 to 0.9", NUMBER, AT(bias)},
-    {"--tilt", "DEG", "0", "CT: gantry tilt in degrees, -40 to 40", NUMBER, AT(tilt_deg)},
-    {"--enhanced", "", "off", "one multi-frame object instead of a file a slice", SWITCH, AT(enhanced)},
-    {"--reversed", "", "off", "instance numbers from head to foot", SWITCH, AT(reversed)},
+     AT(shift_mm), NULL},
+    {"--warp", "MM", "2.5", "spine-mr: amplitude of the smooth deformation in mm, 0 to 4", NUMBER, AT(warp_mm),
+     " spine-mr "},
+    {"--bias", "SHARE", "0.3", "spine-mr: amplitude of the coil's shading, 0 to 0.9", NUMBER, AT(bias), " spine-mr "},
+    {"--tilt", "DEG", "0", "CT: gantry tilt in degrees, -40 to 40", NUMBER, AT(tilt_deg), " head leg spine "},
+    {"--enhanced", "", "off", "one multi-frame object instead of a file a slice", SWITCH, AT(enhanced), NULL},
+    {"--reversed", "", "off", "instance numbers from head to foot", SWITCH, AT(reversed), NULL},
     {"--syntax", "NAME", "explicit", "explicit, implicit, big-endian, deflated, rle, jpeg-lossless or jpeg-ls", SYNTAX,
-     AT(syntax)},
-    {"--patient", "NAME", "PHANTOM^KIND", "patient's name", TEXT, AT(patient)},
-    {"--threads", "N", "all", "threads; the result does not depend on them", THREADS, AT(threads)},
+     AT(syntax), NULL},
+    {"--patient", "NAME", "PHANTOM^KIND", "patient's name", TEXT, AT(patient), NULL},
+    {"--threads", "N", "all", "threads; the result does not depend on them", THREADS, AT(threads), NULL},
 };
 
 static void help(FILE *to)
@@ -173,6 +181,13 @@ static int set(const struct option_row *row, const char *value, struct kf_phanto
     return 0;
 }
 
+static int is_for(const struct option_row *row, const char *kind)
+{
+    char word[16];
+    int n = snprintf(word, sizeof word, " %s ", kind);
+    return !row->kinds || (n > 0 && (size_t)n < sizeof word && strstr(row->kinds, word));
+}
+
 static int parse(int argc, char **argv, struct kf_phantom_options *o)
 {
     for (int i = 2; i < argc; i++) {
@@ -183,6 +198,10 @@ static int parse(int argc, char **argv, struct kf_phantom_options *o)
         if (!row || !value || !set(row, value, o)) {
             fprintf(stderr, "kerf phantom: %s %s\n", row ? "not a value for" : "unknown option",
                     row ? row->flag : argv[i]);
+            return 0;
+        }
+        if (!is_for(row, o->kind)) { // else a phantom would be made that is not what was asked for
+            fprintf(stderr, "kerf phantom: a %s has no %s; it is for:%s\n", o->kind, row->flag, row->kinds);
             return 0;
         }
     }
