@@ -18,8 +18,9 @@
     "  'count', jsonb_array_length(j.inputs))) "                                                                       \
     "ELSE coalesce((SELECT jsonb_agg(jsonb_build_object('role', i.one->>'name', 'kind', a.kind, "                      \
     "  'artefact_id', a.id, 'series_id', a.series_id, 'modality', coalesce(i.one->'meta'->>'modality', ''), "          \
-    "  'dim', jsonb_path_query_first(i.one, '$.meta.grid ? (@.dim.size() == 3 "                                        \
-    "   && !exists(@.dim[*] ? (@.type() != \"number\"))).dim'), 'count', 1) ORDER BY i.at) "                           \
+    "  'dim', jsonb_path_query_first(i.one, 'strict $.meta.grid.dim ? (@.type() == \"array\" && @.size() == 3 "        \
+    "   && !exists(@[*] ? (@.type() != \"number\" || @ < 1 || @ > 1000000 || @.floor() != @)))', '{}', true), "       \
+    "  'count', 1) ORDER BY i.at) "                                                                                    \
     " FROM jsonb_array_elements(j.inputs) WITH ORDINALITY i(one, at) LEFT JOIN LATERAL "                               \
     " (SELECT x.id, x.kind, x.series_id FROM kerf.artefact x "                                                         \
     "  WHERE x.organisation_id = j.organisation_id AND x.case_id = j.case_id "                                         \

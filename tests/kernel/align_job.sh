@@ -103,6 +103,21 @@ expect it_is_the_true_one_too python3 near.py s.json 0.3
 expect the_moved_surface_lies_on_the_fixed_one sh -c "'$job' compare.mesh --a back.ply --b skull.stl --out d.json --quiet && python3 -c 'import json; exit(not json.load(open(\"d.json\"))[\"a_to_b\"][\"p95_mm\"] < 0.1)'"
 expect surfaces_start_from_landmarks "$job" register.surfaces --fixed skull.stl --moving moved.stl --start p.json --keep 0.7 --out t.json --quiet
 expect and_come_to_the_same python3 near.py t.json 0.3
+# Of a start, too, only its own part of a file is read.
+cat >start.py <<'START'
+import json, os, sys
+kinds, p = json.load(open("kinds.json"))["kinds"], open("p.json", "rb").read()
+open("starts", "wb").write(b'{"matrix": "of another"}' + p + b"{}")
+one = lambda role, name, offset, length: {"name": role, "path": os.path.abspath(name), "offset": offset, "length": length, "meta": {}}
+os.makedirs("started", exist_ok=True)
+json.dump({"kind": "register.surfaces", "version": next(k["version"] for k in kinds if k["name"] == "register.surfaces"),
+           "params": {"keep": 0.7}, "out": os.path.abspath("started"), "threads": 1,
+           "inputs": [one("fixed", "skull.stl", 0, os.path.getsize("skull.stl")), one("moving", "moved.stl", 0, os.path.getsize("moved.stl")),
+                      one("start", "starts", 24, len(p))]}, open("started.json", "w"))
+sys.exit(os.spawnl(os.P_WAIT, sys.argv[1], sys.argv[1], "register.surfaces", "--spec", "started.json"))
+START
+expect a_start_is_a_part_of_a_file python3 start.py "$job"
+expect and_the_same_transform_comes_of_it python3 near.py started/transform.json 0.3
 python3 -c 'import struct; open("empty.stl", "wb").write(bytes(80) + struct.pack("<I", 0))'
 expect an_empty_surface_is_refused sh -c "! '$job' register.surfaces --fixed skull.stl --moving empty.stl --out x.json --quiet 2>why && grep -q '\[[a-z_]*\]' why"
 # An image starts from the transform of landmarks: the head in its own place, from a transform that is nearly none.

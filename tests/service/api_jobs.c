@@ -148,17 +148,21 @@ KF_TEST(a_job_says_what_it_reads_in_its_own_case_and_nowhere_else)
     KF_CHECK(json_is_null(json_object_get(received, "dim")));
     json_decref(import);
     // What a sandbox says of a grid may be anything: no grid is better than a wrong one.
-    snprintf(target, sizeof target,
-             "UPDATE kerf.job SET inputs = jsonb_set(inputs, '{0,meta,grid,dim}', '[5, \"6\", 7]') "
-             "WHERE case_id = '%s' AND kind = 'segment.bone'", one.case_id);
-    fixture_sql(target);
+    static const char *const odd_dims[] = {"[5, \"6\", 7]", "[5, [6], 7]", "[[5], [6], [7]]", "{\"a\": 1}", "7",
+                                           "[5, 6.5, 7]",   "[0, 6, 7]",   "[5, 6]",          "[5, 6, 1e30]", "null"};
     snprintf(target, sizeof target, "UPDATE kerf.artefact SET superseded = true WHERE id = '%s'", first);
     fixture_sql(target);
-    json_t *odd = job_of(&planner, one.case_id, "segment.bone");
-    json_t *input = json_array_get(json_object_get(odd, "inputs"), 0);
-    KF_CHECK(json_is_null(json_object_get(input, "dim")));
-    KF_CHECK_STR(kf_json_text(input, "artefact_id", ""), first); // superseded, and still what was read
-    json_decref(odd);
+    for (size_t i = 0; i < sizeof odd_dims / sizeof *odd_dims; i++) {
+        snprintf(target, sizeof target,
+                 "UPDATE kerf.job SET inputs = jsonb_set(inputs, '{0,meta,grid,dim}', '%s') "
+                 "WHERE case_id = '%s' AND kind = 'segment.bone'", odd_dims[i], one.case_id);
+        fixture_sql(target);
+        json_t *odd = job_of(&planner, one.case_id, "segment.bone");
+        json_t *input = json_array_get(json_object_get(odd, "inputs"), 0);
+        KF_CHECK(json_is_null(json_object_get(input, "dim")));
+        KF_CHECK_STR(kf_json_text(input, "artefact_id", ""), first); // superseded, and still what was read
+        json_decref(odd);
+    }
 }
 
 // A spine of two vertebrae in the case, as its job would have left it; returns the artefact's id.

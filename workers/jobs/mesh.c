@@ -661,7 +661,7 @@ static enum kf_status read_inputs(struct mesh_job *m, const json_t **table, json
         memcmp(m->labels.grid.dim, m->image.grid.dim, sizeof m->labels.grid.dim) != 0)
         status = kf_error_set(err, KF_INVALID, "grids_differ", "labels and volume do not have the same dimensions");
     if (!status && given)
-        status = kf_json_load(given->path, owned, err);
+        status = kf_job_read_json(given, owned, err);
     *table = json_object_get(given ? *owned : labels ? labels->meta : NULL, "segments");
     return status;
 }

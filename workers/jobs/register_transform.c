@@ -42,7 +42,7 @@ enum kf_status kf_register_transform_write(struct kf_job_context *job, json_t *f
 enum kf_status kf_register_transform_read(const struct kf_job_input *input, struct kf_affine *out, struct kf_error *err)
 {
     json_t *file;
-    enum kf_status status = kf_json_load(input->path, &file, err);
+    enum kf_status status = kf_job_read_json(input, &file, err);
     if (status)
         return status;
     const json_t *rows = json_object_get(file, "matrix");

@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#define JSON_MOST (64 << 20) // bytes, as kf_json_load
 
 static void on_progress(void *user, double fraction)
 {
@@ -114,6 +117,28 @@ enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_
         status = kf_error_set(err, KF_INVALID, "mesh_far", "a corner of the mesh is over 1000 km from the origin");
     if (status)
         kf_mesh_release(work, mesh);
+    return status;
+}
+
+enum kf_status kf_job_read_json(const struct kf_job_input *input, json_t **out, struct kf_error *err)
+{
+    int64_t length = input->length;
+    int fd;
+    void *text = NULL;
+    *out = NULL;
+    enum kf_status status = kf_file_open(input->path, input->offset, &length, &fd, err);
+    if (status)
+        return status;
+    if (length > JSON_MOST)
+        status = kf_error_set(err, KF_TOO_LARGE, "json_too_large", "JSON is larger than %d MiB", JSON_MOST >> 20);
+    close(fd);
+    if (!status)
+        status = kf_file_load(input->path, input->offset, &length, &text, err);
+    if (!status)
+        status = kf_json_parse(text, (size_t)length, out, err);
+    if (status)
+        kf_error_about(err, input->name);
+    kf_memory_release(text);
     return status;
 }
 

@@ -33,6 +33,9 @@ KF_MUST_USE enum kf_status kf_job_read_volume(const struct kf_job_input *input, 
 KF_MUST_USE enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_input *input,
                                             struct kf_mesh *mesh, struct kf_error *err);
 
+// Parses an input as JSON of at most 64 MiB (KF_TOO_LARGE), as kf_json_parse. *out is owned: json_decref.
+KF_MUST_USE enum kf_status kf_job_read_json(const struct kf_job_input *input, json_t **out, struct kf_error *err);
+
 // {"dim","spacing_mm","origin_lps","direction"}; a new reference, NULL without memory.
 json_t *kf_grid_json(const struct kf_grid *grid);
 
