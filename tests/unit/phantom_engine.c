@@ -195,7 +195,8 @@ KF_TEST(wrong_options_are_refused_with_a_reason)
 KF_TEST(an_option_of_another_kind_is_refused)
 {
     static char phantom[] = "phantom", head[] = "head", leg[] = "leg", spine[] = "spine", size[] = "--size",
-                small[] = "8x8x8", to[] = "--out", pelvis[] = "--pelvis", wide[] = "2", bias[] = "--bias", table[] = "--table";
+                small[] = "8x8x8", to[] = "--out", pelvis[] = "--pelvis", wide[] = "2", bias[] = "--bias",
+                table[] = "--table";
     char folder[] = "/tmp/kerf-phantom-XXXXXX";
     KF_REQUIRE(mkdtemp(folder) != NULL);
     KF_CHECK_EQ(kf_phantom_main(8, (char *[]){phantom, head, to, folder, size, small, pelvis, wide, NULL}), 2);
