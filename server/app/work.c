@@ -19,6 +19,8 @@
 
 static _Atomic int64_t last_reap_ns, last_prune_ns;
 
+static json_t *follow_list(const char *kind);
+
 static json_t *follow_rule(const struct kf_pipeline_step *step)
 {
     json_t *when = json_pack("{s:s}", "output_kind", step->output_kind);
@@ -29,10 +31,12 @@ static json_t *follow_rule(const struct kf_pipeline_step *step)
         json_array_append_new(inputs, json_pack("{s:s, s:s}", "name", step->also, "input", step->also));
     return json_pack("{s:s, s:i, s:{}, s:i, s:o, s:o, s:o}", "kind", step->kind, "version",
                      kf_job_kind_version(step->kind), "params", "priority", kf_job_kind_priority(step->kind), "when",
-                     when, "inputs", inputs, "follow", kf_app_follow(step->kind));
+                     when, "inputs", inputs, "follow", follow_list(step->kind));
 }
 
-json_t *kf_app_follow(const char *kind)
+// The follow list of the pipeline (server/domain/pipeline.h) below jobs of this kind. Owned (json_decref); NULL when
+// memory has run out.
+static json_t *follow_list(const char *kind)
 {
     json_t *list = json_array();
     for (const struct kf_pipeline_step *step = kf_pipeline; step->kind && list; step++)
@@ -47,7 +51,7 @@ static enum kf_status queue_import(struct kf_store *store, const struct kf_serie
                                    const struct kf_queue_input *inputs, size_t count, struct kf_error *err)
 {
     struct kf_queued queued;
-    json_t *follow = kf_app_follow(KF_PIPELINE_START);
+    json_t *follow = follow_list(KF_PIPELINE_START);
     struct kf_queue_job job = {.case_id = due->case_id,
                                .series_id = due->series_id,
                                .kind = KF_PIPELINE_START,
@@ -206,7 +210,7 @@ static enum kf_status queue_asked(struct kf_app_thread *thread, const struct kf_
                                   struct kf_error *err)
 {
     struct kf_queue_input inputs[ASKED_INPUTS_MOST];
-    json_t *metas[ASKED_INPUTS_MOST] = {NULL}, *follow = kf_app_follow(request->kind);
+    json_t *metas[ASKED_INPUTS_MOST] = {NULL}, *follow = follow_list(request->kind);
     enum kf_status status = follow ? asked_inputs(views, names, request->artefact_count, inputs, metas, err)
                                    : kf_error_set(err, KF_NOMEM, NULL, "Not enough memory to queue a job.");
     struct kf_queue_job job = {.case_id = request->case_id,

@@ -6,10 +6,6 @@
 #include "server/base/json.h"
 #include "server/queue/queue.h"
 
-// The follow list of the pipeline (server/domain/pipeline.h) below jobs of this kind. Owned (json_decref); NULL when
-// memory has run out.
-json_t *kf_app_follow(const char *kind);
-
 // Queues the import of a series that has something new, now (an association or upload has ended). Nothing new is fine.
 // Safe to call from several processes at once: the key of the import decides.
 KF_MUST_USE enum kf_status kf_app_series_received(struct kf_store *store, const char *organisation,

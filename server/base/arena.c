@@ -16,11 +16,6 @@ struct kf_arena_block {
     unsigned char data[];
 };
 
-void kf_arena_init(struct kf_arena *arena)
-{
-    *arena = (struct kf_arena){0};
-}
-
 void kf_arena_release(struct kf_arena *arena)
 {
     struct kf_arena_block *block = arena->blocks;
@@ -29,7 +24,7 @@ void kf_arena_release(struct kf_arena *arena)
         free(block);
         block = next;
     }
-    kf_arena_init(arena);
+    *arena = (struct kf_arena){0};
 }
 
 void *kf_arena_alloc(struct kf_arena *arena, size_t bytes)

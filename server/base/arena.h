@@ -6,13 +6,11 @@
 
 struct kf_arena_block;
 
-struct kf_arena {
+struct kf_arena { // zeroed, it is empty and ready
     struct kf_arena_block *blocks;
     size_t bytes; // handed out since the last release
 };
 
-// No allocation. A zeroed struct is an initialised one.
-void kf_arena_init(struct kf_arena *arena);
 void kf_arena_release(struct kf_arena *arena);
 
 // Zeroed, 16-byte aligned memory that lives until kf_arena_release; NULL when memory has run out.

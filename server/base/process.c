@@ -64,15 +64,6 @@ static int become(const struct identity *who)
     return 0;
 }
 
-enum kf_status kf_process_become(const char *user, struct kf_error *err)
-{
-    struct identity who;
-    enum kf_status status = look_up(user, &who, err);
-    if (!status && become(&who))
-        status = kf_error_errno(err, errno, "cannot become the unprivileged user");
-    return status;
-}
-
 const char *kf_process_unprivileged_user(const char *wanted)
 {
     const char *const names[] = {wanted, "postgres", "nobody"};

@@ -36,8 +36,6 @@ KF_MUST_USE enum kf_status kf_process_output(const char *const *argv, const char
 // The user that a root process becomes for its children: the first of `wanted`, "postgres", "nobody" that exists; NULL when
 // we are not root.
 const char *kf_process_unprivileged_user(const char *wanted);
-// Becomes this user for good: groups, gid, uid; fails when anything of root is left.
-KF_MUST_USE enum kf_status kf_process_become(const char *user, struct kf_error *err);
 // Folder of our own executable.
 KF_MUST_USE enum kf_status kf_process_own_folder(char *to, size_t size, struct kf_error *err);
 

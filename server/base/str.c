@@ -6,15 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-void kf_str_init(struct kf_str *str)
-{
-    *str = (struct kf_str){0};
-}
-
 void kf_str_release(struct kf_str *str)
 {
     free(str->data);
-    kf_str_init(str);
+    *str = (struct kf_str){0};
 }
 
 void kf_str_clear(struct kf_str *str)

@@ -9,14 +9,13 @@
 extern "C" {
 #endif
 
-struct kf_str {
+struct kf_str { // zeroed, it is empty and ready
     char *data; // never NULL after the first append; use kf_str_text to read
     size_t length;
     size_t capacity;
     int failed;
 };
 
-void kf_str_init(struct kf_str *str); // no allocation; a zeroed struct is an initialised one
 void kf_str_release(struct kf_str *str);
 void kf_str_clear(struct kf_str *str); // keeps the memory
 void kf_str_add(struct kf_str *str, const void *bytes, size_t length);

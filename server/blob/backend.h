@@ -30,12 +30,7 @@ struct kf_blob_store {
     char path[4096]; // dir.c: the root's absolute path
 };
 
-extern const struct kf_backend kf_backend_dir;
-
 // Opens `location` as a directory.
 KF_MUST_USE enum kf_status kf_backend_dir_open(struct kf_blob_store *store, const char *location, struct kf_error *err);
-
-// 1 when `name` has the form ORGANISATION/xx/UUID that we make; a row's text is never trusted as a path.
-int kf_container_name_valid(const char *name);
 
 #endif

@@ -21,7 +21,8 @@ struct kf_container {
     char name[KF_BLOB_CONTAINER];
 };
 
-int kf_container_name_valid(const char *name)
+// 1 when `name` has the form ORGANISATION/xx/UUID that we make; a row's text is never trusted as a path.
+static int is_name(const char *name)
 {
     char part[KF_ID_TEXT];
     if (strlen(name) != 36 + 1 + 2 + 1 + 36 || name[36] != '/' || name[39] != '/' || strchr(name + 40, '/'))
@@ -29,20 +30,6 @@ int kf_container_name_valid(const char *name)
     memcpy(part, name, 36);
     part[36] = 0;
     return kf_id_valid(part) && kf_id_valid(name + 40) && memcmp(name + 37, name + 40 + 34, 2) == 0;
-}
-
-enum kf_status kf_backend_dir_open(struct kf_blob_store *store, const char *location, struct kf_error *err)
-{
-    char resolved[PATH_MAX];
-    if (mkdir(location, 0700) && errno != EEXIST)
-        return kf_error_errno(err, errno, "cannot make the blob folder");
-    if (!realpath(location, resolved) || kf_str_copy(store->path, sizeof store->path, resolved))
-        return kf_error_errno(err, errno, "cannot find the blob folder");
-    store->root = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (store->root < 0)
-        return kf_error_errno(err, errno, "cannot open the blob folder");
-    store->backend = &kf_backend_dir;
-    return KF_OK;
 }
 
 static enum kf_status dir_probe(struct kf_blob_store *store, struct kf_error *err)
@@ -169,7 +156,7 @@ static void dir_close(struct kf_container *container)
 
 static enum kf_status check_name(const char *name, struct kf_error *err)
 {
-    return kf_container_name_valid(name) ? KF_OK : kf_error_set(err, KF_INTERNAL, NULL, "a row names no container");
+    return is_name(name) ? KF_OK : kf_error_set(err, KF_INTERNAL, NULL, "a row names no container");
 }
 
 static enum kf_status dir_open(struct kf_blob_store *store, const char *name, int *fd, struct kf_error *err)
@@ -200,7 +187,7 @@ static enum kf_status dir_remove(struct kf_blob_store *store, const char *name, 
     return status;
 }
 
-const struct kf_backend kf_backend_dir = {
+static const struct kf_backend directory = {
     .probe = dir_probe,
     .create = dir_create,
     .append = dir_append,
@@ -212,3 +199,17 @@ const struct kf_backend kf_backend_dir = {
     .path = dir_path,
     .remove = dir_remove,
 };
+
+enum kf_status kf_backend_dir_open(struct kf_blob_store *store, const char *location, struct kf_error *err)
+{
+    char resolved[PATH_MAX];
+    if (mkdir(location, 0700) && errno != EEXIST)
+        return kf_error_errno(err, errno, "cannot make the blob folder");
+    if (!realpath(location, resolved) || kf_str_copy(store->path, sizeof store->path, resolved))
+        return kf_error_errno(err, errno, "cannot find the blob folder");
+    store->root = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (store->root < 0)
+        return kf_error_errno(err, errno, "cannot open the blob folder");
+    store->backend = &directory;
+    return KF_OK;
+}

@@ -54,7 +54,6 @@ int kf_router_find(const struct kf_router *router, struct kf_request *request, u
 
 // ------------------------------------------------------------------------------------------------ respond.c
 
-const char *kf_http_reason(int status);
 // Replaces the response with a problem (RFC 9457) made from err, keeping the headers.
 void kf_respond_problem(struct kf_exchange *exchange, enum kf_status status, const struct kf_error *err);
 // Conditional requests, ranges, defaults and security headers; afterwards the response goes out as it is.

@@ -15,7 +15,7 @@ static const char page_policy[] = "default-src 'none'; script-src 'self' 'wasm-u
 // For data: if a browser ever shows it as a document, it can do nothing.
 static const char data_policy[] = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
-const char *kf_http_reason(int status)
+static const char *reason(int status)
 {
     static const struct {
         int status;
@@ -149,7 +149,7 @@ static const char *public_detail(enum kf_status status, const struct kf_error *e
     case KF_NOMEM:
         return "The server is short of memory. Try again.";
     default:
-        return err && err->detail[0] ? err->detail : kf_http_reason(kf_status_http(status));
+        return err && err->detail[0] ? err->detail : reason(kf_status_http(status));
     }
 }
 
@@ -158,8 +158,8 @@ static char *problem_text(struct kf_request *request, enum kf_status status, con
     int http = kf_status_http(status);
     int ours = http == 500 || status == KF_DB || status == KF_NOMEM;
     const char *code = err && err->code[0] && !ours ? err->code : kf_status_wire(status);
-    json_t *problem = json_pack("{s:s,s:s,s:i,s:s,s:s}", "type", "about:blank", "title", kf_http_reason(http), "status",
-                                http, "code", code, "detail", public_detail(status, err));
+    json_t *problem = json_pack("{s:s,s:s,s:i,s:s,s:s}", "type", "about:blank", "title", reason(http), "status", http,
+                                "code", code, "detail", public_detail(status, err));
     if (problem && request->id[0])
         json_object_set_new(problem, "instance", json_sprintf("urn:uuid:%s", request->id));
     if (problem && request->problem_count) {

@@ -6,8 +6,7 @@
 
 KF_TEST(arena_memory_is_zeroed_aligned_and_separate)
 {
-    struct kf_arena arena;
-    kf_arena_init(&arena);
+    struct kf_arena arena = {0};
     unsigned char *last = NULL;
     for (size_t n = 1; n < 40000; n = n * 2 + 1) {
         unsigned char *memory = kf_arena_alloc(&arena, n);

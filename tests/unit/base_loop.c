@@ -77,32 +77,12 @@ KF_TEST(timers_and_descriptors_wake_the_loop)
     close(pair[1]);
 }
 
-static int caught_signal;
-
-static void caught(void *arg, int signum)
-{
-    (void)arg;
-    caught_signal = signum;
-    kf_loop_stop(loop);
-}
-
-KF_TEST(signals_arrive_on_the_loop)
-{
-    struct kf_loop_signal *handle = NULL;
-    KF_REQUIRE(kf_loop_signal_new(loop, SIGUSR1, caught, NULL, &handle) == KF_OK);
-    raise(SIGUSR1);
-    kf_loop_run(loop);
-    KF_CHECK_EQ(caught_signal, SIGUSR1);
-    kf_loop_signal_free(handle);
-}
-
 int main(void)
 {
     if (kf_loop_new(&loop, NULL) != KF_OK)
         return 1;
     KF_RUN(posts_run_in_order_on_the_loop);
     KF_RUN(timers_and_descriptors_wake_the_loop);
-    KF_RUN(signals_arrive_on_the_loop);
     kf_loop_free(loop);
     return kf_test_failures ? 1 : 0;
 }

@@ -16,9 +16,6 @@ KF_TEST(passwords_verify_and_never_look_alike)
     KF_CHECK_EQ(kf_password_verify("", a, &err), KF_UNAUTHENTICATED);
     KF_CHECK_EQ(kf_password_verify("correct horse", "$argon2id$nonsense", &err), KF_UNAUTHENTICATED);
     KF_CHECK_EQ(kf_password_verify("correct horse", "", &err), KF_UNAUTHENTICATED);
-    KF_CHECK_EQ(kf_password_outdated(a), 0);
-    KF_CHECK_EQ(kf_password_outdated("$argon2id$v=19$m=1024,t=2,p=1$c29tZXNhbHQ$aGFzaA"), 1);
-    KF_CHECK_EQ(kf_password_outdated("plain"), 1);
 }
 
 // Processor time, not the clock on the wall: the machine may be busy with other things.
@@ -75,13 +72,9 @@ KF_TEST(tokens_and_one_time_passwords_are_random_and_well_formed)
     KF_CHECK(password[5] == '-' && password[11] == '-' && password[17] == '-');
 }
 
-KF_TEST(known_answers_of_hmac_and_base64url)
+KF_TEST(known_answers_of_base64url)
 {
-    unsigned char digest[KF_SHA256_BYTES];
-    char hex[KF_SHA256_HEX], text[16];
-    kf_hmac_sha256("key", 3, "The quick brown fox jumps over the lazy dog", 43, digest);
-    kf_hex_encode(hex, digest, sizeof digest);
-    KF_CHECK_STR(hex, "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8");
+    char text[16];
     static const struct {
         const char *in, *out;
     } rows[] = {{"", ""}, {"f", "Zg"}, {"fo", "Zm8"}, {"foo", "Zm9v"}, {"foob", "Zm9vYg"}, {"\xff\xfe", "__4"}};
@@ -89,11 +82,8 @@ KF_TEST(known_answers_of_hmac_and_base64url)
         kf_base64url(text, (const unsigned char *)rows[i].in, strlen(rows[i].in));
         KF_CHECK_STR(text, rows[i].out);
     }
-    KF_CHECK(kf_secret_equal("abc", "abc"));
-    KF_CHECK(!kf_secret_equal("abc", "abd"));
-    KF_CHECK(!kf_secret_equal("abc", "abcd"));
 }
 
 KF_TEST_MAIN(KF_RUN(passwords_verify_and_never_look_alike); KF_RUN(an_unknown_login_costs_as_much_as_a_wrong_password);
              KF_RUN(overlong_passwords_are_refused); KF_RUN(tokens_and_one_time_passwords_are_random_and_well_formed);
-             KF_RUN(known_answers_of_hmac_and_base64url);)
+             KF_RUN(known_answers_of_base64url);)

@@ -27,9 +27,15 @@ const char *const newer_storage_classes[] = {
     "1.2.840.10008.5.1.4.1.1.481.25",  // RT Patient Position Acquisition Instruction
 };
 
+enum syntax_kind {
+    KF_SYNTAX_UNKNOWN,  // not accepted
+    KF_SYNTAX_LOSSLESS, // native, or a coding that never loses anything
+    KF_SYNTAX_LOSSY,    // a coding that loses or may lose (JPEG 2000 .91, JPEG-LS .81, HTJ2K .203 among them)
+};
+
 struct syntax_row {
     const char *uid;
-    enum kf_net_syntax kind;
+    syntax_kind kind;
 };
 
 const syntax_row syntaxes[] = {
@@ -103,7 +109,7 @@ enum kf_net_class kf_net_class(const char *uid)
     return KF_CLASS_OTHER;
 }
 
-enum kf_net_syntax kf_net_syntax(const char *uid)
+static syntax_kind kind_of(const char *uid)
 {
     for (const syntax_row &row : syntaxes) {
         if (std::strcmp(uid, row.uid) == 0)
@@ -116,7 +122,7 @@ int kf_net_choose(const char *const *proposed, int count)
 {
     int lossy = -1;
     for (int i = 0; i < count; i++) {
-        switch (kf_net_syntax(proposed[i])) {
+        switch (kind_of(proposed[i])) {
         case KF_SYNTAX_LOSSLESS:
             return i;
         case KF_SYNTAX_LOSSY:

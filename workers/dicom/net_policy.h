@@ -17,14 +17,6 @@ enum kf_net_class {
 
 enum kf_net_class kf_net_class(const char *abstract_syntax);
 
-enum kf_net_syntax {
-    KF_SYNTAX_UNKNOWN,  // not accepted
-    KF_SYNTAX_LOSSLESS, // native, or a coding that never loses anything
-    KF_SYNTAX_LOSSY,    // a coding that loses or may lose (JPEG 2000 .91, JPEG-LS .81, HTJ2K .203 among them)
-};
-
-enum kf_net_syntax kf_net_syntax(const char *transfer_syntax);
-
 // Index of the transfer syntax to accept among `count` proposed in one presentation context, or -1. The sender's order is
 // its wish (most list first what the object is stored in), so the first known one wins, except that lossy codings
 // wait until nothing lossless is there: a sender that offers both must not be talked into losing anything.

@@ -8,13 +8,14 @@
 
 #define LEVELS_MOST 6
 #define USED_LEAST  100
+#define BINS        200 // of the histogram
 #define PADDED      512 // circular length of the deconvolution: no wrap from one end of the histogram to the other
 
 // Of one slice of blocks. Slices are added up in order, whatever thread they came from.
 struct slice_sums {
     double low, high;   // corrected logarithms
     double sum, square; // of the field's change
-    double histogram[KF_BIAS_BINS];
+    double histogram[BINS];
 };
 
 struct estimate {
@@ -55,11 +56,12 @@ static void blur_and_transform(double fwhm_bins, const double cosine[PADDED], do
     }
 }
 
-void kf_bias_sharpen(const double histogram[KF_BIAS_BINS], double low, double step, double fwhm, double noise,
-                     double sharp[KF_BIAS_BINS])
+// sharp[n] = what a voxel with the value of bin n is expected to be without the field. `step` is the width of a bin.
+static void sharpen(const double histogram[BINS], double low, double step, double fwhm, double noise,
+                    double sharp[BINS])
 {
     double cosine[PADDED], blur[PADDED], transform[PADDED], filter[PADDED], true_share[PADDED];
-    int before = (PADDED - KF_BIAS_BINS) / 2;
+    int before = (PADDED - BINS) / 2;
     for (int n = 0; n < PADDED; n++)
         cosine[n] = kf_cos(2 * KF_PI * n / PADDED);
     blur_and_transform(fwhm / step, cosine, blur, transform);
@@ -71,11 +73,11 @@ void kf_bias_sharpen(const double histogram[KF_BIAS_BINS], double low, double st
     }
     for (int n = 0; n < PADDED; n++) {
         double t = 0;
-        for (int m = 0; m < KF_BIAS_BINS; m++)
+        for (int m = 0; m < BINS; m++)
             t += histogram[m] * filter[(n - m - before + PADDED) % PADDED];
         true_share[n] = t > 0 ? t : 0;
     }
-    for (int n = 0; n < KF_BIAS_BINS; n++) {
+    for (int n = 0; n < BINS; n++) {
         double value = 0, share = 0;
         for (int m = 0; m < PADDED; m++) {
             double b = true_share[m] * blur[(n + before - m + PADDED) % PADDED];
@@ -90,7 +92,7 @@ void kf_bias_sharpen(const double histogram[KF_BIAS_BINS], double low, double st
 static inline double bin_of(double value, double low, double per_step, int *bin)
 {
     double at = (value - low) * per_step;
-    *bin = (int)at < KF_BIAS_BINS - 2 ? (int)at : KF_BIAS_BINS - 2;
+    *bin = (int)at < BINS - 2 ? (int)at : BINS - 2;
     return at - *bin;
 }
 
@@ -117,13 +119,12 @@ static void correct(const struct kf_work *work, struct estimate *e, double *low,
     }
 }
 
-static void count(const struct kf_work *work, struct estimate *e, double low, double per_step,
-                  double histogram[KF_BIAS_BINS])
+static void count(const struct kf_work *work, struct estimate *e, double low, double per_step, double histogram[BINS])
 {
     const int64_t slices = e->mean.grid.dim[2], size = kf_grid_voxels(&e->mean.grid) / slices;
 #pragma omp parallel for num_threads(work->threads) schedule(static)
     for (int64_t k = 0; k < slices; k++) {
-        double own[KF_BIAS_BINS] = {0};
+        double own[BINS] = {0};
         for (int64_t n = k * size; n < (k + 1) * size; n++)
             if (e->use[n]) {
                 int bin;
@@ -132,9 +133,9 @@ static void count(const struct kf_work *work, struct estimate *e, double low, do
             }
         memcpy(e->slice[k].histogram, own, sizeof own);
     }
-    memset(histogram, 0, KF_BIAS_BINS * sizeof *histogram);
+    memset(histogram, 0, BINS * sizeof *histogram);
     for (int64_t k = 0; k < slices; k++)
-        for (int n = 0; n < KF_BIAS_BINS; n++)
+        for (int n = 0; n < BINS; n++)
             histogram[n] += e->slice[k].histogram[n];
 }
 
@@ -142,15 +143,15 @@ static void count(const struct kf_work *work, struct estimate *e, double low, do
 static void find_rest(const struct kf_work *work, struct estimate *e, double fwhm, double noise)
 {
     const int64_t blocks = kf_grid_voxels(&e->mean.grid);
-    double low, high, histogram[KF_BIAS_BINS], sharp[KF_BIAS_BINS];
+    double low, high, histogram[BINS], sharp[BINS];
     correct(work, e, &low, &high);
-    double step = (high - low) / (KF_BIAS_BINS - 1), per_step = 1 / step;
+    double step = (high - low) / (BINS - 1), per_step = 1 / step;
     if (!(step > 1e-9)) {
         memset(e->rest, 0, (size_t)blocks * sizeof *e->rest);
         return;
     }
     count(work, e, low, per_step, histogram);
-    kf_bias_sharpen(histogram, low, step, fwhm, noise, sharp);
+    sharpen(histogram, low, step, fwhm, noise, sharp);
 #pragma omp parallel for num_threads(work->threads) schedule(static)
     for (int64_t n = 0; n < blocks; n++)
         if (e->use[n]) {

@@ -4,12 +4,7 @@
 
 #include "workers/kernels/bias.h"
 
-#define KF_BIAS_BINS 200
 #define KF_BIAS_MOST 35 // control points an axis: 2⁵ spans and 3
-
-// sharp[n] = what a voxel with the value of bin n is expected to be without the field. `step` is the width of a bin.
-void kf_bias_sharpen(const double histogram[KF_BIAS_BINS], double low, double step, double fwhm, double noise,
-                     double sharp[KF_BIAS_BINS]);
 
 // A net of control points over the corners of a grid: spans + 3 an axis.
 struct kf_bias_net {

@@ -185,15 +185,6 @@ double kf_atan2(double y, double x)
     return y >= 0 ? angle + KF_PI : angle - KF_PI;
 }
 
-double kf_asin(double x)
-{
-    if (x >= 1)
-        return 0.5 * KF_PI;
-    if (x <= -1)
-        return -0.5 * KF_PI;
-    return kf_atan2(x, __builtin_sqrt((1 - x) * (1 + x)));
-}
-
 double kf_acos(double x)
 {
     if (x >= 1)

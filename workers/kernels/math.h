@@ -13,7 +13,6 @@ double kf_cos(double x_rad);
 double kf_tan(double x_rad);
 double kf_atan(double x);
 double kf_atan2(double y, double x);  // (-π, π]; 0 at the origin
-double kf_asin(double x);             // |x| ≤ 1, values a little beyond are clamped
-double kf_acos(double x);
+double kf_acos(double x);             // |x| ≤ 1, values a little beyond are clamped
 
 #endif

@@ -3,8 +3,6 @@
 #include "server/base/timeid.h"
 #include <argon2.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,15 +68,6 @@ enum kf_status kf_password_verify(const char *password, const char *encoded, str
     return KF_OK;
 }
 
-int kf_password_outdated(const char *encoded)
-{
-    pthread_once(&once, load);
-    unsigned version = 0, m = 0, t = 0, p = 0;
-    if (sscanf(encoded, "$argon2id$v=%u$m=%u,t=%u,p=%u$", &version, &m, &t, &p) != 4)
-        return 1;
-    return version < ARGON2_VERSION_NUMBER || m < memory_kib || t < passes;
-}
-
 void kf_password_generate(char to[32])
 {
     // 31 signs: no 0 O 1 I L. 20 of them are 99 bits.
@@ -122,18 +111,4 @@ void kf_token_new(const char *prefix, char to[KF_TOKEN_TEXT], unsigned char sha2
     kf_sha256(to, (size_t)length, sha256);
     OPENSSL_cleanse(secret, sizeof secret);
     OPENSSL_cleanse(text, sizeof text);
-}
-
-int kf_secret_equal(const char *a, const char *b)
-{
-    size_t n = strlen(a);
-    return n == strlen(b) && CRYPTO_memcmp(a, b, n) == 0;
-}
-
-void kf_hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t length,
-                    unsigned char digest[KF_SHA256_BYTES])
-{
-    unsigned int n = KF_SHA256_BYTES;
-    if (key_length > INT32_MAX || !HMAC(EVP_sha256(), key, (int)key_length, bytes, length, digest, &n))
-        abort(); // a code that cannot be computed must never be taken for one
 }

@@ -17,21 +17,12 @@ KF_MUST_USE enum kf_status kf_password_hash(const char *password, char encoded[K
 // KF_OK when it fits, KF_UNAUTHENTICATED when not. encoded NULL: does the same work against a dummy and answers
 // KF_UNAUTHENTICATED, so that an unknown login takes as long as a wrong password.
 KF_MUST_USE enum kf_status kf_password_verify(const char *password, const char *encoded, struct kf_error *err);
-// 1 when encoded was made with weaker parameters than today's.
-int kf_password_outdated(const char *encoded);
 
 // A one-time password that can be read aloud: four groups of five from an alphabet without look-alikes (about 99 bits).
 void kf_password_generate(char to[32]);
 
 // prefix + base64url of 32 random bytes, and the SHA-256 under which it is stored.
 void kf_token_new(const char *prefix, char to[KF_TOKEN_TEXT], unsigned char sha256[KF_SHA256_BYTES]);
-
-// Equal in constant time.
-int kf_secret_equal(const char *a, const char *b);
-
-// HMAC-SHA-256 (RFC 2104).
-void kf_hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t length,
-                    unsigned char digest[KF_SHA256_BYTES]);
 
 // base64url without padding (RFC 4648 §5). `to` takes 4·⌈n/3⌉+1 bytes.
 void kf_base64url(char *to, const unsigned char *bytes, size_t n);

@@ -31,12 +31,6 @@ struct kf_loop_timer {
     void *arg;
 };
 
-struct kf_loop_signal {
-    uv_signal_t uv;
-    void (*caught)(void *arg, int signum);
-    void *arg;
-};
-
 static void free_handle(uv_handle_t *handle)
 {
     free(handle);
@@ -227,33 +221,4 @@ void kf_loop_timer_set(struct kf_loop_timer *timer, uint64_t first_ms, uint64_t 
 void kf_loop_timer_free(struct kf_loop_timer *timer)
 {
     close_handle(timer);
-}
-
-static void on_signal(uv_signal_t *uv, int signum)
-{
-    struct kf_loop_signal *signal = (struct kf_loop_signal *)uv;
-    signal->caught(signal->arg, signum);
-}
-
-enum kf_status kf_loop_signal_new(struct kf_loop *loop, int signum, void (*caught)(void *arg, int signum), void *arg,
-                                  struct kf_loop_signal **out)
-{
-    *out = NULL;
-    struct kf_loop_signal *signal = calloc(1, sizeof *signal);
-    if (!signal)
-        return KF_NOMEM;
-    signal->caught = caught;
-    signal->arg = arg;
-    uv_signal_init(&loop->uv, &signal->uv);
-    if (uv_signal_start(&signal->uv, on_signal, signum)) {
-        close_handle(signal);
-        return KF_INVALID;
-    }
-    *out = signal;
-    return KF_OK;
-}
-
-void kf_loop_signal_free(struct kf_loop_signal *signal)
-{
-    close_handle(signal);
 }

@@ -1,5 +1,5 @@
 // Event loops: the only door to libuv. A loop belongs to the thread that runs it; kf_loop_post and kf_loop_stop are the
-// only calls that other threads may make. Handles (polls, timers, signals) are made and freed on the loop's thread, or
+// only calls that other threads may make. Handles (polls, timers) are made and freed on the loop's thread, or
 // before it runs; freeing one inside its own callback is fine.
 #ifndef KERF_BASE_LOOP_LOOP_H
 #define KERF_BASE_LOOP_LOOP_H
@@ -10,7 +10,6 @@
 struct kf_loop;
 struct kf_loop_poll;
 struct kf_loop_timer;
-struct kf_loop_signal;
 
 KF_MUST_USE enum kf_status kf_loop_new(struct kf_loop **out, struct kf_error *err);
 // Runs until kf_loop_stop. Afterwards it may run again.
@@ -35,9 +34,5 @@ KF_MUST_USE enum kf_status kf_loop_timer_new(struct kf_loop *loop, void (*due)(v
                                              struct kf_loop_timer **out);
 void kf_loop_timer_set(struct kf_loop_timer *timer, uint64_t first_ms, uint64_t repeat_ms); // repeat 0: once
 void kf_loop_timer_free(struct kf_loop_timer *timer);
-
-KF_MUST_USE enum kf_status kf_loop_signal_new(struct kf_loop *loop, int signum, void (*caught)(void *arg, int signum),
-                                              void *arg, struct kf_loop_signal **out);
-void kf_loop_signal_free(struct kf_loop_signal *signal);
 
 #endif

@@ -9,7 +9,7 @@ export const roleWords: Record<Role, string> = {
   admin: 'Administrator', technician: 'Technician', planner: 'Planner', surgeon: 'Surgeon', viewer: 'Viewer',
 };
 
-export const roleHints: Record<Role, string> = {
+const roleHints: Record<Role, string> = {
   admin: 'Everything, also accounts and tokens',
   technician: 'Uploads, jobs and DICOM peers',
   planner: 'Uploads, jobs and plans',

@@ -2,7 +2,7 @@
 // holds the lock `kerf-events` has the stream and passes what it hears to the others over a BroadcastChannel; when
 // it goes, the next one takes the lock and everybody is told to read again ('resync'), since the gap is unknown.
 
-export const eventKinds = ['case.created', 'case.changed', 'instance.received', 'job.changed', 'artefact.made', 'levels.stated'] as const;
+const eventKinds = ['case.created', 'case.changed', 'instance.received', 'job.changed', 'artefact.made', 'levels.stated'] as const;
 export type EventKind = (typeof eventKinds)[number];
 
 export interface LiveEvent {

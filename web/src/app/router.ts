@@ -7,7 +7,7 @@ export type Route =
   | { page: 'admin'; tab: string }
   | { page: 'unknown' };
 
-export function parseRoute(path: string): Route {
+function parseRoute(path: string): Route {
   const parts = path.split('/').filter(Boolean);
   if (parts.length === 0) return { page: 'worklist' };
   if (parts[0] === 'cases' && parts.length === 2) return { page: 'case', id: decodeURIComponent(parts[1]) };

@@ -18,7 +18,7 @@ export function isDark(): boolean {
   return theme.value === 'auto' ? matchMedia('(prefers-color-scheme: dark)').matches : theme.value === 'dark';
 }
 
-export function setTheme(next: Theme): void {
+function setTheme(next: Theme): void {
   theme.value = next;
   localStorage.setItem('kerf-theme', next);
   applyTheme();

@@ -45,7 +45,7 @@ export interface Structure {
 
 const stem = (name: string): string => name.replace(/\.(nii\.gz|nii|kvv|ply|stl|glb)$/i, '');
 
-export function sameGrid(a: GridMeta | undefined, b: GridMeta | undefined): boolean {
+function sameGrid(a: GridMeta | undefined, b: GridMeta | undefined): boolean {
   if (!a || !b) return false;
   const near = (x: number[], y: number[], by: number) => x.every((value, i) => Math.abs(value - y[i]) <= by);
   return near(a.dim, b.dim, 0) && near(a.spacing_mm, b.spacing_mm, 1e-4) && near(a.origin_lps, b.origin_lps, 1e-2)

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import type { CaseDetail } from '../api/types';
 import { mayDo } from '../app/session';
 import { correctionName, count, dateTime, dicomDate, figure } from '../ui/format';
-import { Icon } from '../ui/icons';
+import { Icon, type IconName } from '../ui/icons';
 import { radioKeys, radioStop } from '../ui/radio';
 import type { ViewState } from '../slices/state';
 import { Comparisons } from './comparisons';
@@ -49,7 +49,7 @@ function Volumes({ store }: { store: CaseStore }): JSX.Element {
   );
 }
 
-const noteIcons: Record<Note['level'], string> = { stop: 'warn', warn: 'warn', info: 'dot' };
+const noteIcons: Record<Note['level'], IconName> = { stop: 'warn', warn: 'warn', info: 'dot' };
 const noteWords: Record<Note['level'], string> = { stop: 'Blocks guides', warn: 'Warning', info: 'Recorded' };
 
 function Quality({ volume }: { volume: ShownVolume | null }): JSX.Element | null {

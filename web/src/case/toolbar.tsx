@@ -4,10 +4,10 @@ import type { ArtefactMeta } from '../api/types';
 import { currentPreset, presetsFor } from '../slices/presets';
 import type { Tool, ViewState } from '../slices/state';
 import { figure } from '../ui/format';
-import { Icon } from '../ui/icons';
+import { Icon, type IconName } from '../ui/icons';
 import { FusionStrip } from './fusion';
 
-export const tools: { id: Tool; name: string; key: string; icon: string }[] = [
+export const tools: { id: Tool; name: string; key: string; icon: IconName }[] = [
   { id: 'crosshair', name: 'Crosshair', key: 'c', icon: 'crosshair' },
   { id: 'window', name: 'Brightness and contrast', key: 'w', icon: 'window' },
   { id: 'pan', name: 'Move', key: 'p', icon: 'pan' },

@@ -134,7 +134,7 @@ export function toPatient(plane: Plane, view: PaneView, size: Size, px: [number,
 }
 
 /** Extent in mm of the volume along a direction that is one of its axes. */
-export function extentMm(grid: GridMeta, direction: Vec3): number {
+function extentMm(grid: GridMeta, direction: Vec3): number {
   return [0, 1, 2].reduce(
     (sum, axis) => sum + Math.abs(dot(axisOf(grid, axis), direction)) * grid.dim[axis] * grid.spacing_mm[axis],
     0,

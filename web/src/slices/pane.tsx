@@ -8,7 +8,7 @@ import type { Orientation } from './geometry';
 import { paneId, type Stage } from './stage';
 import './slices.css';
 
-export const paneNames: Record<Orientation, string> = { axial: 'Axial', coronal: 'Coronal', sagittal: 'Sagittal' };
+const paneNames: Record<Orientation, string> = { axial: 'Axial', coronal: 'Coronal', sagittal: 'Sagittal' };
 
 interface SlicePaneProps {
   stage: Stage;

@@ -12,7 +12,7 @@ export interface Preset extends Window {
   key: string;
 }
 
-export const ctPresets: readonly Preset[] = [
+const ctPresets: readonly Preset[] = [
   { id: 'bone', name: 'Bone', key: '1', centre: 500, width: 2000 },
   { id: 'soft', name: 'Soft tissue', key: '2', centre: 50, width: 400 },
   { id: 'brain', name: 'Brain', key: '3', centre: 40, width: 80 },

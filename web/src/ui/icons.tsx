@@ -1,7 +1,7 @@
 // Our own line icons on a 20-unit grid; they take the colour of the text.
 import type { JSX } from 'preact';
 
-const paths: Record<string, string> = {
+const paths = {
   back: 'M12.5 4 6.500 10l6 6',
   close: 'M5 5l10 10M15 5 5 15',
   crosshair: 'M10 2v5M10 13v5M2 10h5M13 10h5',
@@ -23,23 +23,19 @@ const paths: Record<string, string> = {
   retry: 'M16 10a6 6 0 1 1-2-4.500M16 3v3.500h-3.500',
   side: 'M3 4h14v12H3zM8 4v12',
   search: 'M8.500 3.500a5 5 0 1 0 0 10 5 5 0 0 0 0-10zM12.300 12.300 17 17',
-  more: 'M5 10h.1M10 10h.1M15 10h.1',
-  cut: 'M2 10h16M6 4v3M6 13v3M14 4v3M14 13v3',
   plus: 'M10 4v12M4 10h12',
   folder: 'M2.500 5h5l1.500 2h8.500v9h-15z',
   dot: 'M10 7a3 3 0 1 0 0 6 3 3 0 0 0 0-6z',
-  box: 'M10 2.500 16.500 6v8L10 17.500 3.500 14V6zM3.500 6 10 9.500 16.500 6M10 9.500v8',
-  down: 'M5 8l5 5 5-5',
   out: 'M8 4H4v12h4M11 6.500 14.500 10 11 13.500M14.500 10H8',
   gear: 'M10 7.500a2.500 2.500 0 1 0 0 5 2.500 2.500 0 0 0 0-5zM10 2.500v2M10 15.500v2M2.500 10h2M15.500 10h2M4.700 4.700l1.400 1.400M13.900 13.900l1.400 1.400M4.700 15.300l1.400-1.400M13.900 6.100l1.400-1.400',
 };
 
 export type IconName = keyof typeof paths;
 
-export function Icon({ name, size = 18 }: { name: string; size?: number }): JSX.Element {
+export function Icon({ name, size = 18 }: { name: IconName; size?: number }): JSX.Element {
   return (
     <svg class="icon" width={size} height={size} viewBox="0 0 20 20" aria-hidden="true" focusable="false">
-      <path d={paths[name] ?? ''} />
+      <path d={paths[name]} />
     </svg>
   );
 }

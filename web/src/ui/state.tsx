@@ -38,5 +38,3 @@ export function State({ state }: { state: CaseState | JobState }): JSX.Element {
     </span>
   );
 }
-
-export const stateWord = (state: CaseState | JobState): string => words[state] ?? state;

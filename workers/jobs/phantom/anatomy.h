@@ -161,14 +161,10 @@ void kf_build_mandible(struct kf_anatomy *a);
 void kf_build_teeth(struct kf_anatomy *a);
 void kf_cut_brain_cavity(struct kf_scene *s);
 void kf_root_eminences(struct kf_anatomy *a, int is_lower);
-// 1: tooth n (0…7, counted from the middle) of that jaw and side (1 left, −1 right) is not there.
-int kf_tooth_missing(const struct kf_anatomy *a, int is_lower, int n, int side);
 // What a jaw without any teeth has lost of its ridge, mm; 0 while it has one. Single gaps have healed over at full
 // height.
 double kf_ridge_lost_mm(const struct kf_anatomy *a, int is_lower);
 #define KF_RESECTED_Y (-58.0) // the middle of the resected piece
-// Takes the resected piece off the current part, a slab across the left body.
-void kf_cut_resection(const struct kf_anatomy *a, struct kf_scene *s);
 void kf_build_head_air(struct kf_anatomy *a);
 void kf_build_neck(struct kf_anatomy *a);
 void kf_build_leg(struct kf_anatomy *a);

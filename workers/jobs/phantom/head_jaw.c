@@ -15,7 +15,8 @@ static const struct kf_station canal_path[] = {
     {26.5, -67, -81.5, 1.5, 1.5}, {26.2, -72, -80.5, 1.5, 1.5}, {30.5, -76.5, -78, 1.9, 1.9}};
 
 // A slab across the left body, along which the body runs from (39.5, -43) to (26, -71).
-void kf_cut_resection(const struct kf_anatomy *a, struct kf_scene *s)
+// Takes the resected piece off the current part, a slab across the left body.
+static void cut_resection(const struct kf_anatomy *a, struct kf_scene *s)
 {
     if (!(a->resected_mm > 0) || s->frame.side < 0)
         return;
@@ -121,7 +122,7 @@ static void canals(struct kf_anatomy *a)
             kf_scene_tube(s, KF_UNION, 0, path + (layer ? 0 : 2), layer ? 9 : 6, KF_V(0, 0.3, 1), 1, 0, 4);
             if (a->defect && side > 0)
                 tumour_shape(s, KF_SUBTRACT, 0);
-            kf_cut_resection(a, s);
+            cut_resection(a, s);
         }
         for (int i = 1; i < 8; i++)
             kf_anatomy_landmark(a, side > 0 ? KF_L_CANAL_LEFT : KF_L_CANAL_RIGHT,
@@ -179,7 +180,7 @@ void kf_build_mandible(struct kf_anatomy *a)
         part->rough = 0.5; // the eaten edge
         tumour_shape(s, KF_SUBTRACT, 0);
     }
-    kf_cut_resection(a, s);
+    cut_resection(a, s);
     canals(a);
     landmarks(a);
 }

@@ -139,7 +139,8 @@ static void place(struct kf_anatomy *a, int is_lower, int n, int side)
     s->frame.axes = both;
 }
 
-int kf_tooth_missing(const struct kf_anatomy *a, int is_lower, int n, int side)
+// 1: tooth n (0…7, counted from the middle) of that jaw and side (1 left, −1 right) is not there.
+static int is_missing(const struct kf_anatomy *a, int is_lower, int n, int side)
 {
     int quadrant = is_lower ? (side > 0 ? 3 : 4) : (side > 0 ? 2 : 1);
     if (a->missing_teeth >> (8 * (quadrant - 1) + n) & 1)
@@ -168,7 +169,7 @@ void kf_root_eminences(struct kf_anatomy *a, int is_lower)
     kf_scene_group(s, KF_UNION, 2.5);
     for (int side = -1; side <= 1; side += 2)
         for (int n = 0; n < 8; n++) {
-            if (a->missing_teeth && kf_tooth_missing(a, is_lower, n, side))
+            if (a->missing_teeth && is_missing(a, is_lower, n, side))
                 continue;
             const double *p = necks[n];
             double r = 0.5 * sizes[n].deep * (n > 4 ? 0.86 : 0.9), l = sizes[n].root, back = n < 3 ? 0.26 * l : 0;
@@ -225,6 +226,6 @@ void kf_build_teeth(struct kf_anatomy *a)
     for (int is_lower = 0; is_lower < 2; is_lower++)
         for (int side = -1; side <= 1; side += 2)
             for (int n = 0; n < 8; n++)
-                if (!kf_tooth_missing(a, is_lower, n, side))
+                if (!is_missing(a, is_lower, n, side))
                     one_tooth(a, is_lower, n, side);
 }

@@ -58,7 +58,7 @@ static const double roll[KF_LEVELS] = {0.42, 0.5, 0.36, 0.14, -0.1, -0.33, -0.5,
                     turn[KF_LEVELS] = {0.2, 0.4, 0.7, 0.95, 1, 0.8, 0.45, 0.15, 0};
 #define AXIAL 0.4 // of the Cobb angle
 
-void kf_spine_lay(const struct kf_anatomy *a, struct kf_spine *spine)
+static void lay_vertebrae(const struct kf_anatomy *a, struct kf_spine *spine)
 {
     double size = 1 + 0.04 * kf_anatomy_vary(a, 500), lordosis = 1 + 0.15 * kf_anatomy_vary(a, 501);
     for (int i = 0; i < KF_LEVELS; i++) {
@@ -199,7 +199,7 @@ void kf_build_spine(struct kf_anatomy *a)
 {
     struct kf_scene *s = &a->scene;
     struct kf_spine spine;
-    kf_spine_lay(a, &spine);
+    lay_vertebrae(a, &spine);
     const struct kf_station trunk[] = {{0, -26, 320, 165, 122},  {0, -28, 150, 165, 118},  {0, -42, 10, 165, 118},
                                        {0, -32, -100, 166, 120}, {0, -16, -190, 168, 124}, {0, -16, -320, 168, 124}};
     kf_scene_part(s, "Body", KF_L_BODY, KF_T_BODY);

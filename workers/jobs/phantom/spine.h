@@ -26,7 +26,6 @@ struct kf_spine {
     double conus; // level index at which the cord ends, for example 3.3: a third below the middle of L1
 };
 
-void kf_spine_lay(const struct kf_anatomy *a, struct kf_spine *spine);
 // A point of vertebra i's frame in the scene.
 struct kf_v3 kf_spine_at(const struct kf_spine *spine, int i, double x, double y, double z);
 // Middle of the disc below vertebra i, and its axes.

@@ -21,14 +21,6 @@ static inline double kf_leg_most(double a, double b)
     return a > b ? a : b;
 }
 
-// The image in a frame with the axes `direction` (columns) around all its bone: frame->data is owned (kf_work_give) and
-// int16 or float32 as the image. NULL data when there is less than 5 ml of bone.
-KF_KERNEL_MUST_USE enum kf_kernel_status kf_leg_frame(const struct kf_work *work, const struct kf_volume *image,
-                                                      const double direction[9], struct kf_volume *frame);
-// Right-handed axes of the image's bone, the longest as k, upwards if that can be said. 0: no bone.
-KF_KERNEL_MUST_USE enum kf_kernel_status kf_leg_axes(const struct kf_work *work, const struct kf_volume *image,
-                                                     double direction[9], int *found);
-
 // Bone at or above `hu` with what it encloses, and holes in sections of the frame up to hole_mm2 (its marrow).
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_leg_solid(const struct kf_work *work, const struct kf_volume *frame,
                                                       double hu, double hole_mm2, struct kf_bits *bone);

@@ -79,8 +79,10 @@ static void grid_of_box(const struct box *box, struct kf_grid *g)
     }
 }
 
-enum kf_kernel_status kf_leg_frame(const struct kf_work *work, const struct kf_volume *image, const double direction[9],
-                                   struct kf_volume *frame)
+// The image in a frame with the axes `direction` (columns) around all its bone: frame->data is owned (kf_work_give) and
+// int16 or float32 as the image. NULL data when there is less than 5 ml of bone.
+static enum kf_kernel_status lay_frame(const struct kf_work *work, const struct kf_volume *image,
+                                       const double direction[9], struct kf_volume *frame)
 {
     struct kf_volume coarse = {.data = NULL}, mean = {.data = NULL};
     struct box box = {direction, {1e30, 1e30, 1e30}, {-1e30, -1e30, -1e30}};
@@ -152,8 +154,9 @@ static void longest_axis(const struct moments *m, double axis[3])
     }
 }
 
-enum kf_kernel_status kf_leg_axes(const struct kf_work *work, const struct kf_volume *image, double direction[9],
-                                  int *found)
+// Right-handed axes of the image's bone, the longest as k, upwards if that can be said. 0: no bone.
+static enum kf_kernel_status find_axes(const struct kf_work *work, const struct kf_volume *image, double direction[9],
+                                       int *found)
 {
     struct kf_volume coarse = {.data = NULL};
     struct moments m = {0};
@@ -185,7 +188,7 @@ static enum kf_kernel_status regions_along(const struct kf_work *work, const str
                                            const double direction[9], uint8_t *labels, struct kf_legs *legs)
 {
     struct kf_volume frame, seeds;
-    enum kf_kernel_status status = kf_leg_frame(work, image, direction, &frame);
+    enum kf_kernel_status status = lay_frame(work, image, direction, &frame);
     if (status || !frame.data) {
         legs->reason = KF_LEG_NO_BONE;
         return status;
@@ -256,7 +259,7 @@ enum kf_kernel_status kf_leg_segment(const struct kf_work *work, const struct kf
     if (!status && !legs->count && legs->reason != KF_LEG_NO_BONE) {
         double own[9];
         int found;
-        status = kf_leg_axes(&part, image, own, &found);
+        status = find_axes(&part, image, own, &found);
         if (!status && found && own[8] < 0.94) { // over 20°: else it is the same again
             status = regions_along(&part, image, own, labels, legs);
             legs->turned = legs->count > 0;
