@@ -6,7 +6,7 @@ find_package(OpenMP REQUIRED COMPONENTS C)
 add_library(kerf_options INTERFACE)
 target_include_directories(kerf_options INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 target_compile_definitions(kerf_options INTERFACE _GNU_SOURCE KERF_VERSION="${PROJECT_VERSION}")
-# Results may depend on neither compiler whim nor instruction set: no contraction, no fast-math (shared/STYLE.md).
+# Results may depend on neither compiler whim nor instruction set: no contraction, no fast-math.
 target_compile_options(kerf_options INTERFACE
   -ffp-contract=off -fno-strict-aliasing -fvisibility=hidden
   -Wall -Wextra -Wundef -Wcast-qual -Wformat=2

@@ -1,4 +1,4 @@
-// The rules of DOMAIN "From series to volume" over slices made of numbers alone.
+// The rules from series to volume (workers/dicom/series.h) over slices made of numbers alone.
 #include "server/base/test.h"
 #include "workers/dicom/series.h"
 

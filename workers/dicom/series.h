@@ -1,5 +1,7 @@
 // From the slices of one series to volumes, by geometry alone (PS3.3 section C.7.6.2): pure functions over numbers, no
-// file, no pixel. DOMAIN "From series to volume" is the rule book; every refusal has a stable code and names a slice.
+// file, no pixel. Position and orientation decide, never a file name or an instance number alone. Put right, and said so:
+// duplicate slices, uneven steps, a gantry's tilt, several acquisitions in one series. Refused: a missing slice (a gap of
+// over 1.5 times the median), a mirrored series. Every refusal has a stable code and names a slice.
 #ifndef KERF_DICOM_SERIES_H
 #define KERF_DICOM_SERIES_H
 

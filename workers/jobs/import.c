@@ -249,7 +249,7 @@ static json_t *corrections_meta(const struct import *im, const struct kf_stack *
     return list;
 }
 
-// DOMAIN "From series to volume": above 1.0 mm a warning, above 1.25 mm no guide.
+// What a guide is made on may have slices of 1.25 mm; whoever signs is warned above 1.0 mm.
 static json_t *quality_meta(const struct kf_stack *stack)
 {
     double worst = fmax(stack->thickness_mm, stack->in.spacing_mm[2]);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define REVIEW        0.7   // a planner must look below this
-#define FIBULA_MM_MIN 280.0 // of adults; DOMAIN.md, wrong units
+#define FIBULA_MM_MIN 280.0 // of adults: beyond these the spacing may be in wrong units
 #define FIBULA_MM_MAX 450.0
 
 static const struct {
