@@ -6,24 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-// Length of the UTF-8 sequence at text, 0 when it is not valid. Never reads behind the terminating NUL.
-static int sequence_length(const unsigned char *text)
-{
-    unsigned char lead = text[0];
-    int length = lead < 0x80                   ? 1
-                 : lead >= 0xC2 && lead < 0xE0 ? 2
-                 : (lead & 0xF0) == 0xE0       ? 3
-                 : lead >= 0xF0 && lead < 0xF5 ? 4
-                                               : 0;
-    for (int i = 1; i < length; i++)
-        if ((text[i] & 0xC0) != 0x80)
-            return 0;
-    if ((lead == 0xE0 && text[1] < 0xA0) || (lead == 0xED && text[1] > 0x9F) || (lead == 0xF0 && text[1] < 0x90) ||
-        (lead == 0xF4 && text[1] > 0x8F))
-        return 0;
-    return length;
-}
-
 static void add_escape(struct kf_str *to, unsigned char c)
 {
     static const char *const shorts[] = {
@@ -40,11 +22,12 @@ static void add_escape(struct kf_str *to, unsigned char c)
 
 static void add_quoted(struct kf_str *to, const char *value)
 {
-    const unsigned char *at = (const unsigned char *)value, *plain = at;
+    const char *at = value, *plain = at, *end = at + strlen(value);
     kf_str_add_char(to, '"');
-    while (*at) {
-        int length = sequence_length(at);
-        if (length > 1 || (length == 1 && *at >= 0x20 && *at != '"' && *at != '\\')) {
+    while (at < end) {
+        size_t length = kf_utf8_sequence(at, (size_t)(end - at));
+        unsigned char c = (unsigned char)*at;
+        if (length > 1 || (length == 1 && c >= 0x20 && c != '"' && c != '\\')) {
             at += length;
             continue;
         }
@@ -52,10 +35,10 @@ static void add_quoted(struct kf_str *to, const char *value)
         if (length == 0)
             kf_str_add_text(to, "\xEF\xBF\xBD");
         else
-            add_escape(to, *at);
+            add_escape(to, c);
         plain = ++at;
     }
-    kf_str_add(to, plain, (size_t)(at - plain));
+    kf_str_add(to, plain, (size_t)(end - plain));
     kf_str_add_char(to, '"');
 }
 

@@ -2,6 +2,16 @@
 
 #include "server/store/read_rows.h"
 
+static void take_level(struct kf_take *take, void *to)
+{
+    struct kf_level_row *row = to;
+    row->artefact_id = kf_take_text(take);
+    row->account_id = kf_take_text(take);
+    row->name = kf_take_text(take);
+    row->levels = kf_take_text(take);
+    row->stated_ms = kf_take_integer(take);
+}
+
 enum kf_status kf_store_level_list(struct kf_store *store, const char *organisation, const char *case_id,
                                    struct kf_arena *arena, struct kf_level_row **out, size_t *count,
                                    struct kf_error *err)
@@ -23,19 +33,7 @@ enum kf_status kf_store_level_list(struct kf_store *store, const char *organisat
     if (status != KF_OK)
         return status;
     struct kf_take take = {.rows = &rows, .arena = arena};
-    struct kf_level_row *list = kf_arena_alloc(arena, ((size_t)rows.count + 1) * sizeof *list);
-    take.failed = !list;
-    for (int i = 0; list && i < rows.count; i++) {
-        struct kf_level_row *row = &list[(*count)++];
-        take.row = i;
-        take.column = 0;
-        row->artefact_id = kf_take_text(&take);
-        row->account_id = kf_take_text(&take);
-        row->name = kf_take_text(&take);
-        row->levels = kf_take_text(&take);
-        row->stated_ms = kf_take_integer(&take);
-    }
-    *out = list;
+    *out = kf_take_all(&take, sizeof **out, take_level, count);
     return kf_take_end(&take, &rows, err);
 }
 

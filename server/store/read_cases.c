@@ -64,8 +64,9 @@ static double fraction_of(const struct kf_case_view *view, double done, double p
     return strcmp(view->state, "receiving") == 0 ? 0.0 : 1.0;
 }
 
-static void take_case(struct kf_take *take, struct kf_case_view *view)
+static void take_case(struct kf_take *take, void *to)
 {
+    struct kf_case_view *view = to;
     view->id = kf_take_text(take);
     view->title = kf_take_text(take);
     view->state = kf_take_text(take);
@@ -127,20 +128,8 @@ enum kf_status kf_store_case_list(struct kf_store *store, const char *organisati
     if (status != KF_OK)
         return status;
     struct kf_take take = {.rows = &rows, .arena = arena};
-    struct kf_case_view *views = kf_arena_alloc(arena, ((size_t)rows.count + 1) * sizeof *views);
-    for (int i = 0; views && i < rows.count; i++) {
-        take.row = i;
-        take.column = 0;
-        take_case(&take, &views[i]);
-    }
-    *count = (size_t)rows.count;
-    kf_rows_release(&rows);
-    if (!views || take.failed) {
-        *count = 0;
-        return kf_error_set(err, KF_NOMEM, NULL, "Not enough memory for a list of cases.");
-    }
-    *out = views;
-    return KF_OK;
+    *out = kf_take_all(&take, sizeof **out, take_case, count);
+    return kf_take_end(&take, &rows, err);
 }
 
 enum kf_status kf_store_case_read(struct kf_store *store, const char *organisation, const char *id,

@@ -32,6 +32,21 @@ int kf_take_maybe(struct kf_take *take, int *value)
     return there;
 }
 
+void *kf_take_all(struct kf_take *take, size_t size, void (*one)(struct kf_take *take, void *view), size_t *count)
+{
+    unsigned char *views = kf_arena_alloc(take->arena, ((size_t)take->rows->count + 1) * size);
+    *count = 0;
+    take->failed |= !views;
+    for (int i = 0; views && i < take->rows->count && !kf_row_null(take->rows, i, 0); i++) {
+        take->row = i;
+        take->column = 0;
+        one(take, views + (*count)++ * size);
+    }
+    if (take->failed)
+        *count = 0;
+    return take->failed ? NULL : views;
+}
+
 void kf_take_series(struct kf_take *take, struct kf_series_view *view)
 {
     view->id = kf_take_text(take);

@@ -35,6 +35,10 @@ double kf_take_number(struct kf_take *take);
 int kf_take_flag(struct kf_take *take);
 int kf_take_maybe(struct kf_take *take, int *value); // 1 when the integer is there
 
+// All rows as an array of views of `size` bytes in the arena, up to one whose first column is NULL (an outer join that found
+// nothing); `one` takes a row. NULL and a count of 0 when memory has run out, which kf_take_end says.
+void *kf_take_all(struct kf_take *take, size_t size, void (*one)(struct kf_take *take, void *view), size_t *count);
+
 // All rows, whose columns from `column` on are KF_STUDY_COLUMNS and KF_SERIES_COLUMNS in KF_STUDY_ORDER, as studies
 // with their series. Rows without a study are skipped.
 void kf_take_studies(struct kf_take *take, int column, struct kf_study_view **out, size_t *count);
@@ -47,6 +51,7 @@ void kf_args_place(struct kf_args *args, const struct kf_place *place);
 // KF_OK.
 KF_MUST_USE enum kf_status kf_read_one(struct kf_store *store, const char *organisation, const struct kf_query *query,
                                        const char *id, const char *what, struct kf_rows *rows, struct kf_error *err);
+// Releases the rows; KF_NOMEM when something could not be taken.
 KF_MUST_USE enum kf_status kf_take_end(struct kf_take *take, struct kf_rows *rows, struct kf_error *err);
 
 #endif

@@ -71,8 +71,9 @@ enum kf_status kf_store_series_read(struct kf_store *store, const char *organisa
     return kf_take_end(&take, &rows, err);
 }
 
-static void take_instance(struct kf_take *take, struct kf_instance_view *view)
+static void take_instance(struct kf_take *take, void *to)
 {
+    struct kf_instance_view *view = to;
     view->id = kf_take_text(take);
     view->sop_uid = kf_take_text(take);
     view->sop_class = kf_take_text(take);
@@ -108,13 +109,6 @@ enum kf_status kf_store_instance_list(struct kf_store *store, const char *organi
         return kf_not_found(err, "series");
     }
     struct kf_take take = {.rows = &rows, .arena = arena};
-    struct kf_instance_view *views = kf_arena_alloc(arena, (size_t)rows.count * sizeof *views);
-    take.failed = !views;
-    for (int i = 0; views && i < rows.count && !kf_row_null(&rows, i, 0); i++) {
-        take.row = i;
-        take.column = 0;
-        take_instance(&take, &views[(*count)++]);
-    }
-    *out = views;
+    *out = kf_take_all(&take, sizeof **out, take_instance, count);
     return kf_take_end(&take, &rows, err);
 }

@@ -58,8 +58,9 @@ static const struct kf_query all_jobs = {
                  "ORDER BY j.created_at DESC, j.id DESC LIMIT $4"};
 static const struct kf_query read_job = {"read_job", "SELECT " JOB_COLUMNS "FROM kerf.job j WHERE j.id = $1"};
 
-static void take_artefact(struct kf_take *take, struct kf_artefact_view *view)
+static void take_artefact(struct kf_take *take, void *to)
 {
+    struct kf_artefact_view *view = to;
     view->id = kf_take_text(take);
     view->case_id = kf_take_text(take);
     view->series_id = kf_take_text(take);
@@ -101,14 +102,7 @@ enum kf_status kf_store_artefact_list(struct kf_store *store, const char *organi
         return kf_not_found(err, "case");
     }
     struct kf_take take = {.rows = &rows, .arena = arena};
-    struct kf_artefact_view *views = kf_arena_alloc(arena, (size_t)rows.count * sizeof *views);
-    take.failed = !views;
-    for (int i = 0; views && i < rows.count && !kf_row_null(&rows, i, 0); i++) {
-        take.row = i;
-        take.column = 0;
-        take_artefact(&take, &views[(*count)++]);
-    }
-    *out = views;
+    *out = kf_take_all(&take, sizeof **out, take_artefact, count);
     return kf_take_end(&take, &rows, err);
 }
 
@@ -125,8 +119,9 @@ enum kf_status kf_store_artefact_read(struct kf_store *store, const char *organi
     return kf_take_end(&take, &rows, err);
 }
 
-static void take_job(struct kf_take *take, struct kf_job_view *view)
+static void take_job(struct kf_take *take, void *to)
 {
+    struct kf_job_view *view = to;
     view->id = kf_take_text(take);
     view->case_id = kf_take_text(take);
     view->kind = kf_take_text(take);
@@ -173,14 +168,7 @@ enum kf_status kf_store_job_list(struct kf_store *store, const char *organisatio
         return kf_not_found(err, "case");
     }
     struct kf_take take = {.rows = &rows, .arena = arena};
-    struct kf_job_view *views = kf_arena_alloc(arena, ((size_t)rows.count + 1) * sizeof *views);
-    take.failed = !views;
-    for (int i = 0; views && i < rows.count && !kf_row_null(&rows, i, 0); i++) {
-        take.row = i;
-        take.column = 0;
-        take_job(&take, &views[(*count)++]);
-    }
-    *out = views;
+    *out = kf_take_all(&take, sizeof **out, take_job, count);
     return kf_take_end(&take, &rows, err);
 }
 

@@ -98,7 +98,8 @@ KF_TEST(root_is_given_up_for_good)
         KF_SKIP("only root can become somebody else");
     char said[200] = "\n";
     struct kf_error err;
-    const char *const who[] = {"sh", "-c", "id -ru; id -u; id -G | tr ' ' '\n'; if test -r /etc/shadow; then echo 0; fi", NULL};
+    const char *const who[] = {"sh", "-c",
+                               "id -ru; id -u; id -G | tr ' ' '\n'; if test -r /etc/shadow; then echo 0; fi", NULL};
     KF_CHECK_EQ(kf_process_output(who, user, said + 1, sizeof said - 1, 5000, &err), KF_OK);
     KF_CHECK(said[1] && !strstr(said, "\n0\n")); // neither user nor group of root's, nor what only root may read
 }
