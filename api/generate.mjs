@@ -78,7 +78,7 @@ function row(entry, symbols) {
   );
 }
 
-export function routeTable(api) {
+function routeTable(api) {
   const symbols = permissionSymbols();
   const seen = new Set();
   const entries = operations(api);

@@ -45,10 +45,11 @@ static enum kf_status reply_artefacts(struct kf_request *request, struct kf_resp
     enum kf_status status = kf_path_id(request, "case_id", &id, err);
     if (status == KF_OK)
         status = kf_page_of(request, &page, err);
-    filter->after = page.after;
-    filter->limit = page.limit + 1;
-    if (status == KF_OK)
+    if (status == KF_OK) {
+        filter->after = page.after;
+        filter->limit = page.limit + 1;
         status = kf_app_artefact_list(call.thread, &call.actor, id, filter, &request->arena, &views, &count, err);
+    }
     if (status != KF_OK)
         return status;
     int more = count > (size_t)page.limit;

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 export const artifacts = join(resolve(process.env.KERF_TEST_ARTIFACTS ?? join(root, 'tests/artifacts')), 'browser');
-export const chromiumPath = process.env.KERF_CHROMIUM ?? '/usr/bin/chromium';
+const chromiumPath = process.env.KERF_CHROMIUM ?? '/usr/bin/chromium';
 
 export const haveBrowser = () => existsSync(chromiumPath) && existsSync(join(root, 'web/node_modules/playwright-core'));
 

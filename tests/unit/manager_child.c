@@ -98,6 +98,11 @@ KF_TEST(a_failure_is_told_in_the_childs_words_or_ours)
     KF_CHECK_EQ(kf_json_integer(report, "n", 0), 1);
     json_decref(report);
     fresh();
+    put("error.json", "{\"code\":\"Doe^Jane\",\"detail\":\"d\",\"report\":{\"n\":1}}"); // what is no code would get into the log
+    kf_child_failure(job, 256, &failure, &report);
+    KF_CHECK_STR(failure.code, "job_crashed");
+    KF_CHECK(report == NULL);
+    fresh();
     kf_child_failure(job, SIGKILL, &failure, &report);
     KF_CHECK_STR(failure.code, "job_crashed");
     KF_CHECK(strstr(failure.detail, "signal 9") != NULL);

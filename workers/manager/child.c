@@ -228,15 +228,21 @@ static void printable(char *text)
             *text = ' ';
 }
 
+// A code goes to the log: from a sandbox that foreign bytes have taken over it could be anything, a patient's name too.
+static int is_code(const char *text)
+{
+    size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    return length > 0 && !text[length];
+}
+
 void kf_child_failure(const char *scratch, int wait_status, struct kf_error *out, json_t **report)
 {
     char path[4096], how[64];
     json_t *json = NULL;
     *report = NULL;
     snprintf(path, sizeof path, "%s/out/error.json", scratch);
-    if (kf_json_load(path, &json, NULL) == KF_OK && *kf_json_text(json, "code", "")) {
+    if (kf_json_load(path, &json, NULL) == KF_OK && is_code(kf_json_text(json, "code", ""))) {
         kf_error_set(out, KF_UNPROCESSABLE, kf_json_text(json, "code", ""), "%s", kf_json_text(json, "detail", ""));
-        printable(out->code);
         printable(out->detail);
         *report = json_incref(json_object_get(json, "report"));
     } else {
