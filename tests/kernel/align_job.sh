@@ -4,24 +4,9 @@
 set -u
 job=$1
 kerf=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-# shellcheck source=tests/kernel/expect.sh
-. "$(dirname "$0")/expect.sh"
+# shellcheck source=tests/kernel/lib.sh
+. "$(dirname "$0")/lib.sh"
 cd "$work" || exit 1
-
-# fails CODE COMMAND…: the command must fail and name CODE
-fails() {
-    code=$1
-    shift
-    if "$@" >why 2>&1; then
-        echo "it succeeded"
-        return 1
-    fi
-    cat why
-    grep -q "\[$code\]" why
-}
 
 "$kerf" phantom head --seed 3 --size 90x98x95 --spacing 2.4x2.4x2.5 --out head --truth truth >log || exit 1
 "$job" import --in head --out head.nii --quiet || exit 1

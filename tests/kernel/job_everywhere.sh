@@ -5,10 +5,9 @@
 set -eu
 job=$1
 kerf=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# shellcheck source=tests/kernel/lib.sh
+. "$(dirname "$0")/lib.sh"
 cd "$work"
-failed=0
 OMP_WAIT_POLICY=passive # more threads than cores must not spin
 export OMP_WAIT_POLICY
 

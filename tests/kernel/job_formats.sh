@@ -5,24 +5,8 @@
 set -u
 job=$1
 kerf=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-
-# shellcheck source=tests/kernel/expect.sh
-. "$(dirname "$0")/expect.sh"
-
-# fails CODE COMMAND…: the command must fail and name CODE
-fails() {
-    code=$1
-    shift
-    if "$@" >"$work/why" 2>&1; then
-        echo "it succeeded"
-        return 1
-    fi
-    cat "$work/why"
-    grep -q "\[$code\]" "$work/why"
-}
+# shellcheck source=tests/kernel/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 # below|above FILE MM: the 95 % distance of a comparison
 below() { awk -v most="$2" '$1 == "\"hd95_mm\":" { sub(",", "", $2); n++; bad += $2 + 0 > most + 0 } END { exit !n || bad }' "$1"; }

@@ -3,9 +3,8 @@
 # each flag says what it does; an --image may be a folder of DICOM. Usage: job_help.sh KERF_JOB
 set -u
 job=$1
-failed=0
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# shellcheck source=tests/kernel/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 # lines FILE: complaints about a help page.
 lines() {

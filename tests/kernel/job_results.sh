@@ -7,12 +7,8 @@ if [ -z "${KERF_TEST_DATA:-}" ]; then
     echo "skip job_results: KERF_TEST_DATA is not set"
     exit 77
 fi
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-
-# shellcheck source=tests/kernel/expect.sh
-. "$(dirname "$0")/expect.sh"
+# shellcheck source=tests/kernel/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 # between FILE KEY LOW HIGH: the number after "KEY": in a JSON file
 between() {
@@ -24,18 +20,6 @@ between() {
 # every FILE KEY VALUE COUNT: KEY has VALUE in COUNT places and no other value anywhere
 every() {
     [ "$(grep -c "\"$2\": $3" "$1")" -eq "$4" ] && [ "$(grep -c "\"$2\":" "$1")" -eq "$4" ]
-}
-
-# fails CODE COMMAND…: the command must fail and name CODE
-fails() {
-    code=$1
-    shift
-    if "$@" 2>"$work/why"; then
-        echo "it succeeded"
-        return 1
-    fi
-    cat "$work/why"
-    grep -q "\[$code\]" "$work/why"
 }
 
 "$job" import --in "$KERF_TEST_DATA/head_ct/dicom" --out "$work/ct.nii" --quiet || exit 1

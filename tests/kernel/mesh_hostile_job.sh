@@ -5,12 +5,8 @@
 set -u
 job=$1
 make=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-
-# shellcheck source=tests/kernel/expect.sh
-. "$(dirname "$0")/expect.sh"
+# shellcheck source=tests/kernel/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 for shape in fan spindle same book thread queue swarm heap; do
     "$make" $shape 1000000 "$work/$shape.ply" || exit 1

@@ -5,11 +5,8 @@
 set -eu
 job=$1
 kerf=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-# shellcheck source=tests/kernel/expect.sh
-. "$(dirname "$0")/expect.sh"
+# shellcheck source=tests/kernel/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 "$kerf" phantom spine --seed 4 --spacing 3x3x3 --out "$work/ct" --truth "$work/truth" >"$work/log"
 mesh() {

@@ -5,9 +5,8 @@
 set -eu
 job=$1
 kerf=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
+# shellcheck source=tests/kernel/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 "$kerf" phantom head --seed 141 --spacing 2.4x2.4x2.5 --size 90x98x95 --out "$work/head" >"$work/log"
 "$kerf" phantom leg --seed 142 --spacing 2x2x3 --out "$work/leg" >"$work/log"
