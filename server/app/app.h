@@ -50,6 +50,7 @@ struct kf_app_thread {
 struct kf_app_thread *kf_app_thread_new(struct kf_app *app);
 void kf_app_thread_free(struct kf_app_thread *thread);
 
+// Borrowed, for as long as the app lives.
 struct kf_blob_store *kf_app_blobs(struct kf_app *app);
 const struct kf_app_config *kf_app_settings(const struct kf_app *app);
 

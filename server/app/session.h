@@ -1,4 +1,6 @@
-// Signing in and out, accounts, and who a token belongs to.
+// Signing in and out, accounts, tokens, peers, and who a token belongs to. What has an actor passes kf_app_enter:
+// KF_FORBIDDEN without the permission; KF_NOT_FOUND for an id of another organisation as for one that does not exist.
+// Lists live in the caller's arena.
 #ifndef KERF_APP_SESSION_H
 #define KERF_APP_SESSION_H
 

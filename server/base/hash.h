@@ -20,6 +20,7 @@ void kf_sha256_add(struct kf_sha256 *stream, const void *bytes, size_t length);
 void kf_sha256_finish(struct kf_sha256 *stream, unsigned char digest[KF_SHA256_BYTES]); // may be reused afterwards
 void kf_sha256_free(struct kf_sha256 *stream);
 
+// All at once.
 void kf_sha256(const void *bytes, size_t length, unsigned char digest[KF_SHA256_BYTES]);
 
 // Hash of `length` bytes of an open file from `offset` (pread; the file position does not move).

@@ -7,6 +7,7 @@
 
 enum kf_log_level { KF_LOG_DEBUG, KF_LOG_INFO, KF_LOG_WARN, KF_LOG_ERROR };
 
+// Before the first line. program is borrowed for ever; what is below `least` is not written.
 void kf_log_init(const char *program, enum kf_log_level least);
 
 // kf_log(KF_LOG_INFO, "association.closed", "peer=%s instances=%d", peer, n): `fields` is key=value pairs parted by

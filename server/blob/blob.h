@@ -34,6 +34,7 @@ KF_MUST_USE enum kf_status kf_blob_store_probe(struct kf_blob_store *store, stru
 // ------------------------------------------------------------------------- one blob, one container
 struct kf_blob_writer;
 
+// *out is owned: kf_blob_writer_close.
 KF_MUST_USE enum kf_status kf_blob_writer_open(struct kf_blob_store *store, const char *organisation,
                                                struct kf_blob_writer **out, struct kf_error *err);
 KF_MUST_USE enum kf_status kf_blob_writer_add(struct kf_blob_writer *writer, const void *bytes, size_t length,
@@ -59,6 +60,7 @@ void kf_blob_writer_close(struct kf_blob_writer *writer);
 // begin, add…, end; `end` gives its place and hash, sync makes everything up to here durable.
 struct kf_blob_segment;
 
+// *out is owned: kf_blob_segment_close.
 KF_MUST_USE enum kf_status kf_blob_segment_open(struct kf_blob_store *store, const char *organisation,
                                                 struct kf_blob_segment **out, struct kf_error *err);
 // Starts an object; rolls over to a new container when the present one is full.

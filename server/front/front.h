@@ -26,9 +26,11 @@ struct kf_front_config {
 
 struct kf_front;
 
+// Listens and starts the loops' threads. *out is owned: kf_front_stop.
 KF_MUST_USE enum kf_status kf_front_start(const struct kf_front_config *config, struct kf_front **out,
                                           struct kf_error *err);
-int kf_front_port(const struct kf_front *front);
+int kf_front_port(const struct kf_front *front); // that it listens on, where 0 was asked for
+
 struct kf_front_stats {
     int connections;   // open now
     long long failed;  // handshakes that failed

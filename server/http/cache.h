@@ -16,6 +16,7 @@ struct kf_cache_item {
     size_t length;
 };
 
+// Over either bound the item that was not asked for the longest goes first.
 KF_MUST_USE enum kf_status kf_cache_new(size_t most_entries, size_t most_bytes, struct kf_cache **out);
 void kf_cache_free(struct kf_cache *cache); // no item may be pinned
 // NULL when absent or too old.

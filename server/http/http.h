@@ -203,6 +203,7 @@ struct kf_http_config {
 };
 
 struct kf_http;
+// *out is owned: kf_http_free, when no exchange is left.
 KF_MUST_USE enum kf_status kf_http_new(const struct kf_http_config *config, struct kf_http **out, struct kf_error *err);
 void kf_http_free(struct kf_http *http);
 
@@ -227,6 +228,7 @@ struct kf_exchange {
     struct kf_principal principal;
 };
 
+// NULL when memory has run out.
 struct kf_exchange *kf_exchange_new(struct kf_http *http);
 // Adds a request header as received (name in any case). Copies.
 void kf_exchange_header(struct kf_exchange *exchange, const char *name, const char *value);

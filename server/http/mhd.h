@@ -25,6 +25,7 @@ struct kf_mhd_config {
 
 struct kf_mhd;
 
+// Listens and starts the workers' threads. *out is owned: kf_mhd_stop.
 KF_MUST_USE enum kf_status kf_mhd_start(const struct kf_mhd_config *config, struct kf_mhd **out, struct kf_error *err);
 int kf_mhd_port(const struct kf_mhd *mhd);
 // Hands over one end of a Unix socket pair (moved, also on failure) whose client is at `peer`. Requests that come

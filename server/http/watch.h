@@ -32,6 +32,7 @@ struct kf_watch_limits {
 
 struct kf_watch;
 
+// Starts the thread that shuts late connections down. A connection is borrowed from add to remove.
 KF_MUST_USE enum kf_status kf_watch_new(const struct kf_watch_limits *limits, struct kf_watch **out);
 void kf_watch_free(struct kf_watch *watch); // joins the thread; no connection may be left
 void kf_watch_add(struct kf_watch *watch, struct kf_watched *connection);

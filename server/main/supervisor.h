@@ -25,6 +25,7 @@ struct kf_supervisor {
     struct kf_pgembed *pg; // borrowed; NULL: an external database
 };
 
+// Blocks the signals that kf_supervisor_step waits for: once, before any thread or child.
 void kf_supervisor_signals(void);
 // Finds NAME beside our own program. KF_NOT_FOUND when it is not there.
 KF_MUST_USE enum kf_status kf_supervisor_add(struct kf_supervisor *supervisor, const char *name, struct kf_error *err);

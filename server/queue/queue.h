@@ -80,6 +80,8 @@ KF_MUST_USE enum kf_status kf_queue_claim(struct kf_store *store, const char *ki
                                           struct kf_claim *out, struct kf_error *err);
 void kf_claim_release(struct kf_claim *claim);
 
+// The lease ends lease_s from now on the database's clock. KF_STALE when it is another worker's by now.
+// *cancel_requested: 1 when somebody wants the job to stop.
 KF_MUST_USE enum kf_status kf_queue_heartbeat(struct kf_store *store, const struct kf_job_row *job, double lease_s,
                                               int *cancel_requested, struct kf_error *err);
 // The caller throttles (a few times a second at most); every call writes a job.changed event.

@@ -34,6 +34,7 @@ struct kf_stored {
     char data_file[256]; // bare name of the file that holds the data, "" for this one
 };
 
+// Of one voxel.
 int kf_stored_value_bytes(enum kf_stored_type type);
 int64_t kf_stored_data_bytes(const struct kf_stored *stored); // of all voxels, unpacked
 

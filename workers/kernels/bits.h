@@ -51,6 +51,7 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_bits_threshold(const struct kf_work 
 // labels[v] = value where the bit is set; other labels stay. `labels` holds one byte per voxel.
 void kf_bits_paint(const struct kf_work *work, const struct kf_bits *bits, uint8_t value, uint8_t *labels);
 
+// How many are set.
 int64_t kf_bits_count(const struct kf_work *work, const struct kf_bits *bits);
 enum kf_bits_operator { KF_BITS_AND = 1, KF_BITS_OR, KF_BITS_AND_NOT, KF_BITS_COPY };
 // a = a OP b, in place.

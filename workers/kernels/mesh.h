@@ -20,6 +20,7 @@ struct kf_mesh {
     uint32_t *index; // 3 per triangle, each below `vertices`
 };
 
+// Gives both arrays back to `work` and leaves an empty mesh.
 void kf_mesh_release(const struct kf_work *work, struct kf_mesh *mesh);
 
 struct kf_mesh_report {

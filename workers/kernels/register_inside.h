@@ -79,6 +79,7 @@ enum kf_kernel_status kf_reg_image_take(const struct kf_work *work, const struct
                                         const struct kf_volume *mask, const struct kf_reg_units *units,
                                         struct kf_reg_image *out);
 
+// Room for so many samples; owned: kf_reg_samples_release.
 enum kf_kernel_status kf_reg_samples_take(const struct kf_work *work, int64_t room, struct kf_reg_samples *s);
 void kf_reg_samples_release(const struct kf_work *work, struct kf_reg_samples *s);
 // About `wanted` stratified voxels (an interpolated value would be smoother than what it is compared with); `seed`

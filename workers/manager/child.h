@@ -33,6 +33,7 @@ struct kf_child_spec {
     int threads;
 };
 
+// Writes spec.json and starts kerf-job on it. *out is owned: kf_child_reap.
 KF_MUST_USE enum kf_status kf_child_start(const struct kf_child_spec *spec, struct kf_child *out, struct kf_error *err);
 
 // Waits at most timeout_ms for progress or the end. Returns 1 when it has ended.

@@ -25,6 +25,7 @@ struct kf_paint {
 KF_MUST_USE enum kf_status kf_paint_run(const struct kf_paint *paint, int16_t *values, uint8_t *labels,
                                         struct kf_error *err);
 
+// The label that kf_paint_run gives a voxel whose middle is p.
 int kf_paint_label(const struct kf_scene *scene, struct kf_v3 p);
 
 #endif

@@ -59,6 +59,8 @@ struct kf_head_nerve {
     int interrupted; // 1: it ends at a defect, or is left out
 };
 
+// Bone within `body`: pieces from s->bone_hu up that reach 200 HU more somewhere, without the small ones, their marrow
+// filled, air never. `bone` has the volume's dimensions.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_head_bone(const struct kf_work *work, const struct kf_volume *volume,
                                                       const struct kf_head_settings *s, const struct kf_bits *body,
                                                       struct kf_bits *bone);
