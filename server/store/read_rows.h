@@ -35,8 +35,8 @@ double kf_take_number(struct kf_take *take);
 int kf_take_flag(struct kf_take *take);
 int kf_take_maybe(struct kf_take *take, int *value); // 1 when the integer is there
 
-// All rows as an array of views of `size` bytes in the arena, up to one whose first column is NULL (an outer join that found
-// nothing); `one` takes a row. NULL and a count of 0 when memory has run out, which kf_take_end says.
+// All rows as an array of views of `size` bytes in the arena, up to one whose first column is NULL (an outer join that
+// found nothing); `one` takes a row. NULL and a count of 0 when memory has run out, which kf_take_end says.
 void *kf_take_all(struct kf_take *take, size_t size, void (*one)(struct kf_take *take, void *view), size_t *count);
 
 // All rows, whose columns from `column` on are KF_STUDY_COLUMNS and KF_SERIES_COLUMNS in KF_STUDY_ORDER, as studies

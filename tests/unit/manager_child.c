@@ -98,7 +98,8 @@ KF_TEST(a_failure_is_told_in_the_childs_words_or_ours)
     KF_CHECK_EQ(kf_json_integer(report, "n", 0), 1);
     json_decref(report);
     fresh();
-    put("error.json", "{\"code\":\"Doe^Jane\",\"detail\":\"d\",\"report\":{\"n\":1}}"); // what is no code would get into the log
+    // What is no code would get into the log.
+    put("error.json", "{\"code\":\"Doe^Jane\",\"detail\":\"d\",\"report\":{\"n\":1}}");
     kf_child_failure(job, 256, &failure, &report);
     KF_CHECK_STR(failure.code, "job_crashed");
     KF_CHECK(report == NULL);
