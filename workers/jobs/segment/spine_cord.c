@@ -1,5 +1,6 @@
 // The cord in the dural sac: cross-sections averaged along the canal, so that a contrast below the noise of one voxel
 // shows, and in each the ellipse that holds most of what differs from the fluid. See spine_neural.h.
+#include "workers/jobs/segment/spine_ellipse.h"
 #include "workers/jobs/segment/spine_neural.h"
 #include "workers/kernels/kdtree.h"
 
@@ -36,20 +37,10 @@ struct section {
     float weight[CELLS];
 };
 
-struct ellipse {
-    double of[4]; // middle u, v; half axes
-};
-
 static void cell_at(int cell, double *u, double *v)
 {
     *u = (cell % ACROSS - ACROSS / 2) * CELL_MM;
     *v = ((double)(cell / ACROSS) - DEEP / 2) * CELL_MM;
-}
-
-static double inside(const struct ellipse *e, double u, double v)
-{
-    double x = (u - e->of[0]) / e->of[2], y = (v - e->of[1]) / e->of[3];
-    return x * x + y * y;
 }
 
 static double between(double x, double from, double to)
@@ -104,17 +95,17 @@ static void sample_fluid(const struct kf_volume *smooth, const struct kf_spine_l
 }
 
 // The part of the sac that its wall does not blur.
-static void sample_content(const struct kf_volume *smooth, const struct kf_spine_station *t, const struct ellipse *sac,
-                           double rim_mm, struct section *out)
+static void sample_content(const struct kf_volume *smooth, const struct kf_spine_station *t,
+                           const struct kf_spine_ellipse *sac, double rim_mm, struct section *out)
 {
-    struct ellipse core = *sac;
+    struct kf_spine_ellipse core = *sac;
     core.of[2] = fmax(core.of[2] - rim_mm, 0.5);
     core.of[3] = fmax(core.of[3] - rim_mm, 0.5);
     for (int cell = 0; cell < CELLS; cell++) {
         double u, v, p[3];
         cell_at(cell, &u, &v);
         kf_spine_place(t, u, v, p);
-        double value = inside(&core, u, v) <= 1 ? kf_spine_value(smooth, p, NOWHERE) : NOWHERE;
+        double value = kf_spine_ellipse_at(&core, u, v) <= 1 ? kf_spine_value(smooth, p, NOWHERE) : NOWHERE;
         out->weight[cell] = value != NOWHERE;
         out->value[cell] = value != NOWHERE ? (float)value : 0;
     }
@@ -186,41 +177,39 @@ static int two_values(const struct section *mean, int count, int at, float *scra
     return 1;
 }
 
-// Sum over the ellipse of how much the cells are like what is sought (values from `minus` to `plus` become −1 … 1),
-// mm².
-static double worth(const struct section *mean, const struct ellipse *e, double minus, double plus)
+// What is sought in a section: values from `minus` to `plus` are worth −1 … 1.
+struct sought {
+    const struct section *mean;
+    double minus, plus;
+};
+
+// Sum over the ellipse of how much the cells are like what is sought, mm².
+static double worth(const void *context, const struct kf_spine_ellipse *e)
 {
+    const struct sought *s = context;
     double sum = 0;
     for (int cell = 0; cell < CELLS; cell++) {
         double u, v;
         cell_at(cell, &u, &v);
-        if (fabs(u - e->of[0]) > e->of[2] || fabs(v - e->of[1]) > e->of[3] || inside(e, u, v) > 1)
+        if (fabs(u - e->of[0]) > e->of[2] || fabs(v - e->of[1]) > e->of[3] || kf_spine_ellipse_at(e, u, v) > 1)
             continue;
-        double like = mean->weight[cell] > 0 ? 2 * (mean->value[cell] - minus) / (plus - minus) - 1 : UNSEEN;
+        double like =
+            s->mean->weight[cell] > 0 ? 2 * (s->mean->value[cell] - s->minus) / (s->plus - s->minus) - 1 : UNSEEN;
         sum += like > 1 ? 1 : like < -1 ? -1 : like;
     }
     return sum * CELL_MM * CELL_MM;
 }
 
-static double fit(const struct section *mean, double minus, double plus, const double most[4], struct ellipse *e)
+static double fit(const struct section *mean, double minus, double plus, const double most[4],
+                  struct kf_spine_ellipse *e)
 {
-    const double least[4] = {-most[0], -most[1], LEAST_MM, LEAST_MM};
-    double best = worth(mean, e, minus, plus), step = 1.2;
-    for (int n = 0; n < STEPS;) {
-        int better = 0;
-        for (int c = 0; c < 8; c++) {
-            struct ellipse other = *e;
-            other.of[c / 2] += c % 2 ? step : -step;
-            if (other.of[c / 2] < least[c / 2] || other.of[c / 2] > most[c / 2] || other.of[2] > OBLATE * other.of[3])
-                continue;
-            double now = worth(mean, &other, minus, plus);
-            if (now > best + 1e-9)
-                best = now, *e = other, better = 1;
-        }
-        if (!better)
-            step /= 2, n++;
-    }
-    return best;
+    const struct sought sought = {mean, minus, plus};
+    const struct kf_spine_ellipse_range range = {.least = {-most[0], -most[1], LEAST_MM, LEAST_MM},
+                                                 .most = {most[0], most[1], most[2], most[3]},
+                                                 .oblate = OBLATE,
+                                                 .first_mm = 1.2,
+                                                 .halvings = STEPS};
+    return kf_spine_ellipse_fit(worth, &sought, &range, e);
 }
 
 // Of one station.
@@ -265,7 +254,7 @@ static int learn_values(const struct section *mean, int count, const struct kf_s
 }
 
 // Triangle over the stations that have a cord.
-static void smooth_tube(const struct ellipse *in, const float *weight, int count, struct ellipse *out)
+static void smooth_tube(const struct kf_spine_ellipse *in, const float *weight, int count, struct kf_spine_ellipse *out)
 {
     for (int n = 0; n < count; n++) {
         double sum[4] = {0}, total = 0;
@@ -304,8 +293,8 @@ static void longest_stretch(const float *weight, int count, int *from, int *to)
 // Sac and cord by their ellipses; what lies outside of both stays canal. Unlabelled voxels (a ligament or a wall of
 // disc by their values) join either.
 static enum kf_kernel_status paint(const struct kf_work *work, const struct kf_grid *g, const struct kf_spine *spine,
-                                   const struct ellipse *sac, const int sac_range[2], const struct ellipse *cord,
-                                   const int range[2], uint8_t *labels)
+                                   const struct kf_spine_ellipse *sac, const int sac_range[2],
+                                   const struct kf_spine_ellipse *cord, const int range[2], uint8_t *labels)
 {
     struct kf_loop loop = kf_loop_make(work, g->dim[2], 0, 0);
 #pragma omp parallel for schedule(static) num_threads(work->threads)
@@ -320,9 +309,9 @@ static enum kf_kernel_status paint(const struct kf_work *work, const struct kf_g
                 if (!kf_spine_coordinates(spine, p, suv) || suv[0] < 0 || suv[0] >= spine->stations)
                     continue;
                 int n = (int)suv[0];
-                if (n >= range[0] && n <= range[1] && inside(&cord[n], suv[1], suv[2]) <= 1)
+                if (n >= range[0] && n <= range[1] && kf_spine_ellipse_at(&cord[n], suv[1], suv[2]) <= 1)
                     labels[at] = KF_SPINE_CORD;
-                else if (n >= sac_range[0] && n <= sac_range[1] && inside(&sac[n], suv[1], suv[2]) <= 1)
+                else if (n >= sac_range[0] && n <= sac_range[1] && kf_spine_ellipse_at(&sac[n], suv[1], suv[2]) <= 1)
                     labels[at] = KF_SPINE_SAC;
                 else if (labels[at] == KF_SPINE_SAC)
                     labels[at] = KF_SPINE_CANAL;
@@ -331,13 +320,13 @@ static enum kf_kernel_status paint(const struct kf_work *work, const struct kf_g
 }
 
 // The sac as a tube of ellipses around what is like its content, as far down as it fills at least a part of the canal.
-static void trace_sac(const struct kf_work *work, const struct section *mean, struct ellipse *raw, float *weight,
-                      int count, struct ellipse *tube, int range[2])
+static void trace_sac(const struct kf_work *work, const struct section *mean, struct kf_spine_ellipse *raw,
+                      float *weight, int count, struct kf_spine_ellipse *tube, int range[2])
 {
     static const double most[4] = {4, 5, 13, 10};
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int n = 0; n < count; n++) {
-        raw[n] = (struct ellipse){{0, 0, 6, 5}};
+        raw[n] = (struct kf_spine_ellipse){{0, 0, 6, 5}};
         weight[n] = (float)fit(&mean[n], -1, 1, most, &raw[n]);
         weight[n] = weight[n] >= LEAST_SAC ? weight[n] : 0;
     }
@@ -348,15 +337,15 @@ static void trace_sac(const struct kf_work *work, const struct section *mean, st
 // The stretch of stations whose sections hold a cord, their ellipses, and how sure it is: the contrast between cord and
 // fluid against what it is where both are seen well.
 static void trace(const struct kf_work *work, const struct section *mean, const struct values *values,
-                  const struct kf_spine_look *look, struct ellipse *raw, float *weight, struct kf_spine *spine,
-                  struct ellipse *tube, int range[2])
+                  const struct kf_spine_look *look, struct kf_spine_ellipse *raw, float *weight, struct kf_spine *spine,
+                  struct kf_spine_ellipse *tube, int range[2])
 {
     static const double most[4] = {7, 6, 8.5, 6.5};
     int count = spine->stations;
     float known[KF_SPINE_STATIONS];
 #pragma omp parallel for schedule(static) num_threads(work->threads)
     for (int n = 0; n < count; n++) {
-        raw[n] = (struct ellipse){{0, 0, 4, 3.5}};
+        raw[n] = (struct kf_spine_ellipse){{0, 0, 4, 3.5}};
         weight[n] = (float)fit(&mean[n], values[n].fluid, values[n].cord, most, &raw[n]);
     }
     memcpy(known, weight, (size_t)count * sizeof *known);
@@ -372,8 +361,8 @@ static void trace(const struct kf_work *work, const struct section *mean, const 
 }
 
 // Where the way from station `back` to `from`, each moved by `moved`, meets the section of station `n`, mm from it.
-static void lead(const struct kf_spine *spine, const struct ellipse *moved, int back, int from, int n, double *u,
-                 double *v)
+static void lead(const struct kf_spine *spine, const struct kf_spine_ellipse *moved, int back, int from, int n,
+                 double *u, double *v)
 {
     double p[3], q[3], off[3];
     kf_spine_place(&spine->station[back], moved[back].of[0], moved[back].of[1], p);
@@ -393,7 +382,8 @@ static void lead(const struct kf_spine *spine, const struct ellipse *moved, int 
 // Bright fluid shows the sac where walls of bone, far from it at the ends, may not. Stations are moved to its middle,
 // outwards from the column's middle, each sought where the sac before it leads.
 static void centre_on_sac(const struct kf_volume *smooth, const struct kf_spine_look *look, struct section *section,
-                          struct ellipse *move, struct ellipse *rough, float *weight, struct kf_spine *spine)
+                          struct kf_spine_ellipse *move, struct kf_spine_ellipse *rough, float *weight,
+                          struct kf_spine *spine)
 {
     static const double most[4] = {2, 2, 13, 10}; // a station's step aside, and the half axes of a sac
     int count = spine->stations, middle = count / 2;
@@ -407,12 +397,12 @@ static void centre_on_sac(const struct kf_volume *smooth, const struct kf_spine_
             lead(spine, rough, back, from, n, &u, &v);
         }
         kf_spine_place(t, u, v, there.p);
-        struct ellipse here = {{0, 0, 6, 5}};
+        struct kf_spine_ellipse here = {{0, 0, 6, 5}};
         sample_fluid(smooth, look, &there, section);
         weight[n] = (float)fit(section, -1, 1, most, &here) >= LEAST_SAC;
-        rough[n] = (struct ellipse){{u + here.of[0], v + here.of[1], 1, 1}};
+        rough[n] = (struct kf_spine_ellipse){{u + here.of[0], v + here.of[1], 1, 1}};
         if (weight[n] <= 0)
-            rough[n] = n == middle ? (struct ellipse){{0, 0, 1, 1}} : rough[from];
+            rough[n] = n == middle ? (struct kf_spine_ellipse){{0, 0, 1, 1}} : rough[from];
     }
     smooth_tube(rough, weight, count, move);
     for (int n = 0; n < count; n++)
@@ -428,8 +418,8 @@ enum kf_kernel_status kf_spine_find_cord(const struct kf_work *work, const struc
     float *scratch = kf_work_take(work, (int64_t)(2 * WINDOW / 3 + 2) * CELLS * 4),
           *weight = kf_work_take(work, count * (int64_t)sizeof *weight);
     struct values *values = kf_work_take(work, count * (int64_t)sizeof *values);
-    struct ellipse *tube = kf_work_take(work, 3 * count * (int64_t)sizeof *tube), *sac = tube, *cord = tube + count,
-                   *rough = cord + count;
+    struct kf_spine_ellipse *tube = kf_work_take(work, 3 * count * (int64_t)sizeof *tube), *sac = tube,
+                            *cord = tube + count, *rough = cord + count;
     int ok = raw && mean && scratch && weight && values && tube;
     enum kf_kernel_status status = ok ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     spine->cord_sure = 0;

@@ -1,6 +1,7 @@
 // The canal as a smooth tube of ellipses, the largest that its walls of bone and disc let through, and what lies in it.
 // See spine.h.
 #include "workers/jobs/segment/spine.h"
+#include "workers/jobs/segment/spine_ellipse.h"
 #include "workers/kernels/math.h"
 
 #include <math.h>
@@ -21,11 +22,6 @@
 #define FAT_FROM         0.9   // of them: from here on it is fat or ligament
 #define FAT_OR_FLAVUM_HU 20
 #define INWARD_MM        0.5
-
-// Half axes and middle of a station's ellipse, in mm from the station along left and front.
-struct ellipse {
-    double of[4]; // u, v, half axis to the left, half axis to the front
-};
 
 struct walls {
     double *limit; // DIRECTIONS a station
@@ -69,40 +65,35 @@ static double typical(const double *wall, int stations, int at, int n)
     return count ? seen[3 * count / 10] : REACH_MM + 1;
 }
 
-// How badly an ellipse fills its walls: what it lacks counts a little, up to 3 mm (corners and foramina are not
-// filled); what it has too much counts four times.
-static double misfit(const struct walls *walls, const double *limit, const struct ellipse *e)
+// Of a station.
+struct room {
+    const struct walls *walls;
+    const double *limit; // the wall in each direction
+};
+
+// How well an ellipse fills its walls, at best 0: what it lacks costs a little, up to 3 mm (corners and foramina are not
+// filled); what it has too much costs four times.
+static double fill(const void *context, const struct kf_spine_ellipse *e)
 {
+    const struct room *room = context;
     double sum = 0;
     for (int n = 0; n < DIRECTIONS; n++) {
         // |m + r·d| = 1 in the frame where the ellipse is the unit circle
-        double dx = walls->cosine[n] / e->of[2], dy = walls->sine[n] / e->of[3], mx = -e->of[0] / e->of[2],
+        double dx = room->walls->cosine[n] / e->of[2], dy = room->walls->sine[n] / e->of[3], mx = -e->of[0] / e->of[2],
                my = -e->of[1] / e->of[3], a = dx * dx + dy * dy, b = dx * mx + dy * my, c = mx * mx + my * my - 1,
                root = b * b - a * c;
-        double r = root > 0 ? (sqrt(root) - b) / a : 0, lack = limit[n] - r;
+        double r = root > 0 ? (sqrt(root) - b) / a : 0, lack = room->limit[n] - r;
         sum += lack > 0 ? fmin(lack, 3) : -4 * lack;
     }
-    return sum;
+    return -sum;
 }
 
-static void fit(const struct walls *walls, const double *limit, struct ellipse *e)
+static void fit(const struct walls *walls, const double *limit, struct kf_spine_ellipse *e)
 {
-    static const double least[4] = {-6, -6, 5, 4}, most[4] = {6, 6, 17, 13};
-    double best = misfit(walls, limit, e), step = 1.6;
-    for (int n = 0; n < STEPS;) {
-        int better = 0;
-        for (int c = 0; c < 8; c++) {
-            struct ellipse other = *e;
-            other.of[c / 2] += c % 2 ? step : -step;
-            if (other.of[c / 2] < least[c / 2] || other.of[c / 2] > most[c / 2])
-                continue;
-            double now = misfit(walls, limit, &other);
-            if (now < best - 1e-9)
-                best = now, *e = other, better = 1;
-        }
-        if (!better)
-            step /= 2, n++;
-    }
+    static const struct kf_spine_ellipse_range range = {
+        .least = {-6, -6, 5, 4}, .most = {6, 6, 17, 13}, .oblate = INFINITY, .first_mm = 1.6, .halvings = STEPS};
+    const struct room room = {walls, limit};
+    kf_spine_ellipse_fit(fill, &room, &range, e);
 }
 
 // How much a station's own ellipse counts: the fourth power of the share of directions in which walls are met, from a
@@ -117,7 +108,7 @@ static double trust(const double *limit)
 }
 
 // Triangle of half width `reach` stations over those that have an ellipse; beyond them the size of the nearest.
-static void smooth(const struct walls *walls, const struct ellipse *in, int count, int reach, struct ellipse *out)
+static void smooth(const struct walls *walls, const struct kf_spine_ellipse *in, int count, int reach, struct kf_spine_ellipse *out)
 {
     for (int n = 0; n < count; n++) {
         double sum[4] = {0}, weight = 0;
@@ -132,7 +123,7 @@ static void smooth(const struct walls *walls, const struct ellipse *in, int coun
         for (int c = 0; c < 4 && weight > 0; c++)
             out[n].of[c] = sum[c] / weight;
         if (weight == 0)
-            out[n] = (struct ellipse){{0, 0, -1, -1}};
+            out[n] = (struct kf_spine_ellipse){{0, 0, -1, -1}};
     }
     for (int n = 1; n < count; n++)
         if (out[n].of[2] < 0)
@@ -142,7 +133,7 @@ static void smooth(const struct walls *walls, const struct ellipse *in, int coun
             out[n].of[2] = out[n + 1].of[2], out[n].of[3] = out[n + 1].of[3];
 }
 
-static void move_to_middle(struct kf_spine *spine, struct ellipse *tube)
+static void move_to_middle(struct kf_spine *spine, struct kf_spine_ellipse *tube)
 {
     for (int n = 0; n < spine->stations; n++) {
         struct kf_spine_station *t = &spine->station[n];
@@ -218,7 +209,7 @@ static int is_flavum(const struct kf_volume *volume, const uint8_t *labels, cons
 struct painter {
     const struct kf_volume *volume;
     const struct kf_spine *spine;
-    const struct ellipse *tube;
+    const struct kf_spine_ellipse *tube;
     double end;            // station below which nothing is painted
     const uint8_t *before; // the labels that the pass found
     uint8_t *labels;
@@ -233,7 +224,7 @@ static void paint(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
     if (painter->before[at] || !kf_spine_locate(painter->spine, &volume->grid, i, j, k, p, suv) || suv[0] < 0 ||
         suv[0] > painter->end)
         return;
-    const struct ellipse *e = &painter->tube[(int)suv[0]];
+    const struct kf_spine_ellipse *e = &painter->tube[(int)suv[0]];
     double x = suv[1] / (e->of[2] + WALL_MM), y = suv[2] / (e->of[3] + WALL_MM), r = sqrt(x * x + y * y);
     if (r >= 1)
         return;
@@ -246,11 +237,11 @@ static void paint(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 
 // Moves the stations to the middle of the tube that fits between what is labelled. `tube`: one ellipse a station.
 static enum kf_kernel_status fit_tube(const struct kf_work *work, const struct kf_grid *grid, const uint8_t *labels,
-                                      struct kf_spine *spine, struct ellipse *tube)
+                                      struct kf_spine *spine, struct kf_spine_ellipse *tube)
 {
     int count = spine->stations;
     double *wall = kf_work_take(work, (int64_t)count * DIRECTIONS * 2 * 8);
-    struct ellipse *raw = kf_work_take(work, (int64_t)count * (int64_t)sizeof *raw);
+    struct kf_spine_ellipse *raw = kf_work_take(work, (int64_t)count * (int64_t)sizeof *raw);
     struct walls walls = {.limit = wall ? wall + (int64_t)count * DIRECTIONS : NULL};
     for (int d = 0; d < DIRECTIONS; d++) {
         walls.cosine[d] = kf_cos(2 * KF_PI * d / DIRECTIONS);
@@ -265,7 +256,7 @@ static enum kf_kernel_status fit_tube(const struct kf_work *work, const struct k
         for (int n = 0; n < count; n++) {
             for (int d = 0; d < DIRECTIONS; d++)
                 walls.limit[n * DIRECTIONS + d] = typical(wall, count, n, d);
-            raw[n] = (struct ellipse){{0, 0, 9, 8}};
+            raw[n] = (struct kf_spine_ellipse){{0, 0, 9, 8}};
             fit(&walls, walls.limit + n * DIRECTIONS, &raw[n]);
         }
         smooth(&walls, raw, count, 14, tube);
@@ -281,7 +272,7 @@ static enum kf_kernel_status fit_tube(const struct kf_work *work, const struct k
 enum kf_kernel_status kf_spine_centre_canal(const struct kf_work *work, const struct kf_grid *grid,
                                             const uint8_t *labels, struct kf_spine *spine)
 {
-    struct ellipse *tube = kf_work_take(work, (int64_t)spine->stations * (int64_t)sizeof *tube);
+    struct kf_spine_ellipse *tube = kf_work_take(work, (int64_t)spine->stations * (int64_t)sizeof *tube);
     enum kf_kernel_status status = tube ? fit_tube(work, grid, labels, spine, tube) : KF_KERNEL_NOMEM;
     kf_work_give(work, tube);
     return status;
@@ -291,7 +282,7 @@ enum kf_kernel_status kf_spine_fill_canal(const struct kf_work *work, const stru
                                           struct kf_spine *spine, uint8_t *labels)
 {
     int64_t voxels = kf_grid_voxels(&volume->grid);
-    struct ellipse *tube = kf_work_take(work, (int64_t)spine->stations * (int64_t)sizeof *tube);
+    struct kf_spine_ellipse *tube = kf_work_take(work, (int64_t)spine->stations * (int64_t)sizeof *tube);
     uint8_t *before = kf_work_take(work, voxels);
     enum kf_kernel_status status = tube && before ? fit_tube(work, &volume->grid, labels, spine, tube) : KF_KERNEL_NOMEM;
     if (!status) {
