@@ -108,7 +108,8 @@ static double trust(const double *limit)
 }
 
 // Triangle of half width `reach` stations over those that have an ellipse; beyond them the size of the nearest.
-static void smooth(const struct walls *walls, const struct kf_spine_ellipse *in, int count, int reach, struct kf_spine_ellipse *out)
+static void smooth(const struct walls *walls, const struct kf_spine_ellipse *in, int count, int reach,
+                   struct kf_spine_ellipse *out)
 {
     for (int n = 0; n < count; n++) {
         double sum[4] = {0}, weight = 0;
