@@ -16,8 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define INDEX_TIME_LIMIT_MS (15 * 60 * 1000)
-#define INDEX_CHILDREN_MOST 16
+#define INDEX_TIME_LIMIT_MS (15 * 60 * 1000) // a batch takes seconds: what is longer hangs
+#define INDEX_CHILDREN_MOST 16               // whatever the setting says
 
 struct kf_index_pool {
     struct kf_app *app;

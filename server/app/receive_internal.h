@@ -6,8 +6,8 @@
 #include "server/app/receive.h"
 #include "server/base/json.h"
 
-#define KF_BATCH_FILES 64
-#define KF_BATCH_BYTES ((int64_t)64 << 20)
+#define KF_BATCH_FILES 64 // a child for each file would cost more than the reading
+#define KF_BATCH_BYTES ((int64_t)64 << 20) // staged before a child reads them
 
 struct kf_staged {
     char *name; // label, in the batch's arena

@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SWEEP_MOST       64
-#define REAP_INTERVAL_S  5
-#define PRUNE_INTERVAL_S 3600
-#define EVENTS_KEEP_S    (7 * 86400.0)
+#define SWEEP_MOST       64            // series at once; the next sweep takes the rest
+#define REAP_INTERVAL_S  5             // between looks for leases that have run out
+#define PRUNE_INTERVAL_S 3600          // between removals of old events and keys
+#define EVENTS_KEEP_S    (7 * 86400.0) // a stream that comes back is answered from these
 
 static _Atomic int64_t last_reap_ns, last_prune_ns;
 

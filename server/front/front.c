@@ -16,14 +16,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define UP_BYTES      ((size_t)64 << 10)
-#define DOWN_BYTES    ((size_t)64 << 10)
-#define RECORD        ((size_t)16 << 10)
-#define TURNS         8 // of one direction per event, so that a fast client does not starve the others
-#define CLOSING_MS    10000
-#define LINGER_MS     2000
-#define TICK_MS       250
-#define MOST_LOOPS    16
+#define UP_BYTES      ((size_t)64 << 10) // a link holds from its client
+#define DOWN_BYTES    ((size_t)64 << 10) // a loop reads from the adapter at once
+#define RECORD        ((size_t)16 << 10) // of TLS, at most
+#define TURNS         8                  // of one direction per event, so that a fast client does not starve the others
+#define CLOSING_MS    10000              // for what is left to go out
+#define LINGER_MS     2000               // for the client to close as well
+#define TICK_MS       250                // how late a deadline may be seen
+#define MOST_LOOPS    16                 // threads, whatever the setting says
 #define ADDRESS_SLOTS 4096
 
 enum state { HANDSHAKE, OPEN, CLOSING, LINGER };

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHARDS  16
-#define BUCKETS 256
-#define KEY_MAX 256
+#define SHARDS  16  // with a lock each, so that threads seldom wait for each other
+#define BUCKETS 256 // of a shard
+#define KEY_MAX 256 // bytes
 
 struct entry {
     struct kf_cache_item item; // first: the caller's view

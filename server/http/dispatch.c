@@ -8,9 +8,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define MOST_HEADERS          100
+#define MOST_HEADERS          100 // bounds a request's memory; browsers send a score
 #define BUFFERED_BODY_DEFAULT ((int64_t)8 << 20)
-#define SLOW_REQUEST_NS       ((int64_t)1000000000)
+#define SLOW_REQUEST_NS       ((int64_t)1000000000) // is logged even where requests are not
 
 enum kf_status kf_http_new(const struct kf_http_config *config, struct kf_http **out, struct kf_error *err)
 {

@@ -25,7 +25,7 @@
 #define MOST_DRAINED     ((int64_t)16 << 20)
 #define CONNECTION_BYTES ((size_t)64 << 10) // request head and buffers of one connection
 #define STREAM_BLOCK     ((size_t)16 << 10)
-#define SLOW_WAITING     64
+#define SLOW_WAITING     64 // requests for each slow pool; one more is told to come later
 
 struct peer {
     struct kf_watched watched; // first

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SESSION_TTL_MS     5000
+#define SESSION_TTL_MS     5000 // an answer is forgotten at once when the session ends; this is for a lost notice
 #define SESSION_ENTRIES    20000
 #define SESSION_BYTES      ((size_t)32 << 20)
 #define BLOB_CACHE_ENTRIES 20000

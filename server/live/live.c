@@ -12,14 +12,14 @@
 #include <string.h>
 #include <time.h>
 
-#define WAIT_MS       500
-#define HEARTBEAT_MS  15000
-#define ALIVE_MS      30000
-#define MOST_QUEUED   ((size_t)256 << 10)
-#define MOST_REPLAYED ((size_t)1000)
-#define OVERLAP       64    // ids before Last-Event-ID that are looked at again …
+#define WAIT_MS       500                 // for the database, until the loop looks around
+#define HEARTBEAT_MS  15000               // proxies cut a stream that is silent for half a minute
+#define ALIVE_MS      30000               // between looks whether a session still holds
+#define MOST_QUEUED   ((size_t)256 << 10) // bytes of one subscriber
+#define MOST_REPLAYED ((size_t)1000)      // events to one that comes back; more is a resync
+#define OVERLAP       64                  // ids before Last-Event-ID that are looked at again …
 #define OVERLAP_MS    30000 // … when they are this young: the longest that a transaction holds an id back
-#define SEEN          1024
+#define SEEN          1024  // ids remembered as sent, so that none goes out twice
 
 // The events of one organisation that have gone out lately, so that reading a little backwards repeats nothing.
 struct tenant {

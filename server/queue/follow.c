@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_GENERATIONS 8
-#define MOST_RULES       64
+#define MOST_GENERATIONS 8 // of jobs below one another: the pipeline has three
+#define MOST_RULES       64 // of one job
 
 // ------------------------------------------------------------------------------------------------ reading
 static enum kf_status bad(struct kf_error *err, const char *why)

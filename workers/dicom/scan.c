@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#define WINDOW          65536
+#define WINDOW          65536 // bytes of the file held at once
 #define UNDEFINED       INT64_MAX
 #define BULK_BYTES      65536 // a top-level value above this stays in the file
 #define MOST_DEPTH      64

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_SLICES 3
-#define MOST_VOLUMES 64
-#define MOST_TRIES   2000
+#define LEAST_SLICES 3    // two have one distance, with nothing to check it against
+#define MOST_VOLUMES 64   // of one series
+#define MOST_TRIES   2000 // ways to split: a hostile series has no end of them
 
 static double dot(const double a[3], const double b[3])
 {
