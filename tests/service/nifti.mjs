@@ -32,7 +32,7 @@ export function readNifti(path) {
   return { dim, affine, at };
 }
 
-function toWorld(affine, p) {
+export function toWorld(affine, p) {
   return affine.map((row) => row[0] * p[0] + row[1] * p[1] + row[2] * p[2] + row[3]);
 }
 
