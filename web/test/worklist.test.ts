@@ -1,6 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { setCsrfToken } from '../src/api/client';
+import type { Heard } from '../src/api/events';
 import { WorklistStore } from '../src/worklist/store';
+
+const live = vi.hoisted(() => ({ tell: (_event: unknown): void => undefined }));
+vi.mock('../src/api/events', () => ({ onEvent: (hear: (event: unknown) => void) => { live.tell = hear; return () => undefined; } }));
 
 interface Asked {
   url: string;
@@ -58,5 +62,27 @@ describe('the work list', () => {
     await first;
     store.close();
     expect(store.next.value).toBe('second');
+  });
+
+  it('asks for a row again that could not be read', async () => {
+    vi.useFakeTimers();
+    try {
+      const row = (updated_at: string) => ({ id: 'c', number: 1, state: 'ready', updated_at });
+      answers = [{ items: [row('2026-01-01T00:00:00Z')], next: null }];
+      const store = new WorklistStore();
+      await store.load('', '');
+      const plain = globalThis.fetch;
+      vi.stubGlobal('fetch', () => Promise.resolve(new Response('', { status: 503 })));
+      live.tell({ kind: 'case.changed', case_id: 'c' } satisfies Partial<Heard>);
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(store.items.value[0].updated_at).toBe('2026-01-01T00:00:00Z');
+      vi.stubGlobal('fetch', plain);
+      answers = [row('2026-01-01T00:00:09Z')];
+      await vi.advanceTimersByTimeAsync(10_000);
+      store.close();
+      expect(store.items.value[0].updated_at).toBe('2026-01-01T00:00:09Z');
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });

@@ -8,7 +8,7 @@ const firstPause_ms = 2_000;
 const longestPause_ms = 60_000;
 
 /** Whether the same request may do better later: the server was not reached, is busy or failed. */
-const mayPass = (cause: unknown): boolean => !(cause instanceof ApiError) || cause.status === 0 || cause.status === 429 || cause.status >= 500;
+export const mayPass = (cause: unknown): boolean => !(cause instanceof ApiError) || cause.status === 0 || cause.status === 429 || cause.status >= 500;
 
 export class Refresher<Part extends string> {
   private readonly asked = new Set<Part>();

@@ -3,6 +3,7 @@ import { signal } from '@preact/signals';
 import { get, post } from '../api/client';
 import { onEvent, type Heard } from '../api/events';
 import { reduceCases } from '../api/reduce';
+import { mayPass } from '../api/refresher';
 import type { CaseItem, CaseState, Page } from '../api/types';
 import { reason } from '../ui/toast';
 
@@ -36,6 +37,8 @@ export function sortCases(items: readonly CaseItem[], sort: Sort): CaseItem[] {
 }
 
 const pageSize = 100;
+/** Until a row that could not be read is asked for again. */
+const retry_ms = 5_000;
 
 export class WorklistStore {
   readonly items = signal<CaseItem[]>([]);
@@ -47,6 +50,7 @@ export class WorklistStore {
   private generation = 0;
   private readonly stale = new Set<string>();
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private closed = false;
   private readonly off: () => void;
 
   constructor() {
@@ -54,6 +58,7 @@ export class WorklistStore {
   }
 
   close(): void {
+    this.closed = true;
     this.off();
     clearTimeout(this.timer);
     this.generation++;
@@ -113,8 +118,11 @@ export class WorklistStore {
       await this.load(this.query, this.state);
       return;
     }
-    const rows = await Promise.all(ids.map((id) => get<CaseItem>(`/cases/${id}`).catch(() => null)));
-    const fresh = new Map(rows.filter((row): row is CaseItem => row !== null).map((row) => [row.id, row]));
+    const rows = await Promise.allSettled(ids.map((id) => get<CaseItem>(`/cases/${id}`)));
+    if (this.closed) return;
+    const fresh = new Map(rows.flatMap((row) => (row.status === 'fulfilled' ? [[row.value.id, row.value] as const] : [])));
+    rows.forEach((row, i) => { if (row.status === 'rejected' && mayPass(row.reason)) this.stale.add(ids[i]); });
+    if (this.stale.size > 0) this.timer ??= setTimeout(() => void this.refresh(), retry_ms);
     this.items.value = this.items.value.map((item) => fresh.get(item.id) ?? item);
   }
 }
