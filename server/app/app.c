@@ -31,6 +31,7 @@ void kf_app_config_read(struct kf_app_config *config)
         .blob_location = blobs,
         .scratch = scratch,
         .settle_s = kf_config_number("KERF_SETTLE_S"),
+        .events_keep_s = kf_config_number("KERF_EVENTS_KEEP_S"),
         .session_lifetime_s = kf_config_number("KERF_SESSION_S"),
         .session_idle_s = kf_config_number("KERF_SESSION_IDLE_S"),
         .index_children = 2,

@@ -20,6 +20,7 @@ struct kf_app_config {
     const char *scratch;       // directory for uploads on their way; made when missing
     const char *job_program;   // kerf-job, run as `kerf-job index`; NULL: no uploads
     double settle_s;           // a series that received nothing for so long is imported
+    double events_keep_s;      // a stream that comes back is answered from the events of so long
     double session_lifetime_s;
     double session_idle_s;
     int index_children;   // at most so many kerf-job index at once

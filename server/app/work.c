@@ -12,10 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SWEEP_MOST       64            // series at once; the next sweep takes the rest
-#define REAP_INTERVAL_S  5             // between looks for leases that have run out
-#define PRUNE_INTERVAL_S 3600          // between removals of old events and keys
-#define EVENTS_KEEP_S    (7 * 86400.0) // a stream that comes back is answered from these
+#define SWEEP_MOST       64   // series at once; the next sweep takes the rest
+#define REAP_INTERVAL_S  5    // between looks for leases that have run out
+#define PRUNE_INTERVAL_S 3600 // between removals of old events and keys
 
 static _Atomic int64_t last_reap_ns, last_prune_ns;
 
@@ -133,24 +132,25 @@ static int is_due(_Atomic int64_t *last_ns, int interval_s)
            atomic_compare_exchange_strong(last_ns, &seen, now);
 }
 
-static enum kf_status reap(struct kf_store *store, struct kf_error *err)
+static enum kf_status reap(struct kf_store *store, double events_keep_s, struct kf_error *err)
 {
     int count;
     enum kf_status status = kf_queue_reap(store, &count, err);
     if (status == KF_OK && count > 0)
         kf_log(KF_LOG_WARN, "queue.reaped", "jobs=%d", count);
     if (status == KF_OK && is_due(&last_prune_ns, PRUNE_INTERVAL_S))
-        status = kf_store_events_prune(store, EVENTS_KEEP_S, &count, err);
+        status = kf_store_events_prune(store, events_keep_s, &count, err);
     return status;
 }
 
-enum kf_status kf_app_sweep(struct kf_store *store, double settle_s, int *queued, struct kf_error *err)
+enum kf_status kf_app_sweep(struct kf_store *store, const struct kf_app_config *config, int *queued,
+                            struct kf_error *err)
 {
     struct kf_arena arena = {0};
     struct kf_series_due *due = NULL;
     size_t count = 0;
     int done = 0;
-    enum kf_status status = kf_store_series_settled(store, settle_s, SWEEP_MOST, &arena, &due, &count, err);
+    enum kf_status status = kf_store_series_settled(store, config->settle_s, SWEEP_MOST, &arena, &due, &count, err);
     for (size_t i = 0; status == KF_OK && i < count; i++) {
         status = import_due(store, &due[i], err);
         if (status == KF_OK)
@@ -164,7 +164,7 @@ enum kf_status kf_app_sweep(struct kf_store *store, double settle_s, int *queued
     }
     kf_arena_release(&arena);
     if (status == KF_OK && is_due(&last_reap_ns, REAP_INTERVAL_S))
-        status = reap(store, err);
+        status = reap(store, config->events_keep_s, err);
     if (queued)
         *queued = done;
     return status;

@@ -13,7 +13,8 @@ KF_MUST_USE enum kf_status kf_app_series_received(struct kf_store *store, const 
 
 // The timer's work: imports of settled series, expired leases, old idempotency keys. *queued: how many imports; may be
 // NULL. Any number of servers may call it.
-KF_MUST_USE enum kf_status kf_app_sweep(struct kf_store *store, double settle_s, int *queued, struct kf_error *err);
+KF_MUST_USE enum kf_status kf_app_sweep(struct kf_store *store, const struct kf_app_config *config, int *queued,
+                                        struct kf_error *err);
 
 struct kf_app_job_request {
     const char *case_id;

@@ -220,5 +220,5 @@ void kf_routes_idempotent_end(struct kf_request *request, const char *key, const
 enum kf_status kf_routes_tick(struct kf_routes *routes, void *thread, struct kf_error *err)
 {
     struct kf_app_thread *context = thread;
-    return kf_app_sweep(context->store, kf_app_settings(routes->app)->settle_s, NULL, err);
+    return kf_app_sweep(context->store, kf_app_settings(routes->app), NULL, err);
 }
