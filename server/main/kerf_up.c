@@ -142,7 +142,10 @@ static enum kf_status start_database(struct up *up, struct kf_error *err)
         return KF_OK;
     }
     snprintf(path, sizeof path, "%s/pg", up->data);
-    enum kf_status status = kf_pgembed_start(&(struct kf_pgembed_options){.directory = path}, &up->pg, err);
+    struct kf_pgembed_options options = {.directory = path,
+                                         .programs = kf_config_text("KERF_POSTGRES_BIN"),
+                                         .user = kf_config_text("KERF_POSTGRES_USER")};
+    enum kf_status status = kf_pgembed_start(&options, &up->pg, err);
     if (status)
         return status;
     kf_str_copy(up->owner_url, sizeof up->owner_url, kf_pgembed_owner_url(up->pg));

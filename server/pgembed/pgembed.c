@@ -76,9 +76,8 @@ static int find_on_path(char bin[PATH_MAX])
     return 0;
 }
 
-static enum kf_status find_binaries(char bin[PATH_MAX], struct kf_error *err)
+static enum kf_status find_binaries(const char *named, char bin[PATH_MAX], struct kf_error *err)
 {
-    const char *named = getenv("KERF_POSTGRES_BIN");
     if (named && *named) {
         kf_str_copy(bin, PATH_MAX, named);
         if (has_programs(bin))
@@ -341,12 +340,12 @@ enum kf_status kf_pgembed_start(const struct kf_pgembed_options *options, struct
     if (!pg)
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for the database");
     pg->unsafe = options->fast_and_unsafe;
-    pg->user = kf_process_unprivileged_user(getenv("KERF_POSTGRES_USER"));
+    pg->user = kf_process_unprivileged_user(options->user);
     enum kf_status status = KF_OK;
     if (options->directory[0] != '/' || kf_str_copy(pg->directory, sizeof pg->directory - 64, options->directory))
         status = kf_error_set(err, KF_INVALID, NULL, "the database folder must be an absolute, not too long path");
     if (!status)
-        status = find_binaries(pg->bin, err);
+        status = find_binaries(options->programs, pg->bin, err);
     if (!status)
         status = make_folder(pg, pg->directory, err);
     if (!status)

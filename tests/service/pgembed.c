@@ -97,6 +97,17 @@ KF_TEST(a_folder_its_user_cannot_enter_is_refused_with_a_reason)
     KF_CHECK_STR(err.code, "data_unreachable");
 }
 
+KF_TEST(programs_are_taken_from_the_folder_that_is_named)
+{
+    char folder[128];
+    struct kf_pgembed *pg = NULL;
+    struct kf_error err = {0};
+    snprintf(folder, sizeof folder, "%s/other", root);
+    struct kf_pgembed_options options = {.directory = folder, .programs = root};
+    KF_CHECK_EQ(kf_pgembed_start(&options, &pg, &err), KF_UNAVAILABLE);
+    KF_CHECK_STR(err.code, "postgres_missing");
+}
+
 static void prepare(void)
 {
     if (!mkdtemp(root) || chmod(root, 0755))
@@ -113,4 +124,5 @@ static void clean(void)
 KF_TEST_MAIN(prepare(); KF_RUN(it_starts_from_nothing_and_is_durable);
              KF_RUN(a_killed_server_is_seen_and_restarts_with_its_rows); KF_RUN(stopping_leaves_no_process);
              KF_RUN(a_long_path_gets_its_socket_elsewhere);
-             KF_RUN(a_folder_its_user_cannot_enter_is_refused_with_a_reason); clean();)
+             KF_RUN(a_folder_its_user_cannot_enter_is_refused_with_a_reason);
+             KF_RUN(programs_are_taken_from_the_folder_that_is_named); clean();)

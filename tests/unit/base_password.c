@@ -1,7 +1,10 @@
 #include "server/base/crypto/password.h"
+#include "server/base/config.h"
 #include "server/base/str.h"
 #include "server/base/test.h"
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 KF_TEST(passwords_verify_and_never_look_alike)
 {
@@ -84,6 +87,23 @@ KF_TEST(known_answers_of_base64url)
     }
 }
 
-KF_TEST_MAIN(KF_RUN(passwords_verify_and_never_look_alike); KF_RUN(an_unknown_login_costs_as_much_as_a_wrong_password);
+// In a process of its own: parameters are read once.
+KF_TEST(the_settings_say_how_much_work_a_hash_is)
+{
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        char encoded[KF_PASSWORD_ENCODED];
+        struct kf_error err;
+        _exit(kf_config_set("KERF_ARGON2_PASSES", "3", &err) || kf_password_hash("correct horse", encoded, &err) ||
+              strncmp(encoded, "$argon2id$v=19$m=19456,t=3,p=1$", 31) != 0);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    KF_CHECK_EQ(status, 0);
+}
+
+KF_TEST_MAIN(KF_RUN(the_settings_say_how_much_work_a_hash_is);
+             KF_RUN(passwords_verify_and_never_look_alike); KF_RUN(an_unknown_login_costs_as_much_as_a_wrong_password);
              KF_RUN(overlong_passwords_are_refused); KF_RUN(tokens_and_one_time_passwords_are_random_and_well_formed);
              KF_RUN(known_answers_of_base64url);)

@@ -1,5 +1,6 @@
 #include "server/base/crypto/password.h"
 
+#include "server/base/config.h"
 #include "server/base/timeid.h"
 #include <argon2.h>
 #include <openssl/crypto.h>
@@ -8,27 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_MEMORY_KIB 19456
-#define LEAST_PASSES     2
-#define LANES            1
-#define SALT_BYTES       16
-#define HASH_BYTES       32
+#define LANES      1
+#define SALT_BYTES 16
+#define HASH_BYTES 32
 
-static uint32_t memory_kib = LEAST_MEMORY_KIB, passes = LEAST_PASSES;
+static uint32_t memory_kib, passes;
 static char dummy[KF_PASSWORD_ENCODED];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static uint32_t raised(const char *name, uint32_t least, uint32_t most)
-{
-    const char *text = getenv(name);
-    unsigned long value = text ? strtoul(text, NULL, 10) : 0;
-    return value > most ? most : value > least ? (uint32_t)value : least;
-}
-
 static void load(void)
 {
-    memory_kib = raised("KERF_ARGON2_MEMORY_KIB", LEAST_MEMORY_KIB, 1u << 21);
-    passes = raised("KERF_ARGON2_PASSES", LEAST_PASSES, 64);
+    memory_kib = (uint32_t)kf_config_integer("KERF_ARGON2_MEMORY_KIB");
+    passes = (uint32_t)kf_config_integer("KERF_ARGON2_PASSES");
     unsigned char salt[SALT_BYTES];
     char secret[33] = "";
     kf_random_bytes(salt, sizeof salt);
