@@ -1,9 +1,9 @@
 // A private PostgreSQL in a directory: Unix socket only, unprivileged user, fsync on. For `kerf up` and for tests.
 //
 // postgres is a child of the caller (PR_SET_PDEATHSIG, no pg_ctl, no daemon): it cannot outlive it. Started as root, the
-// child becomes `postgres` (or the user of the options) and owns the directory. The socket lies in DIR/../run/pg when that path
-// is short enough for a Unix address (107 bytes), else in a fresh directory under /run or /tmp; its mode is 0700 and lets
-// in the caller's user and the server's.
+// child becomes `postgres` (or the user of the options) and owns the directory. The socket lies in DIR/../run/pg when
+// that path is short enough for a Unix address (107 bytes), else in a fresh directory under /run or /tmp; its mode is 0700
+// and lets in the caller's user and the server's.
 #ifndef KERF_PGEMBED_PGEMBED_H
 #define KERF_PGEMBED_PGEMBED_H
 
@@ -14,11 +14,11 @@
 struct kf_pgembed; // opaque; one thread
 
 struct kf_pgembed_options {
-    const char *directory; // the cluster; made with initdb when missing
+    const char *directory;        // the cluster; made with initdb when missing
     const char *socket_directory; // NULL: chosen
     const char *programs;         // folder with postgres and initdb; NULL or "": looked for
     const char *user;             // whom it runs as when we are root; NULL or "": postgres
-    int fast_and_unsafe;   // tests that do not look at durability: fsync off
+    int fast_and_unsafe;          // tests that do not look at durability: fsync off
 };
 
 // Starts it and waits until it answers (at most 60 s). KF_UNAVAILABLE "postgres_missing" when no binaries of version 15 or
