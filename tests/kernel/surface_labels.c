@@ -105,11 +105,11 @@ KF_TEST(every_cell_of_two_and_three_labels_is_sound)
 KF_TEST(random_labels_are_closed_manifold_and_oriented)
 {
     static const int64_t sizes[][3] = {{9, 8, 7}, {62, 6, 5}, {63, 5, 6}, {64, 7, 5}, {65, 4, 9}, {127, 5, 4}, {128, 6, 3},
-                                       {1, 1, 1}, {1, 9, 5}, {130, 8, 8}};
-    for (int round = 0; round < 80; round++) {
+                                       {1, 1, 1}, {1, 9, 5}, {130, 8, 8}, {1100, 3, 3}};
+    for (int round = 0; round < 88; round++) {
         struct kf_work work;
         kf_work_init(&work, 1 + round % 3);
-        const int64_t *dim = sizes[round % 10];
+        const int64_t *dim = sizes[round % 11];
         struct kf_grid grid = plain_grid(dim[0], dim[1], dim[2]);
         struct kf_volume v;
         int labels = 2 + round % 5;
@@ -297,17 +297,24 @@ KF_TEST(balls_and_tori_are_true)
     }
 }
 
-KF_TEST(threads_and_instruction_sets_do_not_matter)
+static void check_same(const struct kf_surface_labels *a, const struct kf_surface_labels *b)
+{
+    KF_REQUIRE(a->vertices == b->vertices && a->quads == b->quads);
+    KF_CHECK(memcmp(a->xyz, b->xyz, (size_t)a->vertices * 12) == 0);
+    KF_CHECK(memcmp(a->corner, b->corner, (size_t)a->vertices * 8) == 0);
+    KF_CHECK(memcmp(a->ring, b->ring, (size_t)a->quads * 16) == 0);
+    KF_CHECK(memcmp(a->pair, b->pair, (size_t)a->quads * 2) == 0);
+    KF_CHECK(memcmp(a->kind, b->kind, (size_t)a->quads) == 0);
+}
+
+// Every instruction set and number of threads beside the reference with one.
+static void check_everywhere(const struct kf_volume *v, int rounds, int label)
 {
     static const int counts[] = {1, 2, 3, 7};
-    struct kf_grid grid = plain_grid(150, 31, 28);
-    struct kf_volume v;
-    random_labels(&grid, 9, 80, &v);
     struct kf_surface_labels first = {0};
     struct kf_mesh mesh_first = {0};
     struct kf_work work;
     kf_work_init(&work, 1);
-    enum kf_cpu was = kf_cpu_level();
     for (int level = 0; level < KF_CPU_COUNT; level++) {
         if (kf_cpu_use((enum kf_cpu)level))
             continue;
@@ -315,28 +322,46 @@ KF_TEST(threads_and_instruction_sets_do_not_matter)
             kf_work_init(&work, counts[n]);
             struct kf_surface_labels s;
             struct kf_mesh mesh;
-            KF_REQUIRE(!kf_surface_labels(&work, &(struct kf_surface_labels_input){&v, 5}, &s));
-            KF_REQUIRE(!kf_surface_labels_mesh(&work, &s, 3, &mesh));
+            KF_REQUIRE(!kf_surface_labels(&work, &(struct kf_surface_labels_input){v, rounds}, &s));
+            KF_REQUIRE(!kf_surface_labels_mesh(&work, &s, label, &mesh));
             if (!first.xyz) {
                 first = s;
                 mesh_first = mesh;
                 continue;
             }
-            KF_CHECK(s.vertices == first.vertices && s.quads == first.quads);
-            KF_CHECK(memcmp(s.xyz, first.xyz, (size_t)s.vertices * 12) == 0);
-            KF_CHECK(memcmp(s.corner, first.corner, (size_t)s.vertices * 8) == 0);
-            KF_CHECK(memcmp(s.ring, first.ring, (size_t)s.quads * 16) == 0);
-            KF_CHECK(memcmp(s.pair, first.pair, (size_t)s.quads * 2) == 0);
-            KF_CHECK(memcmp(s.kind, first.kind, (size_t)s.quads) == 0);
-            KF_CHECK(mesh.vertices == mesh_first.vertices &&
-                     memcmp(mesh.index, mesh_first.index, (size_t)mesh.triangles * 12) == 0);
+            check_same(&s, &first);
+            KF_REQUIRE(mesh.vertices == mesh_first.vertices && mesh.triangles == mesh_first.triangles);
+            KF_CHECK(memcmp(mesh.xyz, mesh_first.xyz, (size_t)mesh.vertices * 12) == 0);
+            KF_CHECK(memcmp(mesh.index, mesh_first.index, (size_t)mesh.triangles * 12) == 0);
             kf_mesh_release(&work, &mesh);
             kf_surface_labels_release(&work, &s);
         }
     }
     kf_mesh_release(&work, &mesh_first);
     kf_surface_labels_release(&work, &first);
-    kf_volume_release(&v);
+}
+
+// Rows around a word's length and past what is done in one go; noise, whose slices have many cells and whose cells have
+// many labels, and balls; a slanted, mirrored grid, so that no coordinate is a round number.
+KF_TEST(threads_and_instruction_sets_do_not_matter)
+{
+    static const int64_t sizes[][3] = {{150, 31, 28}, {63, 9, 7}, {64, 9, 7}, {65, 9, 7}, {66, 20, 5}, {128, 9, 4},
+                                       {129, 5, 9}, {1030, 4, 4}, {1, 40, 3}, {40, 1, 3}};
+    enum kf_cpu was = kf_cpu_level();
+    for (int n = 0; n < 20; n++) {
+        const int64_t *dim = sizes[n % 10];
+        struct kf_grid grid = plain_grid(dim[0], dim[1], dim[2]);
+        const double direction[9] = {0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, -1};
+        memcpy(grid.direction, direction, sizeof direction);
+        for (int a = 0; a < 3; a++) {
+            grid.spacing_mm[a] = 0.3 + 0.1 * a;
+            grid.origin_lps[a] = 1.7 * a - 31.3;
+        }
+        struct kf_volume v;
+        random_labels(&grid, n < 10 ? 9 : 3, n < 10 ? 80 : 0, &v);
+        check_everywhere(&v, n % 3 * 2, 2);
+        kf_volume_release(&v);
+    }
     KF_CHECK(!kf_cpu_use(was));
 }
 

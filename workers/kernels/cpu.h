@@ -38,7 +38,9 @@ struct kf_kernel_table {
     // The same for the surfaces between labels (surface_labels.c).
     void (*labels_count)(const struct kf_labels_pass *pass, int64_t k);
     void (*labels_fill)(const struct kf_labels_pass *pass, int64_t k);
-    // One block of the surface of one label (surface_labels_mesh.c).
+    // One block of the surface of one label (surface_labels_mesh.c): which cells it passes through, its vertices, its
+    // triangles.
+    void (*labels_find)(const struct kf_labels_extraction *x, int64_t block);
     void (*labels_vertices)(const struct kf_labels_extraction *x, int64_t block, float *xyz);
     void (*labels_quads)(const struct kf_labels_extraction *x, int64_t block, uint32_t *index);
 };

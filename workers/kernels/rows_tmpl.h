@@ -4,6 +4,7 @@
 #include "workers/kernels/rows.h"
 #include "workers/kernels/surface_tmpl.h"
 #include "workers/kernels/surface_labels_tmpl.h"
+#include "workers/kernels/surface_labels_mesh_tmpl.h"
 
 #include <string.h>
 
@@ -283,6 +284,7 @@ const struct kf_kernel_table KF_ROWS = {
     .surface_fill = surface_fill,
     .labels_count = labels_count,
     .labels_fill = labels_fill,
+    .labels_find = labels_find,
     .labels_vertices = labels_vertices,
     .labels_quads = labels_quads,
 };

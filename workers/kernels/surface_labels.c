@@ -19,17 +19,17 @@ void kf_surface_labels_release(const struct kf_work *work, struct kf_surface_lab
 
 // ---- the net ----
 
-static void set_frame(const struct kf_grid *grid, double to_lps[12])
+static void set_frame(const struct kf_grid *grid, double column[4][4])
 {
     for (int r = 0; r < 3; r++) {
         for (int c = 0; c < 3; c++)
-            to_lps[4 * r + c] = grid->direction[3 * r + c] * grid->spacing_mm[c];
-        to_lps[4 * r + 3] = grid->origin_lps[r];
+            column[c][r] = grid->direction[3 * r + c] * grid->spacing_mm[c];
+        column[3][r] = grid->origin_lps[r];
     }
 }
 
 // The mean of the middles of a cell's edges that join two labels, for every set of them.
-static void make_offsets(double (*offset)[3])
+static void make_offsets(double (*offset)[4])
 {
     for (unsigned edges = 0; edges < 4096; edges++) {
         int count = 0, sum[3] = {0, 0, 0}; // halves
@@ -44,6 +44,7 @@ static void make_offsets(double (*offset)[3])
         }
         for (int a = 0; a < 3; a++)
             offset[edges][a] = count ? 0.5 / count * sum[a] : 0;
+        offset[edges][3] = 0;
     }
 }
 
@@ -174,7 +175,7 @@ static enum kf_kernel_status relax_all(const struct kf_work *work, const struct 
                         .now = kf_work_take(work, s->vertices * (int64_t)sizeof *r.now),
                         .then = kf_work_take(work, s->vertices * (int64_t)sizeof *r.then)};
     enum kf_kernel_status status = r.around && r.pull && r.now && r.then ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
-    double m[12];
+    double m[4][4];
     set_frame(&input->labels->grid, m);
     if (!status) {
         find_neighbours(s, &r);
@@ -187,11 +188,9 @@ static enum kf_kernel_status relax_all(const struct kf_work *work, const struct 
             status = KF_KERNEL_CANCELLED;
     }
     for (int64_t v = 0; v < s->vertices && !status; v++)
-        for (int row = 0; row < 3; row++) {
-            const double *to = m + 4 * row;
-            s->xyz[3 * v + row] = (float)(to[0] * (double)r.now[v][0] + to[1] * (double)r.now[v][1] +
-                                          to[2] * (double)r.now[v][2] + to[3]);
-        }
+        for (int row = 0; row < 3; row++)
+            s->xyz[3 * v + row] = (float)(m[0][row] * (double)r.now[v][0] + m[1][row] * (double)r.now[v][1] +
+                                          m[2][row] * (double)r.now[v][2] + m[3][row]);
     kf_work_give(work, r.around);
     kf_work_give(work, r.pull);
     kf_work_give(work, r.now);
@@ -214,9 +213,9 @@ enum kf_kernel_status kf_surface_labels(const struct kf_work *work, const struct
     }
     p.words = (p.cells[0] + 63) / 64;
     if (input->rounds > 0)
-        p.to_lps[0] = p.to_lps[5] = p.to_lps[10] = 1; // voxel indexes until the vertices rest
+        p.column[0][0] = p.column[1][1] = p.column[2][2] = 1; // voxel indexes until the vertices rest
     else
-        set_frame(grid, p.to_lps);
+        set_frame(grid, p.column);
     out->mirrored = kf_grid_mirrored(grid);
     int64_t rows = p.cells[1] * p.cells[2];
     uint8_t *nothing = kf_work_take(work, p.dim[0]);

@@ -33,8 +33,8 @@ struct kf_surface_labels {
 // "SurfaceNets for multi-label segmentations with preservation of sharp boundaries", JCGT 11(1), 2022. Cells and pairs
 // of voxels are found by comparing bytes, 64 at a time. *out is owned: kf_surface_labels_release with the same work.
 // KF_KERNEL_INVALID for another voxel type, KF_KERNEL_TOO_LARGE over 2^32 - 2 vertices or quads. The same bytes for any
-// number of threads and instruction set. Memory beside the result: one bit per voxel and 8 bytes per row; with rounds,
-// 62 bytes per vertex.
+// number of threads and instruction set. Memory beside the result: one bit per voxel, 8 bytes per row and 128 KiB; with
+// rounds, 62 bytes per vertex.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_surface_labels(const struct kf_work *work,
                                                            const struct kf_surface_labels_input *input,
                                                            struct kf_surface_labels *out);
@@ -46,7 +46,7 @@ void kf_surface_labels_release(const struct kf_work *work, struct kf_surface_lab
 // Where parts of the label touch along an edge or at a corner only, the mesh has several vertices at one place, so that
 // every edge has two triangles and every vertex one fan (Wenger, "Isosurfaces: geometry, topology, and algorithms",
 // 2013, on manifold dual contouring); do not weld it. Vertices are in the order of the net's, triangles in that of its
-// quads. *mesh is owned (kf_mesh_release). KF_KERNEL_TOO_LARGE from 2^31 vertices. Memory beside it: 6 bytes per vertex
+// quads. *mesh is owned (kf_mesh_release). KF_KERNEL_TOO_LARGE from 2^31 vertices. Memory beside it: 5 bytes per vertex
 // of the net.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_surface_labels_mesh(const struct kf_work *work,
                                                                 const struct kf_surface_labels *surface, int label,

@@ -1,5 +1,6 @@
 // The surface of one label out of the net of all: which corners of a cell have the label is found by comparing bytes;
-// vertices and triangles are then counted and written block by block.
+// vertices and triangles are then counted and written block by block. Hardly a cell is odd: all but those have one
+// vertex, whatever their corners.
 #include "workers/kernels/bits.h"
 #include "workers/kernels/cpu.h"
 #include "workers/kernels/surface_cells.h"
@@ -53,6 +54,7 @@ static void make_loops_of(struct kf_labels_loops *t, int rule, unsigned code)
 
 static void make_loops(struct kf_labels_loops *t)
 {
+    memset(t->odd, 0, sizeof t->odd);
     for (unsigned code = 0; code < 256; code++) {
         make_loops_of(t, 0, code);
         make_loops_of(t, 1, code);
@@ -69,7 +71,8 @@ static void make_loops(struct kf_labels_loops *t)
             if (same)
                 t->crowded[code] = (uint8_t)(1 + f);
         }
-        t->sums[code] = t->count[0][code] + (t->crowded[code] ? 65536u : 0);
+        if (t->crowded[code] || (code && t->count[0][code] != 1))
+            t->odd[code / 8] |= (uint8_t)(1 << code % 8);
     }
 }
 
@@ -86,18 +89,19 @@ static void number_edges(struct kf_labels_extraction *x)
         }
 }
 
-// How many vertices the label has in a block of cells by rule 0; adds those cells that are crowded, and marks them.
+// How many vertices the label has in a block of cells by rule 0; adds those cells that are crowded.
 static int64_t count_vertices(const struct kf_labels_extraction *x, int64_t block, int64_t *crowded)
 {
-    uint32_t sum = 0;
-    for (int64_t w = block * KF_LABELS_BLOCK / 8; w < (kf_label_block_end(block, x->s->vertices) + 7) / 8; w++) {
-        const uint32_t before = sum;
-        for (uint64_t codes = x->code[w]; codes; codes >>= 8)
-            sum += x->loops.sums[codes & 255];
-        x->crowd[w] = sum >> 16 != before >> 16;
+    int64_t count = 0;
+    for (int64_t w = block * KF_LABELS_BLOCK / 64; w < (kf_label_block_end(block, x->s->vertices) + 63) / 64; w++) {
+        count += kf_ones(x->here[w]);
+        for (uint64_t left = x->odd[w]; left; left &= left - 1) {
+            const unsigned code = kf_label_code(x, 64 * w + __builtin_ctzll(left));
+            count += x->loops.count[0][code] - 1;
+            *crowded += x->loops.crowded[code] > 0;
+        }
     }
-    *crowded += sum >> 16;
-    return sum & 65535;
+    return count;
 }
 
 // How many more there are by rule 1.
@@ -117,10 +121,8 @@ static int64_t find_quads(const struct kf_labels_extraction *x, const struct kf_
     int64_t first = block * KF_LABELS_BLOCK, count = kf_label_block_end(block, x->s->quads) - first, found = 0;
     uint64_t *quad = x->quad + first / 32;
     table->bits_u8(x->s->pair + 2 * first, 2 * count, x->label, quad);
-    for (int64_t w = 0; w < (count + 31) / 32; w++) {
-        quad[w] = (quad[w] | quad[w] >> 1) & 0x5555555555555555u;
+    for (int64_t w = 0; w < (count + 31) / 32; w++)
         found += kf_ones(quad[w]);
-    }
     return found;
 }
 
@@ -141,25 +143,37 @@ static void join_quad(const struct kf_labels_extraction *x, int64_t q)
     }
 }
 
-// A face that a cell has in common with one before it lies beside two quads whose last cell this is; quads are in the
-// order of their last cells.
-static void join_crowded(const struct kf_work *work, struct kf_labels_extraction *x)
+// The first quad from `from` on, and before `end`, whose last cell is not before v. Quads are in the order of their
+// last cells; steps double until one is too long, so that near ones are found soon.
+static int64_t quad_of_cell(const struct kf_surface_labels *s, int64_t from, int64_t end, int64_t v)
 {
-    const struct kf_labels_extraction *fixed = x;
-    const int64_t quads = x->s->quads, n = x->s->vertices;
-#pragma omp parallel for num_threads(work->threads) schedule(static)
-    for (int64_t w = 0; w < (quads + 31) / 32; w++) {
-        const uint32_t *ring = fixed->s->ring + 128 * w;
-        const int64_t last = quads - 32 * w < 32 ? quads - 32 * w - 1 : 31;
-        int near = 0;
-        for (int64_t v = fixed->quad[w] ? ring[2] / 8 : n; v <= ring[4 * last + 2] / 8 && !near; v++)
-            near = fixed->crowd[v];
-        for (uint64_t left = near ? fixed->quad[w] : 0; left; left &= left - 1) {
-            const int64_t q = 32 * w + __builtin_ctzll(left) / 2;
-            if (fixed->loops.crowded[kf_label_code(fixed, fixed->s->ring[4 * q + 2])] & 1)
-                join_quad(fixed, q);
-        }
+    int64_t step = 1;
+    while (from + step <= end && s->ring[4 * (from + step - 1) + 2] < v) {
+        from += step;
+        step *= 2;
     }
+    for (; step; step /= 2)
+        if (from + step <= end && s->ring[4 * (from + step - 1) + 2] < v)
+            from += step;
+    return from;
+}
+
+// A face that a cell has in common with one before it lies beside two quads whose last cell this is.
+static void join_block(const struct kf_labels_extraction *x, int64_t block)
+{
+    const struct kf_surface_labels *s = x->s;
+    const int64_t end = kf_label_block_end(block, s->quads);
+    int64_t q = block * KF_LABELS_BLOCK;
+    const int64_t first = s->ring[4 * q + 2], last = s->ring[4 * (end - 1) + 2];
+    for (int64_t w = first / 64; w <= last / 64; w++)
+        for (uint64_t left = x->odd[w]; left; left &= left - 1) {
+            const int64_t v = 64 * w + __builtin_ctzll(left);
+            if (v < first || v > last || !(x->loops.crowded[kf_label_code(x, v)] & 1))
+                continue;
+            for (q = quad_of_cell(s, q, end, v); q < end && s->ring[4 * q + 2] == v; q++)
+                if (x->quad[q / 32] >> (2 * (q % 32)) & 3)
+                    join_quad(x, q);
+        }
 }
 
 static int64_t sum_before(int64_t *count, int64_t blocks)
@@ -183,16 +197,16 @@ static void survey(const struct kf_work *work, const struct kf_kernel_table *tab
     memset(x->joined, 0, (size_t)((n + 63) / 64) * sizeof *x->joined);
 #pragma omp parallel for num_threads(work->threads) schedule(static) reduction(+ : crowded)
     for (int64_t b = 0; b < x->vertex_blocks; b++) {
-        const uint8_t *corners = (const uint8_t *)fixed->s->corner + 8 * b * KF_LABELS_BLOCK;
-        table->bits_u8(corners, 8 * (kf_label_block_end(b, n) - b * KF_LABELS_BLOCK), fixed->label,
-                       fixed->code + b * KF_LABELS_BLOCK / 8);
+        table->labels_find(fixed, b);
         fixed->before[b] = count_vertices(fixed, b, &crowded);
     }
 #pragma omp parallel for num_threads(work->threads) schedule(static)
     for (int64_t b = 0; b < x->quad_blocks; b++)
         fixed->before[fixed->vertex_blocks + b] = find_quads(fixed, table, b);
     if (crowded > 1) {
-        join_crowded(work, x);
+#pragma omp parallel for num_threads(work->threads) schedule(static)
+        for (int64_t b = 0; b < x->quad_blocks; b++)
+            join_block(fixed, b);
         for (int64_t b = 0; b < x->vertex_blocks; b++)
             x->before[b] += count_joined(x, b);
     }
@@ -238,9 +252,9 @@ static int64_t lay_out(struct kf_labels_extraction *x, char *block)
 {
     const int64_t v = x->s->vertices, q = x->s->quads;
     int64_t used = 0;
-    x->code = part_of(block, &used, v);
-    x->joined = part_of(block, &used, (v + 7) / 8);
-    x->crowd = part_of(block, &used, (v + 7) / 8);
+    x->here = part_of(block, &used, (v + 63) / 64 * (int64_t)sizeof *x->here);
+    x->odd = part_of(block, &used, (v + 63) / 64 * (int64_t)sizeof *x->odd);
+    x->joined = part_of(block, &used, (v + 63) / 64 * (int64_t)sizeof *x->joined);
     x->number = part_of(block, &used, v * (int64_t)sizeof *x->number);
     x->quad = part_of(block, &used, (q + 31) / 32 * (int64_t)sizeof *x->quad);
     x->before = part_of(block, &used, (x->vertex_blocks + x->quad_blocks) * (int64_t)sizeof *x->before);

@@ -20,8 +20,8 @@ struct kf_labels_pass {
     uint32_t *first_quad;
 
     // Second pass only.
-    double (*offset)[3]; // of a cell's vertex from its corner 0, by its edges that join two labels (4096)
-    double to_lps[12];   // 3 rows of 4, from voxel indexes
+    double (*offset)[4]; // of a cell's vertex from its corner 0, by its edges that join two labels (4096)
+    double column[4][4]; // LPS mm of a step on each axis, and of voxel (0, 0, 0)
     float *xyz;
     uint64_t *corner;
     uint32_t *ring;
@@ -32,7 +32,7 @@ struct kf_labels_pass {
 // ---- the surface of one label ----
 
 #define KF_LABELS_BLOCK 4096                // vertices, or quads, in one go
-#define KF_LABELS_MANY  ((uint32_t)1 << 31) // of a number: the cell has several vertices, or goes by rule 1
+#define KF_LABELS_MANY  ((uint32_t)1 << 31) // of a number: the cell is odd
 
 // A label's surface passes through a cell in one or more loops of edges, each around a part of the label; each loop
 // gets a vertex of its own. On a face whose corners belong to the label crosswise, rule 0 takes the label's corners as
@@ -42,7 +42,7 @@ struct kf_labels_loops {
     uint8_t of[2][256][12]; // rule, corners of the label, edge of the cell: its loop
     uint8_t count[2][256];
     uint8_t crowded[256]; // by rule 0: 1 + the face all of whose four edges are in one loop; 0: none
-    uint32_t sums[256];   // count by rule 0, + 65536 when crowded: a block has no more than 65535
+    uint8_t odd[32];      // a bit per corners: crowded, or not one loop; most cells are neither
 };
 
 struct kf_labels_extraction {
@@ -50,18 +50,21 @@ struct kf_labels_extraction {
     struct kf_labels_loops loops;
     uint8_t label;
     uint8_t edge[3][4]; // axis, place in the ring: the edge of that cell
-    uint64_t *code;     // a byte per vertex: corners with the label; 0: the label is not there
-    uint64_t *joined;   // a bit per vertex: goes by rule 1
-    uint8_t *crowd;     // per 8 vertices: 1 when one of them is crowded
-    uint32_t *number;   // per vertex with a code: its first number in the mesh, and KF_LABELS_MANY
-    uint64_t *quad;     // two bits per quad: 1 when the label is on one side
+    uint64_t *here;     // a bit per vertex: its cell has the label
+    uint64_t *odd;      // those of them whose corners are odd
+    uint64_t *joined;   // and those that go by rule 1
+    uint32_t *number;   // per vertex of the label: its first number in the mesh, and KF_LABELS_MANY
+    uint64_t *quad;     // two bits per quad: the label is the greater one, the smaller one
     int64_t *before;    // per block of vertices, then of quads: how many come before
     int64_t vertex_blocks, quad_blocks;
 };
 
+// Bit c is set when corner c has the label.
 static inline unsigned kf_label_code(const struct kf_labels_extraction *x, int64_t v)
 {
-    return (unsigned)(x->code[v / 8] >> (8 * (v % 8)) & 255);
+    const uint64_t ones = 0x0101010101010101u, low = 0x7f * ones;
+    const uint64_t other = x->s->corner[v] ^ x->label * ones;
+    return (unsigned)((~(((other & low) + low) | other) >> 7 & ones) * 0x0102040810204080u >> 56);
 }
 
 static inline unsigned kf_label_rule(const struct kf_labels_extraction *x, int64_t v)

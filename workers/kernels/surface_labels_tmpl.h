@@ -8,6 +8,7 @@
 #endif
 
 #define ONES(word) ((uint32_t)kf_ones(word))
+#define AHEAD      8 // rows: one takes some hundred nanoseconds, as long as memory does
 
 // Bit n is set when byte n is not zero.
 static inline unsigned nonzero_bytes(uint64_t v)
@@ -66,31 +67,42 @@ static inline void label_rows(const struct kf_labels_pass *p, int64_t j, int64_t
     }
 }
 
-static inline uint64_t differ_at(const uint8_t *a, const uint8_t *b, int64_t left)
+// The last `left` of n bytes.
+static inline uint64_t differ_end(const uint8_t *a, const uint8_t *b, int64_t n, int64_t left)
 {
-    return a == b ? 0 : left >= 64 ? differ_word(a, b) : differ_tail(a, b, left);
+    if (n < 64 || left == 0)
+        return differ_tail(a + n - left, b + n - left, left);
+    return differ_word(a + n - 64, b + n - 64) >> (64 - left);
 }
 
 // Finds the active cells of row (j, k) and counts them and the quads of the voxel edges that start at their corner 0.
 static void count_labels_row(const struct kf_labels_pass *p, int64_t j, int64_t k)
 {
-    int64_t n = p->dim[0], r = j + k * p->cells[1];
+    const int64_t n = p->dim[0], r = j + k * p->cells[1];
     const uint8_t *row[4];
     label_rows(p, j, k, row);
+    // A slice is one stretch of memory, a few rows on of which are asked for.
+    const uint8_t *soon = j + AHEAD < p->dim[1] && k < p->dim[2] ? row[3] + AHEAD * n : row[3];
     uint64_t *active = p->active + r * p->words;
     uint64_t any_before = 0, along_before = row[0][0] != 0; // bits of the word before that belong to this word's bit 0
     uint32_t vertices = 0, quads = (uint32_t)along_before;
     for (int64_t w = 0; w < p->words; w++) {
-        int64_t left = n - 64 * w;
-        uint64_t y = 0, z = 0, x = 0, any = 0;
-        if (left > 0) {
-            y = differ_at(row[0] + 64 * w, row[1] + 64 * w, left);
-            z = differ_at(row[0] + 64 * w, row[2] + 64 * w, left);
-            any = y | z | differ_at(row[0] + 64 * w, row[3] + 64 * w, left);
-            x = left > 64 ? differ_word(row[0] + 64 * w, row[0] + 64 * w + 1)
-                          : differ_tail(row[0] + 64 * w, row[0] + 64 * w + 1, left - 1) | (uint64_t)(row[0][n - 1] != 0)
-                                                                                              << (left - 1);
+        const int64_t left = n - 64 * w;
+        const uint8_t *at = row[0] + 64 * w;
+        uint64_t y = 0, z = 0, x = 0, both = 0;
+        if (left > 64) {
+            __builtin_prefetch(soon + 64 * w);
+            y = differ_word(at, row[1] + 64 * w);
+            z = differ_word(at, row[2] + 64 * w);
+            both = differ_word(at, row[3] + 64 * w);
+            x = differ_word(at, at + 1);
+        } else if (left > 0) {
+            y = differ_end(row[0], row[1], n, left);
+            z = differ_end(row[0], row[2], n, left);
+            both = differ_end(row[0], row[3], n, left);
+            x = differ_end(row[0], row[0] + 1, n - 1, left - 1) | (uint64_t)(row[0][n - 1] != 0) << (left - 1);
         }
+        const uint64_t any = y | z | both;
         active[w] = any | any << 1 | any_before | x << 1 | along_before;
         any_before = any >> 63;
         along_before = x >> 63;
@@ -107,254 +119,319 @@ static void labels_count(const struct kf_labels_pass *p, int64_t k)
         count_labels_row(p, j, k);
 }
 
-static inline uint64_t two_labels(const uint8_t *row, int64_t i)
+// ---- the second pass ----
+
+// The cells of a stretch of a row that are active, as a list, so that nothing has to be guessed cell by cell.
+#define STRETCH 16 // words
+struct stretch {
+    uint64_t active[4][STRETCH]; // of the row itself, of the rows before it in y, in z, in both
+    uint32_t first[4][STRETCH];  // the number of each word's first vertex
+    uint16_t cell[64 * STRETCH + 4];
+    int count;
+};
+
+// `first` holds the numbers of the next vertices of the four rows, and goes on.
+static void list_cells(const struct kf_labels_pass *p, const int64_t rows[4], int64_t word, int64_t words,
+                       uint32_t first[4], struct stretch *s)
 {
-    return (uint64_t)row[i - 1] | (uint64_t)row[i] << 8;
+    int count = 0;
+    for (int64_t w = 0; w < words; w++) {
+        for (int n = 0; n < 4; n++) {
+            const uint64_t active = p->active[rows[n] * p->words + word + w];
+            s->active[n][w] = active;
+            s->first[n][w] = first[n];
+            first[n] += ONES(active);
+        }
+        // Four at a time, whether there are as many or not: what is one too many is written over.
+        uint64_t left = s->active[0][w];
+        int at = count;
+        count += (int)ONES(left);
+        while (left)
+            for (int n = 0; n < 4; n++, left &= left - 1)
+                s->cell[at++] = (uint16_t)(64 * w + __builtin_ctzll(left | (uint64_t)1 << 63));
+    }
+    s->count = count;
 }
 
-// The labels of a cell's corners, byte x + 2·y + 4·z.
-static inline uint64_t cell_labels(const struct kf_labels_pass *p, const uint8_t *const row[4], int64_t i)
+// Active cells of a slice wait here until there are some, and then their quads, so that every step is a short loop.
+#define WAITING 256
+struct waiting_cells {
+    struct {
+        int32_t at[4];      // the voxel at its corner 0
+        uint32_t around[4]; // numbers of its vertex and of those of the cells before it in y, in z, in both
+    } cell[WAITING];
+    uint8_t pair[WAITING][4][2]; // of the quads along x, y, z: what the net says of them
+    uint8_t kind[WAITING][4];
+    uint16_t quad[3 * WAITING + 3]; // those that there are: 4·cell + axis
+    int count;
+    int border;                      // some are at the border of the volume
+    uint32_t first_cell, first_quad; // numbers
+};
+
+static inline void put_corners(const uint8_t *const row[4], int64_t i, uint64_t *corner)
 {
-    if (i > 0 && i < p->dim[0])
-        return two_labels(row[0], i) | two_labels(row[1], i) << 16 | two_labels(row[2], i) << 32 |
-               two_labels(row[3], i) << 48;
+#if defined(__AVX2__)
+    uint16_t two[4];
+    for (int r = 0; r < 4; r++)
+        memcpy(&two[r], row[r] + i - 1, 2);
+    __m128i v = _mm_cvtsi32_si128(two[0]);
+    v = _mm_insert_epi16(_mm_insert_epi16(_mm_insert_epi16(v, two[1], 1), two[2], 2), two[3], 3);
+    _mm_storel_epi64((__m128i *)(void *)corner, v);
+#else
     uint64_t v = 0;
     for (int r = 0; r < 4; r++)
-        v |= i > 0 ? (uint64_t)row[r][i - 1] << (16 * r) : (uint64_t)row[r][i] << (16 * r + 8);
-    return v;
+        v |= ((uint64_t)row[r][i - 1] | (uint64_t)row[r][i] << 8) << (16 * r);
+    *corner = v;
+#endif
+}
+
+// The same at an end of the row, beyond which there is background.
+static inline void put_corners_at_end(const struct kf_labels_pass *p, const uint8_t *const row[4], int64_t i,
+                                      uint64_t *corner)
+{
+    uint64_t v = 0;
+    for (int r = 0; r < 4; r++)
+        v |= (uint64_t)(i > 0 ? row[r][i - 1] : 0) << (16 * r) | (uint64_t)(i < p->dim[0] ? row[r][i] : 0)
+                                                                     << (16 * r + 8);
+    *corner = v;
 }
 
 // Which edges of a cell join two labels: bit y + 2·z for edges along x, 4 + x + 2·z along y, 8 + x + 2·y along z.
 static inline unsigned cell_edges(uint64_t v)
 {
+#if defined(__AVX2__)
+    const __m128i from = _mm_set_epi8(0, 0, 0, 0, 3, 2, 1, 0, 5, 4, 1, 0, 6, 4, 2, 0);
+    const __m128i to = _mm_set_epi8(0, 0, 0, 0, 7, 6, 5, 4, 7, 6, 3, 2, 7, 5, 3, 1);
+    const __m128i c = _mm_cvtsi64_si128((int64_t)v);
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_shuffle_epi8(c, from), _mm_shuffle_epi8(c, to))) ^ 0xffff;
+#else
     unsigned x = nonzero_bytes(v ^ v >> 8) & 0x55, y = nonzero_bytes(v ^ v >> 16) & 0x33;
     unsigned z = nonzero_bytes(v ^ v >> 32) & 0x0f;
     x = (x | x >> 1) & 0x33;
     return ((x | x >> 2) & 0x0f) | ((y | y >> 2) & 0x0f) << 4 | z << 8;
-}
-
-// The edges of the cells of a word, to ask for one after the other.
-#if defined(__AVX512BW__)
-struct word_edges {
-    __m512i xy, z; // a lane per edge
-    int inside;    // all voxels of the word and the one before it are there; else the lanes are not
-};
-
-static inline struct word_edges edges_of_word(const struct kf_labels_pass *p, const uint8_t *const row[4], int64_t w)
-{
-    struct word_edges e = {.inside = w > 0 && 64 * w + 64 <= p->dim[0]};
-    if (!e.inside)
-        return e;
-    __m512i near[4], far[4];
-    for (int r = 0; r < 4; r++) {
-        near[r] = _mm512_loadu_si512(row[r] + 64 * w - 1);
-        far[r] = _mm512_loadu_si512(row[r] + 64 * w);
-    }
-#define DIFFER(a, b) ((int64_t)_mm512_cmpneq_epi8_mask(a, b))
-    e.xy = _mm512_set_epi64(DIFFER(far[2], far[3]), DIFFER(near[2], near[3]), DIFFER(far[0], far[1]),
-                            DIFFER(near[0], near[1]), DIFFER(near[3], far[3]), DIFFER(near[2], far[2]),
-                            DIFFER(near[1], far[1]), DIFFER(near[0], far[0]));
-    e.z = _mm512_set_epi64(0, 0, 0, 0, DIFFER(far[1], far[3]), DIFFER(near[1], near[3]), DIFFER(far[0], far[2]),
-                           DIFFER(near[0], near[2]));
-#undef DIFFER
-    return e;
-}
-
-static inline unsigned edges_at(const struct word_edges *e, uint64_t bit, uint64_t v)
-{
-    if (!e->inside)
-        return cell_edges(v);
-    const __m512i here = _mm512_set1_epi64((int64_t)bit);
-    return _mm512_test_epi64_mask(e->xy, here) | (unsigned)_mm512_test_epi64_mask(e->z, here) << 8;
-}
-#else
-struct word_edges {
-    char nothing; // a cell's labels tell
-};
-
-static inline struct word_edges edges_of_word(const struct kf_labels_pass *p, const uint8_t *const row[4], int64_t w)
-{
-    (void)p, (void)row, (void)w;
-    return (struct word_edges){0};
-}
-
-static inline unsigned edges_at(const struct word_edges *e, uint64_t bit, uint64_t v)
-{
-    (void)e, (void)bit;
-    return cell_edges(v);
-}
 #endif
+}
 
-static inline void put_label_vertex(const struct kf_labels_pass *p, uint32_t id, int64_t i, int64_t j, int64_t k,
-                                    unsigned edges)
+// The vertex of a cell; on the axes whose bits are set in `flat` it lies in the middle.
+static inline void put_label_vertex(const struct kf_labels_pass *p, const int32_t at[4], unsigned edges, unsigned flat,
+                                    float *to)
 {
-    const int64_t cell[3] = {i, j, k};
-    double at[3];
-    for (int a = 0; a < 3; a++) {
-        double offset = p->offset[edges][a];
-        if (cell[a] == 0 || cell[a] == p->dim[a])
-            offset = 0.5; // the outer faces of the last voxels stay flat
-        at[a] = (double)(cell[a] - 1) + offset;
+    double place[3];
+    for (int a = 0; a < 3; a++)
+        place[a] = (double)at[a] + (flat >> a & 1 ? 0.5 : p->offset[edges][a]);
+    for (int r = 0; r < 3; r++)
+        to[r] = (float)(p->column[0][r] * place[0] + p->column[1][r] * place[1] + p->column[2][r] * place[2] +
+                        p->column[3][r]);
+}
+
+// The vertices of the cells that wait, as if none were at the border of the volume.
+static void put_vertices(const struct kf_labels_pass *p, const struct waiting_cells *q)
+{
+    const uint64_t *corner = p->corner + q->first_cell;
+    float *to = p->xyz + 3 * (int64_t)q->first_cell;
+#if defined(__AVX2__)
+    const __m256d x = _mm256_loadu_pd(p->column[0]), y = _mm256_loadu_pd(p->column[1]);
+    const __m256d z = _mm256_loadu_pd(p->column[2]), origin = _mm256_loadu_pd(p->column[3]);
+    const double(*offset)[4] = (const double(*)[4])p->offset;
+    for (int n = 0; n < q->count; n++, to += 3) {
+        const __m256d cell = _mm256_cvtepi32_pd(_mm_loadu_si128((const __m128i *)(const void *)q->cell[n].at));
+        const __m256d at = _mm256_add_pd(cell, _mm256_loadu_pd(offset[cell_edges(corner[n]) & 4095]));
+        __m256d sum = _mm256_add_pd(_mm256_mul_pd(x, _mm256_permute4x64_pd(at, 0)),
+                                    _mm256_mul_pd(y, _mm256_permute4x64_pd(at, 0x55)));
+        sum = _mm256_add_pd(sum, _mm256_mul_pd(z, _mm256_permute4x64_pd(at, 0xaa)));
+        const __m128 out = _mm256_cvtpd_ps(_mm256_add_pd(sum, origin));
+        _mm_storel_pi((__m64 *)(void *)to, out);
+        _mm_store_ss(to + 2, _mm_movehl_ps(out, out));
     }
-    float *to = p->xyz + 3 * (int64_t)id;
-    for (int r = 0; r < 3; r++) {
-        const double *m = p->to_lps + 4 * r;
-        to[r] = (float)(m[0] * at[0] + m[1] * at[1] + m[2] * at[2] + m[3]);
+#else
+    for (int n = 0; n < q->count; n++)
+        put_label_vertex(p, q->cell[n].at, cell_edges(corner[n]), 0, to + 3 * n);
+#endif
+}
+
+// Those at the border anew: the outer faces of the last voxels stay flat.
+static void put_vertices_at_border(const struct kf_labels_pass *p, const struct waiting_cells *q)
+{
+    for (int n = 0; n < q->count; n++) {
+        unsigned flat = 0;
+        for (int a = 0; a < 3; a++)
+            flat |= (unsigned)(q->cell[n].at[a] < 0 || q->cell[n].at[a] == p->dim[a] - 1) << a;
+        const int64_t v = (int64_t)q->first_cell + n;
+        if (flat)
+            put_label_vertex(p, q->cell[n].at, cell_edges(p->corner[v]), flat, p->xyz + 3 * v);
     }
 }
 
-static inline void put_quad(const struct kf_labels_pass *p, uint32_t q, int axis, unsigned near, unsigned far,
-                            uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+// Lists the quads around the voxel edges that start at the cells' corners 0, and says what the net says of them.
+static int list_quads(const struct kf_labels_pass *p, struct waiting_cells *q)
 {
-    uint32_t *ring = p->ring + 4 * (int64_t)q;
-    ring[0] = a;
-    ring[1] = b;
-    ring[2] = c;
-    ring[3] = d;
-    uint8_t *pair = p->pair + 2 * (int64_t)q;
-    pair[0] = (uint8_t)(near > far ? near : far);
-    pair[1] = (uint8_t)(near > far ? far : near);
-    p->kind[q] = (uint8_t)(axis + (near > far ? 0 : 4));
+    const uint64_t *corner = p->corner + q->first_cell;
+    int quads = 0;
+    for (int n = 0; n < q->count; n++) {
+        const uint64_t v = corner[n];
+#if defined(__AVX2__)
+        const __m128i c = _mm_cvtsi64_si128((int64_t)v);
+        const __m128i near = _mm_broadcastb_epi8(c);
+        const __m128i far = _mm_shuffle_epi8(c, _mm_set_epi8(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 2, 1));
+        const __m128i most = _mm_max_epu8(near, far), least = _mm_min_epu8(near, far);
+        const __m128i last = _mm_cmpeq_epi8(near, least);
+        _mm_storel_epi64((__m128i *)(void *)q->pair[n], _mm_unpacklo_epi8(most, least));
+        _mm_storeu_si32(q->kind[n], _mm_or_si128(_mm_and_si128(last, _mm_set1_epi8(4)), _mm_set1_epi32(0x020100)));
+        const unsigned there = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(near, far)) ^ 7;
+#else
+        const unsigned near = v & 255;
+        unsigned there = 0;
+        for (unsigned axis = 0; axis < 3; axis++) {
+            const unsigned far = v >> (8 << axis) & 255;
+            q->pair[n][axis][0] = (uint8_t)(near > far ? near : far);
+            q->pair[n][axis][1] = (uint8_t)(near > far ? far : near);
+            q->kind[n][axis] = (uint8_t)(axis + (near > far ? 0 : 4));
+            there |= (unsigned)(near != far) << axis;
+        }
+#endif
+        for (unsigned axis = 0; axis < 3; axis++) {
+            q->quad[quads] = (uint16_t)(4 * (unsigned)n + axis);
+            quads += (int)(there >> axis & 1);
+        }
+    }
+    return quads;
 }
 
-// The vertices of cell row (j, k), and the quads around the voxel edges that start at the corners 0 of its cells. A
-// quad needs its cells only where they are active, and a cell before an active one has the number before.
-static void fill_labels_row(const struct kf_labels_pass *p, int64_t j, int64_t k)
+// A quad needs its cells only where they are active, and a cell before an active one has the number before.
+static void put_quads(const struct kf_labels_pass *p, const struct waiting_cells *q, int quads)
 {
-    int64_t r = j + k * p->cells[1];
-    const uint8_t *row[4];
-    label_rows(p, j, k, row);
-    int64_t rows[4] = {r, j ? r - 1 : r, k ? r - p->cells[1] : r, j && k ? r - p->cells[1] - 1 : r};
+    static const uint32_t less[3][4] = {{0, 0, 0, 0}, {1, 1, 0, 0}, {1, 0, 0, 1}};
+    uint32_t *ring = p->ring + 4 * (int64_t)q->first_quad;
+    uint8_t *pair = p->pair + 2 * (int64_t)q->first_quad, *kind = p->kind + q->first_quad;
+    for (int n = 0; n < quads; n++) {
+        const unsigned cell = q->quad[n] >> 2, axis = q->quad[n] & 3;
+        memcpy(pair + 2 * n, q->pair[cell][axis], 2);
+        kind[n] = q->kind[cell][axis];
+#if defined(__AVX2__)
+        static const uint8_t place[3][16] = {{12, 13, 14, 15, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5, 6, 7},
+                                             {8, 9, 10, 11, 0, 1, 2, 3, 0, 1, 2, 3, 8, 9, 10, 11},
+                                             {4, 5, 6, 7, 4, 5, 6, 7, 0, 1, 2, 3, 0, 1, 2, 3}};
+        const __m128i from = _mm_loadu_si128((const __m128i *)(const void *)place[axis]);
+        const __m128i all = _mm_loadu_si128((const __m128i *)(const void *)q->cell[cell].around);
+        _mm_storeu_si128(
+            (__m128i *)(void *)(ring + 4 * n),
+            _mm_sub_epi32(_mm_shuffle_epi8(all, from), _mm_loadu_si128((const __m128i *)(const void *)less[axis])));
+#else
+        static const uint8_t place[3][4] = {{3, 2, 0, 1}, {2, 0, 0, 2}, {1, 1, 0, 0}};
+        for (int c = 0; c < 4; c++)
+            ring[4 * n + c] = q->cell[cell].around[place[axis][c]] - less[axis][c];
+#endif
+    }
+}
+
+// Not inline, so that neither its loops nor those around it run out of registers.
+static __attribute__((noinline)) void put_waiting(const struct kf_labels_pass *p, struct waiting_cells *q)
+{
+    put_vertices(p, q);
+    if (q->border)
+        put_vertices_at_border(p, q);
+    const int quads = list_quads(p, q);
+    put_quads(p, q, quads);
+    q->first_quad += (uint32_t)quads;
+    q->first_cell += (uint32_t)q->count;
+    q->count = q->border = 0;
+}
+
+// A row of cells, and the stretch of it that begins at `word`.
+struct row_of_cells {
+    const uint8_t *voxels[4];
+    int64_t j, k, word;
+    struct stretch s;
+};
+
+// Cells from..to of a stretch join those that wait, as many as there is room for; `at_end` of a row is only one at a
+// time. Returns where to go on.
+static int add_cells(const struct kf_labels_pass *p, struct waiting_cells *q, const struct row_of_cells *row, int from,
+                     int to, int at_end)
+{
+    const struct stretch *s = &row->s;
+    to = to - from > WAITING - q->count ? from + WAITING - q->count : to;
+    uint32_t id = q->first_cell + (uint32_t)q->count;
+    uint64_t *corner = p->corner + id;
+    for (int n = from; n < to; n++, corner++, id++) {
+        const int w = s->cell[n] / 64, here = q->count + n - from;
+        const int64_t i = 64 * row->word + s->cell[n];
+        const uint64_t before = ((uint64_t)1 << (s->cell[n] & 63)) - 1;
+        if (at_end)
+            put_corners_at_end(p, row->voxels, i, corner);
+        else
+            put_corners(row->voxels, i, corner);
+        const int32_t at[4] = {(int32_t)i - 1, (int32_t)row->j - 1, (int32_t)row->k - 1, 0};
+        uint32_t around[4] = {id};
+        for (int r = 1; r < 4; r++)
+            around[r] = s->first[r][w] + ONES(s->active[r][w] & before);
+        memcpy(q->cell[here].at, at, sizeof at);
+        memcpy(q->cell[here].around, around, sizeof around);
+    }
+    q->count += to - from;
+    q->border |= at_end || row->j == 0 || row->j == p->dim[1] || row->k == 0 || row->k == p->dim[2];
+    if (q->count == WAITING)
+        put_waiting(p, q);
+    return to;
+}
+
+static void fill_labels_row(const struct kf_labels_pass *p, struct waiting_cells *q, int64_t j, int64_t k)
+{
+    const int64_t r = j + k * p->cells[1];
+    const int64_t rows[4] = {r, j ? r - 1 : r, k ? r - p->cells[1] : r, j && k ? r - p->cells[1] - 1 : r};
     uint32_t first[4];
     for (int n = 0; n < 4; n++)
         first[n] = p->first_vertex[rows[n]];
-    uint32_t quad = p->first_quad[r];
-    for (int64_t w = 0; w < p->words; w++) {
-        uint64_t active[4];
-        for (int n = 0; n < 4; n++)
-            active[n] = p->active[rows[n] * p->words + w];
-        if (!(active[0] | active[1] | active[2] | active[3]))
+    struct row_of_cells row;
+    row.j = j;
+    row.k = k;
+    label_rows(p, j, k, row.voxels);
+    for (row.word = 0; row.word < p->words; row.word += STRETCH) {
+        list_cells(p, rows, row.word, p->words - row.word < STRETCH ? p->words - row.word : STRETCH, first, &row.s);
+        int n = 0, end = row.s.count;
+        if (!end)
             continue;
-        uint32_t id = first[0];
-        const struct word_edges all = edges_of_word(p, row, w);
-        for (uint64_t cells = active[0]; cells; cells &= cells - 1, id++) {
-            const int bit = __builtin_ctzll(cells);
-            const uint64_t before = ((uint64_t)1 << bit) - 1, v = cell_labels(p, row, 64 * w + bit);
-            const unsigned edges = edges_at(&all, (uint64_t)1 << bit, v);
-            p->corner[id] = v;
-            put_label_vertex(p, id, 64 * w + bit, j, k, edges);
-            if (!(edges & 0x111))
-                continue;
-            uint32_t down = first[1] + ONES(active[1] & before), back = first[2] + ONES(active[2] & before);
-            uint32_t both = first[3] + ONES(active[3] & before);
-            unsigned near = (unsigned)(v & 255);
-            if (edges & 0x001)
-                put_quad(p, quad++, 0, near, (unsigned)(v >> 8 & 255), both, back, id, down);
-            if (edges & 0x010)
-                put_quad(p, quad++, 1, near, (unsigned)(v >> 16 & 255), back - 1, id - 1, id, back);
-            if (edges & 0x100)
-                put_quad(p, quad++, 2, near, (unsigned)(v >> 32 & 255), down - 1, down, id, id - 1);
-        }
-        for (int n = 0; n < 4; n++)
-            first[n] += ONES(active[n]);
+        if (row.word == 0 && row.s.cell[0] == 0)
+            n = add_cells(p, q, &row, 0, 1, 1);
+        const int last = end > n && 64 * row.word + row.s.cell[end - 1] == p->dim[0];
+        while (n < end - last)
+            n = add_cells(p, q, &row, n, end - last, 0);
+        if (last)
+            add_cells(p, q, &row, n, end, 1);
     }
+}
+
+// Asks for the voxels that row (j, k) of cells is going to need and no row before it did. Always inline: as a function
+// of its own, without a result, compilers leave it out.
+static inline __attribute__((always_inline)) void look_ahead_labels(const struct kf_labels_pass *p, int64_t j,
+                                                                    int64_t k)
+{
+    if (j >= p->dim[1] || k >= p->dim[2])
+        return;
+    const uint64_t *active = p->active + (j + k * p->cells[1]) * p->words;
+    const uint8_t *labels = p->labels + p->dim[0] * (j + p->dim[1] * k);
+    for (int64_t w = 0; w < p->words; w++)
+        if (active[w])
+            __builtin_prefetch(labels + 64 * w);
 }
 
 static void labels_fill(const struct kf_labels_pass *p, int64_t k)
 {
-    for (int64_t j = 0; j < p->cells[1]; j++)
-        fill_labels_row(p, j, k);
-}
-
-// ---- the surface of one label: the vertices and the triangles of one block ----
-
-static void labels_vertices(const struct kf_labels_extraction *x, int64_t block, float *xyz)
-{
-    uint32_t number = (uint32_t)x->before[block];
-    float *to = xyz + 3 * (int64_t)number;
-    for (int64_t w = block * KF_LABELS_BLOCK / 8; w < (kf_label_block_end(block, x->s->vertices) + 7) / 8; w++) {
-        const uint64_t codes = x->code[w], joined = x->joined[w / 8] >> (8 * (w % 8));
-        const float *from = x->s->xyz + 24 * w;
-        for (unsigned left = codes ? nonzero_bytes(codes) : 0; left; left &= left - 1) {
-            const int at = __builtin_ctz(left);
-            const unsigned rule = (unsigned)(joined >> at & 1), count = x->loops.count[rule][codes >> (8 * at) & 255];
-            x->number[8 * w + at] = number | (rule | (count > 1)) << 31;
-            number += count;
-            for (unsigned n = 0; n < count; n++, to += 3)
-                memcpy(to, from + 3 * at, 3 * sizeof *to);
-        }
+    struct waiting_cells q;
+    q.count = q.border = 0;
+    q.first_cell = p->first_vertex[k * p->cells[1]];
+    q.first_quad = p->first_quad[k * p->cells[1]];
+    const int64_t rows = p->cells[1] * p->cells[2];
+    for (int64_t j = 0; j < p->cells[1]; j++) {
+        const int64_t r = j + k * p->cells[1];
+        look_ahead_labels(p, j + AHEAD, k);
+        if (r + 1 == rows || p->first_vertex[r] != p->first_vertex[r + 1])
+            fill_labels_row(p, &q, j, k);
     }
-}
-
-// The numbers of a quad's corners in the mesh.
-static inline void quad_numbers(const struct kf_labels_extraction *x, int64_t q, uint32_t id[4])
-{
-    const uint32_t *ring = x->s->ring + 4 * q;
-    for (int c = 0; c < 4; c++)
-        id[c] = (x->number[ring[c]] & ~KF_LABELS_MANY) +
-                x->loops.of[kf_label_rule(x, ring[c])][kf_label_code(x, ring[c])][x->edge[x->s->kind[q] & 3][c]];
-}
-
-// The ring turns counter-clockwise seen from the far voxel; the mesh faces away from the label.
-static inline int quad_turn(const struct kf_labels_extraction *x, int64_t q)
-{
-    return x->s->kind[q] >> 2 ^ (x->s->pair[2 * q] != x->label) ^ x->s->mirrored;
-}
-
-#if defined(__AVX2__)
-// kf_label_triangles, and its choice of a diagonal.
-static inline void put_quad_triangles(const struct kf_labels_extraction *x, int64_t q, uint32_t *to)
-{
-    static const int32_t orders[4][8] = {
-        {0, 1, 2, 0, 2, 3}, {1, 2, 3, 1, 3, 0}, {0, 2, 1, 0, 3, 2}, {1, 3, 2, 1, 0, 3}};
-    const uint32_t *ring = x->s->ring + 4 * q;
-    const float *xyz = x->s->xyz;
-    const uint32_t *number = x->number;
-    __m128i id = _mm_set_epi32((int)number[ring[3]], (int)number[ring[2]], (int)number[ring[1]], (int)number[ring[0]]);
-    if (_mm_movemask_ps(_mm_castsi128_ps(id))) {
-        uint32_t each[4];
-        quad_numbers(x, q, each);
-        memcpy(&id, each, sizeof id);
-    }
-    __m128 one = _mm_sub_ps(_mm_loadu_ps(xyz + 3 * (int64_t)ring[0]), _mm_loadu_ps(xyz + 3 * (int64_t)ring[2]));
-    __m128 two = _mm_sub_ps(_mm_loadu_ps(xyz + 3 * (int64_t)ring[1]), _mm_loadu_ps(xyz + 3 * (int64_t)ring[3]));
-    one = _mm_mul_ps(one, one);
-    two = _mm_mul_ps(two, two);
-    __m128 low = _mm_unpacklo_ps(one, two), sum = _mm_add_ps(low, _mm_movehl_ps(low, low));
-    sum = _mm_add_ps(sum, _mm_unpackhi_ps(one, two));
-    const int other = _mm_comilt_ss(_mm_movehdup_ps(sum), sum);
-    const __m256i order = _mm256_loadu_si256((const __m256i *)(const void *)orders[2 * quad_turn(x, q) + other]);
-    const __m256i out = _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(id), order);
-    _mm_storeu_si128((__m128i *)(void *)to, _mm256_castsi256_si128(out));
-    _mm_storeu_si64(to + 4, _mm256_extracti128_si256(out, 1));
-}
-#else
-static inline void put_quad_triangles(const struct kf_labels_extraction *x, int64_t q, uint32_t *to)
-{
-    const uint32_t *ring = x->s->ring + 4 * q;
-    uint32_t id[4], many = 0;
-    for (int c = 0; c < 4; c++) {
-        id[c] = x->number[ring[c]];
-        many |= id[c];
-    }
-    if (many & KF_LABELS_MANY)
-        quad_numbers(x, q, id);
-    kf_label_triangles(x->s, ring, id, quad_turn(x, q), to);
-}
-#endif
-
-static void labels_quads(const struct kf_labels_extraction *x, int64_t block, uint32_t *index)
-{
-    uint32_t *to = index + 6 * x->before[x->vertex_blocks + block];
-    const int64_t end = (kf_label_block_end(block, x->s->quads) + 31) / 32;
-    for (int64_t w = block * KF_LABELS_BLOCK / 32; w < end; w++) {
-        const uint64_t soon = w + 4 < end ? x->quad[w + 4] : 0; // what a label has of the net comes in pieces
-        for (int64_t line = 0; line < 8; line++)
-            if (soon >> (8 * line) & 255)
-                __builtin_prefetch(x->s->ring + 128 * (w + 4) + 16 * line);
-        for (uint64_t left = x->quad[w]; left; left &= left - 1, to += 6)
-            put_quad_triangles(x, 32 * w + __builtin_ctzll(left) / 2, to);
-    }
+    put_waiting(p, &q);
 }
 
 #undef ONES
+#undef STRETCH
+#undef AHEAD
+#undef WAITING
