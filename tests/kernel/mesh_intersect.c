@@ -3,6 +3,7 @@
 #include "tests/kernel/random.h"
 #include "tests/kernel/shapes.h"
 #include "workers/io/memory.h"
+#include "workers/kernels/cpu.h"
 #include "workers/kernels/mesh_intersect.h"
 
 #include <stdint.h>
@@ -180,8 +181,11 @@ KF_TEST(all_pairs_of_a_soup_are_found)
         for (int64_t o = 0; o < n; o++)
             pairs += !is_flat[n] && !is_flat[o] && kf_triangles_meet((const float (*)[3])t[n], (const float (*)[3])t[o]);
     uint32_t *first = NULL;
-    for (int n = 0; n < 4; n++) {
-        kf_work_init(&work, counts[n]);
+    const enum kf_cpu was = kf_cpu_level();
+    for (int n = 0; n < 4 * KF_CPU_COUNT; n++) {
+        if (kf_cpu_use((enum kf_cpu)(n / 4)))
+            continue;
+        kf_work_init(&work, counts[n % 4]);
         struct kf_mesh_intersections found;
         KF_REQUIRE(!kf_mesh_intersect(&work, &m, 1 << 20, &found));
         KF_CHECK_EQ(found.pairs, pairs);
@@ -200,6 +204,7 @@ KF_TEST(all_pairs_of_a_soup_are_found)
         KF_CHECK(memcmp(first, found.pair, 7 * 8) == 0);
         kf_work_give(&work, found.pair);
     }
+    KF_CHECK(!kf_cpu_use(was));
     kf_work_give(&work, first);
     free(t);
     free(is_flat);
@@ -207,13 +212,16 @@ KF_TEST(all_pairs_of_a_soup_are_found)
 }
 
 // Two triangles with no, one or two corners in common, on grids and off them, small, large and far from the origin: what
-// is decided without kf_triangles_meet is what that says.
+// is decided without kf_triangles_meet is what that says, with every instruction set.
 KF_TEST(what_is_decided_in_doubles_and_floats_is_right)
 {
     struct kf_work work;
     kf_work_init(&work, 1);
     int met[3] = {0, 0, 0}, missed[3] = {0, 0, 0};
-    for (int round = 0; round < 60000; round++) {
+    const enum kf_cpu was = kf_cpu_level();
+    for (int round = 0; round < 180000; round++) {
+        if (kf_cpu_use((enum kf_cpu)(round / 60000)))
+            continue;
         const int common = round % 3, fine = round / 3 % 2;
         const float scale = (const float[]){1, 1e-12f, 1e9f, 0.1f}[round % 4], off = round % 4 == 3 ? 1e5f : 0;
         float xyz[6][3], t[2][3][3];
@@ -236,6 +244,7 @@ KF_TEST(what_is_decided_in_doubles_and_floats_is_right)
         met[common] += truth;
         missed[common] += !truth;
     }
+    KF_CHECK(!kf_cpu_use(was));
     for (int common = 0; common < 3; common++)
         KF_CHECK(met[common] > 100 && missed[common] > 2000);
 }

@@ -11,6 +11,7 @@ enum kf_cpu { KF_CPU_NONE, KF_CPU_AVX2, KF_CPU_AVX512, KF_CPU_COUNT };
 struct kf_surface_pass; // surface.h of this folder's inside
 struct kf_labels_pass;  // surface_labels_pass.h
 struct kf_labels_extraction;
+struct kf_intersect_search; // mesh_intersect_pass.h
 
 // Bit i of a bit row is bit i % 64 of word i / 64; a row of n bits fills (n + 63) / 64 words and leaves the rest of the
 // last one zero. Rows may have any alignment of their element type and never overlap.
@@ -43,6 +44,8 @@ struct kf_kernel_table {
     void (*labels_find)(const struct kf_labels_extraction *x, int64_t block);
     void (*labels_vertices)(const struct kf_labels_extraction *x, int64_t block, float *xyz);
     void (*labels_quads)(const struct kf_labels_extraction *x, int64_t block, uint32_t *index);
+    // The pairs that meet of a block of leaves (mesh_intersect.c).
+    void (*intersect_block)(struct kf_intersect_search *s, int64_t block);
 };
 
 // The best table of this processor, unless the environment variable KERF_CPU says none, avx2 or avx512 (what the

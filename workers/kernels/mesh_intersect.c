@@ -1,11 +1,11 @@
 #include "workers/kernels/mesh_intersect.h"
 #include "workers/kernels/adjacency.h"
-#include "workers/kernels/bvh.h"
+#include "workers/kernels/cpu.h"
+#include "workers/kernels/mesh_intersect_pass.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 #include <string.h>
+
+#define ASK_EVERY 4096 // triangles
 
 // ---- exact signs ----
 
@@ -251,18 +251,9 @@ int kf_triangles_meet(const float a[][3], const float b[][3])
     return 0;
 }
 
-// ---- what is sure in doubles ----
+// ---- the mesh ----
 
-// A triangle at its place in the tree's order. `normal` is the cross product of two sides, rounded; `size` at least the
-// sum of the products in each of its parts, which bounds what rounding can have done: 4.1 · 2^-53 of it.
-struct facet {
-    float p[3][3];
-    uint32_t id[4]; // of its corners, equal where places are; the last is none's
-    int flat;
-    double normal[3], size;
-};
-
-static void make_facet(const struct kf_mesh *mesh, uint32_t t, const uint32_t *same, struct facet *f)
+static void make_facet(const struct kf_mesh *mesh, uint32_t t, const uint32_t *same, struct kf_facet *f)
 {
     double u[3], w[3], widest_u = 0, widest_w = 0;
     for (int c = 0; c < 3; c++) {
@@ -286,278 +277,20 @@ static void make_facet(const struct kf_mesh *mesh, uint32_t t, const uint32_t *s
     f->flat = !sure && seen_along((const float (*)[3])f->p) < 0;
 }
 
-// The side of the facet's plane on which p surely lies, 1 or -1; 0 when it is not sure. Rounding does at most 9 · 2^-53
-// of size · (sum of the differences).
-static int sure_side(const struct facet *f, const float p[3])
-{
-    double x = (double)p[0] - (double)f->p[0][0], y = (double)p[1] - (double)f->p[0][1];
-    double z = (double)p[2] - (double)f->p[0][2], at = f->normal[0] * x + f->normal[1] * y + f->normal[2] * z;
-    double unsure = 4e-15 * f->size * (__builtin_fabs(x) + __builtin_fabs(y) + __builtin_fabs(z));
-    return at > unsure ? 1 : at < -unsure ? -1 : 0;
-}
-
-static int surely_beside(const struct facet *f, const struct facet *of)
-{
-    int side = sure_side(f, of->p[0]);
-    return side && sure_side(f, of->p[1]) == side && sure_side(f, of->p[2]) == side;
-}
-
-typedef float four __attribute__((vector_size(16)));
-typedef int32_t four_int __attribute__((vector_size(16)));
-
-static four positive(four a)
-{
-    return (four)((four_int)a & 0x7fffffff);
-}
-
-// Two facets with the corner a.p[i] = b.p[k] in common, surely on both sides of a plane through it. The plane is tried
-// whose normal m lies between the directions in which they leave the corner; that m is rounded does not matter. In
-// floats: what is rounded of a product m · (p - v) is at most 5 · 2^-24 of the sum of its parts, unless these are hardly
-// floats any more.
-static int surely_parted(const struct facet *a, int i, const struct facet *b, int k)
-{
-    static const int next[3] = {1, 2, 0}, last[3] = {2, 0, 1};
-    const float *p = a->p[next[i]], *q = a->p[last[i]], *r = b->p[next[k]], *s = b->p[last[k]], *v = a->p[i];
-    const four x = (four){p[0], q[0], r[0], s[0]} - v[0], y = (four){p[1], q[1], r[1], s[1]} - v[1],
-               z = (four){p[2], q[2], r[2], s[2]} - v[2];
-    const float ax = x[0] + x[1], ay = y[0] + y[1], az = z[0] + z[1], bx = x[2] + x[3], by = y[2] + y[3],
-                bz = z[2] + z[3];
-    const float length_a = __builtin_fabsf(ax) + __builtin_fabsf(ay) + __builtin_fabsf(az);
-    const float length_b = __builtin_fabsf(bx) + __builtin_fabsf(by) + __builtin_fabsf(bz);
-    const four xm = x * (ax * length_b - bx * length_a), ym = y * (ay * length_b - by * length_a),
-               zm = z * (az * length_b - bz * length_a);
-    const four along = xm + ym + zm, unsure = (positive(xm) + positive(ym) + positive(zm)) * 1e-6f + 1e-30f;
-    const four turned = {along[0], along[1], -along[2], -along[3]};
-    const four_int sure = turned > unsure;
-    return sure[0] & sure[1] & sure[2] & sure[3];
-}
-
-// Two facets with an edge in common, of which these corners are none: folded onto each other, the edge's cross products
-// with both would point the same way. They are the normals, turned when the edge is run through the other way.
-static int surely_unfolded(const struct facet *a, int free_a, const struct facet *b, int free_b)
-{
-    double both = a->normal[0] * b->normal[0] + a->normal[1] * b->normal[1] + a->normal[2] * b->normal[2];
-    int opposite = a->id[(free_a + 1) % 3] == b->id[(free_b + 2) % 3];
-    return (opposite ? both : -both) > 1e-14 * a->size * b->size;
-}
-
-// Bit 4 k + i: corner i of a is corner k of b.
-static uint32_t common_corners(const struct facet *a, const struct facet *b)
-{
-    uint32_t mask = 0;
-#if defined(__SSE2__)
-    const __m128i own = _mm_loadu_si128((const __m128i *)(const void *)a->id);
-    for (int k = 0; k < 3; k++) {
-        const __m128i same = _mm_cmpeq_epi32(own, _mm_set1_epi32((int)b->id[k]));
-        mask |= (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(same)) << 4 * k;
-    }
-#else
-    for (int k = 0; k < 3; k++)
-        for (int i = 0; i < 3; i++)
-            mask |= (uint32_t)(a->id[i] == b->id[k]) << (4 * k + i);
-#endif
-    return mask;
-}
-
-// kf_triangles_meet of two facets that are not flat, mostly decided without it.
-static int facets_meet(const struct facet *a, const struct facet *b)
-{
-    const uint32_t common = common_corners(a, b), more = common & (common - 1);
-    if (!common) {
-        if (surely_beside(a, b) || surely_beside(b, a))
-            return 0;
-    } else if (!more) {
-        const int i = __builtin_ctz(common) & 3, k = __builtin_ctz(common) >> 2;
-        if (surely_parted(a, i, b, k))
-            return 0;
-        const int side = sure_side(a, b->p[(k + 1) % 3]);
-        if (side && sure_side(a, b->p[(k + 2) % 3]) == side)
-            return 0;
-    } else if (!(more & (more - 1))) {
-        const int one = __builtin_ctz(common), two = __builtin_ctz(more);
-        if (surely_unfolded(a, 3 - (one & 3) - (two & 3), b, 3 - (one >> 2) - (two >> 2)))
-            return 0;
-    }
-    return kf_triangles_meet((const float (*)[3])a->p, (const float (*)[3])b->p);
-}
-
-// ---- the mesh ----
-
-#define WIDTH     KF_BVH_WIDTH
-#define STACK     (KF_BVH_LEVELS * WIDTH)
-#define BLOCK     64   // leaves of the tree that one thread searches for in a row
-#define ASK_EVERY 4096 // looks: some of them are at pairs whose signs need sums without rounding
-
-// Shared by all threads.
-struct limits {
-    struct kf_loop *loop;
-    int64_t looks; // that are left
-};
-
-struct search {
-    const struct kf_bvh *bvh;
-    const struct facet *facet; // in the tree's order
-    struct limits *limits;
-    int64_t looks; // not yet taken off the limit
-    int stop;
-    int64_t pairs;
-    uint32_t *list; // NULL: only count
-    int64_t most;
-};
-
-struct box {
-    float low[3], high[3];
-};
-
-// Counts looks; 1 when the search is to end.
-static int look(struct search *s, int64_t looks)
-{
-    s->looks += looks;
-    if (s->looks < ASK_EVERY)
-        return s->stop;
-    int64_t left = __atomic_sub_fetch(&s->limits->looks, s->looks, __ATOMIC_RELAXED);
-    s->looks = 0;
-    return s->stop = kf_loop_ask(s->limits->loop) || left < 0;
-}
-
-// Bit c: child c of the node meets the box, touching counts.
-static uint32_t meets(const struct kf_bvh_node *node, const struct box *box)
-{
-    uint32_t mask = 0;
-#if defined(__SSE2__)
-    for (int half = 0; half < 2; half++) {
-        __m128 hit = _mm_castsi128_ps(_mm_set1_epi32(-1));
-        for (int r = 0; r < 3; r++) {
-            hit = _mm_and_ps(hit, _mm_cmple_ps(_mm_loadu_ps(node->low[r] + 4 * half), _mm_set1_ps(box->high[r])));
-            hit = _mm_and_ps(hit, _mm_cmpge_ps(_mm_loadu_ps(node->high[r] + 4 * half), _mm_set1_ps(box->low[r])));
-        }
-        mask |= (uint32_t)_mm_movemask_ps(hit) << 4 * half;
-    }
-#else
-    for (int c = 0; c < WIDTH; c++) {
-        uint32_t hit = 1;
-        for (int r = 0; r < 3; r++)
-            hit &= (node->low[r][c] <= box->high[r]) & (node->high[r][c] >= box->low[r]);
-        mask |= hit << c;
-    }
-#endif
-    return mask;
-}
-
-static struct box box_of(const struct kf_bvh_node *node, int child)
-{
-    struct box b;
-    for (int r = 0; r < 3; r++) {
-        b.low[r] = node->low[r][child];
-        b.high[r] = node->high[r][child];
-    }
-    return b;
-}
-
-static struct box box_of_all(const struct kf_bvh_node *node)
-{
-    struct box b = box_of(node, 0);
-    for (int r = 0; r < 3; r++)
-        for (int c = 1; c < WIDTH; c++) {
-            b.low[r] = node->low[r][c] < b.low[r] ? node->low[r][c] : b.low[r];
-            b.high[r] = node->high[r][c] > b.high[r] ? node->high[r][c] : b.high[r];
-        }
-    return b;
-}
-
-static void try_pair(struct search *s, int64_t place, int64_t other)
-{
-    const struct facet *a = s->facet + place, *b = s->facet + other;
-    s->looks++;
-    if (b->flat || !facets_meet(a, b))
-        return;
-    uint32_t t = s->bvh->order[place], u = s->bvh->order[other];
-    if (s->list && s->pairs < s->most) {
-        s->list[2 * s->pairs] = t < u ? t : u;
-        s->list[2 * s->pairs + 1] = t < u ? u : t;
-    }
-    s->pairs++;
-}
-
-// The triangles of a leaf against those of another, whose box is `all`, or against those that follow each in the same.
-static void try_leaves(struct search *s, int64_t leaf, int64_t other, const struct box *all)
-{
-    const struct kf_bvh_node *own = &s->bvh->node[0][leaf], *node = &s->bvh->node[0][other];
-    (void)look(s, 1);
-    // All of them will be looked at, and lie in a row; asking beyond the last of all does no harm.
-    for (size_t at = 0; at < WIDTH * sizeof *s->facet; at += 64)
-        __builtin_prefetch((const char *)(s->facet + WIDTH * other) + at);
-    for (uint32_t left = meets(own, all); left && !s->stop; left &= left - 1) {
-        const int i = __builtin_ctz(left);
-        const struct box box = box_of(own, i);
-        uint32_t hits = meets(node, &box);
-        if (s->facet[WIDTH * leaf + i].flat)
-            continue;
-        for (hits &= leaf == other ? ~(uint32_t)0 << i << 1 : ~(uint32_t)0; hits; hits &= hits - 1)
-            try_pair(s, WIDTH * leaf + i, WIDTH * other + __builtin_ctz(hits));
-        (void)look(s, 0);
-    }
-}
-
-// A leaf against itself and all that come after it in the tree's order.
-static void search_leaf(struct search *s, int64_t leaf)
-{
-    const struct kf_bvh *bvh = s->bvh;
-    const struct box box = box_of_all(&bvh->node[0][leaf]);
-    struct {
-        int64_t node;
-        int level;
-    } stack[STACK];
-    int64_t span[KF_BVH_LEVELS] = {1}; // leaves below a node of each level
-    for (int l = 1; l < bvh->levels; l++)
-        span[l] = WIDTH * span[l - 1];
-    if (bvh->levels == 1)
-        try_leaves(s, leaf, leaf, &box);
-    int top = 0;
-    stack[top].level = bvh->levels - 1;
-    stack[top++].node = 0;
-    while (top && bvh->levels > 1 && !s->stop) {
-        const int64_t at = stack[--top].node;
-        const int level = stack[top].level;
-        const struct kf_bvh_node *node = &bvh->node[level][at];
-        (void)look(s, 1);
-        for (uint32_t hits = meets(node, &box); hits; hits &= hits - 1) {
-            const int c = __builtin_ctz(hits);
-            const int64_t child = WIDTH * at + c;
-            if ((child + 1) * span[level - 1] <= leaf)
-                continue;
-            if (level == 1) {
-                const struct box all = box_of(node, c);
-                try_leaves(s, leaf, child, &all);
-            } else {
-                stack[top].level = level - 1;
-                stack[top++].node = child;
-            }
-        }
-    }
-}
-
-static void search_block(struct search *s, int64_t block)
-{
-    const int64_t leaves = s->bvh->nodes[0], end = (block + 1) * BLOCK < leaves ? (block + 1) * BLOCK : leaves;
-    for (int64_t leaf = block * BLOCK; leaf < end && !s->stop; leaf++)
-        search_leaf(s, leaf);
-    __atomic_sub_fetch(&s->limits->looks, s->looks, __ATOMIC_RELAXED);
-}
-
 // Per block of leaves the number of pairs before it; the last entry is that of all. *given_up: looks ran out.
-static enum kf_kernel_status count_pairs(const struct kf_work *work, const struct search *like, int64_t blocks,
-                                         int64_t *count, int *given_up)
+static enum kf_kernel_status count_pairs(const struct kf_work *work, const struct kf_intersect_search *like,
+                                         int64_t blocks, int64_t *count, int *given_up)
 {
+    const struct kf_kernel_table *table = kf_kernels();
     struct kf_loop loop = kf_loop_make(work, blocks, 0, 1);
-    struct limits limits = {&loop, KF_INTERSECT_LOOKS + 64 * like->bvh->mesh->triangles};
+    struct kf_intersect_limits limits = {&loop, KF_INTERSECT_LOOKS + 64 * like->bvh->mesh->triangles};
     int64_t total = 0;
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t b = 0; b < blocks; b++) {
-        struct search s = {.bvh = like->bvh, .facet = like->facet, .limits = &limits};
+        struct kf_intersect_search s = {.bvh = like->bvh, .facet = like->facet, .limits = &limits};
         if (kf_loop_stop(&loop) || __atomic_load_n(&limits.looks, __ATOMIC_RELAXED) < 0)
             continue;
-        search_block(&s, b);
+        table->intersect_block(&s, b);
         count[b] = s.pairs;
     }
     *given_up = limits.looks < 0;
@@ -573,27 +306,28 @@ static enum kf_kernel_status count_pairs(const struct kf_work *work, const struc
 }
 
 // Searches once more in the blocks that have pairs, and writes these to where they belong.
-static enum kf_kernel_status list_pairs(const struct kf_work *work, const struct search *like, int64_t blocks,
-                                        const int64_t *count, int64_t listed, uint32_t *pair)
+static enum kf_kernel_status list_pairs(const struct kf_work *work, const struct kf_intersect_search *like,
+                                        int64_t blocks, const int64_t *count, int64_t listed, uint32_t *pair)
 {
+    const struct kf_kernel_table *table = kf_kernels();
     struct kf_loop loop = kf_loop_make(work, blocks, 1, 1);
-    struct limits limits = {&loop, INT64_MAX}; // as many as before
+    struct kf_intersect_limits limits = {&loop, INT64_MAX}; // as many as before
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t b = 0; b < blocks; b++) {
         if (kf_loop_stop(&loop) || count[b] == count[b + 1] || count[b] >= listed)
             continue;
-        struct search s = {.bvh = like->bvh, .facet = like->facet, .limits = &limits};
+        struct kf_intersect_search s = {.bvh = like->bvh, .facet = like->facet, .limits = &limits};
         s.list = pair + 2 * count[b];
         s.most = listed - count[b];
-        search_block(&s, b);
+        table->intersect_block(&s, b);
     }
     return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
 }
 
-static enum kf_kernel_status search_all(const struct kf_work *work, const struct search *like, int64_t most,
+static enum kf_kernel_status search_all(const struct kf_work *work, const struct kf_intersect_search *like, int64_t most,
                                         struct kf_mesh_intersections *out)
 {
-    int64_t blocks = (like->bvh->nodes[0] + BLOCK - 1) / BLOCK;
+    int64_t blocks = (like->bvh->nodes[0] + KF_INTERSECT_BLOCK - 1) / KF_INTERSECT_BLOCK;
     int64_t *count = kf_work_take(work, (blocks + 1) * (int64_t)sizeof *count);
     if (!count)
         return KF_KERNEL_NOMEM;
@@ -610,13 +344,13 @@ static enum kf_kernel_status search_all(const struct kf_work *work, const struct
 }
 
 // The facets in the tree's order. Owned: kf_work_give.
-static enum kf_kernel_status make_facets(const struct kf_work *work, const struct kf_bvh *bvh, struct facet **out,
+static enum kf_kernel_status make_facets(const struct kf_work *work, const struct kf_bvh *bvh, struct kf_facet **out,
                                          int64_t *flat)
 {
     const struct kf_mesh *mesh = bvh->mesh;
     int64_t flats = 0;
     uint32_t *same = kf_work_take(work, mesh->vertices * (int64_t)sizeof *same);
-    struct facet *facet = kf_work_take(work, mesh->triangles * (int64_t)sizeof *facet);
+    struct kf_facet *facet = kf_work_take(work, mesh->triangles * (int64_t)sizeof *facet);
     enum kf_kernel_status status = same && facet ? kf_same_places(work, mesh, same) : KF_KERNEL_NOMEM;
     if (!status) {
         struct kf_loop loop = kf_loop_make(work, mesh->triangles / ASK_EVERY + 1, 0, 1);
@@ -651,12 +385,12 @@ enum kf_kernel_status kf_mesh_intersect(const struct kf_work *work, const struct
         return KF_KERNEL_TOO_LARGE;
     struct kf_bvh bvh;
     struct kf_work_part part;
-    struct facet *facet = NULL;
+    struct kf_facet *facet = NULL;
     enum kf_kernel_status status = kf_bvh_make(kf_work_part(&part, work, 0, 0.2), mesh, &bvh);
     if (!status && bvh.levels)
         status = make_facets(kf_work_part(&part, work, 0.2, 0.3), &bvh, &facet, &out->flat);
     if (!status && bvh.levels) {
-        const struct search like = {.bvh = &bvh, .facet = facet};
+        const struct kf_intersect_search like = {.bvh = &bvh, .facet = facet};
         status = search_all(kf_work_part(&part, work, 0.3, 1), &like, most, out);
     }
     out->flat = out->given_up ? 0 : out->flat;

@@ -2,6 +2,7 @@
 // intrinsics may be used. What has none is plain C that the compiler vectorises; floating point stays in the written
 // order (no contraction), so that all tables give the same bytes.
 #include "workers/kernels/rows.h"
+#include "workers/kernels/mesh_intersect_tmpl.h"
 #include "workers/kernels/surface_tmpl.h"
 #include "workers/kernels/surface_labels_tmpl.h"
 #include "workers/kernels/surface_labels_mesh_tmpl.h"
@@ -287,4 +288,5 @@ const struct kf_kernel_table KF_ROWS = {
     .labels_find = labels_find,
     .labels_vertices = labels_vertices,
     .labels_quads = labels_quads,
+    .intersect_block = intersect_block,
 };
