@@ -576,7 +576,7 @@ KF_TEST(a_start_that_sees_less_of_the_other_image_is_not_taken_for_a_better_one)
     for (int i = 0; i < 2; i++) {
         struct kf_error err;
         snprintf(path, sizeof path, "%s/head_ct_mr/%s.nii.gz", kf_test_data(), names[i]);
-        KF_REQUIRE(kf_nifti_read(path, 0, -1, KF_NIFTI_IMAGE, &v[i], &err) == KF_OK);
+        KF_REQUIRE(kf_nifti_read(NULL, path, 0, -1, KF_NIFTI_IMAGE, &v[i], &err) == KF_OK);
     }
     kf_affine_identity(&headers);
     struct kf_register how = {.model = KF_REGISTER_RIGID, .metric = KF_REGISTER_MI};

@@ -153,7 +153,7 @@ int main(int argc, char **argv)
     enum kf_status status = strcmp(kind->modality, "SEG") == 0 ? write_labels(&origin, &volume, argv[2], &facts, &err)
                                                                : kf_dicom_write_slices(&image, argv[2], &facts, &err);
     if (!status)
-        status = kf_nifti_write(argv[3], &volume, 1, &err);
+        status = kf_nifti_write(NULL, argv[3], &volume, &err);
     kf_volume_release(&volume);
     if (status)
         fprintf(stderr, "%s [%s]\n", err.detail, err.code);

@@ -45,7 +45,7 @@ static void compare(const struct kf_phantom_options *o, const char *name)
     mkdir(out, 0777);
     KF_REQUIRE(shell("dcm2niix -b n -z n -o %s/nii -f %s %s/%s >/dev/null 2>&1", scratch, name, scratch, name) == 0);
     snprintf(path, sizeof path, "%s/nii/%s.nii", scratch, name);
-    KF_REQUIRE(kf_nifti_read(path, 0, -1, KF_NIFTI_IMAGE, &theirs, NULL) == KF_OK);
+    KF_REQUIRE(kf_nifti_read(NULL, path, 0, -1, KF_NIFTI_IMAGE, &theirs, NULL) == KF_OK);
     KF_REQUIRE(kf_phantom_volumes(o, &ours, &labels, NULL) == KF_OK);
     const int64_t *d = ours.grid.dim;
     int64_t wrong = 0, i_flip = theirs.grid.direction[0] < 0, j_flip = theirs.grid.direction[4] < 0,

@@ -40,7 +40,7 @@ static void write_all(void)
         from_paths[i] = from[i];
         to_paths[i] = to[i];
         KF_REQUIRE(kf_file_create(from[i], &fd, NULL) == KF_OK);
-        KF_REQUIRE(kf_file_close(fd, kf_file_write(fd, bytes, length, NULL), NULL) == KF_OK);
+        KF_REQUIRE(kf_file_close(fd, kf_file_write(NULL, fd, bytes, length, NULL), NULL) == KF_OK);
         free(bytes);
     }
 }
@@ -53,7 +53,7 @@ static void check_member(int which)
     unsigned char *wanted;
     int64_t length = make(which, &wanted);
     unsigned char *got = malloc((size_t)length + 1);
-    KF_REQUIRE(got && kf_file_load(to[which], 0, &packed_length, &packed, NULL) == KF_OK);
+    KF_REQUIRE(got && kf_file_load(NULL, to[which], 0, &packed_length, &packed, NULL) == KF_OK);
     z_stream stream = {.next_in = packed, .avail_in = (uInt)packed_length, .next_out = got, .avail_out = (uInt)length + 1};
     KF_REQUIRE(inflateInit2(&stream, 15 + 16) == Z_OK);
     KF_CHECK_EQ(inflate(&stream, Z_FINISH), Z_STREAM_END);
@@ -69,8 +69,8 @@ static void check_member(int which)
 static enum kf_status pack(const char *const *of, const char *const *into, int aside, struct kf_error *err)
 {
     struct kf_gzip_files files = {.from = of, .to = into, .count = FILES, .level = 1};
-    kf_gzip_files_start(&files, aside);
-    return kf_gzip_files_finish(&files, err);
+    kf_gzip_files_start(NULL, &files, aside);
+    return kf_gzip_files_finish(NULL, &files, err);
 }
 
 KF_TEST(each_file_becomes_one_member)
@@ -90,7 +90,7 @@ KF_TEST(a_thread_of_its_own_does_not_change_a_byte)
         for (int i = 0; i < FILES; i++) {
             void *bytes;
             int64_t length = -1;
-            KF_REQUIRE(kf_file_load(to[i], 0, &length, &bytes, NULL) == KF_OK);
+            KF_REQUIRE(kf_file_load(NULL, to[i], 0, &length, &bytes, NULL) == KF_OK);
             if (!aside) {
                 first[i] = bytes;
                 first_length[i] = length;

@@ -20,8 +20,8 @@ KF_TEST(every_format_keeps_voxels_and_place)
             struct kf_volume v, back;
             sample(types[t], &v);
             struct kf_error err;
-            KF_REQUIRE(!kf_image_write(temporary(names[n]), &v, 2, &err));
-            KF_REQUIRE(!kf_image_read(temporary(names[n]), 0, -1, KF_NIFTI_AS_STORED, &back, &err));
+            KF_REQUIRE(!kf_image_write(NULL, temporary(names[n]), &v, &err));
+            KF_REQUIRE(!kf_image_read(NULL, temporary(names[n]), 0, -1, KF_NIFTI_AS_STORED, &back, &err));
             KF_CHECK_EQ(back.type, types[t]);
             check_grid(&v.grid, &back.grid, 1e-12);
             size_t bytes = (size_t)(kf_grid_voxels(&v.grid) * kf_voxel_bytes(v.type));
@@ -43,8 +43,10 @@ KF_TEST(same_volume_same_bytes_for_any_threads)
         for (int threads = 1; threads <= 7; threads += 2) {
             void *bytes;
             int64_t length = -1;
-            KF_REQUIRE(!kf_image_write(temporary(names[n]), &v, threads, &err));
-            KF_REQUIRE(!kf_file_load(temporary(names[n]), 0, &length, &bytes, &err));
+            struct kf_work work;
+            kf_work_init(&work, threads);
+            KF_REQUIRE(!kf_image_write(&work, temporary(names[n]), &v, &err));
+            KF_REQUIRE(!kf_file_load(NULL, temporary(names[n]), 0, &length, &bytes, &err));
             if (first) {
                 KF_CHECK_EQ(length, first_length);
                 KF_CHECK(memcmp(first, bytes, (size_t)length) == 0);
@@ -71,7 +73,7 @@ KF_TEST(the_ending_says_the_format)
     struct kf_volume v;
     sample(KF_VOXEL_UINT8, &v);
     struct kf_error err;
-    KF_CHECK_EQ(kf_image_write(temporary("v.mhd"), &v, 1, &err), KF_INVALID);
+    KF_CHECK_EQ(kf_image_write(NULL, temporary("v.mhd"), &v, &err), KF_INVALID);
     KF_CHECK_STR(err.code, "image_ending");
     kf_volume_release(&v);
 }
@@ -117,7 +119,7 @@ static int64_t nrrd(unsigned char *to, const char *fields, int size, int real, i
 static void read_as(const unsigned char *bytes, int64_t length, struct kf_volume *v)
 {
     struct kf_error err = {0};
-    KF_CHECK(!kf_image_parse(bytes, length, KF_NIFTI_IMAGE, v, &err));
+    KF_CHECK(!kf_image_parse(NULL, bytes, length, KF_NIFTI_IMAGE, v, &err));
     if (err.status)
         fprintf(stderr, "%s: %s\n", err.code, err.detail);
     KF_REQUIRE(v->data != NULL);
@@ -209,7 +211,7 @@ static void refused(const unsigned char *bytes, int64_t length, const char *code
 {
     struct kf_volume v;
     struct kf_error err = {0};
-    KF_CHECK(kf_image_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err) != KF_OK);
+    KF_CHECK(kf_image_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &v, &err) != KF_OK);
     KF_CHECK_STR(err.code, code);
     KF_CHECK(v.data == NULL);
 }
@@ -323,7 +325,7 @@ static void write_file(const char *name, const void *bytes, int64_t length)
     struct kf_error err;
     int fd;
     KF_REQUIRE(!kf_file_create(temporary(name), &fd, &err));
-    KF_REQUIRE(!kf_file_close(fd, kf_file_write(fd, bytes, length, &err), &err));
+    KF_REQUIRE(!kf_file_close(fd, kf_file_write(NULL, fd, bytes, length, &err), &err));
 }
 
 KF_TEST(a_detached_header_is_followed_only_when_a_person_named_it)
@@ -335,10 +337,10 @@ KF_TEST(a_detached_header_is_followed_only_when_a_person_named_it)
     write_file("v.mhd", header, length);
     struct kf_volume v;
     struct kf_error err;
-    KF_REQUIRE(!kf_image_read_named(temporary("v.mhd"), KF_NIFTI_IMAGE, &v, &err));
+    KF_REQUIRE(!kf_image_read_named(NULL, temporary("v.mhd"), KF_NIFTI_IMAGE, &v, &err));
     KF_CHECK_EQ(((int16_t *)v.data)[7], 7);
     kf_volume_release(&v);
-    KF_CHECK_EQ(kf_image_read(temporary("v.mhd"), 0, -1, KF_NIFTI_IMAGE, &v, &err), KF_INVALID);
+    KF_CHECK_EQ(kf_image_read(NULL, temporary("v.mhd"), 0, -1, KF_NIFTI_IMAGE, &v, &err), KF_INVALID);
     KF_CHECK_STR(err.code, "meta_detached");
     refused(header, length, "meta_detached");
     static const char *const elsewhere[] = {"../v.raw", "/etc/passwd", "sub/v.raw",
@@ -346,7 +348,7 @@ KF_TEST(a_detached_header_is_followed_only_when_a_person_named_it)
     for (int i = 0; i < 6; i++) {
         length = meta(header, "BinaryData = True\nElementType = MET_UCHAR\n", elsewhere[i], 1, 0, 0) - VOXELS;
         write_file("v.mhd", header, length);
-        KF_CHECK_EQ(kf_image_read_named(temporary("v.mhd"), KF_NIFTI_IMAGE, &v, &err), KF_INVALID);
+        KF_CHECK_EQ(kf_image_read_named(NULL, temporary("v.mhd"), KF_NIFTI_IMAGE, &v, &err), KF_INVALID);
         KF_CHECK_STR(err.code, "meta_data_file");
     }
 }

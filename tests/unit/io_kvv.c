@@ -104,7 +104,7 @@ static void round_trip(enum kf_voxel_type type)
         json_decref(view);
         int64_t length = -1;
         void *bytes;
-        KF_REQUIRE(!kf_file_load(path, 0, &length, &bytes, &err));
+        KF_REQUIRE(!kf_file_load(NULL, path, 0, &length, &bytes, &err));
         if (first)
             KF_CHECK(length == first_length && memcmp(first, bytes, (size_t)length) == 0);
         if (first) {

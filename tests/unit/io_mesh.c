@@ -86,7 +86,7 @@ KF_TEST(damaged_glb_files_end_in_a_status)
     KF_REQUIRE(!kf_glb_write(&work, path, &mesh, &look, NULL, &err));
     int64_t length = -1;
     void *bytes;
-    KF_REQUIRE(!kf_file_load(path, 0, &length, &bytes, &err));
+    KF_REQUIRE(!kf_file_load(NULL, path, 0, &length, &bytes, &err));
     struct kf_glb_summary summary;
     int accepted = 0;
     for (int64_t cut = 0; cut < length; cut++)
@@ -119,8 +119,8 @@ KF_TEST(ply_and_stl_read_back_equal_and_say_their_frame)
     for (int stl = 0; stl < 2; stl++) {
         int64_t length = -1;
         void *bytes;
-        KF_CHECK(!(stl ? kf_stl_write(path, &mesh, &err) : kf_ply_write(path, &mesh, NULL, &err)));
-        KF_REQUIRE(!kf_file_load(path, 0, &length, &bytes, &err));
+        KF_CHECK(!(stl ? kf_stl_write(&work, path, &mesh, &err) : kf_ply_write(&work, path, &mesh, NULL, &err)));
+        KF_REQUIRE(!kf_file_load(NULL, path, 0, &length, &bytes, &err));
         KF_CHECK(memmem(bytes, 200, "LPS mm", 6) != NULL);
         KF_REQUIRE(!(stl ? kf_stl_parse : kf_ply_parse)(&work, bytes, length, &back, &err));
         same_shape(&mesh, &back, 0);

@@ -14,8 +14,8 @@ static void round_trip(const char *name, enum kf_voxel_type type, enum kf_nifti_
     struct kf_error err;
     sample(type, &v);
     int64_t n = kf_grid_voxels(&v.grid);
-    KF_CHECK(!kf_nifti_write(temporary(name), &v, 2, &err));
-    KF_CHECK(!kf_nifti_read(temporary(name), 0, -1, want, &back, &err));
+    KF_CHECK(!kf_nifti_write(NULL, temporary(name), &v, &err));
+    KF_CHECK(!kf_nifti_read(NULL, temporary(name), 0, -1, want, &back, &err));
     KF_REQUIRE(back.data);
     KF_CHECK_EQ(back.type, type);
     check_grid(&v.grid, &back.grid, 1e-12); // float32 alone would be 1e-5 off
@@ -79,7 +79,7 @@ KF_TEST(vectors_are_a_fifth_dimension_in_planes)
     unsigned char bytes[KF_NIFTI_DATA + sizeof xyz + 1];
     for (int i = 0; i < 180; i++)
         xyz[i] = (float)i * 0.37f - 5;
-    KF_CHECK(!kf_nifti_write_vectors(temporary("vectors.nii"), &grid, xyz, 2, &err));
+    KF_CHECK(!kf_nifti_write_vectors(NULL, temporary("vectors.nii"), &grid, xyz, &err));
     FILE *f = fopen(temporary("vectors.nii"), "rb");
     KF_REQUIRE(f);
     KF_CHECK_EQ(fread(bytes, 1, sizeof bytes, f), sizeof bytes - 1);
@@ -89,7 +89,7 @@ KF_TEST(vectors_are_a_fifth_dimension_in_planes)
     memcpy(&intent, bytes + 68, sizeof intent);
     KF_CHECK(dim[0] == 5 && dim[1] == 5 && dim[2] == 4 && dim[3] == 3 && dim[4] == 1 && dim[5] == 3 && intent == 1007);
     KF_CHECK(memcmp(bytes + KF_NIFTI_DATA, xyz, sizeof xyz) == 0);
-    KF_CHECK_EQ(kf_nifti_read(temporary("vectors.nii"), 0, -1, KF_NIFTI_IMAGE, &back, &err), KF_INVALID);
+    KF_CHECK_EQ(kf_nifti_read(NULL, temporary("vectors.nii"), 0, -1, KF_NIFTI_IMAGE, &back, &err), KF_INVALID);
     KF_CHECK(!back.data);
 }
 
@@ -114,7 +114,7 @@ KF_TEST(every_type_and_byte_order_is_read)
             }
             struct kf_volume v;
             struct kf_error err;
-            KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err));
+            KF_REQUIRE(!kf_nifti_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &v, &err));
             KF_CHECK_EQ(v.type, KF_VOXEL_INT16);
             KF_CHECK_EQ(((int16_t *)v.data)[7], 7);
             KF_CHECK_NEAR(v.grid.spacing_mm[2], 2, 0);
@@ -133,17 +133,17 @@ KF_TEST(scaling_is_exact_or_float)
     put(bytes, 352, 2, 100, 0);
     struct kf_volume v;
     struct kf_error err;
-    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err));
+    KF_REQUIRE(!kf_nifti_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &v, &err));
     KF_CHECK_EQ(v.type, KF_VOXEL_INT16);
     KF_CHECK_EQ(((int16_t *)v.data)[0], -824);
     kf_volume_release(&v);
     put_f32(bytes, 112, 0.5f, 0);
     put(bytes, 352, 2, 101, 0);
-    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err));
+    KF_REQUIRE(!kf_nifti_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &v, &err));
     KF_CHECK_EQ(v.type, KF_VOXEL_FLOAT32);
     KF_CHECK_NEAR(((float *)v.data)[0], -973.5, 0);
     kf_volume_release(&v);
-    KF_CHECK_EQ(kf_nifti_parse(bytes, length, KF_NIFTI_LABELS, &v, &err), KF_INVALID);
+    KF_CHECK_EQ(kf_nifti_parse(NULL, bytes, length, KF_NIFTI_LABELS, &v, &err), KF_INVALID);
     KF_CHECK_STR(err.code, "labels_range");
 }
 
@@ -151,7 +151,7 @@ static void refused(unsigned char *bytes, int64_t length, enum kf_status status,
 {
     struct kf_volume v;
     struct kf_error err;
-    KF_CHECK_EQ(kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err), status);
+    KF_CHECK_EQ(kf_nifti_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &v, &err), status);
     KF_CHECK_STR(err.code, code);
     KF_CHECK(v.data == NULL);
 }
@@ -203,7 +203,7 @@ KF_TEST(integers_are_never_rounded)
             put(bytes, 352 + 3 * cases[c].bytes, cases[c].bytes, cases[c].value, 0);
             struct kf_volume v;
             struct kf_error err = {0};
-            enum kf_status status = kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err);
+            enum kf_status status = kf_nifti_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &v, &err);
             KF_CHECK_EQ(status, cases[c].fits ? KF_OK : KF_INVALID);
             KF_CHECK_STR(err.code, cases[c].fits ? "" : "integers_range");
             if (!status) {
@@ -211,7 +211,7 @@ KF_TEST(integers_are_never_rounded)
                 KF_CHECK_NEAR(((float *)v.data)[3], (double)cases[c].value * (scaled ? 0.5 : 1), 0);
             }
             kf_volume_release(&v);
-            KF_CHECK_EQ(kf_nifti_parse(bytes, length, KF_NIFTI_LABELS, &v, &err), KF_INVALID);
+            KF_CHECK_EQ(kf_nifti_parse(NULL, bytes, length, KF_NIFTI_LABELS, &v, &err), KF_INVALID);
             KF_CHECK_STR(err.code, "labels_range");
         }
 }
@@ -227,7 +227,7 @@ KF_TEST(integers_in_float64_are_never_rounded)
         put(bytes, 352, 8, raw, 0);
         struct kf_volume v;
         struct kf_error err = {0};
-        KF_CHECK_EQ(kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err), fits[i] ? KF_OK : KF_INVALID);
+        KF_CHECK_EQ(kf_nifti_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &v, &err), fits[i] ? KF_OK : KF_INVALID);
         KF_CHECK_STR(err.code, fits[i] ? "" : "integers_range");
         kf_volume_release(&v);
     }
@@ -239,10 +239,10 @@ KF_TEST(stored_floats_stay_floats_when_asked)
     int64_t length = tiny(bytes, 16, 32, 0);
     struct kf_volume v;
     struct kf_error err;
-    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_AS_STORED, &v, &err));
+    KF_REQUIRE(!kf_nifti_parse(NULL, bytes, length, KF_NIFTI_AS_STORED, &v, &err));
     KF_CHECK_EQ(v.type, KF_VOXEL_FLOAT32);
     kf_volume_release(&v);
-    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_EITHER, &v, &err));
+    KF_REQUIRE(!kf_nifti_parse(NULL, bytes, length, KF_NIFTI_EITHER, &v, &err));
     KF_CHECK_EQ(v.type, KF_VOXEL_INT16);
     kf_volume_release(&v);
 }
@@ -257,12 +257,12 @@ KF_TEST(qform_agrees_with_sform)
         struct kf_error err;
         KF_REQUIRE(!kf_volume_alloc(&v, &grid, KF_VOXEL_UINT8, &err));
         memset(v.data, 0, (size_t)kf_grid_voxels(&grid));
-        KF_CHECK(!kf_nifti_write(temporary("q.nii"), &v, 1, &err));
+        KF_CHECK(!kf_nifti_write(NULL, temporary("q.nii"), &v, &err));
         int64_t length = -1;
         void *bytes;
-        KF_REQUIRE(!kf_file_load(temporary("q.nii"), 0, &length, &bytes, &err));
+        KF_REQUIRE(!kf_file_load(NULL, temporary("q.nii"), 0, &length, &bytes, &err));
         put(bytes, 254, 2, 0, 0); // no sform: the quaternion must tell the same, as well as float32 can
-        KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &back, &err));
+        KF_REQUIRE(!kf_nifti_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &back, &err));
         check_grid(&grid, &back.grid, 1e-4);
         kf_memory_release(bytes);
         kf_volume_release(&v);
@@ -276,14 +276,14 @@ KF_TEST(a_sform_that_somebody_changed_is_believed)
     struct kf_volume v, back;
     struct kf_error err;
     sample(KF_VOXEL_INT16, &v);
-    KF_CHECK(!kf_nifti_write(temporary("q.nii"), &v, 1, &err));
+    KF_CHECK(!kf_nifti_write(NULL, temporary("q.nii"), &v, &err));
     int64_t length = -1;
     void *bytes;
-    KF_REQUIRE(!kf_file_load(temporary("q.nii"), 0, &length, &bytes, &err));
+    KF_REQUIRE(!kf_file_load(NULL, temporary("q.nii"), 0, &length, &bytes, &err));
     float moved = 17.25f;
     KF_CHECK(memcmp((char *)bytes + 344, "n+1", 4) == 0);
     put_f32(bytes, 280 + 12, moved, 0);
-    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &back, &err));
+    KF_REQUIRE(!kf_nifti_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &back, &err));
     KF_CHECK(back.grid.origin_lps[0] == -17.25);
     KF_CHECK(back.grid.origin_lps[1] == v.grid.origin_lps[1]); // exact in float32
     KF_CHECK(back.grid.spacing_mm[1] != v.grid.spacing_mm[1]); // not, and the extension is out of date
@@ -293,12 +293,12 @@ KF_TEST(a_sform_that_somebody_changed_is_believed)
     put_f32(bytes, 280 + 12, (float)-v.grid.origin_lps[0], 0);
     for (int at = 352; at <= 360; at += 4) {
         ((unsigned char *)bytes)[at] ^= 1;
-        KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &back, &err));
+        KF_REQUIRE(!kf_nifti_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &back, &err));
         KF_CHECK(back.grid.spacing_mm[1] != v.grid.spacing_mm[1]);
         kf_volume_release(&back);
         ((unsigned char *)bytes)[at] ^= 1;
     }
-    KF_REQUIRE(!kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &back, &err));
+    KF_REQUIRE(!kf_nifti_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &back, &err));
     KF_CHECK_NEAR(back.grid.spacing_mm[1], v.grid.spacing_mm[1], 1e-15);
     kf_volume_release(&back);
     kf_memory_release(bytes);
@@ -314,10 +314,10 @@ KF_TEST(what_float32_cannot_place_is_nifti_2)
     grid.origin_lps[0] = 987654.321; // float32: 20 µm off
     KF_REQUIRE(!kf_volume_alloc(&v, &grid, KF_VOXEL_UINT8, &err));
     memset(v.data, 0, (size_t)kf_grid_voxels(&grid));
-    KF_CHECK(!kf_nifti_write(temporary("q.nii"), &v, 1, &err));
+    KF_CHECK(!kf_nifti_write(NULL, temporary("q.nii"), &v, &err));
     kf_nifti_header(&v, header);
     KF_CHECK(memcmp(header + 4, "n+2", 4) == 0);
-    KF_REQUIRE(!kf_nifti_read(temporary("q.nii"), 0, -1, KF_NIFTI_LABELS, &back, &err));
+    KF_REQUIRE(!kf_nifti_read(NULL, temporary("q.nii"), 0, -1, KF_NIFTI_LABELS, &back, &err));
     check_grid(&grid, &back.grid, 1e-12);
     kf_volume_release(&back);
     v.grid.origin_lps[0] = 1e39;
@@ -360,7 +360,7 @@ KF_TEST(a_scale_that_float32_cannot_hold_is_refused)
         }
         struct kf_volume v;
         struct kf_error err = {0};
-        KF_CHECK_EQ(kf_nifti_parse(bytes, length, KF_NIFTI_IMAGE, &v, &err), cases[c].fits ? KF_OK : KF_INVALID);
+        KF_CHECK_EQ(kf_nifti_parse(NULL, bytes, length, KF_NIFTI_IMAGE, &v, &err), cases[c].fits ? KF_OK : KF_INVALID);
         KF_CHECK_STR(err.code, cases[c].fits ? "" : "scale_range");
         kf_volume_release(&v);
     }
@@ -377,7 +377,7 @@ KF_TEST(real_files_are_read)
         snprintf(path, sizeof path, "%s/%s", data, names[i]);
         struct kf_volume v;
         struct kf_error err = {0};
-        KF_CHECK(!kf_nifti_read(path, 0, -1, KF_NIFTI_IMAGE, &v, &err));
+        KF_CHECK(!kf_nifti_read(NULL, path, 0, -1, KF_NIFTI_IMAGE, &v, &err));
         KF_CHECK_EQ(v.type, KF_VOXEL_INT16);
         if (err.status)
             fprintf(stderr, "%s: %s\n", names[i], err.detail);

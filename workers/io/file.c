@@ -1,10 +1,13 @@
 #include "workers/io/file.h"
+#include "workers/io/aside.h"
 #include "workers/io/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define PIECE ((int64_t)8 << 20) // bytes between two questions: under 100 ms on a slow disk
 
 enum kf_status kf_file_open(const char *path, int64_t offset, int64_t *length, int *fd, struct kf_error *err)
 {
@@ -29,26 +32,28 @@ enum kf_status kf_file_open(const char *path, int64_t offset, int64_t *length, i
     return KF_OK;
 }
 
-enum kf_status kf_file_read(int fd, int64_t offset, void *to, int64_t length, struct kf_error *err)
+enum kf_status kf_file_read(const struct kf_work *work, int fd, int64_t offset, void *to, int64_t length,
+                            struct kf_error *err)
 {
-    char *at = to;
-    while (length > 0) {
-        size_t want = length > (int64_t)1 << 30 ? (size_t)1 << 30 : (size_t)length;
-        ssize_t got = pread(fd, at, want, offset);
+    for (int64_t done = 0; done < length;) {
+        int64_t left = length - done;
+        enum kf_status status = kf_io_step(work, (double)done / (double)length, err);
+        if (status)
+            return status;
+        ssize_t got = pread(fd, (char *)to + done, (size_t)(left < PIECE ? left : PIECE), offset + done);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
             return kf_error_errno(err, errno, "reading an input");
         if (got == 0)
             return kf_error_set(err, KF_IO, NULL, "an input ended early");
-        at += got;
-        offset += got;
-        length -= got;
+        done += got;
     }
     return KF_OK;
 }
 
-enum kf_status kf_file_load(const char *path, int64_t offset, int64_t *length, void **bytes, struct kf_error *err)
+enum kf_status kf_file_load(const struct kf_work *work, const char *path, int64_t offset, int64_t *length, void **bytes,
+                            struct kf_error *err)
 {
     *bytes = NULL;
     int fd;
@@ -59,7 +64,7 @@ enum kf_status kf_file_load(const char *path, int64_t offset, int64_t *length, v
     if (!memory)
         status = kf_error_set(err, KF_NOMEM, NULL, "no memory for an input");
     else
-        status = kf_file_read(fd, offset, memory, *length, err);
+        status = kf_file_read(work, fd, offset, memory, *length, err);
     close(fd);
     if (status)
         kf_memory_release(memory);
@@ -74,18 +79,20 @@ enum kf_status kf_file_create(const char *path, int *fd, struct kf_error *err)
     return *fd < 0 ? kf_error_errno(err, errno, "creating an output") : KF_OK;
 }
 
-enum kf_status kf_file_write(int fd, const void *bytes, int64_t length, struct kf_error *err)
+enum kf_status kf_file_write(const struct kf_work *work, int fd, const void *bytes, int64_t length,
+                             struct kf_error *err)
 {
-    const char *at = bytes;
-    while (length > 0) {
-        size_t want = length > (int64_t)1 << 30 ? (size_t)1 << 30 : (size_t)length;
-        ssize_t put = write(fd, at, want);
+    for (int64_t done = 0; done < length;) {
+        int64_t left = length - done;
+        enum kf_status status = kf_io_step(work, (double)done / (double)length, err);
+        if (status)
+            return status;
+        ssize_t put = write(fd, (const char *)bytes + done, (size_t)(left < PIECE ? left : PIECE));
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
             return kf_error_errno(err, errno, "writing an output");
-        at += put;
-        length -= put;
+        done += put;
     }
     return KF_OK;
 }

@@ -1,6 +1,7 @@
 // Based on: glTF 2.0 (Khronos), KHR_mesh_quantization, EXT_meshopt_compression.
 #include "workers/io/glb.h"
 #include "server/base/json.h"
+#include "workers/io/aside.h"
 #include "workers/io/file.h"
 #include "workers/io/memory.h"
 #include "workers/kernels/math.h"
@@ -13,6 +14,7 @@
 #define WORST_MM      0.01
 #define NORMAL_BITS   12
 #define NORMAL_STRIDE 8
+#define ASIDE_FROM    500000 // vertices or indices whose coding is worth a thread of its own
 
 // The mesh in the order and form in which it is written.
 struct encoded {
@@ -70,6 +72,37 @@ static void quantise_vertex(struct encoded *e, const float *p, uint16_t code[4])
         e->worst_mm = sqrt(square);
 }
 
+// ---- the codecs ----
+
+struct codec {
+    void *to;
+    int64_t bound, length; // of `to`; what was written
+    const void *from;
+    int64_t count, stride, bits; // stride 0: indices; bits 0: as they are, else of a normal
+    void *codes;
+};
+
+static void run_codec(struct kf_aside *aside, void *user)
+{
+    struct codec *c = user;
+    (void)aside;
+    if (!c->stride) {
+        c->length = kf_mesh3p_pack_triangles(c->to, c->bound, c->from, c->count);
+        return;
+    }
+    if (c->bits)
+        kf_mesh3p_pack_normals(c->codes, c->count, c->stride, (int)c->bits, c->from);
+    c->length = kf_mesh3p_pack_vertices(c->to, c->bound, c->bits ? c->codes : c->from, c->count, c->stride);
+}
+
+// Some 50 ns per element.
+static enum kf_kernel_status encode_part(const struct kf_work *work, struct codec *c)
+{
+    if (kf_aside(work, c->count >= ASIDE_FROM, run_codec, c, NULL))
+        return KF_KERNEL_CANCELLED;
+    return c->length ? KF_KERNEL_OK : KF_KERNEL_INVALID;
+}
+
 // Positions in written order, packed. order[old] = new.
 static enum kf_kernel_status pack_positions(const struct kf_work *work, const struct kf_mesh *mesh,
                                             const uint32_t *order, struct encoded *e)
@@ -82,7 +115,8 @@ static enum kf_kernel_status pack_positions(const struct kf_work *work, const st
         return KF_KERNEL_NOMEM;
     }
     int first = 1;
-    for (int64_t v = 0; v < mesh->vertices; v++) {
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    for (int64_t v = 0; v < mesh->vertices && !(status = kf_work_ask(work, v)); v++) {
         if (order[v] == UINT32_MAX)
             continue;
         const float *p = mesh->xyz + 3 * v;
@@ -101,9 +135,13 @@ static enum kf_kernel_status pack_positions(const struct kf_work *work, const st
         }
         first = 0;
     }
-    e->positions_length = kf_mesh3p_pack_vertices(e->positions, bound, plain, e->vertices, e->position_stride);
+    struct codec codec = {.to = e->positions, .bound = bound, .from = plain, .count = e->vertices,
+                          .stride = e->position_stride};
+    if (!status)
+        status = encode_part(work, &codec);
+    e->positions_length = codec.length;
     kf_work_give(work, plain);
-    return e->positions_length ? KF_KERNEL_OK : KF_KERNEL_INVALID;
+    return status;
 }
 
 static enum kf_kernel_status pack_normals(const struct kf_work *work, const float *normals, int64_t given,
@@ -114,16 +152,17 @@ static enum kf_kernel_status pack_normals(const struct kf_work *work, const floa
     int64_t bound = kf_mesh3p_pack_vertices_bound(e->vertices, NORMAL_STRIDE);
     e->normals = kf_work_take(work, bound);
     enum kf_kernel_status status = plain && codes && e->normals ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
-    if (!status) {
-        for (int64_t v = 0; v < given; v++)
-            if (order[v] != UINT32_MAX) {
-                float *to = plain + 4 * (int64_t)order[v];
-                memcpy(to, normals + 3 * v, 3 * sizeof *to);
-                to[3] = 0;
-            }
-        kf_mesh3p_pack_normals(codes, e->vertices, NORMAL_STRIDE, NORMAL_BITS, plain);
-        e->normals_length = kf_mesh3p_pack_vertices(e->normals, bound, codes, e->vertices, NORMAL_STRIDE);
-    }
+    for (int64_t v = 0; v < given && !status && !(status = kf_work_ask(work, v)); v++)
+        if (order[v] != UINT32_MAX) {
+            float *to = plain + 4 * (int64_t)order[v];
+            memcpy(to, normals + 3 * v, 3 * sizeof *to);
+            to[3] = 0;
+        }
+    struct codec codec = {.to = e->normals, .bound = bound, .from = plain, .count = e->vertices,
+                          .stride = NORMAL_STRIDE, .bits = NORMAL_BITS, .codes = codes};
+    if (!status)
+        status = encode_part(work, &codec);
+    e->normals_length = codec.length;
     kf_work_give(work, plain);
     kf_work_give(work, codes);
     return status;
@@ -133,25 +172,30 @@ static enum kf_kernel_status encode(const struct kf_work *work, const struct kf_
                                     struct encoded *e)
 {
     int64_t indices = 3 * mesh->triangles;
+    struct kf_work_part part;
     uint32_t *index = kf_work_take(work, indices * (int64_t)sizeof *index);
     uint32_t *order = kf_work_take(work, mesh->vertices * (int64_t)sizeof *order);
     enum kf_kernel_status status = index && order ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     if (!status) {
         memcpy(index, mesh->index, (size_t)indices * sizeof *index);
-        e->vertices = kf_mesh3p_order(index, indices, mesh->vertices, order);
         e->triangles = mesh->triangles;
-        for (int64_t c = 0; c < indices; c++)
-            index[c] = order[index[c]];
+        status = kf_mesh3p_order(kf_work_part(&part, work, 0, 0.6), index, indices, mesh->vertices, order,
+                                 &e->vertices);
+    }
+    for (int64_t c = 0; c < indices && !status && !(status = kf_work_ask(work, c)); c++)
+        index[c] = order[index[c]];
+    if (!status) {
         choose_step(mesh, e);
-        status = pack_positions(work, mesh, order, e);
+        status = pack_positions(kf_work_part(&part, work, 0.6, 0.7), mesh, order, e);
     }
     if (!status && normals)
-        status = pack_normals(work, normals, mesh->vertices, order, e);
+        status = pack_normals(kf_work_part(&part, work, 0.7, 0.8), normals, mesh->vertices, order, e);
     if (!status) {
-        int64_t bound = kf_mesh3p_pack_triangles_bound(indices, e->vertices);
-        e->indices = kf_work_take(work, bound);
-        e->indices_length = e->indices ? kf_mesh3p_pack_triangles(e->indices, bound, index, indices) : 0;
-        status = e->indices_length ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+        struct codec codec = {.bound = kf_mesh3p_pack_triangles_bound(indices, e->vertices), .from = index,
+                              .count = indices};
+        codec.to = e->indices = kf_work_take(work, codec.bound);
+        status = codec.to ? encode_part(kf_work_part(&part, work, 0.8, 0.9), &codec) : KF_KERNEL_NOMEM;
+        e->indices_length = codec.length;
     }
     kf_work_give(work, index);
     kf_work_give(work, order);
@@ -270,14 +314,16 @@ static void put32(unsigned char *to, int64_t value)
         to[i] = (unsigned char)((uint64_t)value >> (8 * i));
 }
 
-static enum kf_status write_padded(int fd, const void *bytes, int64_t length, char pad, struct kf_error *err)
+static enum kf_status write_padded(const struct kf_work *work, int fd, const void *bytes, int64_t length, char pad,
+                                   struct kf_error *err)
 {
     char tail[3] = {pad, pad, pad};
-    enum kf_status status = length ? kf_file_write(fd, bytes, length, err) : KF_OK;
-    return status ? status : kf_file_write(fd, tail, padded(length) - length, err);
+    enum kf_status status = length ? kf_file_write(work, fd, bytes, length, err) : KF_OK;
+    return status ? status : kf_file_write(NULL, fd, tail, padded(length) - length, err);
 }
 
-static enum kf_status write_file(const char *path, const struct encoded *e, const char *text, struct kf_error *err)
+static enum kf_status write_file(const struct kf_work *work, const char *path, const struct encoded *e,
+                                 const char *text, struct kf_error *err)
 {
     int64_t json = padded((int64_t)strlen(text));
     int64_t binary = padded(e->positions_length) + padded(e->normals_length) + padded(e->indices_length);
@@ -292,20 +338,21 @@ static enum kf_status write_file(const char *path, const struct encoded *e, cons
     put32(middle, binary);
     memcpy(middle + 4, "BIN\0", 4);
     int fd;
+    struct kf_work_part part;
     enum kf_status status = kf_file_create(path, &fd, err);
     if (status)
         return status;
-    status = kf_file_write(fd, head, sizeof head, err);
+    status = kf_file_write(NULL, fd, head, sizeof head, err);
     if (!status)
-        status = write_padded(fd, text, (int64_t)strlen(text), ' ', err);
+        status = write_padded(NULL, fd, text, (int64_t)strlen(text), ' ', err);
     if (!status)
-        status = kf_file_write(fd, middle, sizeof middle, err);
+        status = kf_file_write(NULL, fd, middle, sizeof middle, err);
     if (!status)
-        status = write_padded(fd, e->positions, e->positions_length, 0, err);
+        status = write_padded(kf_work_part(&part, work, 0.9, 0.94), fd, e->positions, e->positions_length, 0, err);
     if (!status)
-        status = write_padded(fd, e->normals, e->normals_length, 0, err);
+        status = write_padded(kf_work_part(&part, work, 0.94, 0.97), fd, e->normals, e->normals_length, 0, err);
     if (!status)
-        status = write_padded(fd, e->indices, e->indices_length, 0, err);
+        status = write_padded(kf_work_part(&part, work, 0.97, 1), fd, e->indices, e->indices_length, 0, err);
     return kf_file_close(fd, status, err);
 }
 
@@ -321,7 +368,8 @@ enum kf_status kf_glb_write(const struct kf_work *work, const char *path, const 
     if (!status) {
         json_t *document = document_json(&e, look);
         char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
-        status = text ? write_file(path, &e, text, err) : kf_error_set(err, KF_NOMEM, NULL, "no memory for a mesh");
+        status = text ? write_file(work, path, &e, text, err)
+                      : kf_error_set(err, KF_NOMEM, NULL, "no memory for a mesh");
         free(text);
         json_decref(document);
         if (worst_mm)

@@ -1,6 +1,7 @@
 // Binary glTF 2.0 for the viewer: one mesh, meshopt-compressed (EXT_meshopt_compression), quantised
 // (KHR_mesh_quantization) when that moves no vertex by more than 0.01 mm, else float32. Inside, positions are LPS mm;
 // the root node's matrix turns them into glTF metres, +Y up: (x, y, z) = (x_lps, z_lps, -y_lps) / 1000.
+// `work` is asked some times a second whether to go on: KF_CANCELLED.
 #ifndef KERF_IO_GLB_H
 #define KERF_IO_GLB_H
 

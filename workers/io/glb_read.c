@@ -1,5 +1,6 @@
 // Reads GLB files of strangers: every offset, count and index is checked before it is used.
 #include "server/base/json.h"
+#include "workers/io/aside.h"
 #include "workers/io/file.h"
 #include "workers/io/glb.h"
 #include "workers/io/memory.h"
@@ -10,9 +11,11 @@
 
 #define VIEWS_MAX      4096
 #define DEPTH_MAX      16
+#define ASK_EVERY      65536 // elements between two questions: a few milliseconds
 #define VISITS_MAX     10000
 #define ELEMENTS_MAX   ((int64_t)1 << 28) // vertices or indices of one accessor
 #define BYTES_MAX      ((int64_t)8 << 30) // decoded from one file
+#define ASIDE_FROM     ((int64_t)4 << 20) // bytes that are worth a thread of their own: some hundredths of a second
 
 struct reader {
     const struct kf_work *work;
@@ -64,6 +67,29 @@ static int in_binary(const struct reader *r, int64_t offset, int64_t length)
     return offset >= 0 && length >= 0 && offset <= r->binary_length && length <= r->binary_length - offset;
 }
 
+struct decoding {
+    void *to;
+    int64_t count, stride;
+    enum kf_meshopt_mode mode;
+    enum kf_meshopt_filter filter;
+    const unsigned char *from;
+    int64_t length;
+    int failed;
+};
+
+static void run_decoding(struct kf_aside *aside, void *user)
+{
+    struct decoding *d = user;
+    (void)aside;
+    d->failed = kf_mesh3p_unpack(d->to, d->count, d->stride, d->mode, d->filter, d->from, d->length);
+}
+
+static enum kf_status decode(struct reader *r, struct decoding *d)
+{
+    enum kf_status status = kf_aside(r->work, d->count * d->stride >= ASIDE_FROM, run_decoding, d, r->err);
+    return !status && d->failed ? bad(r, "glb_buffer", "a compressed buffer view is damaged") : status;
+}
+
 static enum kf_status decode_view(struct reader *r, json_int_t index, const json_t *extension, int64_t count,
                                   int64_t stride)
 {
@@ -78,9 +104,7 @@ static enum kf_status decode_view(struct reader *r, json_int_t index, const json
     if (!memory)
         return kf_error_set(r->err, KF_NOMEM, NULL, "no memory for a mesh");
     r->view[index] = memory;
-    if (kf_mesh3p_unpack(memory, count, stride, mode, filter, r->binary + at, length))
-        return bad(r, "glb_buffer", "a compressed buffer view is damaged");
-    return KF_OK;
+    return decode(r, &(struct decoding){memory, count, stride, mode, filter, r->binary + at, length, 0});
 }
 
 // The bytes of a buffer view, decoded where it is compressed, and its stride (0: packed).
@@ -267,6 +291,10 @@ static enum kf_status make_room(struct reader *r, int64_t vertices, int64_t indi
 static enum kf_status add_vertices(struct reader *r, const struct accessor *positions, const double m[12])
 {
     for (int64_t v = 0; v < positions->count; v++) {
+        double done = 0.5 * (double)v / (double)positions->count;
+        enum kf_status status = v % ASK_EVERY ? KF_OK : kf_io_step(r->work, done, r->err);
+        if (status)
+            return status;
         double p[3], q[3], lps[3];
         for (int c = 0; c < 3; c++)
             p[c] = component(positions, v, c);
@@ -307,6 +335,10 @@ static enum kf_status add_primitive(struct reader *r, const json_t *primitive, c
     if (!status)
         status = add_vertices(r, &positions, m);
     for (int64_t i = 0; i < count && !status; i++) {
+        if (i % ASK_EVERY == 0)
+            status = kf_io_step(r->work, 0.5 + 0.5 * (double)i / (double)count, r->err);
+        if (status)
+            return status;
         double at = indexed ? component(&indices, i, 0) : (double)i;
         if (at >= (double)positions.count)
             return bad(r, "glb_index", "an index is past the last vertex");
@@ -369,6 +401,20 @@ static int64_t get32(const unsigned char *at)
     return (int64_t)at[0] | (int64_t)at[1] << 8 | (int64_t)at[2] << 16 | (int64_t)at[3] << 24;
 }
 
+struct document {
+    const char *text;
+    size_t length;
+    json_t **root;
+    enum kf_status status;
+};
+
+static void parse_document(struct kf_aside *aside, void *user)
+{
+    struct document *d = user;
+    (void)aside;
+    d->status = kf_json_parse(d->text, d->length, d->root, NULL);
+}
+
 static enum kf_status open_chunks(struct reader *r, const unsigned char *b, int64_t length)
 {
     if (length < 20 || memcmp(b, "glTF", 4) != 0 || get32(b + 4) != 2 || get32(b + 8) > length)
@@ -384,7 +430,11 @@ static enum kf_status open_chunks(struct reader *r, const unsigned char *b, int6
         if (r->binary_length > length - at - 8)
             return bad(r, "glb_header", "the binary chunk was cut short");
     }
-    if (kf_json_parse((const char *)b + 20, (size_t)json, &r->root, NULL) || !json_is_object(r->root))
+    struct document document = {(const char *)b + 20, (size_t)json, &r->root, KF_OK};
+    enum kf_status status = kf_aside(r->work, json >= ASIDE_FROM, parse_document, &document, r->err);
+    if (status)
+        return status;
+    if (document.status || !json_is_object(r->root))
         return bad(r, "glb_json", "the JSON chunk cannot be parsed");
     return KF_OK;
 }
@@ -422,10 +472,11 @@ enum kf_status kf_glb_read(const struct kf_work *work, const char *path, struct 
         *mesh = (struct kf_mesh){0};
     int64_t length = -1;
     void *bytes;
-    enum kf_status status = kf_file_load(path, 0, &length, &bytes, err);
+    struct kf_work_part part;
+    enum kf_status status = kf_file_load(kf_work_part(&part, work, 0, 0.2), path, 0, &length, &bytes, err);
     if (status)
         return status;
-    status = kf_glb_parse(work, bytes, length, summary, mesh, err);
+    status = kf_glb_parse(kf_work_part(&part, work, 0.2, 1), bytes, length, summary, mesh, err);
     kf_memory_release(bytes);
     return status;
 }

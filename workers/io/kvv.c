@@ -73,30 +73,33 @@ static enum kf_status write_level(const struct kf_work *work, int fd, const stru
                                   json_t *parts, int64_t *offset, struct kf_error *err)
 {
     enum kf_status status = KF_OK;
-    for (int64_t start = 0; start < v->grid.dim[2] && !status; start += BATCH * slices) {
+    const int64_t dim = v->grid.dim[2];
+    for (int64_t start = 0; start < dim && !status; start += BATCH * slices) {
         struct part part[BATCH] = {{0}};
         int count = 0;
-        for (int64_t k = start; k < v->grid.dim[2] && count < BATCH; k += slices, count++) {
+        for (int64_t k = start; k < dim && count < BATCH; k += slices, count++) {
             part[count].k0 = k;
-            part[count].k1 = k + slices < v->grid.dim[2] ? k + slices : v->grid.dim[2];
+            part[count].k1 = k + slices < dim ? k + slices : dim;
         }
+        struct kf_loop loop = kf_loop_make(work, count, (double)start / (double)dim,
+                                           (double)part[count - 1].k1 / (double)dim);
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
         for (int i = 0; i < count; i++)
-            make_part(v, &part[i]);
+            if (!kf_loop_stop(&loop))
+                make_part(v, &part[i]);
+        if (loop.stop)
+            status = kf_error_set(err, KF_CANCELLED, NULL, "writing the view: cancelled");
         for (int i = 0; i < count; i++) {
             if (!status && part[i].status)
                 status = kf_error_set(err, KF_NOMEM, NULL, "no memory for the view");
             if (!status)
-                status = kf_file_write(fd, part[i].bytes, part[i].length, err);
+                status = kf_file_write(NULL, fd, part[i].bytes, part[i].length, err);
             json_array_append_new(parts, json_pack("{s:I, s:I, s:I, s:I}", "k0", (json_int_t)part[i].k0, "k1",
                                                    (json_int_t)part[i].k1, "offset", (json_int_t)*offset, "length",
                                                    (json_int_t)part[i].length));
             *offset += part[i].length;
             kf_memory_release(part[i].bytes);
         }
-        double done = (double)(start + BATCH * slices) / (double)v->grid.dim[2];
-        if (!status && kf_work_step(work, done < 1 ? done : 1))
-            status = kf_error_set(err, KF_CANCELLED, NULL, "cancelled");
     }
     return status;
 }
@@ -129,6 +132,12 @@ static int choose_factors(const struct kf_grid *g, int64_t factor[LEVELS_MAX][3]
     }
 }
 
+// Level n of `count` that come one after the other.
+static const struct kf_work *level_share(struct kf_work_part *part, const struct kf_work *work, int n, int count)
+{
+    return kf_work_part(part, work, (double)n / count, (double)(n + 1) / count);
+}
+
 // The levels' volumes: made one from the other, each the reduction of the full volume's blocks.
 static enum kf_status reduce_all(const struct kf_work *work, const struct kf_volume *volume, int count,
                                  int64_t factor[LEVELS_MAX][3], struct kf_volume levels[LEVELS_MAX],
@@ -137,10 +146,13 @@ static enum kf_status reduce_all(const struct kf_work *work, const struct kf_vol
     levels[0] = *volume;
     for (int l = 1; l < count; l++) {
         struct kf_grid grid;
+        struct kf_work_part part;
         kf_reduce_grid(&volume->grid, factor[l], &grid);
         enum kf_status status = kf_volume_alloc(&levels[l], &grid, volume->type, err);
         if (!status)
-            status = kf_work_status(kf_reduce(work, volume, factor[l], &levels[l]), err, "reducing the volume");
+            status = kf_work_status(
+                kf_reduce(level_share(&part, work, l - 1, count - 1), volume, factor[l], &levels[l]), err,
+                "reducing the volume");
         if (status)
             return status;
     }
@@ -153,15 +165,19 @@ static enum kf_status write_levels(const struct kf_work *work, const char *path,
 {
     int fd;
     int64_t offset = 0;
+    struct kf_work_part part, of_level;
     enum kf_status status = kf_file_create(path, &fd, err);
     if (status)
         return status;
     for (int l = count - 1; l >= 0 && !status; l--) {
         json_t *level = level_json(&levels[l].grid, factor[l]);
+        const struct kf_work *share =
+            l ? level_share(&of_level, kf_work_part(&part, work, 0, 0.1), count - 1 - l, count - 1)
+              : kf_work_part(&part, work, 0.1, 1); // the finest is seven eighths of all, or more
         if (!level || json_array_append_new(list, level))
             status = kf_error_set(err, KF_NOMEM, NULL, "no memory for the view");
         else
-            status = write_level(work, fd, &levels[l], l == count - 1 && l > 0 ? levels[l].grid.dim[2] : PART_SLICES,
+            status = write_level(share, fd, &levels[l], l == count - 1 && l > 0 ? levels[l].grid.dim[2] : PART_SLICES,
                                  json_object_get(level, "parts"), &offset, err);
     }
     return kf_file_close(fd, status, err);
@@ -177,10 +193,11 @@ enum kf_status kf_kvv_write(const struct kf_work *work, const char *path, const 
     int count = choose_factors(&volume->grid, factor);
     struct kf_volume levels[LEVELS_MAX] = {{.data = NULL}};
     json_t *list = json_array();
-    enum kf_status status = list ? reduce_all(work, volume, count, factor, levels, err)
+    struct kf_work_part part;
+    enum kf_status status = list ? reduce_all(kf_work_part(&part, work, 0, 0.1), volume, count, factor, levels, err)
                                  : kf_error_set(err, KF_NOMEM, NULL, "no memory for the view");
     if (!status)
-        status = write_levels(work, path, count, factor, levels, list, err);
+        status = write_levels(kf_work_part(&part, work, 0.1, 1), path, count, factor, levels, list, err);
     for (int l = 1; l < count; l++)
         kf_volume_release(&levels[l]);
     if (!status)
@@ -241,9 +258,9 @@ static enum kf_status read_part(int fd, int64_t size, const json_t *part, int64_
         return broken(err, "a part is out of place");
     int64_t plain_bytes = v->grid.dim[0] * v->grid.dim[1] * (*k1 - k0) * kf_voxel_bytes(v->type);
     void *packed = kf_memory_take(length), *plain = kf_memory_take(plain_bytes);
-    enum kf_status status = packed && plain ? kf_file_read(fd, at, packed, length, err)
+    enum kf_status status = packed && plain ? kf_file_read(NULL, fd, at, packed, length, err)
                                             : kf_error_set(err, KF_NOMEM, NULL, "no memory for the view");
-    if (!status && kf_gzip_unpack(packed, length, plain, plain_bytes, NULL))
+    if (!status && kf_gzip_unpack(NULL, packed, length, plain, plain_bytes, NULL))
         status = broken(err, "a part is damaged");
     if (!status)
         unplane_part(v, k0, *k1, plain);

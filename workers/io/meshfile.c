@@ -1,4 +1,5 @@
 #include "workers/io/meshfile.h"
+#include "workers/io/aside.h"
 #include "workers/io/file.h"
 #include "workers/io/memory.h"
 
@@ -8,10 +9,13 @@
 #include <string.h>
 
 #define WRITE_BYTES ((int64_t)1 << 20)
+#define ASK_EVERY   65536 // triangles or vertices between two questions: a millisecond
 
-// Collects small records and writes them in big pieces.
+// Collects small records and writes them in big pieces, before each of which it asks.
 struct sink {
+    const struct kf_work *work;
     int fd;
+    int64_t whole, written; // bytes
     unsigned char *bytes;
     int64_t used;
     enum kf_status status;
@@ -20,8 +24,11 @@ struct sink {
 
 static void sink_flush(struct sink *s)
 {
+    if (!s->status)
+        s->status = kf_io_step(s->work, (double)s->written / (double)s->whole, s->err);
     if (!s->status && s->used)
-        s->status = kf_file_write(s->fd, s->bytes, s->used, s->err);
+        s->status = kf_file_write(NULL, s->fd, s->bytes, s->used, s->err);
+    s->written += s->used;
     s->used = 0;
 }
 
@@ -33,9 +40,11 @@ static void sink_add(struct sink *s, const void *bytes, int64_t length)
     s->used += length;
 }
 
-static enum kf_status sink_open(struct sink *s, const char *path, struct kf_error *err)
+// `whole`: bytes that the file will have.
+static enum kf_status sink_open(struct sink *s, const struct kf_work *work, const char *path, int64_t whole,
+                                struct kf_error *err)
 {
-    *s = (struct sink){.fd = -1, .err = err, .bytes = kf_memory_take(WRITE_BYTES)};
+    *s = (struct sink){.work = work, .fd = -1, .whole = whole, .err = err, .bytes = kf_memory_take(WRITE_BYTES)};
     if (!s->bytes)
         return s->status = kf_error_set(err, KF_NOMEM, NULL, "no memory to write a mesh");
     return s->status = kf_file_create(path, &s->fd, err);
@@ -48,10 +57,11 @@ static enum kf_status sink_close(struct sink *s)
     return kf_file_close(s->fd, s->status, s->err);
 }
 
-enum kf_status kf_ply_write(const char *path, const struct kf_mesh *mesh, const float *normals, struct kf_error *err)
+enum kf_status kf_ply_write(const struct kf_work *work, const char *path, const struct kf_mesh *mesh,
+                            const float *normals, struct kf_error *err)
 {
     struct sink s;
-    if (!sink_open(&s, path, err)) {
+    if (!sink_open(&s, work, path, 512 + mesh->vertices * (normals ? 24 : 12) + mesh->triangles * 13, err)) {
         char head[512];
         int length = snprintf(head, sizeof head,
                               "ply\nformat binary_little_endian 1.0\ncomment frame LPS mm\ncomment made by Kerf\n"
@@ -90,12 +100,13 @@ static void facet_normal(const float p[9], float n[3])
         n[r] = length > 0 ? (float)(c[r] / length) : 0;
 }
 
-enum kf_status kf_stl_write(const char *path, const struct kf_mesh *mesh, struct kf_error *err)
+enum kf_status kf_stl_write(const struct kf_work *work, const char *path, const struct kf_mesh *mesh,
+                            struct kf_error *err)
 {
     if (mesh->triangles > UINT32_MAX)
         return kf_error_set(err, KF_TOO_LARGE, NULL, "the mesh does not fit into an STL file");
     struct sink s;
-    if (!sink_open(&s, path, err)) {
+    if (!sink_open(&s, work, path, 84 + 50 * mesh->triangles, err)) {
         // Never starts with "solid", which would make readers take it for text.
         char head[84] = "binary STL, frame LPS mm, made by Kerf";
         uint32_t count = (uint32_t)mesh->triangles;
@@ -139,6 +150,30 @@ static int all_finite(const float *values, int64_t n)
     return 1;
 }
 
+// Before element n of `count`, whose pass is from `from` to `to` of the whole.
+static enum kf_status step(const struct kf_work *work, int64_t n, int64_t count, double from, double to,
+                           struct kf_error *err)
+{
+    return n % ASK_EVERY ? KF_OK : kf_io_step(work, from + (to - from) * (double)n / (double)count, err);
+}
+
+static enum kf_status stl_body(const struct kf_work *work, const unsigned char *b, struct kf_mesh *mesh,
+                               struct kf_error *err)
+{
+    for (int64_t t = 0; t < mesh->triangles; t++) {
+        enum kf_status status = step(work, t, mesh->triangles, 0, 0.4, err);
+        if (status)
+            return status;
+        memcpy(mesh->xyz + 9 * t, b + 84 + 50 * t + 12, 36);
+        for (int64_t c = 3 * t; c < 3 * t + 3; c++)
+            mesh->index[c] = (uint32_t)c;
+        if (!all_finite(mesh->xyz + 9 * t, 9))
+            return kf_error_set(err, KF_INVALID, "stl_format", "a corner is not finite");
+    }
+    struct kf_work_part part;
+    return kf_work_status(kf_mesh_weld(kf_work_part(&part, work, 0.4, 1), mesh), err, "welding a mesh");
+}
+
 enum kf_status kf_stl_parse(const struct kf_work *work, const void *bytes, int64_t length, struct kf_mesh *mesh,
                             struct kf_error *err)
 {
@@ -154,14 +189,7 @@ enum kf_status kf_stl_parse(const struct kf_work *work, const void *bytes, int64
     enum kf_status status = make_mesh(work, 3 * (int64_t)count, count, mesh, err);
     if (status)
         return status;
-    for (int64_t t = 0; t < count; t++)
-        memcpy(mesh->xyz + 9 * t, b + 84 + 50 * t + 12, 36);
-    for (int64_t c = 0; c < 3 * (int64_t)count; c++)
-        mesh->index[c] = (uint32_t)c;
-    if (!all_finite(mesh->xyz, 9 * (int64_t)count))
-        status = kf_error_set(err, KF_INVALID, "stl_format", "a corner is not finite");
-    else
-        status = kf_work_status(kf_mesh_weld(work, mesh), err, "welding a mesh");
+    status = stl_body(work, b, mesh, err);
     if (status)
         kf_mesh_release(work, mesh);
     return status;
@@ -259,10 +287,15 @@ static int ply_header(const char *b, int64_t length, struct ply *p)
            p->vertices < UINT32_MAX && p->faces < UINT32_MAX;
 }
 
-static enum kf_status ply_body(const struct ply *p, const unsigned char *b, struct kf_mesh *mesh, struct kf_error *err)
+static enum kf_status ply_body(const struct kf_work *work, const struct ply *p, const unsigned char *b,
+                               struct kf_mesh *mesh, struct kf_error *err)
 {
+    enum kf_status status;
     const unsigned char *at = b + p->data;
-    for (int64_t v = 0; v < p->vertices; v++, at += p->vertex_bytes)
+    for (int64_t v = 0; v < p->vertices; v++, at += p->vertex_bytes) {
+        status = step(work, v, p->vertices, 0, 0.5, err);
+        if (status)
+            return status;
         for (int r = 0; r < 3; r++) {
             double wide;
             if (p->coordinate_bytes == 4) {
@@ -272,14 +305,18 @@ static enum kf_status ply_body(const struct ply *p, const unsigned char *b, stru
                 mesh->xyz[3 * v + r] = (float)wide;
             }
         }
+        if (!all_finite(mesh->xyz + 3 * v, 3))
+            return kf_error_set(err, KF_INVALID, "ply_format", "a vertex is not finite");
+    }
     for (int64_t t = 0; t < p->faces; t++, at += 13) {
+        status = step(work, t, p->faces, 0.5, 1, err);
+        if (status)
+            return status;
         memcpy(mesh->index + 3 * t, at + 1, 12);
         for (int c = 0; c < 3; c++)
             if (at[0] != 3 || mesh->index[3 * t + c] >= p->vertices)
                 return kf_error_set(err, KF_INVALID, "ply_format", "a face is no triangle or names no vertex");
     }
-    if (!all_finite(mesh->xyz, 3 * p->vertices))
-        return kf_error_set(err, KF_INVALID, "ply_format", "a vertex is not finite");
     return KF_OK;
 }
 
@@ -295,7 +332,7 @@ enum kf_status kf_ply_parse(const struct kf_work *work, const void *bytes, int64
         return kf_error_set(err, KF_INVALID, "ply_format", "the file ends before its last face");
     enum kf_status status = make_mesh(work, p.vertices, p.faces, mesh, err);
     if (!status)
-        status = ply_body(&p, bytes, mesh, err);
+        status = ply_body(work, &p, bytes, mesh, err);
     if (status)
         kf_mesh_release(work, mesh);
     return status;

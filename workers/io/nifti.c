@@ -263,13 +263,13 @@ static enum kf_status truncated(struct kf_error *err)
     return kf_error_set(err, KF_INVALID, "nifti_truncated", "the file ends before its last voxel");
 }
 
-static enum kf_status parse_packed(const unsigned char *bytes, int64_t length, enum kf_nifti_want want,
-                                   struct kf_volume *out, struct kf_error *err)
+static enum kf_status parse_packed(const struct kf_work *work, const unsigned char *bytes, int64_t length,
+                                   enum kf_nifti_want want, struct kf_volume *out, struct kf_error *err)
 {
     unsigned char head[HEADER_BYTES] = {0};
-    if (kf_gzip_unpack(bytes, length, head, HEADER_1_BYTES, NULL))
+    if (kf_gzip_unpack(NULL, bytes, length, head, HEADER_1_BYTES, NULL))
         return truncated(err);
-    int64_t have = kf_gzip_unpack(bytes, length, head, HEADER_BYTES, NULL) ? HEADER_1_BYTES : HEADER_BYTES;
+    int64_t have = kf_gzip_unpack(NULL, bytes, length, head, HEADER_BYTES, NULL) ? HEADER_1_BYTES : HEADER_BYTES;
     struct kf_stored l;
     enum kf_status status = read_header(head, have, &l, err);
     if (status)
@@ -281,37 +281,41 @@ static enum kf_status parse_packed(const unsigned char *bytes, int64_t length, e
     unsigned char *plain = kf_memory_take(total);
     if (!plain)
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for a volume");
-    if (kf_gzip_unpack(bytes, length, plain, total, NULL))
+    struct kf_work_part part;
+    status = kf_gzip_unpack(kf_work_part(&part, work, 0, 0.6), bytes, length, plain, total, err);
+    if (status == KF_INVALID)
         status = truncated(err);
-    else
-        status = kf_stored_volume(&l, plain + l.data_offset, kf_nifti_wanted(&l, want), out, err);
+    if (!status)
+        status = kf_stored_volume(kf_work_part(&part, work, 0.6, 1), &l, plain + l.data_offset,
+                                  kf_nifti_wanted(&l, want), out, err);
     kf_memory_release(plain);
     return status;
 }
 
-enum kf_status kf_nifti_parse(const void *bytes, int64_t length, enum kf_nifti_want want, struct kf_volume *out,
-                              struct kf_error *err)
+enum kf_status kf_nifti_parse(const struct kf_work *work, const void *bytes, int64_t length, enum kf_nifti_want want,
+                              struct kf_volume *out, struct kf_error *err)
 {
     *out = (struct kf_volume){0};
     if (kf_gzip_is(bytes, length))
-        return parse_packed(bytes, length, want, out, err);
+        return parse_packed(kf_io_work(work), bytes, length, want, out, err);
     struct kf_stored l;
     enum kf_status status = read_header(bytes, length, &l, err);
     if (status)
         return status;
     if (length < l.data_offset + kf_stored_data_bytes(&l))
         return truncated(err);
-    return kf_stored_volume(&l, (const unsigned char *)bytes + l.data_offset, kf_nifti_wanted(&l, want), out, err);
+    return kf_stored_volume(work, &l, (const unsigned char *)bytes + l.data_offset, kf_nifti_wanted(&l, want), out,
+                            err);
 }
 
 // Uncompressed int16 and labels go from the file straight to their place.
-static enum kf_status read_direct(int fd, int64_t offset, int64_t length, enum kf_nifti_want want,
-                                  struct kf_volume *out, int *done, struct kf_error *err)
+static enum kf_status read_direct(const struct kf_work *work, int fd, int64_t offset, int64_t length,
+                                  enum kf_nifti_want want, struct kf_volume *out, int *done, struct kf_error *err)
 {
     unsigned char head[HEADER_BYTES] = {0};
     int64_t have = length < HEADER_BYTES ? length : HEADER_BYTES;
     *done = 0;
-    enum kf_status status = kf_file_read(fd, offset, head, have, err);
+    enum kf_status status = kf_file_read(NULL, fd, offset, head, have, err);
     if (status || kf_gzip_is(head, have))
         return status;
     struct kf_stored l;
@@ -326,28 +330,30 @@ static enum kf_status read_direct(int fd, int64_t offset, int64_t length, enum k
     *done = 1;
     status = kf_volume_alloc(out, &l.grid, type, err);
     if (!status)
-        status = kf_file_read(fd, offset + l.data_offset, out->data, kf_stored_data_bytes(&l), err);
+        status = kf_file_read(work, fd, offset + l.data_offset, out->data, kf_stored_data_bytes(&l), err);
     if (status)
         kf_volume_release(out);
     return status;
 }
 
-enum kf_status kf_nifti_read(const char *path, int64_t offset, int64_t length, enum kf_nifti_want want,
-                             struct kf_volume *out, struct kf_error *err)
+enum kf_status kf_nifti_read(const struct kf_work *work, const char *path, int64_t offset, int64_t length,
+                             enum kf_nifti_want want, struct kf_volume *out, struct kf_error *err)
 {
     *out = (struct kf_volume){0};
     int fd, done = 0;
     enum kf_status status = kf_file_open(path, offset, &length, &fd, err);
     if (status)
         return status;
-    status = read_direct(fd, offset, length, want, out, &done, err);
+    status = read_direct(work, fd, offset, length, want, out, &done, err);
     void *bytes = NULL;
+    struct kf_work_part part;
+    work = kf_io_work(work);
     if (!status && !done) {
         bytes = kf_memory_take(length);
-        status = bytes ? kf_file_read(fd, offset, bytes, length, err)
+        status = bytes ? kf_file_read(kf_work_part(&part, work, 0, 0.2), fd, offset, bytes, length, err)
                        : kf_error_set(err, KF_NOMEM, NULL, "no memory for an input");
         if (!status)
-            status = kf_nifti_parse(bytes, length, want, out, err);
+            status = kf_nifti_parse(kf_work_part(&part, work, 0.2, 1), bytes, length, want, out, err);
         kf_memory_release(bytes);
     }
     close(fd);
@@ -515,8 +521,8 @@ void kf_nifti_header(const struct kf_volume *volume, unsigned char header[KF_NIF
     make_header(volume, 1, header);
 }
 
-static enum kf_status write_file(const char *path, const unsigned char header[DATA_OFFSET], const void *data,
-                                 int64_t bytes, int threads, struct kf_error *err)
+static enum kf_status write_file(const struct kf_work *work, const char *path, const unsigned char header[DATA_OFFSET],
+                                 const void *data, int64_t bytes, struct kf_error *err)
 {
     size_t name = strlen(path);
     int packed = name > 3 && strcmp(path + name - 3, ".gz") == 0;
@@ -525,30 +531,31 @@ static enum kf_status write_file(const char *path, const unsigned char header[DA
     if (status)
         return status;
     if (packed) {
-        status = kf_gzip_write(fd, header, DATA_OFFSET, 6, 1, err);
+        status = kf_gzip_write(NULL, fd, header, DATA_OFFSET, 6, err);
         if (!status)
-            status = kf_gzip_write(fd, data, bytes, 6, threads, err);
+            status = kf_gzip_write(work, fd, data, bytes, 6, err);
     } else {
-        status = kf_file_write(fd, header, DATA_OFFSET, err);
+        status = kf_file_write(NULL, fd, header, DATA_OFFSET, err);
         if (!status)
-            status = kf_file_write(fd, data, bytes, err);
+            status = kf_file_write(work, fd, data, bytes, err);
     }
     return kf_file_close(fd, status, err);
 }
 
-enum kf_status kf_nifti_write(const char *path, const struct kf_volume *volume, int threads, struct kf_error *err)
+enum kf_status kf_nifti_write(const struct kf_work *work, const char *path, const struct kf_volume *volume,
+                              struct kf_error *err)
 {
     unsigned char header[DATA_OFFSET];
     make_header(volume, 1, header);
-    return write_file(path, header, volume->data, kf_grid_voxels(&volume->grid) * kf_voxel_bytes(volume->type), threads,
+    return write_file(work, path, header, volume->data, kf_grid_voxels(&volume->grid) * kf_voxel_bytes(volume->type),
                       err);
 }
 
-enum kf_status kf_nifti_write_vectors(const char *path, const struct kf_grid *grid, const float *xyz, int threads,
-                                      struct kf_error *err)
+enum kf_status kf_nifti_write_vectors(const struct kf_work *work, const char *path, const struct kf_grid *grid,
+                                      const float *xyz, struct kf_error *err)
 {
     unsigned char header[DATA_OFFSET];
     const struct kf_volume shape = {.grid = *grid, .type = KF_VOXEL_FLOAT32};
     make_header(&shape, 3, header);
-    return write_file(path, header, xyz, 3 * kf_grid_voxels(grid) * (int64_t)sizeof(float), threads, err);
+    return write_file(work, path, header, xyz, 3 * kf_grid_voxels(grid) * (int64_t)sizeof(float), err);
 }

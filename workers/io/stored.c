@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define CHUNK         4096
+#define STEP          (256 * CHUNK) // voxels between two questions: some milliseconds
 #define EXACT_INTEGER 16777216.0 // 2^24: float32 holds every integer up to here
 
 int kf_stored_value_bytes(enum kf_stored_type type)
@@ -137,22 +138,35 @@ static void scale(const struct kf_stored *s, int64_t n, double *values)
             values[i] = values[i] * s->slope + s->inter;
 }
 
-// 1 when every value is an integer in [low, high] (NaN is none); else 0, and *other is the first that is not.
-static int all_integers(const struct kf_stored *s, const unsigned char *data, double low, double high, double *other)
+// Before each chunk of a pass over all voxels, which is from `from` to `to` of the whole.
+static enum kf_status step(const struct kf_work *work, int64_t start, int64_t total, double from, double to,
+                           struct kf_error *err)
+{
+    return start % STEP ? KF_OK : kf_io_step(work, from + (to - from) * (double)start / (double)total, err);
+}
+
+// *yes: 1 when every value is an integer in [low, high] (NaN is none); else 0, and *other is the first that is not.
+static enum kf_status all_integers(const struct kf_work *work, const struct kf_stored *s, const unsigned char *data,
+                                   const double range[2], int *yes, double *other, struct kf_error *err)
 {
     double values[CHUNK];
     int64_t total = kf_grid_voxels(&s->grid), bytes = kf_stored_value_bytes(s->type);
+    *yes = 1;
     for (int64_t start = 0; start < total; start += CHUNK) {
+        enum kf_status status = step(work, start, total, 0, 0.4, err);
+        if (status)
+            return status;
         int64_t n = total - start < CHUNK ? total - start : CHUNK;
         load_stored(s, data + start * bytes, n, values);
         scale(s, n, values);
         for (int64_t i = 0; i < n; i++)
-            if (!(values[i] >= low && values[i] <= high && values[i] == rint(values[i]))) {
+            if (!(values[i] >= range[0] && values[i] <= range[1] && values[i] == rint(values[i]))) {
                 *other = values[i];
-                return 0;
+                *yes = 0;
+                return KF_OK;
             }
     }
-    return 1;
+    return KF_OK;
 }
 
 // What a stored number must not be if float32 is to hold it (or what a scale makes of it) with all of its digits.
@@ -179,12 +193,16 @@ static int may_overflow(const struct kf_stored *s)
     return (s->slope != 1 || s->inter != 0) && !(fabs(s->slope) * largest + fabs(s->inter) <= (double)FLT_MAX);
 }
 
-static enum kf_status check_fit(const struct kf_stored *s, const unsigned char *data, struct kf_error *err)
+static enum kf_status check_fit(const struct kf_work *work, const struct kf_stored *s, const unsigned char *data,
+                                struct kf_error *err)
 {
     double values[CHUNK];
     int64_t total = kf_grid_voxels(&s->grid), bytes = kf_stored_value_bytes(s->type);
     int digits = wide(s->type), range = may_overflow(s);
     for (int64_t start = 0; start < total && (digits || range); start += CHUNK) {
+        enum kf_status status = step(work, start, total, 0.4, 0.6, err);
+        if (status)
+            return status;
         int64_t n = total - start < CHUNK ? total - start : CHUNK;
         load_stored(s, data + start * bytes, n, values);
         for (int64_t i = 0; i < n; i++) {
@@ -205,11 +223,15 @@ static enum kf_status check_fit(const struct kf_stored *s, const unsigned char *
     return KF_OK;
 }
 
-static void convert(const struct kf_stored *s, const unsigned char *data, struct kf_volume *out)
+static enum kf_status convert(const struct kf_work *work, const struct kf_stored *s, const unsigned char *data,
+                              struct kf_volume *out, struct kf_error *err)
 {
     double values[CHUNK];
     int64_t total = kf_grid_voxels(&s->grid), bytes = kf_stored_value_bytes(s->type);
     for (int64_t start = 0; start < total; start += CHUNK) {
+        enum kf_status status = step(work, start, total, 0.6, 1, err);
+        if (status)
+            return status;
         int64_t n = total - start < CHUNK ? total - start : CHUNK;
         load_stored(s, data + start * bytes, n, values);
         scale(s, n, values);
@@ -222,6 +244,7 @@ static void convert(const struct kf_stored *s, const unsigned char *data, struct
                 ((float *)out->data)[start + i] = (float)values[i];
         }
     }
+    return KF_OK;
 }
 
 enum kf_voxel_type kf_stored_direct(const struct kf_stored *s, enum kf_voxel_type as)
@@ -235,31 +258,34 @@ enum kf_voxel_type kf_stored_direct(const struct kf_stored *s, enum kf_voxel_typ
     return s->type == KF_STORED_INT16 ? KF_VOXEL_INT16 : 0;
 }
 
-enum kf_status kf_stored_volume(const struct kf_stored *s, const void *data, enum kf_voxel_type as,
-                                struct kf_volume *out, struct kf_error *err)
+enum kf_status kf_stored_volume(const struct kf_work *work, const struct kf_stored *s, const void *data,
+                                enum kf_voxel_type as, struct kf_volume *out, struct kf_error *err)
 {
+    static const double label_range[2] = {0, 255}, int16_range[2] = {INT16_MIN, INT16_MAX};
     enum kf_voxel_type direct = kf_stored_direct(s, as), type = direct;
     enum kf_status status = KF_OK;
     double other = 0;
+    int integers = 0;
     *out = (struct kf_volume){0};
     if (!direct && as == KF_VOXEL_UINT8) {
         type = KF_VOXEL_UINT8;
-        if (!all_integers(s, data, 0, 255, &other))
+        status = all_integers(work, s, data, label_range, &integers, &other, err);
+        if (!status && !integers)
             return kf_error_set(err, KF_INVALID, "labels_range",
                                 "a label is %.17g, not an integer from 0 to 255: renumber the labels", other);
     } else if (!direct) {
-        type = as != KF_VOXEL_FLOAT32 && all_integers(s, data, INT16_MIN, INT16_MAX, &other) ? KF_VOXEL_INT16
-                                                                                             : KF_VOXEL_FLOAT32;
-        if (type == KF_VOXEL_FLOAT32)
-            status = check_fit(s, data, err);
+        if (as != KF_VOXEL_FLOAT32)
+            status = all_integers(work, s, data, int16_range, &integers, &other, err);
+        type = integers ? KF_VOXEL_INT16 : KF_VOXEL_FLOAT32;
+        if (!status && !integers)
+            status = check_fit(work, s, data, err);
     }
     if (!status)
         status = kf_volume_alloc(out, &s->grid, type, err);
+    if (!status)
+        status = direct ? kf_io_copy(work, out->data, data, kf_stored_data_bytes(s), err)
+                        : convert(work, s, data, out, err);
     if (status)
-        return status;
-    if (direct)
-        memcpy(out->data, data, (size_t)kf_stored_data_bytes(s));
-    else
-        convert(s, data, out);
-    return KF_OK;
+        kf_volume_release(out);
+    return status;
 }

@@ -4,6 +4,7 @@
 #define KERF_IO_STORED_H
 
 #include "server/base/error.h"
+#include "workers/io/aside.h"
 #include "workers/kernels/volume.h"
 
 enum kf_stored_type {
@@ -54,8 +55,8 @@ enum kf_voxel_type kf_stored_direct(const struct kf_stored *stored, enum kf_voxe
 // float32; 0: int16 when every value is an integer in its range, else float32. Fractions of float64 are rounded to
 // float32, integers never: KF_INVALID "integers_range" when an integer beyond ±2^24 would have to be, or a number is
 // too large for float32; "scale_range" when slope and inter make it so; "labels_range" when a label is not an integer from
-// 0 to 255. *out is owned: kf_volume_release.
-KF_MUST_USE enum kf_status kf_stored_volume(const struct kf_stored *stored, const void *data, enum kf_voxel_type as,
-                                            struct kf_volume *out, struct kf_error *err);
+// 0 to 255; KF_CANCELLED. `work` may be NULL. *out is owned: kf_volume_release.
+KF_MUST_USE enum kf_status kf_stored_volume(const struct kf_work *work, const struct kf_stored *stored,
+                                            const void *data, enum kf_voxel_type as, struct kf_volume *out, struct kf_error *err);
 
 #endif

@@ -61,10 +61,8 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
         const struct kf_job_input *input = kf_job_input_named(job, names[i]);
         if (!input)
             status = kf_error_set(err, KF_INVALID, "input_missing", "the job needs inputs named a and b");
-        else if (kf_job_cancelled(job))
-            status = kf_error_set(err, KF_CANCELLED, NULL, "reading: cancelled");
         else
-            status = kf_job_read_volume(input, KF_NIFTI_LABELS, &volume[i], err);
+            status = kf_job_read_volume(&w.work, input, KF_NIFTI_LABELS, &volume[i], err);
     }
     if (!status && !kf_job_same_grid(&volume[0].grid, &volume[1].grid))
         status = kf_error_set(err, KF_INVALID, "grids_differ", "the label maps do not lie on the same grid");

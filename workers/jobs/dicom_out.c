@@ -131,11 +131,14 @@ static enum kf_status write_image(struct kf_job_context *job, const struct kf_jo
 {
     char made_by[80];
     struct kf_volume volume;
+    struct kf_job_work w;
     struct kf_dicom_write_facts facts;
     struct kf_dicom_write_image image = {.origin = origin_of(job, view->meta, made_by), .volume = &volume};
     enum kf_status status = kf_job_dicom_modality(job, view->meta, &image.modality, err);
+    kf_job_work_init(&w, job);
+    kf_job_work_stage(&w, "converting", 1, 1);
     if (!status)
-        status = kf_image_read(view->path, 0, -1, KF_NIFTI_AS_STORED, &volume, err);
+        status = kf_image_read(&w.work, view->path, 0, -1, KF_NIFTI_AS_STORED, &volume, err);
     if (status)
         return status;
     const json_t *window = json_object_get(view->meta, "window");
@@ -191,6 +194,7 @@ static enum kf_status write_labels(struct kf_job_context *job, const struct kf_j
 {
     char made_by[80];
     struct kf_volume volume = {.data = NULL};
+    struct kf_job_work w;
     struct kf_dicom_write_facts facts;
     const json_t *table = json_object_get(view->meta, "segments");
     int count = (int)json_array_size(table);
@@ -201,7 +205,9 @@ static enum kf_status write_labels(struct kf_job_context *job, const struct kf_j
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for the segments");
     for (int n = 0; n < count; n++)
         segments[n] = segment_of(json_array_get(table, (size_t)n));
-    enum kf_status status = kf_image_read(view->path, 0, -1, KF_NIFTI_LABELS, &volume, err);
+    kf_job_work_init(&w, job);
+    kf_job_work_stage(&w, "converting", 1, 1);
+    enum kf_status status = kf_image_read(&w.work, view->path, 0, -1, KF_NIFTI_LABELS, &volume, err);
     if (!status)
         status = kf_dicom_write_segmentation(&labels, dir, &facts, err);
     kf_volume_release(&volume);

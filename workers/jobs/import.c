@@ -389,8 +389,11 @@ static enum kf_status hold_volume(struct import *im, const struct kf_stack *stac
         double outside = first->image.in_hu ? fmin(-1024, facts.lowest) : facts.lowest;
         status = kf_stack_regrid(stack, outside, threads, &volume, &facts, err);
     }
+    struct kf_job_work w;
+    kf_job_work_init(&w, im->job);
+    kf_job_work_stage(&w, "writing", im->progress_from + im->progress_span, im->progress_from + im->progress_span);
     if (status == KF_OK)
-        status = kf_nifti_write(path, &volume, threads, err);
+        status = kf_nifti_write(&w.work, path, &volume, err);
     if (status == KF_OK)
         status = declare(im, stack, &volume, &facts, file, err);
     kf_volume_release(&volume);

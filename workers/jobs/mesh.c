@@ -416,11 +416,9 @@ static enum kf_status write_master(struct mesh_job *m, const struct segment *s, 
         const char *path = output_path(m, s, suffix);
         if (!path)
             return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
-        enum kf_kernel_status asked = kf_work_step(&m->w.work, stl ? 0.5 : 0) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
-        status = kf_work_status(asked, err, "writing");
-        if (status)
-            return status;
-        status = stl ? kf_stl_write(path, mesh, err) : kf_ply_write(path, mesh, NULL, err);
+        struct kf_work_part part;
+        const struct kf_work *share = kf_work_part(&part, &m->w.work, stl ? 0.3 : 0, stl ? 1 : 0.3);
+        status = stl ? kf_stl_write(share, path, mesh, err) : kf_ply_write(share, path, mesh, NULL, err);
         json_t *meta = mesh_meta(m, s, mesh, r);
         if (meta) {
             json_object_set_new(meta, "frame", json_string("LPS mm"));
@@ -459,7 +457,7 @@ static enum kf_status start_encodings(struct mesh_job *m, const struct segment *
             return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
     }
     e->files = (struct kf_gzip_files){.from = e->from, .to = e->to, .count = 2, .level = GZIP_LEVEL};
-    kf_gzip_files_start(&e->files, kf_job_threads(m->w.job) > 1);
+    kf_gzip_files_start(&m->w.work, &e->files, kf_job_threads(m->w.job) > 1);
     return KF_OK;
 }
 
@@ -467,7 +465,7 @@ static enum kf_status start_encodings(struct mesh_job *m, const struct segment *
 static enum kf_status finish_encodings(struct mesh_job *m, const struct segment *s, struct encodings *e,
                                        enum kf_status before, struct kf_error *err)
 {
-    enum kf_status status = kf_gzip_files_finish(&e->files, before ? NULL : err);
+    enum kf_status status = kf_gzip_files_finish(before ? NULL : &m->w.work, &e->files, before ? NULL : err);
     if (before)
         return before;
     for (int i = 0; i < e->files.count && !status; i++) {
@@ -654,9 +652,9 @@ static enum kf_status read_inputs(struct mesh_job *m, const json_t **table, json
         return kf_error_set(err, KF_INVALID, "iso_missing", "a surface of a volume needs the parameter iso");
     enum kf_status status = KF_OK;
     if (labels)
-        status = kf_job_read_volume(labels, KF_NIFTI_LABELS, &m->labels, err);
+        status = kf_job_read_volume(&m->w.work, labels, KF_NIFTI_LABELS, &m->labels, err);
     if (!status && image && !m->shared)
-        status = kf_job_read_volume(image, KF_NIFTI_IMAGE, &m->image, err);
+        status = kf_job_read_volume(&m->w.work, image, KF_NIFTI_IMAGE, &m->image, err);
     if (!status && labels && image && !m->shared &&
         memcmp(m->labels.grid.dim, m->image.grid.dim, sizeof m->labels.grid.dim) != 0)
         status = kf_error_set(err, KF_INVALID, "grids_differ", "labels and volume do not have the same dimensions");

@@ -84,7 +84,7 @@ static enum kf_status write_warped(struct kf_register_job *j, struct kf_error *e
                       : kf_resample(&j->w.work, &j->moving, j->transform.m, KF_RESAMPLE_LINEAR, outside, &warped),
         err, "resampling");
     if (!status)
-        status = kf_nifti_write(path, &warped, kf_job_threads(j->w.job), err);
+        status = kf_nifti_write(&j->w.work, path, &warped, err);
     json_t *meta = status ? NULL : json_pack("{s:o,s:s}", "grid", kf_grid_json(&warped.grid), "of", "moving");
     if (meta)
         say_what_it_shows(j->w.job, meta);
@@ -101,7 +101,7 @@ static enum kf_status read_one(const struct kf_register_job *j, const char *name
 {
     const struct kf_job_input *input = kf_job_input_named(j->w.job, name);
     if (input)
-        return kf_job_read_volume(input, want, out, err);
+        return kf_job_read_volume(&j->w.work, input, want, out, err);
     return required ? kf_error_set(err, KF_INVALID, "input_missing", "the job needs an input named %s", name) : KF_OK;
 }
 

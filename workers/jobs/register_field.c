@@ -129,7 +129,7 @@ static enum kf_status write_one(struct kf_register_job *j, const struct kf_field
     const char *path = kf_job_output_path(job, file);
     if (!path)
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for the displacement");
-    enum kf_status status = kf_nifti_write_vectors(path, &field->grid, field->xyz, kf_job_threads(job), err);
+    enum kf_status status = kf_nifti_write_vectors(&j->w.work, path, &field->grid, field->xyz, err);
     if (!status)
         status = kf_job_output(job, name, "displacement", file, "application/gzip",
                                json_pack("{s:o,s:s,s:s}", "grid", kf_grid_json(&field->grid), "frame",

@@ -87,7 +87,7 @@ static enum kf_status write_moved(struct surfaces *s, struct kf_error *err)
         const char *path = kf_job_output_path(s->w.job, files[n][0]);
         if (!path)
             return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
-        status = n ? kf_stl_write(path, mesh, err) : kf_ply_write(path, mesh, NULL, err);
+        status = n ? kf_stl_write(&s->w.work, path, mesh, err) : kf_ply_write(&s->w.work, path, mesh, NULL, err);
         if (!status)
             status = kf_job_output(s->w.job, files[n][0], "mesh", files[n][0], files[n][1],
                                    json_pack("{s:s}", "frame", "LPS mm"));

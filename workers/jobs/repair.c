@@ -57,14 +57,12 @@ static enum kf_status repair(const struct kf_work *work, struct kf_mesh *mesh, c
     return kf_work_status(status, err, "repairing the mesh");
 }
 
-static enum kf_status declare(struct kf_job_context *job, const struct kf_mesh *mesh, json_t *paper,
-                              struct kf_error *err)
+static enum kf_status declare(struct kf_job_work *w, const struct kf_mesh *mesh, json_t *paper, struct kf_error *err)
 {
+    struct kf_job_context *job = w->job;
     static const char *const files[2][2] = {{"repaired.ply", "model/ply"}, {"repaired.stl", "model/stl"}};
     enum kf_status status = KF_OK;
     for (int n = 0; n < 2 && !status; n++) {
-        if (kf_job_cancelled(job))
-            return kf_error_set(err, KF_CANCELLED, NULL, "writing the mesh: cancelled");
         const char *path = kf_job_output_path(job, files[n][0]);
         json_t *meta = json_deep_copy(paper);
         if (!path || !meta) {
@@ -72,7 +70,9 @@ static enum kf_status declare(struct kf_job_context *job, const struct kf_mesh *
             return kf_error_set(err, KF_NOMEM, NULL, "no memory for the result");
         }
         json_object_set_new(meta, "frame", json_string("LPS mm"));
-        status = n ? kf_stl_write(path, mesh, err) : kf_ply_write(path, mesh, NULL, err);
+        struct kf_work_part part;
+        const struct kf_work *share = kf_work_part(&part, &w->work, 0.5 * n, 0.5 * n + 0.5);
+        status = n ? kf_stl_write(share, path, mesh, err) : kf_ply_write(share, path, mesh, NULL, err);
         if (status)
             json_decref(meta);
         else
@@ -112,7 +112,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     if (!status && !paper)
         status = kf_error_set(err, KF_NOMEM, NULL, "no memory for the certificate");
     if (!status)
-        status = declare(job, &mesh, paper, err);
+        status = declare(&w, &mesh, paper, err);
     if (!status && report.intersections_unknown)
         kf_job_warn(job, "intersections_unknown",
                     "so many facets lie beside each other that not all were compared: whether the mesh runs through "

@@ -225,7 +225,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     struct kf_volume volume;
     struct kf_bits bone = {0};
     kf_job_work_stage(&w, "reading", 0, 0.15);
-    status = kf_job_read_volume(input, KF_NIFTI_IMAGE, &volume, err);
+    status = kf_job_read_volume(&w.work, input, KF_NIFTI_IMAGE, &volume, err);
     if (status)
         return status;
     struct kf_grid grid = volume.grid;

@@ -74,24 +74,27 @@ enum kf_status kf_job_ct_input(struct kf_job_context *job, const char *what, con
     return KF_OK;
 }
 
-enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want, struct kf_volume *out,
-                                  struct kf_error *err)
+enum kf_status kf_job_read_volume(const struct kf_work *work, const struct kf_job_input *input, enum kf_nifti_want want,
+                                  struct kf_volume *out, struct kf_error *err)
 {
     int named = input->offset == 0 && input->length == -1 && !input->sha256[0]; // only the command line says so little
-    enum kf_status status = named ? kf_image_read_named(input->path, want, out, err)
-                                  : kf_image_read(input->path, input->offset, input->length, want, out, err);
+    enum kf_status status = named ? kf_image_read_named(work, input->path, want, out, err)
+                                  : kf_image_read(work, input->path, input->offset, input->length, want, out, err);
     if (status)
         kf_error_about(err, input->name);
     return status;
 }
 
 // As grids (workers/io/memory.h): what is farther is no millimetre, and squares and cubes of it are no floats.
-static int is_near(const struct kf_mesh *mesh)
+static enum kf_status check_near(const struct kf_work *work, const struct kf_mesh *mesh, struct kf_error *err)
 {
-    for (int64_t i = 0; i < 3 * mesh->vertices; i++)
+    for (int64_t i = 0; i < 3 * mesh->vertices; i++) {
+        if (kf_work_ask(work, i))
+            return kf_error_set(err, KF_CANCELLED, NULL, "reading a mesh: cancelled");
         if (!(fabsf(mesh->xyz[i]) <= 1e9f))
-            return 0;
-    return 1;
+            return kf_error_set(err, KF_INVALID, "mesh_far", "a corner of the mesh is over 1000 km from the origin");
+    }
+    return KF_OK;
 }
 
 enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_input *input, struct kf_mesh *mesh,
@@ -101,20 +104,21 @@ enum kf_status kf_job_read_mesh(const struct kf_work *work, const struct kf_job_
     void *bytes = NULL;
     struct kf_glb_summary summary;
     *mesh = (struct kf_mesh){0};
-    enum kf_status status = kf_file_load(input->path, input->offset, &length, &bytes, err);
+    struct kf_work_part part;
+    enum kf_status status =
+        kf_file_load(kf_work_part(&part, work, 0, 0.3), input->path, input->offset, &length, &bytes, err);
+    const struct kf_work *rest = kf_work_part(&part, work, 0.3, 1);
     if (!status && length >= 4 && memcmp(bytes, "glTF", 4) == 0)
-        status = kf_glb_parse(work, bytes, length, &summary, mesh, err);
+        status = kf_glb_parse(rest, bytes, length, &summary, mesh, err);
     else if (!status && length >= 3 && memcmp(bytes, "ply", 3) == 0)
-        status = kf_ply_parse(work, bytes, length, mesh, err);
+        status = kf_ply_parse(rest, bytes, length, mesh, err);
     else if (!status)
-        status = kf_stl_parse(work, bytes, length, mesh, err);
+        status = kf_stl_parse(rest, bytes, length, mesh, err);
     if (status)
         kf_error_about(err, input->name);
     kf_memory_release(bytes);
-    if (!status && work->cancelled && work->cancelled(work->user))
-        status = kf_error_set(err, KF_CANCELLED, NULL, "reading a mesh: cancelled");
-    if (!status && !is_near(mesh))
-        status = kf_error_set(err, KF_INVALID, "mesh_far", "a corner of the mesh is over 1000 km from the origin");
+    if (!status)
+        status = check_near(work, mesh, err);
     if (status)
         kf_mesh_release(work, mesh);
     return status;
@@ -133,7 +137,7 @@ enum kf_status kf_job_read_json(const struct kf_job_input *input, json_t **out, 
         status = kf_error_set(err, KF_TOO_LARGE, "json_too_large", "JSON is larger than %d MiB", JSON_MOST >> 20);
     close(fd);
     if (!status)
-        status = kf_file_load(input->path, input->offset, &length, &text, err);
+        status = kf_file_load(NULL, input->path, input->offset, &length, &text, err); // JSON_MOST: a moment
     if (!status)
         status = kf_json_parse(text, (size_t)length, out, err);
     if (status)
@@ -178,7 +182,7 @@ enum kf_status kf_job_write_labels(struct kf_job_work *w, const struct kf_volume
                                    struct kf_error *err)
 {
     const char *path = kf_job_output_path(w->job, "labels.nii.gz");
-    enum kf_status status = path ? kf_nifti_write(path, labels, w->work.threads, err)
+    enum kf_status status = path ? kf_nifti_write(&w->work, path, labels, err)
                                  : kf_error_set(err, KF_NOMEM, NULL, "no memory for the labels");
     if (status) {
         json_decref(meta);
@@ -197,18 +201,21 @@ void kf_meta_copy(json_t *to, const json_t *from, const char *const *keys)
 }
 
 // Written into the scratch folder first: what appears at `to` is whole.
-static enum kf_status place_converted(const struct kf_job_context *job, const char *from, const char *to,
+static enum kf_status place_converted(struct kf_job_context *job, const char *from, const char *to,
                                       const char *ending, struct kf_error *err)
 {
     char converted[4096];
     struct kf_volume volume;
+    struct kf_job_work w;
     int n = snprintf(converted, sizeof converted, "%s.as%s", from, ending);
     if (n < 0 || (size_t)n >= sizeof converted)
         return kf_error_set(err, KF_INVALID, NULL, "the scratch path is too long");
-    enum kf_status status = kf_image_read(from, 0, -1, KF_NIFTI_AS_STORED, &volume, err);
+    kf_job_work_init(&w, job);
+    kf_job_work_stage(&w, "converting", 1, 1);
+    enum kf_status status = kf_image_read(&w.work, from, 0, -1, KF_NIFTI_AS_STORED, &volume, err);
     if (status)
         return status;
-    status = kf_image_write(converted, &volume, kf_job_threads(job), err);
+    status = kf_image_write(&w.work, converted, &volume, err);
     kf_volume_release(&volume);
     return status ? status : kf_job_place_file(converted, to, err);
 }

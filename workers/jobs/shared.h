@@ -25,8 +25,8 @@ KF_MUST_USE enum kf_status kf_job_ct_input(struct kf_job_context *job, const cha
 
 // Reads an input (never NULL), which an error names: NIfTI, NRRD or MetaImage; detached MetaImage only where a person
 // named the file. *out is owned: kf_volume_release.
-KF_MUST_USE enum kf_status kf_job_read_volume(const struct kf_job_input *input, enum kf_nifti_want want,
-                                              struct kf_volume *out, struct kf_error *err);
+KF_MUST_USE enum kf_status kf_job_read_volume(const struct kf_work *work, const struct kf_job_input *input,
+                                              enum kf_nifti_want want, struct kf_volume *out, struct kf_error *err);
 
 // Reads a mesh, PLY, GLB or STL as its first bytes say; positions in LPS mm. KF_INVALID "mesh_far" beyond 1000 km.
 // *mesh is owned: kf_mesh_release with `work`.

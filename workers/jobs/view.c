@@ -32,7 +32,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     kf_job_work_init(&w, job);
     kf_job_work_stage(&w, "reading", 0, 0.1);
     struct kf_volume volume;
-    enum kf_status status = kf_job_read_volume(input, KF_NIFTI_EITHER, &volume, err);
+    enum kf_status status = kf_job_read_volume(&w.work, input, KF_NIFTI_EITHER, &volume, err);
     if (status)
         return status;
     const char *file = volume.type == KF_VOXEL_UINT8 ? "labels.kvv" : "volume.kvv";

@@ -37,10 +37,49 @@ enum kf_kernel_status kf_mesh3p_simplify(const struct kf_work *work, const struc
     return status;
 }
 
-int64_t kf_mesh3p_order(uint32_t *index, int64_t indices, int64_t vertices, uint32_t *order)
+#define PART_INDICES ((int64_t)3 << 18) // 60 ms
+
+// A part of the triangles with vertex numbers of its own, so that the time does not depend on the whole. `number` holds
+// UINT32_MAX for every vertex of the whole, before and after; `global` has room for PART_INDICES.
+static void order_part(uint32_t *index, int64_t indices, uint32_t *number, uint32_t *global)
 {
-    meshopt_optimizeVertexCache(index, index, (size_t)indices, (size_t)vertices);
-    return (int64_t)meshopt_optimizeVertexFetchRemap(order, index, (size_t)indices, (size_t)vertices);
+    uint32_t count = 0;
+    for (int64_t c = 0; c < indices; c++) {
+        uint32_t v = index[c];
+        if (number[v] == UINT32_MAX) {
+            global[count] = v;
+            number[v] = count++;
+        }
+        index[c] = number[v];
+    }
+    meshopt_optimizeVertexCache(index, index, (size_t)indices, count);
+    for (int64_t c = 0; c < indices; c++)
+        index[c] = global[index[c]];
+    for (uint32_t v = 0; v < count; v++)
+        number[global[v]] = UINT32_MAX;
+}
+
+enum kf_kernel_status kf_mesh3p_order(const struct kf_work *work, uint32_t *index, int64_t indices, int64_t vertices,
+                                      uint32_t *order, int64_t *used)
+{
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    *used = 0;
+    if (indices <= PART_INDICES) {
+        meshopt_optimizeVertexCache(index, index, (size_t)indices, (size_t)vertices);
+    } else {
+        uint32_t *global = kf_work_take(work, PART_INDICES * (int64_t)sizeof *global);
+        if (!global)
+            return KF_KERNEL_NOMEM;
+        memset(order, 0xff, (size_t)vertices * sizeof *order);
+        for (int64_t at = 0; at < indices && !status; at += PART_INDICES) {
+            order_part(index + at, indices - at < PART_INDICES ? indices - at : PART_INDICES, order, global);
+            status = kf_work_step(work, (double)at / (double)indices) ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+        }
+        kf_work_give(work, global);
+    }
+    if (!status)
+        *used = (int64_t)meshopt_optimizeVertexFetchRemap(order, index, (size_t)indices, (size_t)vertices);
+    return !status && kf_work_step(work, 1) ? KF_KERNEL_CANCELLED : status;
 }
 
 int64_t kf_mesh3p_pack_vertices_bound(int64_t count, int64_t stride)

@@ -12,9 +12,11 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh3p_simplify(const struct kf_work
                                                             int64_t target, double error_mm, struct kf_mesh *out,
                                                             double *reached_mm);
 
-// Reorders triangles for the vertex cache in place and fills order[old vertex] = new vertex by first use; returns the
-// number of used vertices. `order` holds one entry per vertex, UINT32_MAX where unused.
-int64_t kf_mesh3p_order(uint32_t *index, int64_t indices, int64_t vertices, uint32_t *order);
+// Reorders triangles for the vertex cache in place, a quarter of a million at a time, and fills order[old vertex] = new
+// vertex by first use; *used gets the number of used vertices. `order` holds one entry per vertex, UINT32_MAX where
+// unused. Memory: 4 MB where there are more triangles than one such part has.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh3p_order(const struct kf_work *work, uint32_t *index, int64_t indices,
+                                                         int64_t vertices, uint32_t *order, int64_t *used);
 
 // Codecs. `stride` is a multiple of 4 up to 256. Packing returns the bytes written (0: `size` was too small).
 int64_t kf_mesh3p_pack_vertices_bound(int64_t count, int64_t stride);

@@ -44,7 +44,7 @@ static inline int elastix_image(const char *name, const struct kf_volume *v)
     struct kf_error err;
     const struct kf_grid *g = &v->grid;
     snprintf(path, sizeof path, "%s/%s.nii", elastix_folder, name);
-    enum kf_status status = kf_nifti_write(path, v, 2, &err);
+    enum kf_status status = kf_nifti_write(NULL, path, v, &err);
     FILE *f = elastix_open(name, ".mha", "wb");
     if (!f || status)
         return -1;
@@ -64,7 +64,7 @@ static inline int elastix_image_read(const char *name, struct kf_volume *v)
     char path[256];
     struct kf_error err;
     snprintf(path, sizeof path, "%s/%s.nii", elastix_folder, name);
-    return kf_nifti_read(path, 0, -1, KF_NIFTI_IMAGE, v, &err) == KF_OK ? 0 : -1;
+    return kf_nifti_read(NULL, path, 0, -1, KF_NIFTI_IMAGE, v, &err) == KF_OK ? 0 : -1;
 }
 
 // NAME.txt. `more` is further lines, or "".

@@ -241,7 +241,7 @@ static int prepare(struct bench *b, const char *path, const char *what)
     struct kf_error err;
     struct kf_work work;
     kf_work_init(&work, 2);
-    if (kf_nifti_read(path, 0, -1, KF_NIFTI_IMAGE, &b->in, &err) || b->in.type != KF_VOXEL_INT16 ||
+    if (kf_nifti_read(NULL, path, 0, -1, KF_NIFTI_IMAGE, &b->in, &err) || b->in.type != KF_VOXEL_INT16 ||
         kf_bits_alloc(&work, b->in.grid.dim, &b->bone) || kf_bits_alloc(&work, b->in.grid.dim, &b->spare) ||
         kf_volume_alloc(&b->out, &b->in.grid, KF_VOXEL_INT16, &err) ||
         kf_bits_threshold(&work, &b->in, 300, 32767, &b->bone))
@@ -249,7 +249,7 @@ static int prepare(struct bench *b, const char *path, const char *what)
     if (strcmp(what, "surface-labels") == 0) {
         char name[4096];
         snprintf(name, sizeof name, "%.*s.labels.nii", (int)strlen(path) - 4, path);
-        if (strlen(path) < 5 || kf_nifti_read(name, 0, -1, KF_NIFTI_LABELS, &b->labels, &err))
+        if (strlen(path) < 5 || kf_nifti_read(NULL, name, 0, -1, KF_NIFTI_LABELS, &b->labels, &err))
             return -1;
     }
     b->field = kf_memory_take(kf_grid_voxels(&b->in.grid) * 4);

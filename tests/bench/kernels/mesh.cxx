@@ -494,8 +494,8 @@ void load(const std::string &path, input &in)
 {
     std::string stem = path.substr(0, path.rfind(".nii"));
     kf_error err;
-    if (kf_nifti_read(path.c_str(), 0, -1, KF_NIFTI_IMAGE, &in.grey, &err) ||
-        kf_nifti_read((stem + ".labels.nii").c_str(), 0, -1, KF_NIFTI_LABELS, &in.labels, &err) ||
+    if (kf_nifti_read(nullptr, path.c_str(), 0, -1, KF_NIFTI_IMAGE, &in.grey, &err) ||
+        kf_nifti_read(nullptr, (stem + ".labels.nii").c_str(), 0, -1, KF_NIFTI_LABELS, &in.labels, &err) ||
         in.grey.type != KF_VOXEL_INT16) {
         fprintf(stderr, "%s: the volume or its labels cannot be read\n", path.c_str());
         exit(1);

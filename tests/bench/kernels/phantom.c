@@ -30,9 +30,9 @@ int main(int argc, char **argv)
     if (!status) {
         int stem = (int)(strlen(argv[2]) - strlen(".nii"));
         snprintf(labels_path, sizeof labels_path, "%.*s.labels.nii", stem, argv[2]);
-        status = kf_nifti_write(argv[2], &image, 2, &err);
+        status = kf_nifti_write(NULL, argv[2], &image, &err);
         if (!status)
-            status = kf_nifti_write(labels_path, &labels, 2, &err);
+            status = kf_nifti_write(NULL, labels_path, &labels, &err);
         kf_volume_release(&image);
         kf_volume_release(&labels);
     }

@@ -54,7 +54,9 @@ enum kf_status kf_truth_labels(const char *dir, const struct kf_volume *labels, 
 {
     char path[4096];
     path_of(path, dir, "labels.nii.gz");
-    enum kf_status status = kf_nifti_write(path, labels, threads, err);
+    struct kf_work work;
+    kf_work_init(&work, threads);
+    enum kf_status status = kf_nifti_write(&work, path, labels, err);
     if (status != KF_OK)
         return status;
     int64_t tally[256] = {0}, n = kf_grid_voxels(&labels->grid);
@@ -128,7 +130,9 @@ static enum kf_status write_component(const char *dir, int axis, const struct kf
     char path[4096], file[32];
     snprintf(file, sizeof file, "displacement_%c.nii.gz", "xyz"[axis]);
     path_of(path, dir, file);
-    status = kf_nifti_write(path, &field, threads, err);
+    struct kf_work work;
+    kf_work_init(&work, threads);
+    status = kf_nifti_write(&work, path, &field, err);
     kf_volume_release(&field);
     return status;
 }

@@ -133,7 +133,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     struct kf_legs legs = {0};
     struct kf_volume volume, labels = {0};
     kf_job_work_stage(&w, "reading", 0, 0.1);
-    status = kf_job_read_volume(input, KF_NIFTI_IMAGE, &volume, err);
+    status = kf_job_read_volume(&w.work, input, KF_NIFTI_IMAGE, &volume, err);
     if (status)
         return status;
     status = kf_volume_alloc(&labels, &volume.grid, KF_VOXEL_UINT8, err);

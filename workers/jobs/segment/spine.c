@@ -569,7 +569,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     struct kf_spine spine = {.even = 1};
     struct kf_volume image = {.data = NULL}, labels = {.data = NULL};
     kf_job_work_stage(&w, "reading", 0, 0.1);
-    status = kf_job_read_volume(input, KF_NIFTI_IMAGE, &image, err);
+    status = kf_job_read_volume(&w.work, input, KF_NIFTI_IMAGE, &image, err);
     if (!status) {
         spine.station = kf_memory_take(KF_SPINE_STATIONS * (int64_t)sizeof *spine.station);
         status = spine.station ? KF_OK : kf_error_set(err, KF_NOMEM, NULL, "no memory for the canal");
