@@ -2,9 +2,9 @@
 // of its questions, each says KF_KERNEL_CANCELLED, asks no more, and gives all of its memory back. And it asks often:
 // no kernel does more than a share of its work unasked.
 #include "server/base/test.h"
+#include "tests/kernel/caller.h"
 #include "tests/kernel/random.h"
 #include "tests/kernel/shapes.h"
-#include "workers/io/memory.h"
 #include "workers/kernels/bias.h"
 #include "workers/kernels/bits.h"
 #include "workers/kernels/diffusion.h"
@@ -47,33 +47,6 @@ static struct {
     float *field;
     struct kf_cut_links links;
 } in;
-
-// ---- a caller that counts ----
-
-struct caller {
-    int64_t blocks, questions, stop_at; // memory blocks out; questions asked; the one to answer with 1, or -1
-};
-
-static void *take(void *user, int64_t bytes)
-{
-    struct caller *c = user;
-    void *block = kf_memory_take(bytes);
-    c->blocks += block != NULL;
-    return block;
-}
-
-static void give(void *user, void *block)
-{
-    struct caller *c = user;
-    c->blocks -= block != NULL;
-    kf_memory_release(block);
-}
-
-static int ask(void *user)
-{
-    struct caller *c = user;
-    return c->questions++ == c->stop_at;
-}
 
 // ---- the kernels ----
 
@@ -248,6 +221,9 @@ static enum kf_kernel_status run_check(const struct kf_work *w)
     enum kf_kernel_status status = surface_of(w, &mesh);
     if (!status)
         status = kf_mesh_check(w, &mesh, &report);
+    else
+        memset(&report, 0, sizeof report);
+    KF_CHECK(status ? !report.closed && !report.components && !(report.area_mm2 > 0) : report.closed);
     kf_mesh_release(w, &mesh);
     return status;
 }
@@ -473,11 +449,9 @@ static int make_input(void)
            kf_cut_links_make(spacing, 60, 100, &in.links);
 }
 
-static enum kf_kernel_status run_once(size_t n, int threads, int64_t stop_at, struct caller *caller)
+static enum kf_kernel_status run_once(size_t n, int threads, int64_t stop_at, struct test_caller *caller)
 {
-    *caller = (struct caller){.stop_at = stop_at};
-    const struct kf_work work = {
-        .threads = threads, .allocate = take, .release = give, .cancelled = ask, .user = caller};
+    const struct kf_work work = test_caller_work(caller, threads, stop_at);
     fill();
     return kernels[n].run(&work);
 }
@@ -487,7 +461,7 @@ KF_TEST(a_kernel_that_is_cancelled_says_so_and_leaves_nothing)
     KF_REQUIRE(!make_input());
     for (size_t n = 0; n < sizeof kernels / sizeof kernels[0]; n++)
         for (int threads = 1; threads <= 3; threads += 2) {
-            struct caller whole, cut;
+            struct test_caller whole, cut;
             enum kf_kernel_status status = run_once(n, threads, -1, &whole);
             int64_t most = whole.questions - 1, stop[] = {0, 1, most / 3, most / 2, most - 1, most};
             int bad = status != KF_KERNEL_OK || whole.blocks != 0 || (threads == 1 && whole.questions < kernels[n].few);

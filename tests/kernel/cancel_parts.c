@@ -1,7 +1,7 @@
 // The stages of segment.spine: told to stop at any of its questions, each says KF_KERNEL_CANCELLED and gives its memory
 // back; and each asks for every slice or station that it passes over, several times.
 #include "server/base/test.h"
-#include "workers/io/memory.h"
+#include "tests/kernel/caller.h"
 #include "workers/jobs/phantom/phantom.h"
 #include "workers/jobs/segment/spine.h"
 #include "workers/jobs/segment/spine_neural.h"
@@ -10,29 +10,6 @@ static struct kf_volume image, truth;
 static struct kf_spine spine, kept;
 static struct kf_spine_station kept_stations[KF_SPINE_STATIONS];
 static uint8_t *labels, *kept_labels, *bodies;
-
-struct caller {
-    int64_t blocks, questions, stop_at; // memory blocks out; questions asked; the one to answer with 1, or -1
-};
-
-static void *take(void *user, int64_t bytes)
-{
-    void *block = kf_memory_take(bytes);
-    ((struct caller *)user)->blocks += block != NULL;
-    return block;
-}
-
-static void give(void *user, void *block)
-{
-    ((struct caller *)user)->blocks -= block != NULL;
-    kf_memory_release(block);
-}
-
-static int ask(void *user)
-{
-    struct caller *c = user;
-    return c->questions++ == c->stop_at;
-}
 
 static enum kf_kernel_status canal(const struct kf_work *w)
 {
@@ -97,10 +74,9 @@ static const struct {
               {"canal filled", fill_canal, 1},
               {"nerves", neural, 3}};
 
-static enum kf_kernel_status run_stage(size_t n, int64_t stop_at, struct caller *caller)
+static enum kf_kernel_status run_stage(size_t n, int64_t stop_at, struct test_caller *caller)
 {
-    *caller = (struct caller){.stop_at = stop_at};
-    const struct kf_work work = {.threads = 1, .allocate = take, .release = give, .cancelled = ask, .user = caller};
+    const struct kf_work work = test_caller_work(caller, 1, stop_at);
     return stages[n].run(&work);
 }
 
@@ -132,7 +108,7 @@ KF_TEST(a_stage_that_is_cancelled_says_so_and_leaves_nothing)
     KF_REQUIRE(spine.station && labels && kept_labels && bodies);
     memset(labels, 0, (size_t)voxels);
     for (size_t n = 0; n < sizeof stages / sizeof *stages; n++) {
-        struct caller whole, cut;
+        struct test_caller whole, cut;
         keep();
         enum kf_kernel_status status = run_stage(n, -1, &whole);
         KF_CHECK_EQ(status, KF_KERNEL_OK);

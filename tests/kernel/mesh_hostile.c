@@ -7,6 +7,7 @@
 #include "workers/kernels/mesh_distance.h"
 #include "workers/kernels/mesh_intersect.h"
 #include "workers/kernels/mesh_repair.h"
+#include "workers/kernels/mesh_thickness.h"
 
 #include <time.h>
 
@@ -75,19 +76,6 @@ static void check_slowly(const struct kf_mesh *m, struct kf_mesh_report *r)
     }
 }
 
-// Few vertices, two of them in every other triangle: fans, sheets and repetitions around both.
-static void make_hubs(const struct kf_work *work, int64_t vertices, int64_t triangles, struct kf_mesh *m)
-{
-    test_mesh_new(work, vertices, triangles, m);
-    for (int64_t i = 0; i < 3 * vertices; i++)
-        m->xyz[i] = (float)(test_random(&state) % 1000) / 50;
-    for (int64_t t = 0; t < triangles; t++)
-        for (int c = 0; c < 3; c++) {
-            uint64_t r = test_random(&state);
-            m->index[3 * t + c] = (uint32_t)(r % 2 && c == (int)(t % 3) ? r / 2 % 2 : r / 2 % (uint64_t)vertices);
-        }
-}
-
 KF_TEST(a_busy_vertex_is_checked_as_by_looking_through_all)
 {
     struct kf_work work;
@@ -99,7 +87,7 @@ KF_TEST(a_busy_vertex_is_checked_as_by_looking_through_all)
         if (round % 4 == 3)
             test_sphere(&work, 17 + round / 4, 10, (const double[3]){0, 0, 0}, &m); // poles of 34 triangles and more
         else
-            make_hubs(&work, 12 + round, 60 + 20 * round, &m);
+            test_chaos(&work, 12 + round, 60 + 20 * round, 1, &state, &m);
         if (round % 8 == 7)
             m.triangles -= 25; // one pole is open
         KF_REQUIRE(!kf_mesh_check(&work, &m, &fast));
@@ -128,7 +116,7 @@ KF_TEST(repetitions_around_a_busy_vertex_are_dropped)
         struct kf_mesh_repair_report report;
         const struct kf_mesh_repair all = {.least_mm3 = 0, .hole_edges = 1 << 20};
         int64_t twice = 0, flat = 0;
-        make_hubs(&work, 10 + round, 400, &m);
+        test_chaos(&work, 10 + round, 400, 1, &state, &m);
         for (int64_t t = 0; t < m.triangles; t++) {
             const uint32_t *a = m.index + 3 * t;
             int same = 0, empty = a[0] == a[1] || a[1] == a[2] || a[2] == a[0];
@@ -235,6 +223,38 @@ KF_TEST(too_many_in_one_place_to_measure_is_said)
     kf_mesh_release(&work, &one);
 }
 
+KF_TEST(too_many_in_one_place_for_a_thickness_is_said)
+{
+    struct kf_work work;
+    const struct kf_mesh_thickness how = {10, 0.7};
+    int refused = 0;
+    for (int threads = 1; threads <= 2; threads++) {
+        struct kf_mesh heap, ball;
+        kf_work_init(&work, threads);
+        test_mesh_new(&work, 3, MANY / 4, &heap);
+        memcpy(heap.xyz, (const float[9]){1, 0, 0, 4, 1, 0, 0, 4, 2}, 36);
+        for (int64_t t = 0; t < heap.triangles; t++)
+            memcpy(heap.index + 3 * t, (const uint32_t[3]){0, 1, 2}, 12);
+        float *thickness = malloc(3 * MANY * sizeof *thickness);
+        KF_REQUIRE(thickness);
+        KF_CHECK(!kf_mesh_thickness(&work, &heap, &how, thickness)); // few questions
+        test_soup(&work, &heap);
+        double start = seconds();
+        refused += kf_mesh_thickness(&work, &heap, &how, thickness) == KF_KERNEL_TOO_LARGE;
+        KF_CHECK(seconds() - start < 200);
+        kf_mesh_release(&work, &heap);
+        for (int rows = 50; rows <= 150; rows += 100) { // all vertices ask from the middle
+            test_sphere(&work, rows, 10, (const double[3]){0, 0, 0}, &ball);
+            const struct kf_mesh_thickness whole = {40, 0.7};
+            enum kf_kernel_status status = kf_mesh_thickness(&work, &ball, &whole, thickness);
+            KF_CHECK(status == (rows == 50 ? KF_KERNEL_OK : KF_KERNEL_TOO_LARGE));
+            kf_mesh_release(&work, &ball);
+        }
+        free(thickness);
+    }
+    KF_CHECK_EQ(refused, 2);
+}
+
 // ---- places that all want one slot of the table that joins them ----
 
 static uint64_t hash_like_ours(const float *p)
@@ -283,4 +303,5 @@ KF_TEST_MAIN(KF_RUN(a_busy_vertex_is_checked_as_by_looking_through_all);
              KF_RUN(repetitions_around_a_busy_vertex_are_dropped); KF_RUN(a_million_triangles_around_one_vertex);
              KF_RUN(a_million_triangles_around_one_vertex_are_repaired_as_far_as_that_goes);
              KF_RUN(too_many_in_one_place_to_measure_is_said);
+             KF_RUN(too_many_in_one_place_for_a_thickness_is_said);
              KF_RUN(places_chosen_to_crowd_a_table_are_joined_all_the_same);)

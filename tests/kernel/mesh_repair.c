@@ -25,28 +25,6 @@ static void drop_triangle(struct kf_mesh *m, int64_t t)
     m->triangles--;
 }
 
-// A triangle of its own vertices each, as an STL file has them.
-static void make_soup(const struct kf_work *work, struct kf_mesh *m)
-{
-    struct kf_mesh soup;
-    test_mesh_new(work, 3 * m->triangles, m->triangles, &soup);
-    for (int64_t c = 0; c < 3 * m->triangles; c++) {
-        memcpy(soup.xyz + 3 * c, m->xyz + 3 * (int64_t)m->index[c], 12);
-        soup.index[c] = (uint32_t)c;
-    }
-    kf_mesh_release(work, m);
-    *m = soup;
-}
-
-static void turn_over(struct kf_mesh *m, int64_t from, int64_t to)
-{
-    for (int64_t t = from; t < to; t++) {
-        uint32_t b = m->index[3 * t + 1];
-        m->index[3 * t + 1] = m->index[3 * t + 2];
-        m->index[3 * t + 2] = b;
-    }
-}
-
 KF_TEST(what_is_sound_stays_byte_for_byte)
 {
     struct kf_work work;
@@ -56,7 +34,7 @@ KF_TEST(what_is_sound_stays_byte_for_byte)
     test_torus(&work, 40, 20, 10, 3, &mesh);
     test_sphere(&work, 12, 40, origin, &hole); // around it
     test_append(&work, &mesh, &hole);
-    turn_over(&mesh, 0, 1600); // a cavity in the shape of a torus: its facets face into it
+    test_turn_over(&mesh, 0, 1600); // a cavity in the shape of a torus: its facets face into it
     size_t points = (size_t)mesh.vertices * 12, corners = (size_t)mesh.triangles * 12;
     char *before = malloc(points + corners);
     KF_REQUIRE(before);
@@ -86,13 +64,13 @@ KF_TEST(a_torn_soup_becomes_a_sphere_again)
             drop_triangle(&mesh, (int64_t)(test_random(&state) % (uint64_t)mesh.triangles));
         for (int n = 0; n < 60; n++) {
             int64_t t = (int64_t)(test_random(&state) % (uint64_t)mesh.triangles);
-            turn_over(&mesh, t, t + 1);
+            test_turn_over(&mesh, t, t + 1);
         }
         memcpy(mesh.index + 3, mesh.index, 12); // one facet twice, in place of its neighbour
         test_sphere(&work, 3, 0.2, aside, &dust);
         test_append(&work, &mesh, &dust);
         if (round % 2)
-            make_soup(&work, &mesh);
+            test_soup(&work, &mesh);
         KF_REQUIRE(!kf_mesh_repair(&work, &mesh, &usual, &report));
         KF_CHECK(is_sound(&work, &mesh) && report.sound && report.changed);
         KF_CHECK_EQ(report.after.components, 1);
@@ -142,7 +120,7 @@ KF_TEST(pieces_face_away_from_what_they_enclose)
     struct kf_mesh_repair_report report;
     const double aside[3] = {40, 3, 1};
     test_sphere(&work, 12, 12, origin, &mesh);
-    turn_over(&mesh, 0, mesh.triangles);
+    test_turn_over(&mesh, 0, mesh.triangles);
     test_sphere(&work, 10, 8, origin, &more); // a cavity that faces like a solid
     test_append(&work, &mesh, &more);
     test_sphere(&work, 9, 5, origin, &more); // a solid in it
@@ -150,7 +128,7 @@ KF_TEST(pieces_face_away_from_what_they_enclose)
     int64_t turned = mesh.triangles - more.triangles;
     test_sphere(&work, 12, 6, aside, &more);
     int64_t last = more.triangles;
-    turn_over(&more, 0, last);
+    test_turn_over(&more, 0, last);
     test_append(&work, &mesh, &more);
     KF_REQUIRE(!kf_mesh_repair(&work, &mesh, &usual, &report));
     KF_CHECK(report.sound && report.changed);
@@ -203,15 +181,6 @@ KF_TEST(a_hole_larger_than_allowed_stays_open)
 }
 
 // Any set of triangles: whatever comes out is a manifold, oriented and closed.
-static void make_chaos(const struct kf_work *work, int64_t vertices, int64_t triangles, uint64_t *seed, struct kf_mesh *m)
-{
-    test_mesh_new(work, vertices, triangles, m);
-    for (int64_t i = 0; i < 3 * vertices; i++)
-        m->xyz[i] = (float)(test_random(seed) % 1000) / 50;
-    for (int64_t i = 0; i < 3 * triangles; i++)
-        m->index[i] = (uint32_t)(test_random(seed) % (uint64_t)vertices);
-}
-
 KF_TEST(any_triangles_become_a_closed_manifold)
 {
     const struct kf_mesh_repair all = {.least_mm3 = 0, .hole_edges = 1 << 20};
@@ -220,7 +189,7 @@ KF_TEST(any_triangles_become_a_closed_manifold)
         kf_work_init(&work, 1 + round % 3);
         struct kf_mesh mesh;
         struct kf_mesh_repair_report report;
-        make_chaos(&work, 4 + round % 30, 1 + (int64_t)(test_random(&state) % 120), &state, &mesh);
+        test_chaos(&work, 4 + round % 30, 1 + (int64_t)(test_random(&state) % 120), 0, &state, &mesh);
         KF_REQUIRE(!kf_mesh_repair(&work, &mesh, &all, &report));
         KF_CHECK(mesh.triangles == 0 || is_sound(&work, &mesh));
         struct kf_mesh_repair_report again;
@@ -235,7 +204,7 @@ static enum kf_kernel_status repair_chaos(const struct kf_work *work, void *out,
     struct kf_mesh mesh;
     struct kf_mesh_repair_report report;
     uint64_t seed = *(uint64_t *)user;
-    make_chaos(work, 60, 200, &seed, &mesh);
+    test_chaos(work, 60, 200, 0, &seed, &mesh);
     enum kf_kernel_status status = kf_mesh_repair(work, &mesh, &usual, &report);
     memset(out, 0, 65536);
     memcpy(out, mesh.xyz, (size_t)(mesh.vertices > 1500 ? 1500 : mesh.vertices) * 12);

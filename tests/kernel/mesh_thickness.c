@@ -40,11 +40,7 @@ KF_TEST(a_hollow_sphere_is_as_thick_as_its_wall)
     struct kf_mesh m, inner;
     test_sphere(&work, 60, 20, (const double[3]){0, 0, 0}, &m);
     test_sphere(&work, 60, 17, (const double[3]){0, 0, 0}, &inner);
-    for (int64_t t = 0; t < inner.triangles; t++) {
-        uint32_t keep = inner.index[3 * t];
-        inner.index[3 * t] = inner.index[3 * t + 1];
-        inner.index[3 * t + 1] = keep;
-    }
+    test_turn_over(&inner, 0, inner.triangles);
     test_append(&work, &m, &inner);
     expect_all(&work, &m, 3, 0.1);
     kf_mesh_release(&work, &m);

@@ -1,7 +1,8 @@
-// Meshes whose shape is known: spheres, tori and boxes, subdivided as finely as wanted.
+// Meshes whose shape is known: spheres, tori and boxes, subdivided as finely as wanted; and what is done to them.
 #ifndef KERF_TESTS_KERNEL_SHAPES_H
 #define KERF_TESTS_KERNEL_SHAPES_H
 
+#include "tests/kernel/random.h"
 #include "workers/kernels/mesh.h"
 
 #include <math.h>
@@ -109,6 +110,44 @@ static inline void test_append(const struct kf_work *work, struct kf_mesh *mesh,
     kf_mesh_release(work, mesh);
     kf_mesh_release(work, more);
     *mesh = both;
+}
+
+// Turns the triangles [from, to) over.
+static inline void test_turn_over(struct kf_mesh *m, int64_t from, int64_t to)
+{
+    for (int64_t t = from; t < to; t++) {
+        uint32_t b = m->index[3 * t + 1];
+        m->index[3 * t + 1] = m->index[3 * t + 2];
+        m->index[3 * t + 2] = b;
+    }
+}
+
+// A triangle of its own vertices each, as an STL file has them.
+static inline void test_soup(const struct kf_work *work, struct kf_mesh *m)
+{
+    struct kf_mesh soup;
+    test_mesh_new(work, 3 * m->triangles, m->triangles, &soup);
+    for (int64_t c = 0; c < 3 * m->triangles; c++) {
+        memcpy(soup.xyz + 3 * c, m->xyz + 3 * (int64_t)m->index[c], 12);
+        soup.index[c] = (uint32_t)c;
+    }
+    kf_mesh_release(work, m);
+    *m = soup;
+}
+
+// Any vertices in a cube of 20 mm, and any triangles between them; with `hubs`, every other corner in the turn of its
+// triangle is one of the first two vertices: fans, sheets and repetitions around both.
+static inline void test_chaos(const struct kf_work *work, int64_t vertices, int64_t triangles, int hubs, uint64_t *state,
+                              struct kf_mesh *m)
+{
+    test_mesh_new(work, vertices, triangles, m);
+    for (int64_t i = 0; i < 3 * vertices; i++)
+        m->xyz[i] = (float)(test_random(state) % 1000) / 50;
+    for (int64_t i = 0; i < 3 * triangles; i++) {
+        uint64_t r = test_random(state);
+        int hub = hubs && r % 2 && i % 3 == i / 3 % 3;
+        m->index[i] = (uint32_t)(hub ? r / 2 % 2 : hubs ? r / 2 % (uint64_t)vertices : r % (uint64_t)vertices);
+    }
 }
 
 #endif

@@ -1,6 +1,7 @@
 // Files of images and meshes, read and written: told to stop at any of its questions, each way says KF_CANCELLED, asks
 // no more and gives all of its memory back; what it reports goes from near 0 towards 1, never back; and it asks often.
 #include "server/base/test.h"
+#include "tests/kernel/caller.h"
 #include "tests/kernel/random.h"
 #include "tests/kernel/shapes.h"
 #include "workers/io/file.h"
@@ -27,41 +28,6 @@ static const char *file(const char *name)
     char *at = path[next++ % FILES];
     snprintf(at, sizeof path[0], "%s/%s", folder, name);
     return at;
-}
-
-// ---- a caller that counts ----
-
-struct caller {
-    int64_t blocks, questions, stop_at; // memory blocks out; questions asked; the one to answer with 1, or -1
-    double least, last;                 // of what was reported
-    int back;                           // it went back
-};
-
-static void *take(void *user, int64_t bytes)
-{
-    void *block = kf_memory_take(bytes);
-    ((struct caller *)user)->blocks += block != NULL;
-    return block;
-}
-
-static void give(void *user, void *block)
-{
-    ((struct caller *)user)->blocks -= block != NULL;
-    kf_memory_release(block);
-}
-
-static int ask(void *user)
-{
-    struct caller *c = user;
-    return c->questions++ == c->stop_at;
-}
-
-static void report(void *user, double fraction)
-{
-    struct caller *c = user;
-    c->back |= fraction < c->last || !(fraction >= 0 && fraction <= 1);
-    c->least = fraction < c->least ? fraction : c->least;
-    c->last = fraction;
 }
 
 // ---- what is tried ----
@@ -206,18 +172,16 @@ static const struct {
             {"read .ply", read_ply, 16, 0},        {"read .glb", read_glb, 20, 1},
             {"pack files", pack_files, 1, 1}};
 
-static enum kf_status run_once(size_t n, int threads, int64_t stop_at, struct caller *caller, struct kf_error *err)
+static enum kf_status run_once(size_t n, int threads, int64_t stop_at, struct test_caller *caller, struct kf_error *err)
 {
-    *caller = (struct caller){.stop_at = stop_at, .least = 1};
-    const struct kf_work work = {.threads = threads, .allocate = take, .release = give, .progress = report,
-                                 .cancelled = ask, .user = caller};
+    const struct kf_work work = test_caller_work(caller, threads, stop_at);
     *err = (struct kf_error){0};
     return ways[n].run(&work, err);
 }
 
 static void try_way(size_t n, int threads)
 {
-    struct caller whole, cut;
+    struct test_caller whole, cut;
     struct kf_error err;
     enum kf_status status = run_once(n, threads, -1, &whole, &err);
     int64_t most = whole.questions - 1, stop[] = {0, most / 3, most - 1, most};

@@ -39,7 +39,8 @@ struct kf_mesh_report {
     double bounds[2][3]; // least and greatest corner over used vertices; zeros when empty
 };
 
-// Measures the mesh and checks its topology. Memory: 28 bytes per triangle and 16 per vertex.
+// Measures the mesh and checks its topology. The report is whole or, when anything but KF_KERNEL_OK is answered, all
+// zeros, which says of no mesh that it is closed. Memory: 28 bytes per triangle and 16 per vertex.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_check(const struct kf_work *work, const struct kf_mesh *mesh,
                                                        struct kf_mesh_report *report);
 

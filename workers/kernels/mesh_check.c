@@ -214,15 +214,18 @@ static enum kf_kernel_status find_bounds(const struct kf_work *work, const struc
     return status;
 }
 
-static void count_triangles(const struct kf_mesh *mesh, const struct kf_corners *at, const uint32_t *group,
-                            struct kf_mesh_report *report)
+static enum kf_kernel_status count_triangles(const struct kf_work *work, const struct kf_mesh *mesh,
+                                             const struct kf_corners *at, const uint32_t *group,
+                                             struct kf_mesh_report *report)
 {
-    for (int64_t v = 0; v < mesh->vertices; v++)
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    for (int64_t v = 0; v < mesh->vertices && !(status = kf_work_ask(work, v)); v++)
         report->components += group[v] == (uint32_t)v && at->first[v] < at->first[v + 1];
-    for (int64_t t = 0; t < mesh->triangles; t++) {
+    for (int64_t t = 0; t < mesh->triangles && !status && !(status = kf_work_ask(work, t)); t++) {
         const uint32_t *i = mesh->index + 3 * t;
         report->degenerate_triangles += i[0] == i[1] || i[1] == i[2] || i[2] == i[0];
     }
+    return status;
 }
 
 static void report_counts(const struct counts *sum, struct kf_mesh_report *report)
@@ -255,14 +258,17 @@ enum kf_kernel_status kf_mesh_check(const struct kf_work *work, const struct kf_
         status = kf_mesh_groups(work, mesh, group);
     if (!status && kf_work_step(work, 0.8))
         status = KF_KERNEL_CANCELLED;
+    if (!status)
+        status = count_triangles(work, mesh, &at, group, report);
     if (!status) {
-        count_triangles(mesh, &at, group, report);
         report_counts(&sum, report);
         kf_mesh_measure(work, mesh, &report->volume_mm3, &report->area_mm2);
         status = find_bounds(work, mesh, report->bounds);
     }
     if (!status && kf_work_step(work, 1))
         status = KF_KERNEL_CANCELLED;
+    if (status)
+        *report = (struct kf_mesh_report){0};
     kf_work_give(work, group);
     kf_corners_release(work, &at);
     return status;

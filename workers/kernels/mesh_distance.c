@@ -1,5 +1,5 @@
 #include "workers/kernels/mesh_distance.h"
-#include "workers/kernels/bvh.h"
+#include "workers/kernels/pace.h"
 
 #include <string.h>
 
@@ -20,71 +20,26 @@ struct way {
     double *distance; // per vertex of `from`
     int64_t *first;   // per triangle in the order of the tree: its first sample
     struct sample *sample;
-    struct pace *pace; // shared by all threads
+    struct kf_pace *pace; // shared by all threads
 };
 
-// How long the questions take: looks that are left for those that take too long, and the loop that asks meanwhile.
-struct pace {
-    struct kf_loop *loop;
-    int64_t left;
-};
+#define LOOKS_OF_CUT 64 // that cutting a piece takes off the limit; most triangles need none, or a few
 
-// What a thread knows of it.
+// A thread that measures.
 struct asker {
     const struct way *way;
-    int64_t looks, beyond; // since it last told
-    int stop;
+    struct kf_asker ask;
 };
 
-#define ASK_EVERY     16384 // looks, each some 20 ns
-#define LOOKS_FOR_ALL 1024  // of a question that take nothing off the limit; 40 are usual
-#define LOOKS_OF_CUT  64    // that cutting a piece takes off it; most triangles need none, or a few
-
-// Counts looks, `beyond` of which are taken off the limit.
-static void count_looks(struct asker *a, int64_t looks, int64_t beyond)
+static struct asker asker_begin(const struct way *w)
 {
-    struct pace *pace = a->way->pace;
-    a->looks += looks;
-    a->beyond += beyond;
-    if (a->looks < ASK_EVERY)
-        return;
-    int64_t left = __atomic_sub_fetch(&pace->left, a->beyond, __ATOMIC_RELAXED);
-    a->stop = kf_loop_ask(pace->loop) || left < 0;
-    a->looks = a->beyond = 0;
+    return (struct asker){w, kf_asker_begin(w->pace)};
 }
 
-// What of the other mesh is nearest to p. Once the asker has stopped, any answer will do.
+// What of the other mesh is nearest to p.
 static void find_nearest(struct asker *a, const double p[3], uint32_t hint, struct kf_bvh_nearest *out)
 {
-    if (a->stop) {
-        *out = (struct kf_bvh_nearest){.triangle = 0};
-        return;
-    }
-    kf_bvh_nearest(a->way->to, p, hint, out);
-    count_looks(a, out->looks, out->looks > LOOKS_FOR_ALL ? out->looks - LOOKS_FOR_ALL : 0);
-}
-
-static struct asker asker_make(const struct way *w)
-{
-    return (struct asker){.way = w};
-}
-
-// Before a block: 1 when it is not to be begun.
-static int pace_stop(struct pace *pace)
-{
-    return kf_loop_stop(pace->loop) || __atomic_load_n(&pace->left, __ATOMIC_RELAXED) < 0;
-}
-
-// After a block.
-static void asker_finish(struct asker *a)
-{
-    __atomic_sub_fetch(&a->way->pace->left, a->beyond, __ATOMIC_RELAXED);
-}
-
-// What has become of a loop.
-static enum kf_kernel_status pace_status(const struct pace *pace)
-{
-    return pace->loop->stop ? KF_KERNEL_CANCELLED : pace->left < 0 ? KF_KERNEL_TOO_LARGE : KF_KERNEL_OK;
+    kf_asker_nearest(&a->ask, a->way->to, p, hint, out);
 }
 
 static void corner_of(const struct kf_mesh *mesh, int64_t t, int c, double p[3])
@@ -175,13 +130,12 @@ static enum kf_kernel_status take_samples(const struct kf_work *work, struct way
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t b = 0; b < blocks; b++) {
         uint32_t hint = UINT32_MAX;
-        struct asker a = asker_make(w);
-        a.stop = pace_stop(w->pace);
-        for (int64_t t = b * BLOCK; t < (b + 1) * BLOCK && t < mesh->triangles && !a.stop; t++)
+        struct asker a = asker_begin(w);
+        for (int64_t t = b * BLOCK; t < (b + 1) * BLOCK && t < mesh->triangles && !a.ask.stop; t++)
             sample_triangle(&a, w->from->order[t], w->sample + w->first[t], &hint);
-        asker_finish(&a);
+        kf_asker_finish(&a.ask);
     }
-    return pace_status(w->pace);
+    return kf_pace_status(w->pace);
 }
 
 static uint32_t bits_of(double distance)
@@ -345,12 +299,12 @@ static void refine(struct asker *a, const struct piece *p, int depth, struct bou
         double other = middle_bound(a, p);
         upper = other < upper ? other : upper;
     }
-    if (upper <= goal || depth == DEPTH || a->stop) {
+    if (upper <= goal || depth == DEPTH || a->ask.stop) {
         b->high = upper > b->high ? upper : b->high;
         return;
     }
     struct piece part[4];
-    count_looks(a, LOOKS_OF_CUT, LOOKS_OF_CUT);
+    kf_asker_count(&a->ask, LOOKS_OF_CUT, LOOKS_OF_CUT);
     cut_piece(a, p, part);
     for (int n = 0; n < 4; n++)
         refine(a, &part[n], depth + 1, b);
@@ -372,9 +326,8 @@ static enum kf_kernel_status measure_vertices(const struct kf_work *work, const 
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t b = 0; b < blocks; b++) {
         uint32_t hint = UINT32_MAX;
-        struct asker a = asker_make(w);
-        a.stop = pace_stop(w->pace);
-        for (int64_t v = b * BLOCK; v < (b + 1) * BLOCK && v < mesh->vertices && !a.stop; v++) {
+        struct asker a = asker_begin(w);
+        for (int64_t v = b * BLOCK; v < (b + 1) * BLOCK && v < mesh->vertices && !a.ask.stop; v++) {
             if (w->near[v] == UINT32_MAX)
                 continue;
             const double p[3] = {(double)mesh->xyz[3 * v], (double)mesh->xyz[3 * v + 1], (double)mesh->xyz[3 * v + 2]};
@@ -383,9 +336,9 @@ static enum kf_kernel_status measure_vertices(const struct kf_work *work, const 
             hint = w->near[v] = found.triangle;
             w->distance[v] = __builtin_sqrt(found.distance2);
         }
-        asker_finish(&a);
+        kf_asker_finish(&a.ask);
     }
-    return pace_status(w->pace);
+    return kf_pace_status(w->pace);
 }
 
 // The farthest of the middles of a block's triangles and of their sides: where the greatest distance is near, most
@@ -395,7 +348,7 @@ static void probe_block(struct asker *a, int64_t block, struct bounds *b)
     static const double weight[4][3] = {{1.0 / 3, 1.0 / 3, 1.0 / 3}, {0.5, 0.5, 0}, {0, 0.5, 0.5}, {0.5, 0, 0.5}};
     const struct way *w = a->way;
     const struct kf_mesh *mesh = w->from->mesh;
-    for (int64_t t = block * BLOCK; t < (block + 1) * BLOCK && t < mesh->triangles && !a->stop; t++) {
+    for (int64_t t = block * BLOCK; t < (block + 1) * BLOCK && t < mesh->triangles && !a->ask.stop; t++) {
         double p[3][3];
         uint32_t hint = w->near[mesh->index[3 * t]];
         for (int c = 0; c < 3; c++)
@@ -423,13 +376,12 @@ static enum kf_kernel_status probe_all(const struct kf_work *work, const struct 
     w->pace->loop = &loop;
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t b = 0; b < blocks; b++) {
-        struct asker a = asker_make(w);
+        struct asker a = asker_begin(w);
         block[b] = *start;
-        a.stop = pace_stop(w->pace);
         probe_block(&a, b, &block[b]);
-        asker_finish(&a);
+        kf_asker_finish(&a.ask);
     }
-    return pace_status(w->pace);
+    return kf_pace_status(w->pace);
 }
 
 static enum kf_kernel_status refine_all(const struct kf_work *work, const struct way *w, const struct bounds *start,
@@ -440,10 +392,9 @@ static enum kf_kernel_status refine_all(const struct kf_work *work, const struct
     w->pace->loop = &loop;
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t b = 0; b < blocks; b++) {
-        struct asker a = asker_make(w);
+        struct asker a = asker_begin(w);
         block[b] = *start;
-        a.stop = pace_stop(w->pace);
-        for (int64_t t = b * BLOCK; t < (b + 1) * BLOCK && t < mesh->triangles && !a.stop; t++) {
+        for (int64_t t = b * BLOCK; t < (b + 1) * BLOCK && t < mesh->triangles && !a.ask.stop; t++) {
             struct piece p;
             for (int c = 0; c < 3; c++) {
                 uint32_t v = mesh->index[3 * t + c];
@@ -453,9 +404,9 @@ static enum kf_kernel_status refine_all(const struct kf_work *work, const struct
             }
             refine(&a, &p, 0, &block[b]);
         }
-        asker_finish(&a);
+        kf_asker_finish(&a.ask);
     }
-    return pace_status(w->pace);
+    return kf_pace_status(w->pace);
 }
 
 static enum kf_kernel_status find_greatest(const struct kf_work *work, const struct way *w, struct kf_mesh_one_way *out)
@@ -492,7 +443,7 @@ static enum kf_kernel_status find_greatest(const struct kf_work *work, const str
 
 static enum kf_kernel_status measure_way(const struct kf_work *work, const struct kf_bvh *from, const struct kf_bvh *to,
                                          const struct kf_mesh_distance_how *how, double enough, int integrals,
-                                         struct pace *pace, struct kf_mesh_one_way *out, struct sums *all)
+                                         struct kf_pace *pace, struct kf_mesh_one_way *out, struct sums *all)
 {
     *all = (struct sums){0};
     struct way w = {.from = from, .to = to, .how = how, .enough = enough, .pace = pace};
@@ -526,7 +477,7 @@ static enum kf_kernel_status measure_both(const struct kf_work *work, const stru
     struct sums all[2];
     memset(all, 0, sizeof all);
     struct kf_work_part part;
-    struct pace pace = {.left = KF_DISTANCE_LOOKS};
+    struct kf_pace pace = {.left = KF_DISTANCE_LOOKS};
     enum kf_kernel_status status = kf_bvh_make(kf_work_part(&part, work, 0, 0.05), a, &tree[0]);
     if (!status)
         status = kf_bvh_make(kf_work_part(&part, work, 0.05, 0.1), b, &tree[1]);

@@ -1,5 +1,5 @@
 #include "workers/kernels/mesh_thickness.h"
-#include "workers/kernels/bvh.h"
+#include "workers/kernels/pace.h"
 
 #include <string.h>
 
@@ -7,16 +7,16 @@
 #define ROUNDS_MOST 60
 
 // The radius of the ball that touches p from inside (normal n, outward) and reaches to at most `most`.
-static double ball_at(const struct kf_bvh *bvh, const double p[3], const double n[3],
+static double ball_at(struct kf_asker *asker, const struct kf_bvh *bvh, const double p[3], const double n[3],
                       const struct kf_mesh_thickness *how, uint32_t *hint)
 {
     double radius = 0.5 * how->most_mm;
-    for (int round = 0; round < ROUNDS_MOST; round++) {
+    for (int round = 0; round < ROUNDS_MOST && !asker->stop; round++) {
         double centre[3];
         for (int r = 0; r < 3; r++)
             centre[r] = p[r] - radius * n[r];
         struct kf_bvh_nearest found;
-        kf_bvh_nearest(bvh, centre, *hint, &found);
+        kf_asker_nearest(asker, bvh, centre, *hint, &found);
         *hint = found.triangle;
         double reach = __builtin_sqrt(found.distance2);
         if (reach >= radius * (1 - 1e-6))
@@ -50,21 +50,23 @@ static enum kf_kernel_status measure_all(const struct kf_work *work, const struc
     const struct kf_mesh *mesh = bvh->mesh;
     int64_t blocks = (mesh->vertices + BLOCK - 1) / BLOCK;
     struct kf_loop loop = kf_loop_make(work, blocks, 0.2, 1);
+    struct kf_pace pace = {&loop, KF_THICKNESS_LOOKS};
 #pragma omp parallel for num_threads(work->threads) schedule(dynamic, 1)
     for (int64_t b = 0; b < blocks; b++) {
         uint32_t hint = UINT32_MAX;
-        int stop = kf_loop_stop(&loop);
-        for (int64_t v = b * BLOCK; v < (b + 1) * BLOCK && v < mesh->vertices && !stop; v++) {
+        struct kf_asker asker = kf_asker_begin(&pace);
+        for (int64_t v = b * BLOCK; v < (b + 1) * BLOCK && v < mesh->vertices && !asker.stop; v++) {
             double p[3], n[3];
             for (int r = 0; r < 3; r++) {
                 p[r] = (double)mesh->xyz[3 * v + r];
                 n[r] = (double)normals[3 * v + r];
             }
             if (thickness[v] > 0)
-                thickness[v] = (float)(2 * ball_at(bvh, p, n, how, &hint));
+                thickness[v] = (float)(2 * ball_at(&asker, bvh, p, n, how, &hint));
         }
+        kf_asker_finish(&asker);
     }
-    return loop.stop ? KF_KERNEL_CANCELLED : KF_KERNEL_OK;
+    return kf_pace_status(&pace);
 }
 
 enum kf_kernel_status kf_mesh_thickness(const struct kf_work *work, const struct kf_mesh *mesh,
@@ -80,10 +82,11 @@ enum kf_kernel_status kf_mesh_thickness(const struct kf_work *work, const struct
         status = normals ? kf_mesh_normals(kf_work_part(&part, work, 0.1, 0.2), mesh, normals) : KF_KERNEL_NOMEM;
     if (!status) {
         memset(thickness, 0, (size_t)mesh->vertices * sizeof *thickness);
-        for (int64_t c = 0; c < 3 * mesh->triangles; c++)
+        for (int64_t c = 0; c < 3 * mesh->triangles && !(status = kf_work_ask(work, c)); c++)
             thickness[mesh->index[c]] = 1; // is used
-        status = measure_all(work, &bvh, normals, how, thickness);
     }
+    if (!status)
+        status = measure_all(work, &bvh, normals, how, thickness);
     kf_work_give(work, normals);
     kf_bvh_release(work, &bvh);
     return status;
