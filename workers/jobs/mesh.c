@@ -760,7 +760,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_mesh = {
     .name = "mesh",
-    .version = 3,
+    .version = 4,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 16LL << 30,
