@@ -282,6 +282,27 @@ static enum kf_kernel_status run_mesh_distance(const struct kf_work *w)
     return status;
 }
 
+static enum kf_kernel_status run_hausdorff(const struct kf_work *w)
+{
+    static const double middle[3] = {0, 0, 0};
+    struct kf_mesh mesh[2];
+    struct kf_bvh tree[2] = {{.mesh = NULL}, {.mesh = NULL}};
+    double low, high;
+    enum kf_kernel_status status = KF_KERNEL_OK;
+    for (int n = 0; n < 2; n++) {
+        test_sphere(w, 60 - 30 * n, 10, middle, &mesh[n]);
+        if (!status)
+            status = kf_bvh_make(w, &mesh[n], &tree[n]);
+    }
+    if (!status)
+        status = kf_mesh_hausdorff(w, &tree[0], &tree[1], 1e-3, &low, &high);
+    for (int n = 0; n < 2; n++) {
+        kf_bvh_release(w, &tree[n]);
+        kf_mesh_release(w, &mesh[n]);
+    }
+    return status;
+}
+
 static enum kf_kernel_status run_thickness(const struct kf_work *w)
 {
     struct kf_mesh mesh;
@@ -384,6 +405,7 @@ static const struct {
                {"repair", run_repair, 60},
                {"intersect", run_intersect, 10},
                {"mesh distance", run_mesh_distance, 40},
+               {"hausdorff", run_hausdorff, 40},
                {"thickness", run_thickness, 8},
                {"weld", run_weld, 8},
                {"enlarge", run_enlarge, EDGE},

@@ -1,6 +1,7 @@
 // kernel_everywhere: surfaces.
 #include "tests/kernel/everywhere.h"
 #include "workers/kernels/bvh.h"
+#include "workers/kernels/cover.h"
 #include "workers/kernels/kdtree.h"
 #include "workers/kernels/mesh_distance.h"
 #include "workers/kernels/mesh_intersect.h"
@@ -132,6 +133,24 @@ static enum kf_kernel_status decimate_within(const struct kf_work *w, struct kf_
     return status;
 }
 
+static enum kf_kernel_status hausdorff(const struct kf_work *w, struct kf_mesh *mesh)
+{
+    struct kf_bvh tree[2] = {{.mesh = NULL}, {.mesh = NULL}};
+    struct kf_mesh before;
+    double low = 0, high = 0;
+    enum kf_kernel_status status = surface_of(w, 1, &before);
+    THEN(status, kf_bvh_make(w, &before, &tree[0]));
+    THEN(status, kf_mesh_decimate(w, mesh, &(struct kf_mesh_decimate){0, 0.2}, NULL));
+    THEN(status, kf_bvh_make(w, mesh, &tree[1]));
+    THEN(status, kf_mesh_hausdorff(w, &tree[0], &tree[1], 1e-3, &low, &high));
+    add_number(low);
+    add_number(high);
+    kf_bvh_release(w, &tree[0]);
+    kf_bvh_release(w, &tree[1]);
+    kf_mesh_release(w, &before);
+    return status;
+}
+
 // A soup: each triangle with corners of its own.
 static enum kf_kernel_status part(const struct kf_work *w, struct kf_mesh *mesh)
 {
@@ -217,6 +236,13 @@ static enum kf_kernel_status boxes(const struct kf_work *w, struct kf_mesh *mesh
         add(&near.distance2, sizeof near.distance2);
         add(near.point, sizeof near.point);
         add(&near.triangle, sizeof near.triangle);
+        add_number(kf_bvh_near(&bvh, p, UINT32_MAX, 9, &near));
+        add(&near.triangle, sizeof near.triangle);
+        const double facet[3][3] = {{p[0], p[1], p[2]}, {p[0] + 2, p[1], p[2] + 1}, {p[0], p[1] + 2, p[2] - 1}};
+        double height;
+        int64_t looks;
+        add_number(kf_bvh_covers(&bvh, facet, 3, &height, &looks));
+        add(&height, sizeof height);
     }
     kf_bvh_release(w, &bvh);
     return KF_KERNEL_OK;
@@ -274,6 +300,7 @@ WITH_MESH(run_measure, 0, measure)
 WITH_MESH(run_smooth, 1, smooth)
 WITH_MESH(run_decimate, 1, decimate)
 WITH_MESH(run_decimate_within, 1, decimate_within)
+WITH_MESH(run_hausdorff, 1, hausdorff)
 WITH_MESH(run_weld, 1, weld)
 WITH_MESH(run_repair, 1, repair)
 WITH_MESH(run_intersect, 1, intersect)
@@ -289,6 +316,7 @@ const struct kernel kernels_of_surfaces[] = {
     {"smooth", run_smooth},
     {"decimate", run_decimate},
     {"decimate within", run_decimate_within},
+    {"hausdorff", run_hausdorff},
     {"weld, drop small", run_weld},
     {"repair", run_repair},
     {"intersections", run_intersect},

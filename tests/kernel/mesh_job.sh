@@ -1,6 +1,7 @@
 #!/bin/sh
 # mesh --shared: the surfaces of all labels of a phantom spine are closed and manifold, and two labels have just the same
-# triangles, turned over, for each pair of voxels between them; without --shared they have none in common.
+# triangles, turned over, for each pair of voxels between them; without --shared they have none in common. Levels of detail
+# are as near to the surface as they say.
 # Usage: mesh_job.sh KERF_JOB KERF
 set -eu
 job=$1
@@ -52,6 +53,30 @@ expect meshes_from_one_net mesh --shared true --out "$work/shared" --report "$wo
 expect neighbours_share_their_interfaces interfaces shared
 expect meshes_of_their_own mesh --out "$work/own" --report "$work/own.json"
 expect neighbours_of_their_own_share_nothing interfaces own
+# A level of detail says how far it is from the master at most: not less than what is measured, and not much more.
+cat >"$work/levels.py" <<'CHECK'
+import json, subprocess, sys
+job, folder, report = sys.argv[1], sys.argv[2], json.load(open(sys.argv[3]))
+levels = [f for f in report["files"] if f["file"].endswith(".glb")]
+assert len(levels) > 30 and all(0 < f["mesh"]["hausdorff_most_mm"] < 20 for f in levels), levels
+coarser = 0
+for level in levels[::5]:  # every level comes up
+    master = folder + "/" + level["file"].rsplit(".", 2)[0] + ".ply"
+    subprocess.run([job, "compare.mesh", "--a", master, "--b", folder + "/" + level["file"], "--spacing_mm", "1",
+                    "--tolerance_mm", "0.1", "--out", folder + "/d.json", "--quiet"], check=True, stdout=subprocess.PIPE)
+    found, most = json.load(open(folder + "/d.json")), level["mesh"]["hausdorff_most_mm"]
+    assert found["hausdorff_low_mm"] <= most, (level["file"], found["hausdorff_low_mm"], most)
+    finest = [f for f in levels if f["file"] == level["file"].replace("lod1", "lod0").replace("lod2", "lod0")][0]
+    room = 0 if level is finest else finest["mesh"]["hausdorff_most_mm"]
+    assert most <= 1.15 * found["hausdorff_high_mm"] + 2 * room + 0.1, (level["file"], found["hausdorff_high_mm"], most)
+    coarser += level is not finest
+assert coarser > 5, coarser
+CHECK
+levels() {
+    "$job" mesh --labels "$work/truth/labels.nii.gz" --quiet --out "$work/all" --report "$work/all.json"
+    python3 "$work/levels.py" "$job" "$work/all" "$work/all.json"
+}
+expect levels_of_detail_are_as_near_as_they_say levels
 refused() {
     ! "$job" mesh "$@" --shared true --out "$work/x" --quiet 2>"$work/why" && grep -q '\[shared_impossible\]' "$work/why"
 }

@@ -199,8 +199,8 @@ static void try_way(size_t n, int threads)
     }
     if (bad)
         fprintf(stderr, "%s, %d threads: status %d, %lld questions, %lld blocks out, reports %g to %g%s\n",
-                ways[n].name, threads, (int)status, (long long)whole.questions, (long long)whole.blocks, whole.least, whole.last,
-                whole.back ? ", back" : "");
+                ways[n].name, threads, (int)status, (long long)whole.questions, (long long)whole.blocks, whole.least,
+                whole.last, whole.back ? ", back" : "");
     KF_CHECK(!bad);
 }
 

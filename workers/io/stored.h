@@ -57,6 +57,7 @@ enum kf_voxel_type kf_stored_direct(const struct kf_stored *stored, enum kf_voxe
 // too large for float32; "scale_range" when slope and inter make it so; "labels_range" when a label is not an integer from
 // 0 to 255; KF_CANCELLED. `work` may be NULL. *out is owned: kf_volume_release.
 KF_MUST_USE enum kf_status kf_stored_volume(const struct kf_work *work, const struct kf_stored *stored,
-                                            const void *data, enum kf_voxel_type as, struct kf_volume *out, struct kf_error *err);
+                                            const void *data, enum kf_voxel_type as, struct kf_volume *out,
+                                            struct kf_error *err);
 
 #endif

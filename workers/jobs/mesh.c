@@ -11,14 +11,13 @@
 #include "workers/io/gzip.h"
 #include "workers/io/memory.h"
 #include "workers/io/meshfile.h"
-#include "workers/jobs/shared.h"
+#include "workers/jobs/mesh_job.h"
 #include "workers/kernels/bits.h"
 #include "workers/kernels/image.h"
+#include "workers/kernels/mesh_distance.h"
 #include "workers/kernels/surface.h"
-#include "workers/kernels/surface_labels.h"
 #include "workers/runtime/cli.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stddef.h>
@@ -29,160 +28,9 @@
 #define LODS           3
 #define AUTOMATIC      -32769.0
 #define MISTAKES_MOST  0.25 // labels that part the grey values worse than this did not come from them
-#define PALETTE_LENGTH 8
 #define LEAST_TRIANGLES 2000 // that every level of detail keeps
+#define LEAST_BOUND_MM 0.01 // distances below this are not told apart: files are quantised to as much
 #define GZIP_LEVEL     1    // higher ones gain nothing on coordinates and take longer
-
-struct segment {
-    int label;
-    char name[64];
-    char file[80]; // base of the output files, unique within the job
-    char colour[8];
-    double rgb[3];
-    const char *smoothing; // where the sub-voxel position came from
-    double level;
-    int touches_border;
-    int64_t box[2][3]; // voxels of the label, [least, greatest + 1)
-};
-
-struct mesh_job {
-    struct kf_job_work w;
-    struct kf_volume labels; // data NULL when the surface is that of a grey value
-    struct kf_volume image;  // data NULL when there is none
-    int shared;
-    struct kf_surface_labels net; // shared only: the surfaces between all labels
-    struct segment *segments;
-    int count;
-    int made;
-    const char *only; // command line: "ply", "stl", "glb" or NULL for all
-    json_t *report;   // what was made, file by file
-};
-
-// ---- which segments ----
-
-static const char *const palette[PALETTE_LENGTH] = {"#e8dcc0", "#4e9fd4", "#e08a3c", "#5bb37f",
-                                                    "#c979b8", "#d9c04a", "#8fa3b8", "#b5655b"};
-
-static void set_colour(struct segment *s, const char *colour)
-{
-    unsigned r, g, b;
-    if (strlen(colour) != 7 || sscanf(colour, "#%2x%2x%2x", &r, &g, &b) != 3) {
-        colour = palette[s->label % PALETTE_LENGTH];
-        sscanf(colour, "#%2x%2x%2x", &r, &g, &b);
-    }
-    snprintf(s->colour, sizeof s->colour, "%s", colour);
-    s->rgb[0] = r / 255.0;
-    s->rgb[1] = g / 255.0;
-    s->rgb[2] = b / 255.0;
-}
-
-// A file name from a segment's name: lower case letters, digits and dashes.
-static void set_file(struct segment *s, const struct segment *before, int count)
-{
-    size_t n = 0;
-    for (const char *c = s->name; *c && n < 48; c++) {
-        if (isalnum((unsigned char)*c))
-            s->file[n++] = (char)tolower((unsigned char)*c);
-        else if (n && s->file[n - 1] != '-')
-            s->file[n++] = '-';
-    }
-    while (n && s->file[n - 1] == '-')
-        n--;
-    s->file[n] = 0;
-    if (!n)
-        snprintf(s->file, sizeof s->file, "segment");
-    for (int i = 0; i < count; i++)
-        if (strcmp(before[i].file, s->file) == 0) {
-            n = strlen(s->file);
-            snprintf(s->file + n, sizeof s->file - n, "-%d", s->label);
-            break;
-        }
-}
-
-static void describe(struct segment *s, int label, const json_t *table, const struct segment *before, int count)
-{
-    *s = (struct segment){.label = label};
-    const json_t *row = NULL;
-    for (size_t i = 0; i < json_array_size(table) && !row; i++)
-        if (kf_json_integer(json_array_get(table, i), "label", -1) == label)
-            row = json_array_get(table, i);
-    char fallback[32];
-    snprintf(fallback, sizeof fallback, "Label %d", label);
-    kf_str_copy(s->name, sizeof s->name, kf_json_text(row, "name", fallback));
-    set_colour(s, kf_json_text(row, "colour", ""));
-    set_file(s, before, count);
-}
-
-// Where each label lies.
-struct extent {
-    char present;
-    int64_t box[2][3];
-};
-
-static void widen(struct extent *e, int64_t i, int64_t j, int64_t k)
-{
-    const int64_t at[3] = {i, j, k};
-    for (int a = 0; a < 3; a++) {
-        if (!e->present || at[a] < e->box[0][a])
-            e->box[0][a] = at[a];
-        if (!e->present || at[a] + 1 > e->box[1][a])
-            e->box[1][a] = at[a] + 1;
-    }
-    e->present = 1;
-}
-
-static void find_row(const uint8_t *row, int64_t n, int64_t j, int64_t k, struct extent extents[256])
-{
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t eight = 1;
-        if (i + 8 <= n)
-            memcpy(&eight, row + i, 8);
-        if (!eight) {
-            i += 7;
-            continue;
-        }
-        uint8_t label = row[i];
-        if (label && (i == 0 || row[i - 1] != label || i + 1 == n || row[i + 1] != label))
-            widen(&extents[label], i, j, k); // the ends of a run say all about it
-    }
-}
-
-static void find_labels(const struct mesh_job *m, struct extent extents[256])
-{
-    const int64_t *dim = m->labels.grid.dim;
-    memset(extents, 0, 256 * sizeof *extents);
-    for (int64_t k = 0; k < dim[2]; k++)
-        for (int64_t j = 0; j < dim[1]; j++)
-            find_row((const uint8_t *)m->labels.data + (j + k * dim[1]) * dim[0], dim[0], j, k, extents);
-}
-
-static enum kf_status list_segments(struct mesh_job *m, const json_t *table, struct kf_error *err)
-{
-    struct extent extents[256] = {{0}};
-    if (m->labels.data)
-        find_labels(m, extents);
-    else
-        extents[1].present = 1;
-    int count = 0;
-    for (int l = 1; l < 256; l++)
-        count += extents[l].present;
-    if (!count)
-        return kf_error_set(err, KF_UNPROCESSABLE, "no_labels", "the label map is empty: there is nothing to mesh");
-    m->segments = kf_memory_take(count * (int64_t)sizeof *m->segments);
-    if (!m->segments)
-        return kf_error_set(err, KF_NOMEM, NULL, "no memory for the segments");
-    for (int l = 1; l < 256; l++)
-        if (extents[l].present) {
-            describe(&m->segments[m->count], l, table, m->segments, m->count);
-            memcpy(m->segments[m->count].box, extents[l].box, sizeof extents[l].box);
-            m->count++;
-        }
-    if (!m->labels.data)
-        snprintf(m->segments[0].name, sizeof m->segments[0].name, "Surface");
-    if (!m->labels.data)
-        set_file(&m->segments[0], NULL, 0);
-    return KF_OK;
-}
 
 // ---- one surface ----
 
@@ -222,7 +70,8 @@ static enum kf_status crop(const struct kf_volume *from, const int64_t low[3], c
 }
 
 // A box with a margin of background on every side but where the volume itself ends, so that only there a cap is made.
-static enum kf_status cut_part(const struct mesh_job *m, const struct segment *s, struct part *p, struct kf_error *err)
+static enum kf_status cut_part(const struct kf_mesh_job *m, const struct kf_mesh_segment *s, struct part *p,
+                               struct kf_error *err)
 {
     *p = (struct part){.labels = m->labels, .image = m->image};
     if (!m->labels.data)
@@ -260,7 +109,7 @@ static int at_border(const struct kf_bits *bits)
 }
 
 // Labels as a smooth field: their mask blurred by 0.7 of the coarsest spacing. *field is owned.
-static enum kf_status blur_labels(struct mesh_job *m, const struct kf_grid *grid, const struct kf_bits *bits,
+static enum kf_status blur_labels(struct kf_mesh_job *m, const struct kf_grid *grid, const struct kf_bits *bits,
                                   struct kf_volume *field, struct kf_error *err)
 {
     struct kf_volume mask;
@@ -282,8 +131,8 @@ static enum kf_status blur_labels(struct mesh_job *m, const struct kf_grid *grid
 }
 
 // The surface and how much to smooth it.
-static enum kf_status extract(struct mesh_job *m, struct segment *s, const struct part *p, const struct kf_bits *bits,
-                              struct kf_mesh *mesh, struct kf_error *err)
+static enum kf_status extract(struct kf_mesh_job *m, struct kf_mesh_segment *s, const struct part *p,
+                              const struct kf_bits *bits, struct kf_mesh *mesh, struct kf_error *err)
 {
     struct kf_surface_input input = {.inside = bits, .grid = p->labels.data ? &p->labels.grid : &p->image.grid,
                                      .cap = kf_job_boolean(m->w.job, "cap")};
@@ -316,7 +165,7 @@ static enum kf_status extract(struct mesh_job *m, struct segment *s, const struc
     return status;
 }
 
-static enum kf_status smooth(struct mesh_job *m, const struct segment *s, const struct kf_grid *grid,
+static enum kf_status smooth(struct kf_mesh_job *m, const struct kf_mesh_segment *s, const struct kf_grid *grid,
                              struct kf_mesh *mesh, double *change, struct kf_error *err)
 {
     const double *spacing = grid->spacing_mm;
@@ -340,7 +189,7 @@ static enum kf_status smooth(struct mesh_job *m, const struct segment *s, const 
 
 // ---- outputs ----
 
-static const char *why_open(const struct segment *s, const struct kf_mesh_report *r, int capped)
+static const char *why_open(const struct kf_mesh_segment *s, const struct kf_mesh_report *r, int capped)
 {
     if (r->closed && s->touches_border && capped)
         return "the structure reaches the border of the volume and is closed there by a flat cap";
@@ -349,7 +198,7 @@ static const char *why_open(const struct segment *s, const struct kf_mesh_report
     return "the structure reaches the border of the volume and is left open there";
 }
 
-static json_t *mesh_meta(struct mesh_job *m, const struct segment *s, const struct kf_mesh *mesh,
+static json_t *mesh_meta(struct kf_mesh_job *m, const struct kf_mesh_segment *s, const struct kf_mesh *mesh,
                          const struct kf_mesh_report *r)
 {
     const char *reason = why_open(s, r, kf_job_boolean(m->w.job, "cap"));
@@ -363,13 +212,13 @@ static json_t *mesh_meta(struct mesh_job *m, const struct segment *s, const stru
         "components", (json_int_t)r->components, "surface_from", s->smoothing);
 }
 
-static int wanted(const struct mesh_job *m, const char *format)
+static int wanted(const struct kf_mesh_job *m, const char *format)
 {
     return !m->only || strcmp(m->only, format) == 0;
 }
 
-static enum kf_status declare(struct mesh_job *m, const struct segment *s, const char *suffix, const char *kind,
-                              const char *media, json_t *meta, struct kf_error *err)
+static enum kf_status declare(struct kf_mesh_job *m, const struct kf_mesh_segment *s, const char *suffix,
+                              const char *kind, const char *media, json_t *meta, struct kf_error *err)
 {
     char name[128];
     snprintf(name, sizeof name, "%s.%s", s->file, suffix);
@@ -381,7 +230,7 @@ static enum kf_status declare(struct mesh_job *m, const struct segment *s, const
     return kf_job_output(m->w.job, name, kind, name, media, meta);
 }
 
-static const char *output_path(struct mesh_job *m, const struct segment *s, const char *suffix)
+static const char *output_path(struct kf_mesh_job *m, const struct kf_mesh_segment *s, const char *suffix)
 {
     char file[128];
     snprintf(file, sizeof file, "%s.%s", s->file, suffix);
@@ -405,7 +254,7 @@ static const char *single_suffix(const struct kf_job_context *job)
     return ends_with(out, ".stl") ? ".stl" : ends_with(out, ".ply") ? ".ply" : NULL;
 }
 
-static enum kf_status write_master(struct mesh_job *m, const struct segment *s, const struct kf_mesh *mesh,
+static enum kf_status write_master(struct kf_mesh_job *m, const struct kf_mesh_segment *s, const struct kf_mesh *mesh,
                                    const struct kf_mesh_report *r, double change, struct kf_error *err)
 {
     enum kf_status status = KF_OK;
@@ -445,7 +294,7 @@ struct encodings {
 static const char *const packed_suffixes[2][2] = {{"ply", "ply.gz"}, {"stl", "stl.gz"}};
 
 // A command line that asked for one format or file gets just that.
-static enum kf_status start_encodings(struct mesh_job *m, const struct segment *s, struct encodings *e,
+static enum kf_status start_encodings(struct kf_mesh_job *m, const struct kf_mesh_segment *s, struct encodings *e,
                                       struct kf_error *err)
 {
     if (m->only || single_suffix(m->w.job))
@@ -462,7 +311,7 @@ static enum kf_status start_encodings(struct mesh_job *m, const struct segment *
 }
 
 // Always called, so that nothing goes on behind a job that has failed: `before` is its status.
-static enum kf_status finish_encodings(struct mesh_job *m, const struct segment *s, struct encodings *e,
+static enum kf_status finish_encodings(struct kf_mesh_job *m, const struct kf_mesh_segment *s, struct encodings *e,
                                        enum kf_status before, struct kf_error *err)
 {
     enum kf_status status = kf_gzip_files_finish(before ? NULL : &m->w.work, &e->files, before ? NULL : err);
@@ -478,52 +327,129 @@ static enum kf_status finish_encodings(struct mesh_job *m, const struct segment 
     return status;
 }
 
-static enum kf_status write_view(struct mesh_job *m, const struct segment *s, const struct kf_mesh *mesh, int lod,
-                                 double error_mm, struct kf_error *err)
+// What arithmetic in float32, which decodes a file, does to coordinates at most: a few half steps of their size.
+static double decoding_mm(const struct kf_mesh_report *r)
+{
+    double largest = 0;
+    for (int a = 0; a < 3; a++)
+        largest = fmax(largest, fmax(fabs(r->bounds[0][a]), fabs(r->bounds[1][a])));
+    return 3e-7 * largest;
+}
+
+// hausdorff_mm: no point of this mesh is farther from the master, and none of the master from this mesh; below 0 when
+// that is not known.
+static enum kf_status write_view(struct kf_mesh_job *m, const struct kf_work *work, const struct kf_mesh_segment *s,
+                                 const struct kf_mesh *mesh, int lod, double hausdorff_mm, struct kf_error *err)
 {
     struct kf_mesh_report r;
-    enum kf_status status = kf_work_status(kf_mesh_check(&m->w.work, mesh, &r), err, "checking a mesh");
+    struct kf_work_part part;
+    enum kf_status status =
+        kf_work_status(kf_mesh_check(kf_work_part(&part, work, 0, 0.2), mesh, &r), err, "checking a mesh");
     float *normals = status ? NULL : kf_memory_take(mesh->vertices * 12);
     if (!status && !normals)
         status = kf_error_set(err, KF_NOMEM, NULL, "no memory for normals");
     if (!status)
-        status = kf_work_status(kf_mesh_normals(&m->w.work, mesh, normals), err, "normals");
+        status = kf_work_status(kf_mesh_normals(kf_work_part(&part, work, 0.2, 0.3), mesh, normals), err, "normals");
     char suffix[16];
     snprintf(suffix, sizeof suffix, "lod%d.glb", lod);
     const char *path = status ? NULL : output_path(m, s, suffix);
     double worst = 0;
     if (path) {
         struct kf_glb_look look = {.name = s->name, .colour = {s->rgb[0], s->rgb[1], s->rgb[2], 1}, .normals = normals};
-        status = kf_glb_write(&m->w.work, path, mesh, &look, &worst, err);
+        status = kf_glb_write(kf_work_part(&part, work, 0.3, 1), path, mesh, &look, &worst, err);
     }
     kf_memory_release(normals);
     if (status)
         return status;
     json_t *meta = mesh_meta(m, s, mesh, &r);
     if (meta) {
+        double most = hausdorff_mm + worst + decoding_mm(&r);
         json_object_set_new(meta, "frame", json_string("glTF m Y-up"));
         json_object_set_new(meta, "lod", json_integer(lod));
-        json_object_set_new(meta, "error_mm", json_real(error_mm));
+        json_object_set_new(meta, "hausdorff_most_mm", hausdorff_mm < 0 ? json_null() : json_real(most));
         json_object_set_new(meta, "quantisation_mm", json_real(worst));
     }
     return declare(m, s, suffix, "mesh.view", "model/gltf-binary", meta, err);
 }
 
-// The chain of levels: each is made from the one before and adds its error to it. Uses the mesh up.
-static enum kf_status write_lods(struct mesh_job *m, const struct segment *s, struct kf_mesh *mesh,
-                                 struct kf_error *err)
+// What the levels are measured against: the master, then the finest level, which is much smaller and is itself off by
+// own_mm at most.
+struct yardstick {
+    struct kf_mesh mesh; // owned, as the tree
+    struct kf_bvh tree;
+    double own_mm; // below 0: not known
+};
+
+static void yardstick_release(const struct kf_work *work, struct yardstick *y)
+{
+    kf_bvh_release(work, &y->tree);
+    kf_mesh_release(work, &y->mesh);
+}
+
+// A copy of the mesh takes the place of what is there.
+static enum kf_status yardstick_take(const struct kf_work *work, const struct kf_mesh *mesh, double own_mm,
+                                     struct yardstick *y, struct kf_error *err)
+{
+    yardstick_release(work, y);
+    y->mesh = *mesh;
+    y->own_mm = own_mm;
+    y->mesh.xyz = kf_work_take(work, mesh->vertices * 12);
+    y->mesh.index = kf_work_take(work, mesh->triangles * 12);
+    if (!y->mesh.xyz || !y->mesh.index)
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for levels of detail");
+    memcpy(y->mesh.xyz, mesh->xyz, (size_t)mesh->vertices * 12);
+    memcpy(y->mesh.index, mesh->index, (size_t)mesh->triangles * 12);
+    return kf_work_status(kf_bvh_make(work, &y->mesh, &y->tree), err, "measuring levels of detail");
+}
+
+// The greatest distance of a level from the master, both ways: what is measured is a tenth above it at most, or a tenth
+// of the error allowed.
+static enum kf_status measure_level(const struct kf_work *work, const struct yardstick *y, const struct kf_mesh *mesh,
+                                    double allowed_mm, double *most_mm, struct kf_error *err)
+{
+    struct kf_bvh tree;
+    struct kf_work_part part;
+    double low, enough = fmax(0.1 * allowed_mm, LEAST_BOUND_MM);
+    enum kf_kernel_status status = kf_bvh_make(kf_work_part(&part, work, 0, 0.2), mesh, &tree);
+    if (!status)
+        status = kf_mesh_hausdorff(kf_work_part(&part, work, 0.2, 1), &y->tree, &tree, enough, &low, most_mm);
+    kf_bvh_release(work, &tree);
+    // Too intricate to measure: a level without a bound is still one to look at.
+    *most_mm = status || y->own_mm < 0 ? -1 : *most_mm + y->own_mm;
+    return status == KF_KERNEL_TOO_LARGE ? KF_OK : kf_work_status(status, err, "measuring a level of detail");
+}
+
+// One level, made from the one before; *sum is what that has used up of the error allowed.
+static enum kf_status write_level(struct kf_mesh_job *m, const struct kf_work *work, const struct kf_mesh_segment *s,
+                                  struct yardstick *y, struct kf_mesh *mesh, int lod, double *sum, struct kf_error *err)
 {
     static const char *const names[LODS] = {"lod0_mm", "lod1_mm", "lod2_mm"};
+    struct kf_work_part part;
+    double error = 0, most = 0, allowed = kf_job_double(m->w.job, names[lod]);
+    struct kf_mesh_decimate how = {.target = LEAST_TRIANGLES, .error_mm = allowed > *sum ? allowed - *sum : 0};
+    enum kf_status status = kf_work_status(
+        kf_mesh_decimate(kf_work_part(&part, work, 0, 0.3), mesh, &how, &error), err, "simplifying");
+    *sum += error;
+    if (!status)
+        status = measure_level(kf_work_part(&part, work, 0.3, 0.7), y, mesh, allowed, &most, err);
+    if (!status && lod == 0)
+        status = yardstick_take(kf_work_part(&part, work, 0.7, 0.8), mesh, most, y, err);
+    return status ? status : write_view(m, kf_work_part(&part, work, 0.8, 1), s, mesh, lod, most, err);
+}
+
+// The chain of levels. Uses the mesh up.
+static enum kf_status write_lods(struct kf_mesh_job *m, const struct kf_mesh_segment *s, struct kf_mesh *mesh,
+                                 struct kf_error *err)
+{
+    static const double share[LODS + 1] = {0.1, 0.8, 0.95, 1}; // the first has most triangles to get rid of
+    struct yardstick y = {.own_mm = 0};
+    struct kf_work_part part;
     double sum = 0;
-    enum kf_status status = KF_OK;
-    for (int lod = 0; lod < LODS && !status; lod++) {
-        double error = 0, allowed = kf_job_double(m->w.job, names[lod]) - sum;
-        struct kf_mesh_decimate how = {.target = LEAST_TRIANGLES, .error_mm = allowed > 0 ? allowed : 0};
-        status = kf_work_status(kf_mesh_decimate(&m->w.work, mesh, &how, &error), err, "simplifying");
-        sum += error;
-        if (!status)
-            status = write_view(m, s, mesh, lod, sum, err);
-    }
+    enum kf_status status = yardstick_take(kf_work_part(&part, &m->w.work, 0, share[0]), mesh, 0, &y, err);
+    for (int lod = 0; lod < LODS && !status; lod++)
+        status = write_level(m, kf_work_part(&part, &m->w.work, share[lod], share[lod + 1]), s, &y, mesh, lod, &sum,
+                             err);
+    yardstick_release(&m->w.work, &y);
     return status;
 }
 
@@ -531,7 +457,7 @@ static enum kf_status write_lods(struct mesh_job *m, const struct segment *s, st
 
 #define SHARED_ROUNDS 4 // of relaxation, unless `smooth` says how many; more shrink what is thin
 
-static enum kf_status make_net(struct mesh_job *m, struct kf_error *err)
+static enum kf_status make_net(struct kf_mesh_job *m, struct kf_error *err)
 {
     int64_t asked = kf_job_integer(m->w.job, "smooth");
     const struct kf_surface_labels_input input = {&m->labels, (int)(asked >= 0 ? asked : SHARED_ROUNDS)};
@@ -549,7 +475,8 @@ static enum kf_status make_net(struct mesh_job *m, struct kf_error *err)
 }
 
 // What would move or drop a part of one label's surface, and not of its neighbour's, is left undone.
-static enum kf_status take_from_net(struct mesh_job *m, struct segment *s, struct kf_mesh *mesh, struct kf_error *err)
+static enum kf_status take_from_net(struct kf_mesh_job *m, struct kf_mesh_segment *s, struct kf_mesh *mesh,
+                                    struct kf_error *err)
 {
     s->smoothing = "interfaces of all labels";
     return kf_work_status(kf_surface_labels_mesh(&m->w.work, &m->net, s->label, mesh), err, "extracting the surface");
@@ -558,8 +485,8 @@ static enum kf_status take_from_net(struct mesh_job *m, struct segment *s, struc
 // ---- one segment ----
 
 // The surface of one segment as it is, and the grid it was made on.
-static enum kf_status make_surface(struct mesh_job *m, struct segment *s, struct kf_mesh *mesh, struct kf_grid *grid,
-                                   struct kf_error *err)
+static enum kf_status make_surface(struct kf_mesh_job *m, struct kf_mesh_segment *s, struct kf_mesh *mesh,
+                                   struct kf_grid *grid, struct kf_error *err)
 {
     struct part p;
     struct kf_bits bits = {0};
@@ -584,7 +511,7 @@ static enum kf_status make_surface(struct mesh_job *m, struct segment *s, struct
 }
 
 // After the last surface the volumes have done their work: the rest needs their memory more.
-static void let_volumes_go(struct mesh_job *m)
+static void let_volumes_go(struct kf_mesh_job *m)
 {
     if (m->made + 1 < m->count)
         return;
@@ -594,8 +521,8 @@ static void let_volumes_go(struct mesh_job *m)
 }
 
 // A surface of its own: smooth, and without its small pieces.
-static enum kf_status make_alone(struct mesh_job *m, struct segment *s, double from, double share, struct kf_mesh *mesh,
-                                 double *change, struct kf_error *err)
+static enum kf_status make_alone(struct kf_mesh_job *m, struct kf_mesh_segment *s, double from, double share,
+                                 struct kf_mesh *mesh, double *change, struct kf_error *err)
 {
     struct kf_grid grid;
     kf_job_work_stage(&m->w, "extracting the surface", from, from + 0.2 * share);
@@ -610,7 +537,7 @@ static enum kf_status make_alone(struct mesh_job *m, struct segment *s, double f
     return status;
 }
 
-static enum kf_status mesh_segment(struct mesh_job *m, struct segment *s, struct kf_error *err)
+static enum kf_status mesh_segment(struct kf_mesh_job *m, struct kf_mesh_segment *s, struct kf_error *err)
 {
     double begin = m->shared ? 0.2 : 0.1, share = (1 - begin) / m->count, from = begin + share * m->made, change = 0;
     struct kf_mesh mesh = {0};
@@ -639,7 +566,7 @@ static enum kf_status mesh_segment(struct mesh_job *m, struct segment *s, struct
 
 // ---- the job ----
 
-static enum kf_status read_inputs(struct mesh_job *m, const json_t **table, json_t **owned, struct kf_error *err)
+static enum kf_status read_inputs(struct kf_mesh_job *m, const json_t **table, json_t **owned, struct kf_error *err)
 {
     const struct kf_job_input *labels = kf_job_input_named(m->w.job, "labels");
     const struct kf_job_input *image = kf_job_input_named(m->w.job, "volume");
@@ -666,7 +593,7 @@ static enum kf_status read_inputs(struct mesh_job *m, const json_t **table, json
 
 static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
 {
-    struct mesh_job m = {.only = kf_job_option(job, "--format")};
+    struct kf_mesh_job m = {.only = kf_job_option(job, "--format")};
     if (m.only && strcmp(m.only, "ply") && strcmp(m.only, "stl") && strcmp(m.only, "glb"))
         return kf_error_set(err, KF_INVALID, "bad_usage", "--format is ply, stl or glb");
     m.report = json_array();
@@ -677,7 +604,7 @@ static enum kf_status run(struct kf_job_context *job, struct kf_error *err)
     json_t *owned = NULL;
     enum kf_status status = read_inputs(&m, &table, &owned, err);
     if (!status)
-        status = list_segments(&m, table, err);
+        status = kf_mesh_job_segments(&m, table, err);
     if (!status && m.shared)
         status = make_net(&m, err);
     for (int i = 0; i < m.count && !status; i++)
@@ -752,9 +679,9 @@ static const struct kf_job_param params[] = {
      "Takes all labels from one net, so that two that touch have the same vertices and triangles there in PLY and STL. "
      "Grey values and piece_mm3 are not used, and no vertex leaves the cube between its eight voxels."},
     {"piece_mm3", KF_PARAM_DOUBLE, 0, 1e6, 1, NULL, "mm3", "Separate surfaces that enclose less than this are dropped."},
-    {"lod0_mm", KF_PARAM_DOUBLE, 0, 100, 0.05, NULL, "mm", "Error that the finest level may have."},
-    {"lod1_mm", KF_PARAM_DOUBLE, 0, 100, 0.3, NULL, "mm", "Error that the middle level may have."},
-    {"lod2_mm", KF_PARAM_DOUBLE, 0, 100, 1.0, NULL, "mm", "Error that the coarsest level may have."},
+    {"lod0_mm", KF_PARAM_DOUBLE, 0, 100, 0.05, NULL, "mm", "Root mean square error that the finest level may have."},
+    {"lod1_mm", KF_PARAM_DOUBLE, 0, 100, 0.3, NULL, "mm", "Root mean square error that the middle level may have."},
+    {"lod2_mm", KF_PARAM_DOUBLE, 0, 100, 1.0, NULL, "mm", "Root mean square error that the coarsest level may have."},
     {0},
 };
 

@@ -303,6 +303,11 @@ static int push_children(const struct item *at, const float low2[WIDTH], double 
 
 int kf_bvh_nearest(const struct kf_bvh *b, const double p[3], uint32_t hint, struct kf_bvh_nearest *out)
 {
+    return kf_bvh_near(b, p, hint, -1, out);
+}
+
+int kf_bvh_near(const struct kf_bvh *b, const double p[3], uint32_t hint, double enough2, struct kf_bvh_nearest *out)
+{
     *out = (struct kf_bvh_nearest){.distance2 = __builtin_inf(), .triangle = UINT32_MAX};
     if (!b->levels)
         return 0;
@@ -316,7 +321,7 @@ int kf_bvh_nearest(const struct kf_bvh *b, const double p[3], uint32_t hint, str
         far = __builtin_fabs(p[r]) > far ? __builtin_fabs(p[r]) : far;
     float slack = (float)(far * 2.5e-7);
     stack[top++] = (struct item){0, 0, b->levels - 1};
-    while (top) {
+    while (top && out->distance2 > enough2) {
         struct item now = stack[--top];
         if (!((double)now.low2 < out->distance2))
             continue;

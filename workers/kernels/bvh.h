@@ -49,6 +49,10 @@ struct kf_bvh_nearest {
 // about the answer but which of equally near triangles is named. 0 when the mesh is empty.
 int kf_bvh_nearest(const struct kf_bvh *bvh, const double p[3], uint32_t hint, struct kf_bvh_nearest *out);
 
+// The same, but any triangle whose squared distance is at most enough2 will do.
+int kf_bvh_near(const struct kf_bvh *bvh, const double p[3], uint32_t hint, double enough2,
+                struct kf_bvh_nearest *out);
+
 // Calls `found` with the place in `order` of every triangle from `from` on whose box meets [low, high] (touching
 // counts), in an order of the tree's; stops when it answers 1. Returns how many nodes it looked at.
 int64_t kf_bvh_overlaps(const struct kf_bvh *bvh, const float low[3], const float high[3], int64_t from,

@@ -15,7 +15,6 @@ struct sample {
 struct way {
     const struct kf_bvh *from, *to;
     const struct kf_mesh_distance_how *how;
-    double enough;    // bounds below this need not be tight
     uint32_t *near;   // per vertex of `from`: the nearest triangle
     double *distance; // per vertex of `from`
     int64_t *first;   // per triangle in the order of the tree: its first sample
@@ -294,7 +293,6 @@ static void refine(struct asker *a, const struct piece *p, int depth, struct bou
             memcpy(b->at, p->corner[c], sizeof b->at);
         }
     double upper = upper_bound(w->to->mesh, p), goal = b->low + w->how->tolerance_mm;
-    goal = goal > w->enough ? goal : w->enough;
     if (upper > goal) {
         double other = middle_bound(a, p);
         upper = other < upper ? other : upper;
@@ -441,33 +439,43 @@ static enum kf_kernel_status find_greatest(const struct kf_work *work, const str
     return status;
 }
 
-static enum kf_kernel_status measure_way(const struct kf_work *work, const struct kf_bvh *from, const struct kf_bvh *to,
-                                         const struct kf_mesh_distance_how *how, double enough, int integrals,
-                                         struct kf_pace *pace, struct kf_mesh_one_way *out, struct sums *all)
+static enum kf_kernel_status measure_way(const struct kf_work *work, struct way *w, struct kf_mesh_one_way *out,
+                                         struct sums *all)
 {
+    const struct kf_mesh *from = w->from->mesh;
     *all = (struct sums){0};
-    struct way w = {.from = from, .to = to, .how = how, .enough = enough, .pace = pace};
-    w.near = kf_work_take(work, from->mesh->vertices * (int64_t)sizeof *w.near);
-    w.distance = kf_work_take(work, from->mesh->vertices * (int64_t)sizeof *w.distance);
-    w.first = kf_work_take(work, from->mesh->triangles * (int64_t)sizeof *w.first);
-    enum kf_kernel_status status = w.near && w.distance && w.first ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
+    w->near = kf_work_take(work, from->vertices * (int64_t)sizeof *w->near);
+    w->distance = kf_work_take(work, from->vertices * (int64_t)sizeof *w->distance);
+    w->first = kf_work_take(work, from->triangles * (int64_t)sizeof *w->first);
+    enum kf_kernel_status status = w->near && w->distance && w->first ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     if (!status)
-        status = find_greatest(work, &w, out);
+        status = find_greatest(work, w, out);
     int64_t count = 0;
-    if (!status && integrals)
-        status = take_samples(work, &w, &count);
-    if (!status && integrals)
-        status = sum_samples(work, &w, count, out, all);
-    kf_work_give(work, w.near);
-    kf_work_give(work, w.distance);
-    kf_work_give(work, w.first);
-    kf_work_give(work, w.sample);
+    if (!status)
+        status = take_samples(work, w, &count);
+    if (!status)
+        status = sum_samples(work, w, count, out, all);
+    kf_work_give(work, w->near);
+    kf_work_give(work, w->distance);
+    kf_work_give(work, w->first);
+    kf_work_give(work, w->sample);
     return status;
 }
 
-static enum kf_kernel_status measure_both(const struct kf_work *work, const struct kf_mesh *a, const struct kf_mesh *b,
-                                          const struct kf_mesh_distance_how *how, double enough, int integrals,
-                                          struct kf_mesh_distance *out)
+static void summarise(const struct sums all[2], struct kf_mesh_distance *out)
+{
+    const struct kf_mesh_one_way *one = &out->way[0], *two = &out->way[1];
+    double area = all[0].area + all[1].area;
+    out->mean_mm = area > 0 ? (all[0].first + all[1].first) / area : 0;
+    out->rms_mm = area > 0 ? __builtin_sqrt((all[0].second + all[1].second) / area) : 0;
+    out->hd95_mm = one->p95_mm > two->p95_mm ? one->p95_mm : two->p95_mm;
+    out->hausdorff_low_mm = one->greatest_low_mm > two->greatest_low_mm ? one->greatest_low_mm : two->greatest_low_mm;
+    out->hausdorff_high_mm =
+        one->greatest_high_mm > two->greatest_high_mm ? one->greatest_high_mm : two->greatest_high_mm;
+}
+
+enum kf_kernel_status kf_mesh_distance(const struct kf_work *work, const struct kf_mesh *a, const struct kf_mesh *b,
+                                       const struct kf_mesh_distance_how *how, struct kf_mesh_distance *out)
 {
     *out = (struct kf_mesh_distance){0};
     if (a->triangles == 0 || b->triangles == 0 || !(how->spacing_mm >= 0) || !(how->tolerance_mm >= 1e-6))
@@ -477,90 +485,22 @@ static enum kf_kernel_status measure_both(const struct kf_work *work, const stru
     struct sums all[2];
     memset(all, 0, sizeof all);
     struct kf_work_part part;
-    struct kf_pace pace = {.left = KF_DISTANCE_LOOKS};
+    struct kf_pace pace = {.left = KF_DISTANCE_LOOKS + KF_DISTANCE_LOOKS_EACH * (a->triangles + b->triangles)};
     enum kf_kernel_status status = kf_bvh_make(kf_work_part(&part, work, 0, 0.05), a, &tree[0]);
     if (!status)
         status = kf_bvh_make(kf_work_part(&part, work, 0.05, 0.1), b, &tree[1]);
     for (int n = 0; n < 2 && !status; n++) {
         const struct kf_work *share = kf_work_part(&part, work, 0.1 + 0.45 * n, 0.55 + 0.45 * n);
-        status = measure_way(share, &tree[n], &tree[1 - n], how, enough, integrals, &pace, &out->way[n], &all[n]);
+        struct way w = {.from = &tree[n], .to = &tree[1 - n], .how = how, .pace = &pace};
+        status = measure_way(share, &w, &out->way[n], &all[n]);
         if (!status && kf_work_step(share, 1))
             status = KF_KERNEL_CANCELLED;
     }
     kf_bvh_release(work, &tree[0]);
     kf_bvh_release(work, &tree[1]);
-    if (status) {
+    if (status)
         *out = (struct kf_mesh_distance){0};
-        return status;
-    }
-    const struct kf_mesh_one_way *one = &out->way[0], *two = &out->way[1];
-    double area = all[0].area + all[1].area;
-    out->mean_mm = area > 0 ? (all[0].first + all[1].first) / area : 0;
-    out->rms_mm = area > 0 ? __builtin_sqrt((all[0].second + all[1].second) / area) : 0;
-    out->hd95_mm = one->p95_mm > two->p95_mm ? one->p95_mm : two->p95_mm;
-    out->hausdorff_low_mm = one->greatest_low_mm > two->greatest_low_mm ? one->greatest_low_mm : two->greatest_low_mm;
-    out->hausdorff_high_mm =
-        one->greatest_high_mm > two->greatest_high_mm ? one->greatest_high_mm : two->greatest_high_mm;
-    return KF_KERNEL_OK;
-}
-
-enum kf_kernel_status kf_mesh_distance(const struct kf_work *work, const struct kf_mesh *a, const struct kf_mesh *b,
-                                       const struct kf_mesh_distance_how *how, struct kf_mesh_distance *out)
-{
-    return measure_both(work, a, b, how, 0, 1, out);
-}
-
-// ---- decimation within a measured bound ----
-
-static void copy_mesh(const struct kf_mesh *from, struct kf_mesh *to)
-{
-    to->vertices = from->vertices;
-    to->triangles = from->triangles;
-    memcpy(to->xyz, from->xyz, (size_t)from->vertices * 3 * sizeof *to->xyz);
-    memcpy(to->index, from->index, (size_t)from->triangles * 3 * sizeof *to->index);
-}
-
-enum kf_kernel_status kf_mesh_decimate_within(const struct kf_work *work, struct kf_mesh *mesh,
-                                              const struct kf_mesh_decimate *how, double hausdorff_mm,
-                                              double *measured_mm)
-{
-    if (measured_mm)
-        *measured_mm = 0;
-    if (!(hausdorff_mm >= 1e-4))
-        return KF_KERNEL_INVALID;
-    if (mesh->triangles == 0)
-        return KF_KERNEL_OK;
-    struct kf_mesh before = {.xyz = kf_work_take(work, mesh->vertices * 3 * (int64_t)sizeof *mesh->xyz),
-                             .index = kf_work_take(work, mesh->triangles * 3 * (int64_t)sizeof *mesh->index)};
-    enum kf_kernel_status status = before.xyz && before.index ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
-    struct kf_mesh_distance_how exactly = {0, hausdorff_mm / 10};
-    struct kf_mesh_decimate now = *how;
-    now.error_mm = now.error_mm < hausdorff_mm ? now.error_mm : hausdorff_mm;
-    double high = __builtin_inf();
-    if (!status)
-        copy_mesh(mesh, &before);
-    for (int round = 0; round < 8 && !status && !(high <= hausdorff_mm); round++) {
-        struct kf_mesh_distance measured;
-        struct kf_work_part part;
-        double reached = 0;
-        copy_mesh(&before, mesh);
-        status = kf_mesh_decimate(kf_work_part(&part, work, round / 8.0, (round + 0.5) / 8), mesh, &now, &reached);
-        if (!status)
-            status = measure_both(kf_work_part(&part, work, (round + 0.5) / 8, (round + 1) / 8.0), &before, mesh,
-                                  &exactly, hausdorff_mm, 0, &measured);
-        if (status)
-            break;
-        high = measured.hausdorff_high_mm;
-        // The quadric's error is a mean; the greatest distance falls with it about in proportion.
-        double scale = hausdorff_mm / (measured.hausdorff_low_mm > hausdorff_mm ? measured.hausdorff_low_mm : high);
-        now.error_mm = (reached < now.error_mm ? reached : now.error_mm) * 0.9 * scale;
-    }
-    if (!(high <= hausdorff_mm) && before.xyz && before.index && (before.triangles || before.vertices)) {
-        copy_mesh(&before, mesh);
-        high = 0;
-    }
-    if (measured_mm && !status)
-        *measured_mm = high;
-    kf_mesh_release(work, &before);
+    else
+        summarise(all, out);
     return status;
 }

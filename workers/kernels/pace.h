@@ -1,6 +1,6 @@
 // Inside of the kernel library: how long questions to a kf_bvh may take. Meshes can be made (and some come so) that the
-// nearest triangle is found only by looking at all of them; what looks further than usual is counted over all questions,
-// and there is an end to it, the same on every machine and for any number of threads.
+// nearest triangle is found only by looking at all of them; what looks further than usual is counted over all
+// questions, and there is an end to it, the same on every machine and for any number of threads.
 #ifndef KERF_KERNELS_PACE_H
 #define KERF_KERNELS_PACE_H
 
@@ -48,16 +48,22 @@ static inline void kf_asker_count(struct kf_asker *a, int64_t looks, int64_t bey
     a->looks = a->beyond = 0;
 }
 
-// kf_bvh_nearest of a tree that is not empty. Once the asker has stopped, any answer will do.
-static inline void kf_asker_nearest(struct kf_asker *a, const struct kf_bvh *bvh, const double p[3], uint32_t hint,
-                                    struct kf_bvh_nearest *out)
+// kf_bvh_near of a tree that is not empty. Once the asker has stopped, any answer will do.
+static inline void kf_asker_near(struct kf_asker *a, const struct kf_bvh *bvh, const double p[3], uint32_t hint,
+                                 double enough2, struct kf_bvh_nearest *out)
 {
     if (a->stop) {
         *out = (struct kf_bvh_nearest){.triangle = 0};
         return;
     }
-    kf_bvh_nearest(bvh, p, hint, out);
+    kf_bvh_near(bvh, p, hint, enough2, out);
     kf_asker_count(a, out->looks, out->looks > KF_PACE_FREE ? out->looks - KF_PACE_FREE : 0);
+}
+
+static inline void kf_asker_nearest(struct kf_asker *a, const struct kf_bvh *bvh, const double p[3], uint32_t hint,
+                                    struct kf_bvh_nearest *out)
+{
+    kf_asker_near(a, bvh, p, hint, -1, out);
 }
 
 // What has become of a loop.
