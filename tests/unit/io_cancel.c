@@ -185,14 +185,17 @@ static void try_way(size_t n, int threads)
     struct kf_error err;
     enum kf_status status = run_once(n, threads, -1, &whole, &err);
     int64_t most = whole.questions - 1, stop[] = {0, most / 3, most - 1, most};
-    int bad = status != KF_OK || whole.blocks != 0 || (threads == 1 && (whole.questions < ways[n].few || whole.back)) ||
-              !(whole.least <= 0.2) || (!ways[n].often && !(whole.last >= 0.55));
+    int bad = status != KF_OK || whole.blocks != 0;
+    // Which member of a team the calling thread takes, and so when it asks and reports, is its luck.
+    if (threads == 1)
+        bad |= whole.questions < ways[n].few || whole.back || !(whole.least <= 0.2) ||
+               (!ways[n].often && !(whole.last >= 0.55));
     for (size_t s = 0; s < sizeof stop / sizeof *stop && !bad; s++) {
         if (stop[s] < 0 || (s && threads > 1))
             continue;
         status = run_once(n, threads, stop[s], &cut, &err);
-        if (ways[n].often && cut.questions <= stop[s])
-            continue; // it was faster this time
+        if ((ways[n].often || threads > 1) && cut.questions <= stop[s])
+            continue; // it was faster this time, or others did all of it
         bad = status != KF_CANCELLED || strcmp(err.code, "cancelled") != 0 || cut.blocks != 0 ||
               cut.questions != stop[s] + 1;
         whole = bad ? cut : whole;
