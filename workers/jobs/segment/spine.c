@@ -1,9 +1,10 @@
 // segment.spine: the vertebrae of a CT or an MR one by one with their levels, sacrum, discs, canal, and what lies in it.
 //
 //   1. On 2 mm: the canal as the path most enclosed by bone (spine_canal.c).
-//   2. On the working grid around it: discs across the bodies' axis (spine_split.c), bodies within their walls
-//      (spine_body.c), bone shared out by watershed from them, discs between end plates, canal within its walls
-//      (spine_parts.c); sac, cord, ligamentum flavum and nerve roots in it (spine_neural.c).
+//   2. On the working grid around it: discs across the bodies' axis (spine_split.c), marrow of old bone by the shells
+//      around it (spine_marrow.c), bodies within their walls (spine_body.c), bone shared out by watershed from them,
+//      discs between end plates, canal within its walls (spine_parts.c); sac, cord, ligamentum flavum and nerve roots
+//      in it (spine_neural.c).
 //   3. Levels by ribs and sacrum, or none (spine_level.c).
 //   4. Back on the image's grid.
 // An MR is turned into what a CT would show between 1 and 2 (spine_mr.c); its canal is found by its fluid.
@@ -408,24 +409,27 @@ static enum kf_status fill_mr_discs(struct kf_job_work *w, const struct kf_volum
     return KF_OK;
 }
 
+// Shells are a millimetre thick: what a voxel holds of one falls as its longest side grows.
+static struct kf_spine_bone usual_bone(const struct kf_grid *grid, double shell_hu)
+{
+    double side = fmax(grid->spacing_mm[0], fmax(grid->spacing_mm[1], grid->spacing_mm[2]));
+    shell_hu *= fmin(1, fmax(0.57, 1 - 0.43 * (side - SHELL_SIDE_MM)));
+    return (struct kf_spine_bone){.shell_hu = shell_hu, .spongy_hu = KF_SPINE_SPONGY * shell_hu};
+}
+
 // `fine` in Hounsfield units; what lies in the canal is looked for in `seen`, by `look`. metal: implants, one byte per
 // voxel of fine, or NULL.
 static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *grid, struct kf_spine *spine,
                                    const struct kf_volume *fine, const struct kf_volume *seen,
-                                   const struct kf_spine_look *look, const uint8_t *metal, struct kf_volume *labels,
-                                   struct kf_error *err)
+                                   const struct kf_spine_look *look, const struct kf_spine_bone *bone,
+                                   const uint8_t *metal, struct kf_volume *labels, struct kf_error *err)
 {
     static const double same[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
     struct kf_volume work_labels = {.data = NULL};
-    // Shells are a millimetre thick: what a voxel holds of one falls as its longest side grows.
-    double side = fmax(grid->spacing_mm[0], fmax(grid->spacing_mm[1], grid->spacing_mm[2])),
-           bone_hu = kf_job_double(w->job, "bone_hu") * fmin(1, fmax(0.57, 1 - 0.43 * (side - SHELL_SIDE_MM)));
-    if (fine != seen)
-        bone_hu = KF_SPINE_MR_BONE_HU;
     enum kf_status status = kf_volume_alloc(&work_labels, &fine->grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "telling vertebrae apart", 0.45, 0.75);
     if (!status)
-        status = kf_work_status(kf_spine_split(&w->work, fine, bone_hu, fine == seen, spine, work_labels.data), err,
+        status = kf_work_status(kf_spine_split(&w->work, fine, bone, fine == seen, spine, work_labels.data), err,
                                 "telling vertebrae apart");
     if (!status && fine != seen)
         status = fill_mr_discs(w, fine, spine, work_labels.data, err);
@@ -508,6 +512,7 @@ static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, s
 {
     struct kf_volume fine = {.data = NULL};
     struct kf_grid grid = image->grid;
+    struct kf_spine_bone bone = usual_bone(&grid, kf_job_double(w->job, "bone_hu"));
     uint8_t *metal = NULL;
     enum kf_status status = KF_OK;
     spine->slice_mm = slice_mm(&grid);
@@ -521,8 +526,10 @@ static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, s
         status = find_column(w, image, spine, &fine, &metal, err);
     kf_volume_release(image);
     if (!status)
-        status =
-            label_column(w, &grid, spine, &fine, &fine, &kf_spine_ct_look, spine->metal ? metal : NULL, labels, err);
+        status = kf_work_status(kf_spine_lift_marrow(&w->work, &fine, spine, &bone), err, "reading the bone");
+    if (!status)
+        status = label_column(w, &grid, spine, &fine, &fine, &kf_spine_ct_look, &bone, spine->metal ? metal : NULL,
+                              labels, err);
     kf_work_give(&w->work, metal);
     kf_volume_release(&fine);
     return status;
@@ -533,6 +540,7 @@ static enum kf_status label_mr(struct kf_job_work *w, struct kf_volume *image, s
 {
     struct kf_volume level = {.data = NULL}, fine = {.data = NULL}, seen = {.data = NULL};
     struct kf_grid grid = image->grid;
+    const struct kf_spine_bone bone = {KF_SPINE_MR_BONE_HU, KF_SPINE_SPONGY * KF_SPINE_MR_BONE_HU};
     struct kf_spine_mr mr = {.slice_mm = slice_mm(&grid)};
     kf_job_work_stage(w, "evening out the shading", 0.1, 0.2);
     enum kf_status status = kf_volume_alloc(&level, &grid, KF_VOXEL_INT16, err);
@@ -543,7 +551,7 @@ static enum kf_status label_mr(struct kf_job_work *w, struct kf_volume *image, s
         status = find_mr_column(w, &level, spine, &mr, &fine, &seen, err);
     kf_volume_release(&level);
     if (!status)
-        status = label_column(w, &grid, spine, &fine, &seen, &mr.look, NULL, labels, err);
+        status = label_column(w, &grid, spine, &fine, &seen, &mr.look, &bone, NULL, labels, err);
     if (!status)
         spine->even = fmin(1, EVEN_SPREAD / fmax(EVEN_SPREAD, mr.spread));
     // Ribs are not to be told from muscle's fat in an MR, and from the sacrum alone one in seven is misnumbered.
@@ -601,7 +609,7 @@ static const struct kf_job_cli cli = {
 static const struct kf_job_param params[] = {
     {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 430, NULL, "HU",
      "Shells of bone are at or above this in voxels of up to 2 mm and at less in larger ones, at 57 % of it from 3 mm; "
-     "spongy bone inside them may have half of it. CT only."},
+     "spongy bone inside them may have a third of it. Where it has less, both are read from the image. CT only."},
     {"modality", KF_PARAM_TEXT, 0, 0, 0, "auto", "1",
      "auto: as the volume says, CT where it says nothing; ct; mr: T2-weighted."},
     {0},
