@@ -13,7 +13,7 @@ static uint8_t *labels, *kept_labels, *bodies;
 
 static enum kf_kernel_status canal(const struct kf_work *w)
 {
-    return kf_spine_find_canal(w, &image, &spine);
+    return kf_spine_find_canal(w, &image, 0, &spine);
 }
 
 static enum kf_kernel_status discs(const struct kf_work *w)

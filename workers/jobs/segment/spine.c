@@ -321,36 +321,94 @@ static enum kf_status no_discs(struct kf_error *err)
 
 // ---- the pipeline ----
 
-// *metal: one byte per voxel of `fine`, the caller's to give back; spine->metal says whether there is any.
-static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume *image, struct kf_spine *spine,
-                                  struct kf_volume *fine, uint8_t **metal, struct kf_error *err)
+static enum kf_status find_canal(struct kf_job_work *w, const struct kf_volume *image, int thin,
+                                 struct kf_spine *spine, struct kf_error *err)
 {
     struct kf_volume coarse = {.data = NULL};
-    double whole[2][3], box[2][3];
+    double whole[2][3];
     whole_box(&image->grid, whole);
-    kf_job_work_stage(w, "finding the canal", 0.15, 0.3);
     enum kf_status status = resampled(&w->work, image, (const double(*)[3])whole, COARSE_MM, &coarse, err);
     if (!status)
-        status = kf_work_status(kf_spine_find_canal(&w->work, &coarse, spine), err, "finding the canal");
+        status = kf_work_status(kf_spine_find_canal(&w->work, &coarse, thin, spine), err, "finding the canal");
     kf_volume_release(&coarse);
-    if (!status && spine->stations == 0)
-        status = kf_error_set(err, KF_UNPROCESSABLE, "no_spine", "no spinal canal of at least 40 mm was found");
-    if (status)
-        return status;
+    return status;
+}
+
+// A CT's column as a look shows it.
+struct look {
+    struct kf_spine spine;
+    struct kf_volume fine; // the working grid around it
+    uint8_t *metal;        // one byte per voxel of fine; spine.metal says whether there is any
+};
+
+static void release_look(struct kf_job_work *w, struct look *look)
+{
+    kf_work_give(&w->work, look->metal);
+    kf_volume_release(&look->fine);
+    *look = (struct look){.metal = NULL};
+}
+
+static enum kf_status find_discs(struct kf_job_work *w, const struct kf_volume *image, struct look *look,
+                                 struct kf_error *err)
+{
+    double whole[2][3], box[2][3];
     const double *spacing = image->grid.spacing_mm;
     double step = fmin(fmax(fmin(spacing[0], fmin(spacing[1], spacing[2])), 0.7), 1.5);
-    spine_box(spine, (const double(*)[3])whole, box);
-    status = resampled(&w->work, image, (const double(*)[3])box, step, fine, err);
+    whole_box(&image->grid, whole);
+    spine_box(&look->spine, (const double(*)[3])whole, box);
+    enum kf_status status = resampled(&w->work, image, (const double(*)[3])box, step, &look->fine, err);
     kf_job_work_stage(w, "finding discs", 0.35, 0.45);
     if (!status)
-        *metal = kf_work_take(&w->work, kf_grid_voxels(&fine->grid));
-    if (!status && !*metal)
+        look->metal = kf_work_take(&w->work, kf_grid_voxels(&look->fine.grid));
+    if (!status && !look->metal)
         status = kf_error_set(err, KF_NOMEM, NULL, "no memory for metal");
     if (!status)
-        status = kf_work_status(kf_spine_mend_metal(&w->work, fine, *metal, &spine->metal), err, "reducing streaks");
+        status = kf_work_status(kf_spine_mend_metal(&w->work, &look->fine, look->metal, &look->spine.metal), err,
+                                "reducing streaks");
     if (!status)
-        status = kf_work_status(kf_spine_find_discs(&w->work, fine, KF_SPINE_NEAREST_MM, spine), err, "finding discs");
-    if (!status && spine->discs == 0)
+        status = kf_work_status(kf_spine_find_discs(&w->work, &look->fine, KF_SPINE_NEAREST_MM, &look->spine), err,
+                                "finding discs");
+    return status;
+}
+
+// Another look, which takes thin shells for bone. It counts when it shows more discs: what no usual shell encloses is
+// lost to the first where the canal ends too early, but a path along usual shells is the surer one.
+static enum kf_status look_again(struct kf_job_work *w, const struct kf_volume *image, struct look *first,
+                                 struct kf_error *err)
+{
+    struct look second = {.spine = first->spine};
+    second.spine.discs = second.spine.stations = 0;
+    second.spine.station = kf_work_take(&w->work, KF_SPINE_STATIONS * (int64_t)sizeof *second.spine.station);
+    if (!second.spine.station)
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for the canal");
+    struct kf_spine_station *own = second.spine.station;
+    enum kf_status status = find_canal(w, image, 1, &second.spine, err);
+    if (!status && second.spine.stations > 0)
+        status = find_discs(w, image, &second, err);
+    if (!status && second.spine.discs > first->spine.discs) {
+        struct look before = *first;
+        memcpy(before.spine.station, own, (size_t)second.spine.stations * sizeof *own);
+        second.spine.station = before.spine.station;
+        *first = second;
+        second = before;
+    }
+    release_look(w, &second);
+    kf_work_give(&w->work, own);
+    return status;
+}
+
+static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume *image, double spongy_hu,
+                                  struct look *look, struct kf_error *err)
+{
+    kf_job_work_stage(w, "finding the canal", 0.15, 0.3);
+    enum kf_status status = find_canal(w, image, 0, &look->spine, err);
+    if (!status && look->spine.stations > 0)
+        status = find_discs(w, image, look, err);
+    if (!status && (look->spine.stations == 0 || kf_spine_is_dark(&look->fine, &look->spine, spongy_hu)))
+        status = look_again(w, image, look, err);
+    if (!status && look->spine.stations == 0)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "no_spine", "no spinal canal of at least 40 mm was found");
+    if (!status && look->spine.discs == 0)
         status = no_discs(err);
     return status;
 }
@@ -510,12 +568,11 @@ static double slice_mm(const struct kf_grid *grid)
 static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, struct kf_spine *spine,
                                struct kf_volume *labels, struct kf_error *err)
 {
-    struct kf_volume fine = {.data = NULL};
     struct kf_grid grid = image->grid;
     struct kf_spine_bone bone = usual_bone(&grid, kf_job_double(w->job, "bone_hu"));
-    uint8_t *metal = NULL;
     enum kf_status status = KF_OK;
     spine->slice_mm = slice_mm(&grid);
+    struct look look = {.spine = *spine};
     if (image->type != KF_VOXEL_INT16)
         status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu", "the values are not whole Hounsfield units");
     if (!status && !is_like_hu(image))
@@ -523,15 +580,15 @@ static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, s
                               "the values are not Hounsfield units (an MR? then say modality mr): there is no fat or "
                               "air in them");
     if (!status)
-        status = find_column(w, image, spine, &fine, &metal, err);
+        status = find_column(w, image, bone.spongy_hu, &look, err);
+    *spine = look.spine;
     kf_volume_release(image);
     if (!status)
-        status = kf_work_status(kf_spine_lift_marrow(&w->work, &fine, spine, &bone), err, "reading the bone");
+        status = kf_work_status(kf_spine_lift_marrow(&w->work, &look.fine, spine, &bone), err, "reading the bone");
     if (!status)
-        status = label_column(w, &grid, spine, &fine, &fine, &kf_spine_ct_look, &bone, spine->metal ? metal : NULL,
-                              labels, err);
-    kf_work_give(&w->work, metal);
-    kf_volume_release(&fine);
+        status = label_column(w, &grid, spine, &look.fine, &look.fine, &kf_spine_ct_look, &bone,
+                              spine->metal ? look.metal : NULL, labels, err);
+    release_look(w, &look);
     return status;
 }
 
@@ -617,7 +674,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_spine = {
     .name = "segment.spine",
-    .version = 9,
+    .version = 10,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 6LL << 30,

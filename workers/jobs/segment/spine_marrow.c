@@ -61,6 +61,11 @@ static double marrow_hu(const struct kf_volume *volume, const struct kf_spine *s
     return bodies ? (double)kf_select_f32(body, bodies, bodies / 2) : 1e9;
 }
 
+int kf_spine_is_dark(const struct kf_volume *volume, const struct kf_spine *spine, double spongy_hu)
+{
+    return marrow_hu(volume, spine) < PALE * spongy_hu;
+}
+
 // Bone in shells and bodies.
 static void add_body(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 {
@@ -203,8 +208,7 @@ enum kf_kernel_status kf_spine_lift_marrow(const struct kf_work *work, struct kf
     struct kf_spine_walls walls;
     struct kf_bits marrow = {0};
     struct kf_spine inner = *spine;
-    double dark = marrow_hu(volume, spine);
-    if (dark >= PALE * bone->spongy_hu)
+    if (!kf_spine_is_dark(volume, spine, bone->spongy_hu))
         return KF_KERNEL_OK;
     inner.vertebrae = spine->discs; // whether it is a sacrum that lies below the last disc is not known yet
     uint8_t *bodies = kf_work_take(work, kf_grid_voxels(g));
@@ -216,7 +220,7 @@ enum kf_kernel_status kf_spine_lift_marrow(const struct kf_work *work, struct kf
         status = find_marrow(work, volume, &inner, bodies, 0.5 * (walls.thin_hu + walls.outside_hu), &marrow);
         if (!status) {
             bone->shell_hu = fmin(bone->shell_hu, 0.5 * (walls.shell_hu + walls.outside_hu));
-            lift(work, &marrow, LIFTED_HU - dark, volume);
+            lift(work, &marrow, LIFTED_HU - marrow_hu(volume, spine), volume);
         }
     }
     kf_bits_release(work, &marrow);
