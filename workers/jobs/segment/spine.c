@@ -371,9 +371,9 @@ static enum kf_status find_discs(struct kf_job_work *w, const struct kf_volume *
     return status;
 }
 
-// Another look, which takes thin shells for bone. It counts when it shows more discs: what no usual shell encloses is
-// lost to the first where the canal ends too early, but a path along usual shells is the surer one.
-static enum kf_status look_again(struct kf_job_work *w, const struct kf_volume *image, struct look *first,
+// Another look, which takes thinner shells for bone. It counts when it shows more discs: where shells are lost in noise
+// the canal's path ends early, with one threshold in one patient and with another in the next.
+static enum kf_status look_again(struct kf_job_work *w, const struct kf_volume *image, int thin, struct look *first,
                                  struct kf_error *err)
 {
     struct look second = {.spine = first->spine};
@@ -382,7 +382,7 @@ static enum kf_status look_again(struct kf_job_work *w, const struct kf_volume *
     if (!second.spine.station)
         return kf_error_set(err, KF_NOMEM, NULL, "no memory for the canal");
     struct kf_spine_station *own = second.spine.station;
-    enum kf_status status = find_canal(w, image, 1, &second.spine, err);
+    enum kf_status status = find_canal(w, image, thin, &second.spine, err);
     if (!status && second.spine.stations > 0)
         status = find_discs(w, image, &second, err);
     if (!status && second.spine.discs > first->spine.discs) {
@@ -404,8 +404,9 @@ static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume 
     enum kf_status status = find_canal(w, image, 0, &look->spine, err);
     if (!status && look->spine.stations > 0)
         status = find_discs(w, image, look, err);
-    if (!status && (look->spine.stations == 0 || kf_spine_is_dark(&look->fine, &look->spine, spongy_hu)))
-        status = look_again(w, image, look, err);
+    int again = !status && (look->spine.stations == 0 || kf_spine_is_dark(&look->fine, &look->spine, spongy_hu));
+    for (int thin = 1; thin < KF_SPINE_LOOKS && again && !status; thin++)
+        status = look_again(w, image, thin, look, err);
     if (!status && look->spine.stations == 0)
         status = kf_error_set(err, KF_UNPROCESSABLE, "no_spine", "no spinal canal of at least 40 mm was found");
     if (!status && look->spine.discs == 0)

@@ -8,7 +8,9 @@
 
 #define REACH       9 // voxels
 #define BONE_HU     190
-#define THIN_HU     140 // above disc and muscle; a shell of 780 HU and 0.6 mm leaves 150 to 270 in voxels of 1.3 to 2 mm
+// Of old bone, all above disc and muscle: a shell of 780 HU and 0.6 mm leaves 150 to 270 in voxels of 1.3 to 2 mm.
+#define THIN_HU     160
+#define THINNEST_HU 140
 #define SOFT_LOW    (-120)
 #define SOFT_HIGH   110
 #define LEAST_MM    40.0
@@ -102,6 +104,17 @@ static float thin_enclosure(const int16_t *slice, const int64_t *dim, int64_t i,
 {
     return enclosed_by(THIN_HU, slice, dim, i, j, ray);
 }
+
+static float thinnest_enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
+                                const double ray[KF_SPINE_RAYS][2])
+{
+    return enclosed_by(THINNEST_HU, slice, dim, i, j, ray);
+}
+
+static const struct {
+    int16_t bone_hu;
+    kf_spine_rate *rate;
+} looks[KF_SPINE_LOOKS] = {{BONE_HU, enclosure}, {THIN_HU, thin_enclosure}, {THINNEST_HU, thinnest_enclosure}};
 
 enum kf_kernel_status kf_spine_score(const struct kf_work *work, const struct kf_volume *coarse, kf_spine_rate *rate,
                                      float *score)
@@ -507,7 +520,7 @@ static enum kf_kernel_status centre(const struct kf_work *work, const struct kf_
     if (!bone)
         return KF_KERNEL_NOMEM;
     for (int64_t v = 0; v < voxels; v++)
-        bone[v] = hu[v] >= (thin ? THIN_HU : BONE_HU);
+        bone[v] = hu[v] >= looks[thin].bone_hu;
     enum kf_kernel_status status = frames(work, coarse, spine, of); // now along the mirror plane
     if (!status)
         status = kf_spine_centre_canal(work, &coarse->grid, bone, spine);
@@ -550,7 +563,7 @@ enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const stru
     if (!status) {
         int run, length;
         of.second = of.column + most;
-        status = kf_spine_score(work, coarse, thin ? thin_enclosure : enclosure, score);
+        status = kf_spine_score(work, coarse, looks[thin].rate, score);
         if (!status)
             status = find_run(work, coarse, score, best, from, path, &of, &run, &length);
         if (!status)
