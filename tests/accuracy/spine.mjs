@@ -1,5 +1,6 @@
-// segment.spine on CT phantoms that were not used in tuning (seeds from 101 to 129; tuning saw 1 … 22 and from 201):
-// other individuals, noise, thick slices, metal, turned and cropped ones, ilia beside the sacrum; then on real CT. Six minutes on two cores.
+// segment.spine on CT phantoms that were not used in tuning (seeds from 101 to 136; tuning saw 1 … 22 and from 201):
+// other individuals, noise, thick slices, metal, turned and cropped ones, old bone, scoliosis, ilia beside the sacrum; then
+// on real CT. Eight minutes on two cores.
 // The baseline beside it is what a threshold and components give. What the field cuts off is not scored, but may not bear
 // a wrong level.
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -74,6 +75,18 @@ const cases = [
     { name: 'seed 122, 1 mm, screws and rods, turned 6×5×-12°', args: ['--seed', '122', '--spacing', '1x1x1', '--metal', '--pose', '6x5x-12'] },
 ];
 
+// Spongy bone that has lost half of its density and more, in thinner shells (at 1 mm they have holes of noise: lower
+// bounds); columns that lean by a Cobb angle and turn with it. Levels may stay unconfirmed, but not be wrong.
+const hard = [
+    { name: 'seed 130, spongy bone of 80 HU', args: ['--seed', '130', '--trabecular', '80'] },
+    { name: 'seed 131, spongy bone of 60 HU', args: ['--seed', '131', '--trabecular', '60'] },
+    { name: 'seed 132, 1 mm, spongy bone of 80 HU', args: ['--seed', '132', '--spacing', '1x1x1', '--trabecular', '80'], vertebra: 0.93 },
+    { name: 'seed 133, 1 mm, spongy bone of 60 HU, noise 20 HU', args: ['--seed', '133', '--spacing', '1x1x1', '--trabecular', '60', '--noise', '20'], vertebra: 0.92 },
+    { name: 'seed 134, 1 mm, scoliosis of 15°', args: ['--seed', '134', '--spacing', '1x1x1', '--scoliosis', '15'] },
+    { name: 'seed 135, 1 mm, scoliosis of 30° to the left', args: ['--seed', '135', '--spacing', '1x1x1', '--scoliosis', '-30'] },
+    { name: 'seed 136, 1 mm, scoliosis of 45°', args: ['--seed', '136', '--spacing', '1x1x1', '--scoliosis', '45'] },
+].map((c) => ({ ...c, kind: 'hard', canal: 0.87 }));
+
 // Labels that reach the border of the image.
 function cutOff(path, voxels) {
     const head = readLabels(path).head, [nx, ny, nz] = [42, 44, 46].map((at) => head.readInt16LE(at));
@@ -103,8 +116,9 @@ function figures(found, labels, present) {
     };
 }
 
-const table = new Table('segment.spine', 'Made by `tests/accuracy/run spine`. Gates: every vertebra ≥ 0.95, every disc ≥ 0.88, canal ≥ 0.92 (Dice), no wrong level. A row that misses one is marked.');
-table.section('CT phantoms', ['case', 'levels', 'wrong levels', 'vertebrae: mean, worst Dice', 'ASSD mm', 'worst HD95 mm', 'volume error', 'discs: mean, worst Dice', 'canal Dice', 'threshold and components: mean Dice', 'holds']);
+const table = new Table('segment.spine', 'Made by `tests/accuracy/run spine`. Gates: every vertebra ≥ 0.95, every disc ≥ 0.88, canal ≥ 0.92 (Dice), no wrong level. In old bone at 1 mm vertebrae ≥ 0.93, with noise ≥ 0.92; there and in scoliosis canal ≥ 0.87. A row that misses one is marked.');
+const heads = ['case', 'levels', 'wrong levels', 'vertebrae: mean, worst Dice', 'ASSD mm', 'worst HD95 mm', 'volume error', 'discs: mean, worst Dice', 'canal Dice', 'threshold and components: mean Dice', 'holds'];
+table.section('CT phantoms', heads);
 // Dice of a label of somebody else's with the one of ours that shares most of its voxels.
 function bestDice(ours, theirs, label) {
     const common = new Map(), size = new Map();
@@ -186,39 +200,43 @@ function besideIlia(dir) {
     }
 }
 
-const tallied = { cropped: [], whole: [] };
-await withScratch(async (dir) => {
-    for (const c of cases) {
-        must('kerf', ['phantom', 'spine', '--out', join(dir, c.name), '--truth', join(dir, 't'), ...c.args]);
-        must('kerf-job', ['import', '--in', join(dir, c.name), '--out', join(dir, 'ct.nii'), '--quiet']);
-        const run = tool('kerf-job', ['segment.spine', '--image', join(dir, 'ct.nii'), '--out', join(dir, 's.nii.gz'), '--quiet']);
-        if (run.code !== 0) {
-            table.row([c.name, `refused (${run.code})`, ...Array(8).fill(''), 'no'], false);
-            continue;
-        }
-        const t = readLabels(join(dir, 't', 'labels.nii.gz')), s = readLabels(join(dir, 's.nii.gz'));
-        const truth = t.voxels.map(truthNumber), to = matched(s.voxels, truth), cut = cutOff(join(dir, 't', 'labels.nii.gz'), truth);
-        const present = new Set(truth.filter((l) => !cut.has(l)));
-        writeLabels(join(dir, 'a.nii'), t, truth);
-        writeLabels(join(dir, 'b.nii'), s, s.voxels.map((v) => to[v]));
-        const found = scores(dir, join(dir, 'a.nii'), join(dir, 'b.nii'));
-        const v = figures(found, vertebrae, present), d = figures(found, discs, present), canal = found.get(101)?.dice ?? 0;
-        must('kerf-job', ['segment.bone', '--image', join(dir, 'ct.nii'), '--out', join(dir, 'bone.nii.gz'), '--quiet']);
-        const bone = readLabels(join(dir, 'bone.nii.gz')), one = matched(bone.voxels, truth);
-        writeLabels(join(dir, 'b.nii'), bone, bone.voxels.map((x) => one[x]));
-        const plain = figures(scores(dir, join(dir, 'a.nii'), join(dir, 'b.nii')), vertebrae, present);
-        const levels = readJson(join(dir, 's.json')).levels, wrong = levels === 'named' ? wrongLevels(to) : 0;
-        tallied[c.cropped ? 'cropped' : 'whole'].push(levels === 'named');
-        const ok = atLeast(v.worst, 0.95) && atLeast(d.worst, 0.88) && atLeast(canal, 0.92) && wrong === 0 && plain.mean < 0.5;
-        console.log(c.name, levels, wrong, fixed(v.mean), fixed(v.worst), fixed(d.mean), fixed(d.worst), fixed(canal), fixed(plain.mean));
-        table.row([c.name, levels, wrong, `${fixed(v.mean)}, ${fixed(v.worst)}`, fixed(v.assd, 2), fixed(v.hd95, 2), `${fixed(100 * v.volume, 1)} %`, `${fixed(d.mean)}, ${fixed(d.worst)}`, fixed(canal), fixed(plain.mean), ok ? 'yes' : 'no'], ok);
+const tallied = { cropped: [], whole: [], hard: [] };
+function phantomRow(dir, c) {
+    must('kerf', ['phantom', 'spine', '--out', join(dir, c.name), '--truth', join(dir, 't'), ...c.args]);
+    must('kerf-job', ['import', '--in', join(dir, c.name), '--out', join(dir, 'ct.nii'), '--quiet']);
+    const run = tool('kerf-job', ['segment.spine', '--image', join(dir, 'ct.nii'), '--out', join(dir, 's.nii.gz'), '--quiet']);
+    if (run.code !== 0) {
+        table.row([c.name, `refused (${run.code})`, ...Array(8).fill(''), 'no'], false);
+        return;
     }
+    const t = readLabels(join(dir, 't', 'labels.nii.gz')), s = readLabels(join(dir, 's.nii.gz'));
+    const truth = t.voxels.map(truthNumber), to = matched(s.voxels, truth), cut = cutOff(join(dir, 't', 'labels.nii.gz'), truth);
+    const present = new Set(truth.filter((l) => !cut.has(l)));
+    writeLabels(join(dir, 'a.nii'), t, truth);
+    writeLabels(join(dir, 'b.nii'), s, s.voxels.map((v) => to[v]));
+    const found = scores(dir, join(dir, 'a.nii'), join(dir, 'b.nii'));
+    const v = figures(found, vertebrae, present), d = figures(found, discs, present), canal = found.get(101)?.dice ?? 0;
+    must('kerf-job', ['segment.bone', '--image', join(dir, 'ct.nii'), '--out', join(dir, 'bone.nii.gz'), '--quiet']);
+    const bone = readLabels(join(dir, 'bone.nii.gz')), one = matched(bone.voxels, truth);
+    writeLabels(join(dir, 'b.nii'), bone, bone.voxels.map((x) => one[x]));
+    const plain = figures(scores(dir, join(dir, 'a.nii'), join(dir, 'b.nii')), vertebrae, present);
+    const levels = readJson(join(dir, 's.json')).levels, wrong = levels === 'named' ? wrongLevels(to) : 0;
+    tallied[c.kind ?? (c.cropped ? 'cropped' : 'whole')].push(levels === 'named');
+    const ok = atLeast(v.worst, c.vertebra ?? 0.95) && atLeast(d.worst, 0.88) && atLeast(canal, c.canal ?? 0.92) && wrong === 0 && plain.mean < 0.5;
+    console.log(c.name, levels, wrong, fixed(v.mean), fixed(v.worst), fixed(d.mean), fixed(d.worst), fixed(canal), fixed(plain.mean));
+    table.row([c.name, levels, wrong, `${fixed(v.mean)}, ${fixed(v.worst)}`, fixed(v.assd, 2), fixed(v.hd95, 2), `${fixed(100 * v.volume, 1)} %`, `${fixed(d.mean)}, ${fixed(d.worst)}`, fixed(canal), fixed(plain.mean), ok ? 'yes' : 'no'], ok);
+}
+
+await withScratch(async (dir) => {
+    for (const c of cases) phantomRow(dir, c);
     const share = (list) => list.filter((named) => !named).length / list.length;
     table.section('Levels left unconfirmed', ['phantoms', 'cases', 'share', 'bound', 'holds']);
     for (const [kind, bound] of [['whole', 0.05], ['cropped', 0.2]]) {
         const ok = tallied[kind].length > 0 && share(tallied[kind]) <= bound;
         table.row([kind, tallied[kind].length, `${fixed(100 * share(tallied[kind]), 0)} %`, `${100 * bound} %`, ok ? 'yes' : 'no'], ok);
     }
+    table.section('Old bone and scoliosis', heads);
+    for (const c of hard) phantomRow(dir, c);
     besideIlia(dir);
     const data = process.env.KERF_TEST_DATA;
     if (data) {

@@ -13,7 +13,7 @@ static uint8_t *labels, *kept_labels, *bodies;
 
 static enum kf_kernel_status canal(const struct kf_work *w)
 {
-    return kf_spine_find_canal(w, &image, &spine);
+    return kf_spine_find_canal(w, &image, 0, &spine);
 }
 
 static enum kf_kernel_status discs(const struct kf_work *w)
@@ -23,12 +23,28 @@ static enum kf_kernel_status discs(const struct kf_work *w)
 
 static enum kf_kernel_status split(const struct kf_work *w)
 {
-    return kf_spine_split(w, &image, 200, 1, &spine, labels);
+    return kf_spine_split(w, &image, &(struct kf_spine_bone){200, 72}, 1, &spine, labels);
 }
 
 static enum kf_kernel_status find_bodies(const struct kf_work *w)
 {
     return kf_spine_find_bodies(w, &image, &spine, bodies);
+}
+
+// Its marrow is said to be too dark.
+static enum kf_kernel_status lift_marrow(const struct kf_work *w)
+{
+    struct kf_volume with = image;
+    struct kf_spine_bone bone = {.shell_hu = 430, .spongy_hu = 400};
+    int64_t bytes = 2 * kf_grid_voxels(&image.grid);
+    with.data = kf_memory_take(bytes);
+    if (!with.data)
+        return KF_KERNEL_NOMEM;
+    memcpy(with.data, image.data, (size_t)bytes);
+    enum kf_kernel_status status = kf_spine_lift_marrow(w, &with, &spine, &bone);
+    KF_CHECK(status || bone.shell_hu < 430);
+    kf_memory_release(with.data);
+    return status;
 }
 
 // What is as dense as metal is made so by the test.
@@ -70,6 +86,7 @@ static const struct {
               {"discs", discs, 1},
               {"split", split, 12},
               {"bodies", find_bodies, 0},
+              {"marrow", lift_marrow, 1},
               {"metal", mend_metal, 14}, // 12 of them for the factors
               {"canal filled", fill_canal, 1},
               {"nerves", neural, 3}};

@@ -1,9 +1,10 @@
 // segment.spine: the vertebrae of a CT or an MR one by one with their levels, sacrum, discs, canal, and what lies in it.
 //
 //   1. On 2 mm: the canal as the path most enclosed by bone (spine_canal.c).
-//   2. On the working grid around it: discs across the bodies' axis (spine_split.c), bodies within their walls
-//      (spine_body.c), bone shared out by watershed from them, discs between end plates, canal within its walls
-//      (spine_parts.c); sac, cord, ligamentum flavum and nerve roots in it (spine_neural.c).
+//   2. On the working grid around it: discs across the bodies' axis (spine_split.c), marrow of old bone by the shells
+//      around it (spine_marrow.c), bodies within their walls (spine_body.c), bone shared out by watershed from them,
+//      discs between end plates, canal within its walls (spine_parts.c); sac, cord, ligamentum flavum and nerve roots
+//      in it (spine_neural.c).
 //   3. Levels by ribs and sacrum, or none (spine_level.c).
 //   4. Back on the image's grid.
 // An MR is turned into what a CT would show between 1 and 2 (spine_mr.c); its canal is found by its fluid.
@@ -320,36 +321,95 @@ static enum kf_status no_discs(struct kf_error *err)
 
 // ---- the pipeline ----
 
-// *metal: one byte per voxel of `fine`, the caller's to give back; spine->metal says whether there is any.
-static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume *image, struct kf_spine *spine,
-                                  struct kf_volume *fine, uint8_t **metal, struct kf_error *err)
+static enum kf_status find_canal(struct kf_job_work *w, const struct kf_volume *image, int thin,
+                                 struct kf_spine *spine, struct kf_error *err)
 {
     struct kf_volume coarse = {.data = NULL};
-    double whole[2][3], box[2][3];
+    double whole[2][3];
     whole_box(&image->grid, whole);
-    kf_job_work_stage(w, "finding the canal", 0.15, 0.3);
     enum kf_status status = resampled(&w->work, image, (const double(*)[3])whole, COARSE_MM, &coarse, err);
     if (!status)
-        status = kf_work_status(kf_spine_find_canal(&w->work, &coarse, spine), err, "finding the canal");
+        status = kf_work_status(kf_spine_find_canal(&w->work, &coarse, thin, spine), err, "finding the canal");
     kf_volume_release(&coarse);
-    if (!status && spine->stations == 0)
-        status = kf_error_set(err, KF_UNPROCESSABLE, "no_spine", "no spinal canal of at least 40 mm was found");
-    if (status)
-        return status;
+    return status;
+}
+
+// A CT's column as a look shows it.
+struct look {
+    struct kf_spine spine;
+    struct kf_volume fine; // the working grid around it
+    uint8_t *metal;        // one byte per voxel of fine; spine.metal says whether there is any
+};
+
+static void release_look(struct kf_job_work *w, struct look *look)
+{
+    kf_work_give(&w->work, look->metal);
+    kf_volume_release(&look->fine);
+    *look = (struct look){.metal = NULL};
+}
+
+static enum kf_status find_discs(struct kf_job_work *w, const struct kf_volume *image, struct look *look,
+                                 struct kf_error *err)
+{
+    double whole[2][3], box[2][3];
     const double *spacing = image->grid.spacing_mm;
     double step = fmin(fmax(fmin(spacing[0], fmin(spacing[1], spacing[2])), 0.7), 1.5);
-    spine_box(spine, (const double(*)[3])whole, box);
-    status = resampled(&w->work, image, (const double(*)[3])box, step, fine, err);
+    whole_box(&image->grid, whole);
+    spine_box(&look->spine, (const double(*)[3])whole, box);
+    enum kf_status status = resampled(&w->work, image, (const double(*)[3])box, step, &look->fine, err);
     kf_job_work_stage(w, "finding discs", 0.35, 0.45);
     if (!status)
-        *metal = kf_work_take(&w->work, kf_grid_voxels(&fine->grid));
-    if (!status && !*metal)
+        look->metal = kf_work_take(&w->work, kf_grid_voxels(&look->fine.grid));
+    if (!status && !look->metal)
         status = kf_error_set(err, KF_NOMEM, NULL, "no memory for metal");
     if (!status)
-        status = kf_work_status(kf_spine_mend_metal(&w->work, fine, *metal, &spine->metal), err, "reducing streaks");
+        status = kf_work_status(kf_spine_mend_metal(&w->work, &look->fine, look->metal, &look->spine.metal), err,
+                                "reducing streaks");
     if (!status)
-        status = kf_work_status(kf_spine_find_discs(&w->work, fine, KF_SPINE_NEAREST_MM, spine), err, "finding discs");
-    if (!status && spine->discs == 0)
+        status = kf_work_status(kf_spine_find_discs(&w->work, &look->fine, KF_SPINE_NEAREST_MM, &look->spine), err,
+                                "finding discs");
+    return status;
+}
+
+// Another look, which takes thinner shells for bone. It counts when it shows more discs: where shells are lost in noise
+// the canal's path ends early, with one threshold in one patient and with another in the next.
+static enum kf_status look_again(struct kf_job_work *w, const struct kf_volume *image, int thin, struct look *first,
+                                 struct kf_error *err)
+{
+    struct look second = {.spine = first->spine};
+    second.spine.discs = second.spine.stations = 0;
+    second.spine.station = kf_work_take(&w->work, KF_SPINE_STATIONS * (int64_t)sizeof *second.spine.station);
+    if (!second.spine.station)
+        return kf_error_set(err, KF_NOMEM, NULL, "no memory for the canal");
+    struct kf_spine_station *own = second.spine.station;
+    enum kf_status status = find_canal(w, image, thin, &second.spine, err);
+    if (!status && second.spine.stations > 0)
+        status = find_discs(w, image, &second, err);
+    if (!status && second.spine.discs > first->spine.discs) {
+        struct look before = *first;
+        memcpy(before.spine.station, own, (size_t)second.spine.stations * sizeof *own);
+        second.spine.station = before.spine.station;
+        *first = second;
+        second = before;
+    }
+    release_look(w, &second);
+    kf_work_give(&w->work, own);
+    return status;
+}
+
+static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume *image, double spongy_hu,
+                                  struct look *look, struct kf_error *err)
+{
+    kf_job_work_stage(w, "finding the canal", 0.15, 0.3);
+    enum kf_status status = find_canal(w, image, 0, &look->spine, err);
+    if (!status && look->spine.stations > 0)
+        status = find_discs(w, image, look, err);
+    int again = !status && (look->spine.stations == 0 || kf_spine_is_dark(&look->fine, &look->spine, spongy_hu));
+    for (int thin = 1; thin < KF_SPINE_LOOKS && again && !status; thin++)
+        status = look_again(w, image, thin, look, err);
+    if (!status && look->spine.stations == 0)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "no_spine", "no spinal canal of at least 40 mm was found");
+    if (!status && look->spine.discs == 0)
         status = no_discs(err);
     return status;
 }
@@ -408,24 +468,27 @@ static enum kf_status fill_mr_discs(struct kf_job_work *w, const struct kf_volum
     return KF_OK;
 }
 
+// Shells are a millimetre thick: what a voxel holds of one falls as its longest side grows.
+static struct kf_spine_bone usual_bone(const struct kf_grid *grid, double shell_hu)
+{
+    double side = fmax(grid->spacing_mm[0], fmax(grid->spacing_mm[1], grid->spacing_mm[2]));
+    shell_hu *= fmin(1, fmax(0.57, 1 - 0.43 * (side - SHELL_SIDE_MM)));
+    return (struct kf_spine_bone){.shell_hu = shell_hu, .spongy_hu = KF_SPINE_SPONGY * shell_hu};
+}
+
 // `fine` in Hounsfield units; what lies in the canal is looked for in `seen`, by `look`. metal: implants, one byte per
 // voxel of fine, or NULL.
 static enum kf_status label_column(struct kf_job_work *w, const struct kf_grid *grid, struct kf_spine *spine,
                                    const struct kf_volume *fine, const struct kf_volume *seen,
-                                   const struct kf_spine_look *look, const uint8_t *metal, struct kf_volume *labels,
-                                   struct kf_error *err)
+                                   const struct kf_spine_look *look, const struct kf_spine_bone *bone,
+                                   const uint8_t *metal, struct kf_volume *labels, struct kf_error *err)
 {
     static const double same[12] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
     struct kf_volume work_labels = {.data = NULL};
-    // Shells are a millimetre thick: what a voxel holds of one falls as its longest side grows.
-    double side = fmax(grid->spacing_mm[0], fmax(grid->spacing_mm[1], grid->spacing_mm[2])),
-           bone_hu = kf_job_double(w->job, "bone_hu") * fmin(1, fmax(0.57, 1 - 0.43 * (side - SHELL_SIDE_MM)));
-    if (fine != seen)
-        bone_hu = KF_SPINE_MR_BONE_HU;
     enum kf_status status = kf_volume_alloc(&work_labels, &fine->grid, KF_VOXEL_UINT8, err);
     kf_job_work_stage(w, "telling vertebrae apart", 0.45, 0.75);
     if (!status)
-        status = kf_work_status(kf_spine_split(&w->work, fine, bone_hu, fine == seen, spine, work_labels.data), err,
+        status = kf_work_status(kf_spine_split(&w->work, fine, bone, fine == seen, spine, work_labels.data), err,
                                 "telling vertebrae apart");
     if (!status && fine != seen)
         status = fill_mr_discs(w, fine, spine, work_labels.data, err);
@@ -506,11 +569,11 @@ static double slice_mm(const struct kf_grid *grid)
 static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, struct kf_spine *spine,
                                struct kf_volume *labels, struct kf_error *err)
 {
-    struct kf_volume fine = {.data = NULL};
     struct kf_grid grid = image->grid;
-    uint8_t *metal = NULL;
+    struct kf_spine_bone bone = usual_bone(&grid, kf_job_double(w->job, "bone_hu"));
     enum kf_status status = KF_OK;
     spine->slice_mm = slice_mm(&grid);
+    struct look look = {.spine = *spine};
     if (image->type != KF_VOXEL_INT16)
         status = kf_error_set(err, KF_UNPROCESSABLE, "not_hu", "the values are not whole Hounsfield units");
     if (!status && !is_like_hu(image))
@@ -518,13 +581,15 @@ static enum kf_status label_ct(struct kf_job_work *w, struct kf_volume *image, s
                               "the values are not Hounsfield units (an MR? then say modality mr): there is no fat or "
                               "air in them");
     if (!status)
-        status = find_column(w, image, spine, &fine, &metal, err);
+        status = find_column(w, image, bone.spongy_hu, &look, err);
+    *spine = look.spine;
     kf_volume_release(image);
     if (!status)
-        status =
-            label_column(w, &grid, spine, &fine, &fine, &kf_spine_ct_look, spine->metal ? metal : NULL, labels, err);
-    kf_work_give(&w->work, metal);
-    kf_volume_release(&fine);
+        status = kf_work_status(kf_spine_lift_marrow(&w->work, &look.fine, spine, &bone), err, "reading the bone");
+    if (!status)
+        status = label_column(w, &grid, spine, &look.fine, &look.fine, &kf_spine_ct_look, &bone,
+                              spine->metal ? look.metal : NULL, labels, err);
+    release_look(w, &look);
     return status;
 }
 
@@ -533,6 +598,7 @@ static enum kf_status label_mr(struct kf_job_work *w, struct kf_volume *image, s
 {
     struct kf_volume level = {.data = NULL}, fine = {.data = NULL}, seen = {.data = NULL};
     struct kf_grid grid = image->grid;
+    const struct kf_spine_bone bone = {KF_SPINE_MR_BONE_HU, KF_SPINE_SPONGY * KF_SPINE_MR_BONE_HU};
     struct kf_spine_mr mr = {.slice_mm = slice_mm(&grid)};
     kf_job_work_stage(w, "evening out the shading", 0.1, 0.2);
     enum kf_status status = kf_volume_alloc(&level, &grid, KF_VOXEL_INT16, err);
@@ -543,7 +609,7 @@ static enum kf_status label_mr(struct kf_job_work *w, struct kf_volume *image, s
         status = find_mr_column(w, &level, spine, &mr, &fine, &seen, err);
     kf_volume_release(&level);
     if (!status)
-        status = label_column(w, &grid, spine, &fine, &seen, &mr.look, NULL, labels, err);
+        status = label_column(w, &grid, spine, &fine, &seen, &mr.look, &bone, NULL, labels, err);
     if (!status)
         spine->even = fmin(1, EVEN_SPREAD / fmax(EVEN_SPREAD, mr.spread));
     // Ribs are not to be told from muscle's fat in an MR, and from the sacrum alone one in seven is misnumbered.
@@ -601,7 +667,7 @@ static const struct kf_job_cli cli = {
 static const struct kf_job_param params[] = {
     {"bone_hu", KF_PARAM_DOUBLE, 100, 1000, 430, NULL, "HU",
      "Shells of bone are at or above this in voxels of up to 2 mm and at less in larger ones, at 57 % of it from 3 mm; "
-     "spongy bone inside them may have half of it. CT only."},
+     "spongy bone inside them may have a third of it. Where it has less, both are read from the image. CT only."},
     {"modality", KF_PARAM_TEXT, 0, 0, 0, "auto", "1",
      "auto: as the volume says, CT where it says nothing; ct; mr: T2-weighted."},
     {0},
@@ -609,7 +675,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_spine = {
     .name = "segment.spine",
-    .version = 9,
+    .version = 10,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 6LL << 30,

@@ -64,6 +64,18 @@ struct kf_spine {
     double cord_sure, roots_sure, flavum_sure; // 0…1: how well the image shows each
 };
 
+// From where on a voxel is bone, HU: shells, and their spongy inside where noise is smoothed away.
+struct kf_spine_bone {
+    double shell_hu, spongy_hu;
+};
+#define KF_SPINE_SPONGY 0.36 // of usual shells
+
+// Of the walls of bodies: the most on the way through each, its median and what one in ten does not reach; the median 1
+// to 3 mm farther out. HU.
+struct kf_spine_walls {
+    double shell_hu, thin_hu, outside_hu;
+};
+
 #define KF_SPINE_BODY_MM 22.0 // from the middle of the canal to the axis of the bodies
 
 // Index of the voxel that holds a point, −1 outside of the grid.
@@ -103,9 +115,11 @@ static inline double kf_spine_below(const struct kf_spine_disc *disc, const doub
 
 // The canal in a volume of about 2 mm whose axes are those of the patient: the path from the upper to the lower border
 // that is most enclosed by bone, by dynamic programming over slices. spine->station (KF_SPINE_STATIONS of them) is the
-// caller's. stations = 0 when nothing is enclosed over at least 40 mm.
+// caller's. thin: 0, or up to KF_SPINE_LOOKS - 1 for old bone, of whose thin shells less is left in a voxel.
+// stations = 0 when nothing is enclosed over at least 40 mm.
+#define KF_SPINE_LOOKS 3
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse,
-                                                             struct kf_spine *spine);
+                                                             int thin, struct kf_spine *spine);
 // How much voxel (i, j) of a slice is like the middle of a canal. ray: directions (cosine, sine) to look in.
 #define KF_SPINE_RAYS 16
 typedef float kf_spine_rate(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
@@ -152,12 +166,25 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_mend_metal(const struct kf_wor
 // has even bodies instead). `labels` (one byte per voxel of volume):
 // 1 + place from above for vertebrae, KF_SPINE_DISC + 1 + place for discs, else as above.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume,
-                                                        double bone_hu, int has_cortex, struct kf_spine *spine,
-                                                        uint8_t *labels);
+                                                        const struct kf_spine_bone *bone, int has_cortex,
+                                                        struct kf_spine *spine, uint8_t *labels);
 // bodies[v] (one byte per voxel of volume): 1 + place from above of the vertebra within the wall of whose body the voxel
 // lies, KF_SPINE_REST between end plates (disc, never bone), else 0. A body whose wall does not show has neither.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_bodies(const struct kf_work *work, const struct kf_volume *volume,
                                                               const struct kf_spine *spine, uint8_t *bodies);
+// The same, and what the walls are like: zeros where none was found. seen may be NULL.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_walls(const struct kf_work *work,
+                                                             const struct kf_volume *volume,
+                                                             const struct kf_spine *spine, uint8_t *bodies,
+                                                             struct kf_spine_walls *seen);
+// Whether spongy bone of the bodies is too dark for spongy_hu. 0 of fewer than two discs.
+int kf_spine_is_dark(const struct kf_volume *volume, const struct kf_spine *spine, double spongy_hu);
+// Where it is: bone->shell_hu comes down to half way between the
+// walls of bodies and what is around them, and marrow that such shells enclose is lifted to what is usual in the middle
+// of life. The discs are known.
+KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_lift_marrow(const struct kf_work *work, struct kf_volume *volume,
+                                                              const struct kf_spine *spine,
+                                                              struct kf_spine_bone *bone);
 // Voxels as dense as shells of bone, with holes in them and the joints between two of them closed. Owned:
 // kf_bits_release.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_shells(const struct kf_work *work,

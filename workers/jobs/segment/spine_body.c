@@ -3,6 +3,7 @@
 #include "workers/jobs/segment/spine.h"
 #include "workers/jobs/segment/spine_neural.h"
 #include "workers/jobs/segment/spine_wall.h"
+#include "workers/kernels/kdtree.h"
 #include "workers/kernels/math.h"
 
 #include <math.h>
@@ -31,6 +32,11 @@
 #define LEAST_MET   0.6  // of the wall that the field shows
 #define MARGIN      0.5  // voxels: of the outermost ones their values say whether they are bone
 #define RING        0.85 // of the body's widths: osteophytes grow from the rim, and nothing of bone farther in
+#define SEEN_MM     0.25
+#define SHELL_OUT   2    // steps of SEEN_MM beyond a wall's outer side
+#define SHELL_IN    4    // and within: a shell's middle, which is at most 1 mm thick
+#define OUTSIDE     8
+#define THIN        10 // one wall in so many counts as thin
 #define FITS        2    // the second from the middle and the widths that the first found
 
 struct body {
@@ -282,8 +288,37 @@ static void paint(const struct kf_work *work, const struct kf_grid *g, const str
             }
 }
 
-enum kf_kernel_status kf_spine_find_bodies(const struct kf_work *work, const struct kf_volume *volume,
-                                           const struct kf_spine *spine, uint8_t *bodies)
+// Medians over the walls that were found. scratch: 2 · count · KF_WALL_RAYS.
+static void measure_walls(const struct kf_volume *volume, const struct body *body, const struct kf_wall *wall,
+                          int count, float *scratch, struct kf_spine_walls *seen)
+{
+    float *shell = scratch, *outside = scratch + count * KF_WALL_RAYS;
+    int64_t rays = 0;
+    for (int n = 0; n < count; n++)
+        for (int r = 0; r < KF_WALL_RAYS && body[n].met >= LEAST_MET; r++) {
+            double d[3], p[3], mm = radius(&wall[n], r, wall[n].level[r]), most = -2000, sum = 0;
+            direction(&body[n], r, d);
+            for (int h = -SHELL_IN; h <= SHELL_OUT; h++) {
+                along(&body[n], d, mm + h * SEEN_MM, p);
+                most = fmax(most, kf_spine_value(volume, p, -2000));
+            }
+            for (int h = 1; h <= OUTSIDE; h++) {
+                along(&body[n], d, mm + INNER_MM + h * SEEN_MM, p);
+                sum += kf_spine_value(volume, p, -2000) / OUTSIDE;
+            }
+            if (most > -1000 && sum > -1000)
+                shell[rays] = (float)most, outside[rays++] = (float)sum;
+        }
+    *seen = (struct kf_spine_walls){0};
+    if (rays) {
+        seen->thin_hu = (double)kf_select_f32(shell, rays, rays / THIN);
+        seen->shell_hu = (double)kf_select_f32(shell, rays, rays / 2);
+        seen->outside_hu = (double)kf_select_f32(outside, rays, rays / 2);
+    }
+}
+
+enum kf_kernel_status kf_spine_find_walls(const struct kf_work *work, const struct kf_volume *volume,
+                                          const struct kf_spine *spine, uint8_t *bodies, struct kf_spine_walls *seen)
 {
     int count = spine->vertebrae;
     struct body body[KF_SPINE_MOST + 1];
@@ -309,6 +344,18 @@ enum kf_kernel_status kf_spine_find_bodies(const struct kf_work *work, const str
         if (kf_work_step(work, 0))
             status = KF_KERNEL_CANCELLED;
     }
+    float *scratch = !status && seen ? kf_work_take(work, 2 * count * KF_WALL_RAYS * (int64_t)sizeof *scratch) : NULL;
+    if (scratch)
+        measure_walls(volume, body, wall, count, scratch, seen);
+    else if (!status && seen)
+        status = KF_KERNEL_NOMEM;
+    kf_work_give(work, scratch);
     kf_work_give(work, wall);
     return status;
+}
+
+enum kf_kernel_status kf_spine_find_bodies(const struct kf_work *work, const struct kf_volume *volume,
+                                           const struct kf_spine *spine, uint8_t *bodies)
+{
+    return kf_spine_find_walls(work, volume, spine, bodies, NULL);
 }

@@ -8,6 +8,9 @@
 
 #define REACH       9 // voxels
 #define BONE_HU     190
+// Of old bone, all above disc and muscle: a shell of 780 HU and 0.6 mm leaves 150 to 270 in voxels of 1.3 to 2 mm.
+#define THIN_HU     160
+#define THINNEST_HU 140
 #define SOFT_LOW    (-120)
 #define SOFT_HIGH   110
 #define LEAST_MM    40.0
@@ -64,8 +67,8 @@ double kf_spine_value(const struct kf_volume *volume, const double p_lps[3], dou
 }
 
 // Share of the rays from (i, j) that meet bone within reach, less when the nearest bone is far from a canal's radius.
-static float enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
-                       const double ray[KF_SPINE_RAYS][2])
+static float enclosed_by(int16_t bone_hu, const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
+                         const double ray[KF_SPINE_RAYS][2])
 {
     int16_t here = slice[j * dim[0] + i];
     if (here < SOFT_LOW || here > SOFT_HIGH)
@@ -76,7 +79,7 @@ static float enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int6
             int64_t x = i + (int64_t)floor(ray[n][0] * r + 0.5), y = j + (int64_t)floor(ray[n][1] * r + 0.5);
             if (x < 0 || y < 0 || x >= dim[0] || y >= dim[1])
                 break;
-            if (slice[y * dim[0] + x] >= BONE_HU) {
+            if (slice[y * dim[0] + x] >= bone_hu) {
                 hits++;
                 total += r;
                 nearest = r < nearest ? r : nearest;
@@ -89,6 +92,29 @@ static float enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int6
     return (float)fmax(0, (double)hits / KF_SPINE_RAYS - 0.06 * fabs(mean - 4.5) - dark +
                               0.05 * (nearest < 4 ? nearest - 4 : 0));
 }
+
+static float enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
+                       const double ray[KF_SPINE_RAYS][2])
+{
+    return enclosed_by(BONE_HU, slice, dim, i, j, ray);
+}
+
+static float thin_enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
+                            const double ray[KF_SPINE_RAYS][2])
+{
+    return enclosed_by(THIN_HU, slice, dim, i, j, ray);
+}
+
+static float thinnest_enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
+                                const double ray[KF_SPINE_RAYS][2])
+{
+    return enclosed_by(THINNEST_HU, slice, dim, i, j, ray);
+}
+
+static const struct {
+    int16_t bone_hu;
+    kf_spine_rate *rate;
+} looks[KF_SPINE_LOOKS] = {{BONE_HU, enclosure}, {THIN_HU, thin_enclosure}, {THINNEST_HU, thinnest_enclosure}};
 
 enum kf_kernel_status kf_spine_score(const struct kf_work *work, const struct kf_volume *coarse, kf_spine_rate *rate,
                                      float *score)
@@ -485,8 +511,8 @@ static enum kf_kernel_status lay_stations(const struct kf_work *work, const stru
 }
 
 // The path runs anywhere in the canal, and in a wide one to its side; its walls say where the middle is.
-static enum kf_kernel_status centre(const struct kf_work *work, const struct kf_volume *coarse, struct kf_spine *spine,
-                                    struct scratch *of)
+static enum kf_kernel_status centre(const struct kf_work *work, const struct kf_volume *coarse, int thin,
+                                    struct kf_spine *spine, struct scratch *of)
 {
     int64_t voxels = kf_grid_voxels(&coarse->grid);
     const int16_t *hu = coarse->data;
@@ -494,7 +520,7 @@ static enum kf_kernel_status centre(const struct kf_work *work, const struct kf_
     if (!bone)
         return KF_KERNEL_NOMEM;
     for (int64_t v = 0; v < voxels; v++)
-        bone[v] = hu[v] >= BONE_HU;
+        bone[v] = hu[v] >= looks[thin].bone_hu;
     enum kf_kernel_status status = frames(work, coarse, spine, of); // now along the mirror plane
     if (!status)
         status = kf_spine_centre_canal(work, &coarse->grid, bone, spine);
@@ -522,7 +548,7 @@ static enum kf_kernel_status find_run(const struct kf_work *work, const struct k
     return status;
 }
 
-enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse,
+enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse, int thin,
                                           struct kf_spine *spine)
 {
     const int64_t *dim = coarse->grid.dim, area = dim[0] * dim[1], voxels = area * dim[2];
@@ -537,13 +563,13 @@ enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const stru
     if (!status) {
         int run, length;
         of.second = of.column + most;
-        status = kf_spine_score(work, coarse, enclosure, score);
+        status = kf_spine_score(work, coarse, looks[thin].rate, score);
         if (!status)
             status = find_run(work, coarse, score, best, from, path, &of, &run, &length);
         if (!status)
             status = lay_stations(work, coarse, path, run, length, spine, &of);
         if (!status && spine->stations > 0)
-            status = centre(work, coarse, spine, &of);
+            status = centre(work, coarse, thin, spine, &of);
     }
     kf_work_give(work, of.mirror);
     kf_work_give(work, of.column);

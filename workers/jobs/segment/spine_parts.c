@@ -112,8 +112,9 @@ static void add_body(void *context, int64_t i, int64_t j, int64_t k, int64_t at)
 
 // Bone: dense shells at full sharpness, and their spongy inside, which is soft enough to need smoothing; its own
 // blurred border is taken off again.
-static enum kf_kernel_status find_bone(const struct kf_work *work, const struct kf_volume *volume, double bone_hu,
-                                       const struct kf_spine *spine, const uint8_t *bodies, struct kf_bits *bone)
+static enum kf_kernel_status find_bone(const struct kf_work *work, const struct kf_volume *volume,
+                                       const struct kf_spine_bone *look, const struct kf_spine *spine,
+                                       const uint8_t *bodies, struct kf_bits *bone)
 {
     struct kf_volume smooth = {.grid = volume->grid, .type = KF_VOXEL_FLOAT32};
     struct kf_bits spongy = {0};
@@ -122,11 +123,11 @@ static enum kf_kernel_status find_bone(const struct kf_work *work, const struct 
     if (!status)
         status = kf_gaussian(work, volume, SOFT_SIGMA_MM, smooth.data);
     if (!status)
-        status = kf_bits_threshold(work, &smooth, bone_hu * 0.36, 1e9, &spongy);
+        status = kf_bits_threshold(work, &smooth, look->spongy_hu, 1e9, &spongy);
     if (!status)
         status = kf_bits_erode(work, &spongy, volume->grid.spacing_mm, ERODE_MM);
     if (!status)
-        status = kf_bits_threshold(work, volume, bone_hu, 1e9, bone);
+        status = kf_bits_threshold(work, volume, look->shell_hu, 1e9, bone);
     if (!status) {
         kf_bits_combine(work, bone, KF_BITS_OR, &spongy);
         kf_bits_combine(work, &spongy, KF_BITS_COPY, bone);
@@ -369,8 +370,9 @@ static enum kf_kernel_status lay_discs(const struct kf_work *work, struct pass *
     return status;
 }
 
-enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume, double bone_hu,
-                                     int has_cortex, struct kf_spine *spine, uint8_t *labels)
+enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf_volume *volume,
+                                     const struct kf_spine_bone *look, int has_cortex, struct kf_spine *spine,
+                                     uint8_t *labels)
 {
     const struct kf_grid *g = &volume->grid;
     int64_t voxels = kf_grid_voxels(g);
@@ -385,15 +387,15 @@ enum kf_kernel_status kf_spine_split(const struct kf_work *work, const struct kf
     else if (!status)
         memset(bodies, 0, (size_t)voxels);
     if (!status)
-        status = find_bone(work, volume, bone_hu, spine, bodies, &bone);
+        status = find_bone(work, volume, look, spine, bodies, &bone);
     if (!status && has_cortex && spine->sacrum)
-        status = kf_spine_find_shells(work, volume, bone_hu, &shell);
+        status = kf_spine_find_shells(work, volume, look->shell_hu, &shell);
     struct pass pass = {.volume = volume,
                         .spine = spine,
                         .bone = &bone,
                         .bodies = bodies,
                         .shell = shell.word ? &shell : NULL,
-                        .bone_hu = bone_hu,
+                        .bone_hu = look->shell_hu,
                         .mask = mask,
                         .relief = relief.data,
                         .labels = labels,
