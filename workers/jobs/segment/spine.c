@@ -368,11 +368,14 @@ static enum kf_status find_discs(struct kf_job_work *w, const struct kf_volume *
     if (!status)
         status = kf_work_status(kf_spine_find_discs(&w->work, &look->fine, KF_SPINE_NEAREST_MM, &look->spine), err,
                                 "finding discs");
+    if (!status && look->spine.discs > 0)
+        kf_spine_name(&look->fine, &look->spine);
     return status;
 }
 
 // Another look, which takes thinner shells for bone. It counts when it shows more discs: where shells are lost in noise
-// the canal's path ends early, with one threshold in one patient and with another in the next.
+// the canal's path ends early, with one threshold in one patient and with another in the next. A look that has come as
+// far as the sacrum needs no other, which would only find a disc within it.
 static enum kf_status look_again(struct kf_job_work *w, const struct kf_volume *image, int thin, struct look *first,
                                  struct kf_error *err)
 {
@@ -405,7 +408,7 @@ static enum kf_status find_column(struct kf_job_work *w, const struct kf_volume 
     if (!status && look->spine.stations > 0)
         status = find_discs(w, image, look, err);
     int again = !status && (look->spine.stations == 0 || kf_spine_is_dark(&look->fine, &look->spine, spongy_hu));
-    for (int thin = 1; thin < KF_SPINE_LOOKS && again && !status; thin++)
+    for (int thin = 1; thin < KF_SPINE_LOOKS && again && !status && !look->spine.sacrum; thin++)
         status = look_again(w, image, thin, look, err);
     if (!status && look->spine.stations == 0)
         status = kf_error_set(err, KF_UNPROCESSABLE, "no_spine", "no spinal canal of at least 40 mm was found");

@@ -179,9 +179,8 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_walls(const struct kf_wor
                                                              struct kf_spine_walls *seen);
 // Whether spongy bone of the bodies is too dark for spongy_hu. 0 of fewer than two discs.
 int kf_spine_is_dark(const struct kf_volume *volume, const struct kf_spine *spine, double spongy_hu);
-// Where it is: bone->shell_hu comes down to half way between the
-// walls of bodies and what is around them, and marrow that such shells enclose is lifted to what is usual in the middle
-// of life. The discs are known.
+// Where it is: bone->shell_hu comes down to half way between the walls of bodies and what is around them, and marrow that
+// such shells enclose is lifted to what is usual in the middle of life. The discs are known.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_lift_marrow(const struct kf_work *work, struct kf_volume *volume,
                                                               const struct kf_spine *spine,
                                                               struct kf_spine_bone *bone);

@@ -14,7 +14,6 @@
 // (Jang, Graffy, Ziemlewicz, Lee, Summers, Pickhardt, Radiology 291(2), 2019).
 #define LIFTED_HU    185
 #define MOST_MM3     200e3 // of marrow in one piece: twice a sacrum's
-#define LEAST_MM3    15.0  // less is texture
 #define LEAST_HU     (-80) // of a piece: marrow that is all fat has as much
 #define ALIEN        0.01  // of a piece: with more in a canal or a disc it is none that bone encloses
 #define CANAL_MM     5.0   // from the canal's middle there is no bone
@@ -23,11 +22,14 @@
 #define DISC_SIDE_MM 12.0
 #define GROWTHS      4
 
-// Half the widest hole in a shell that is closed. The narrow parts of an arch are found with small ones alone, what has
-// larger holes of noise with large ones alone, and marrow is what any of them finds. In phantoms of 60 and 80 HU in
-// voxels of 0.7 to 1.3 mm each of them finds some that no other does; joints of 2 mm stay, for what has grown together
-// is no hole.
-static const double growth_mm[GROWTHS] = {0, 0.75, 1.5, 2.2};
+// close_mm: half the widest hole in a shell that is closed. The narrow parts of an arch are found with small ones alone,
+// what has larger holes of noise with large ones alone, and marrow is what any of them finds. In phantoms of 60 and 80 HU
+// in voxels of 0.7 to 1.3 mm each of them finds some that no other does; joints of 2 mm stay, for what has grown together
+// is no hole. least_mm3: less is texture, and where wide holes are closed a gap between the shells of neighbours: such
+// have 20 to 100 mm3 in the real crop of old bone, marrow in phantoms has more.
+static const struct growth {
+    double close_mm, least_mm3;
+} growths[GROWTHS] = {{0, 15}, {0.75, 15}, {1.5, 120}, {2.2, 120}};
 
 struct marrow {
     const struct kf_volume *volume;
@@ -91,14 +93,15 @@ static int is_alien(const struct kf_spine *spine, const struct kf_grid *g, int64
 }
 
 // Which components of what is not bone are marrow.
-static void choose(const struct marrow *m, const struct kf_components *c, int64_t *alien, double *sum, uint8_t *keep)
+static void choose(const struct marrow *m, const struct kf_components *c, double least_mm3, int64_t *alien, double *sum,
+                   uint8_t *keep)
 {
     const struct kf_grid *g = &m->volume->grid;
     const int16_t *hu = m->volume->data;
     double mm3 = g->spacing_mm[0] * g->spacing_mm[1] * g->spacing_mm[2];
     for (int64_t n = 0; n < c->count; n++) {
         double size_mm3 = mm3 * (double)c->table[n].voxels;
-        keep[n] = !c->table[n].border && size_mm3 >= LEAST_MM3 && size_mm3 <= MOST_MM3;
+        keep[n] = !c->table[n].border && size_mm3 >= least_mm3 && size_mm3 <= MOST_MM3;
         alien[n] = 0, sum[n] = 0;
     }
     for (int64_t row = 0; row < g->dim[1] * g->dim[2]; row++)
@@ -125,11 +128,12 @@ static enum kf_kernel_status close_ends(const struct kf_work *work, struct kf_bi
     return status;
 }
 
-// Adds to `marrow` what bone encloses once it has grown by `grow` mm, up to the bone itself.
-static enum kf_kernel_status enclose(const struct kf_work *work, const struct marrow *m, double grow,
+// Adds to `marrow` what bone encloses once it has grown, up to the bone itself.
+static enum kf_kernel_status enclose(const struct kf_work *work, const struct marrow *m, const struct growth *growth,
                                      struct kf_bits *marrow)
 {
     const struct kf_grid *g = &m->volume->grid;
+    const double grow = growth->close_mm;
     struct kf_bits hole = {0};
     struct kf_components c = {0};
     int64_t *alien = NULL;
@@ -153,7 +157,7 @@ static enum kf_kernel_status enclose(const struct kf_work *work, const struct ma
         status = alien && sum && keep ? KF_KERNEL_OK : KF_KERNEL_NOMEM;
     }
     if (!status) {
-        choose(m, &c, alien, sum, keep);
+        choose(m, &c, growth->least_mm3, alien, sum, keep);
         kf_components_draw(work, &c, keep, &hole);
         if (grow > 0)
             status = kf_bits_dilate(work, &hole, g->spacing_mm, grow);
@@ -196,7 +200,7 @@ static enum kf_kernel_status find_marrow(const struct kf_work *work, const struc
     if (!status)
         status = kf_spine_each_voxel(work, &volume->grid, 0, add_body, &m);
     for (int n = 0; n < GROWTHS && !status; n++)
-        status = enclose(work, &m, growth_mm[n], marrow);
+        status = enclose(work, &m, &growths[n], marrow);
     kf_bits_release(work, &solid);
     return status;
 }
