@@ -109,6 +109,14 @@ static double bound(const struct kf_work *work, const struct kf_mesh *a, const s
     return high;
 }
 
+// Samples are looked for among all triangles, which takes four times as long under a sanitizer: fewer meshes say there
+// what it could see.
+#if defined(__SANITIZE_ADDRESS__)
+enum { ERRORS = 1, FACETS = 100 };
+#else
+enum { ERRORS = 3, FACETS = 400 };
+#endif
+
 KF_TEST(the_bound_is_above_what_samples_measure)
 {
     static const double errors[] = {0.02, 0.1, 0.5};
@@ -116,7 +124,7 @@ KF_TEST(the_bound_is_above_what_samples_measure)
     kf_work_init(&work, 2);
     int tight = 0, all = 0;
     for (int shape = 0; shape < SHAPES; shape++)
-        for (int n = 0; n < 3; n++) {
+        for (int n = 0; n < ERRORS; n++) {
             struct kf_mesh before, after;
             uint64_t same = state;
             make(&work, (enum shape)shape, &before);
@@ -216,7 +224,7 @@ KF_TEST(what_is_said_to_be_covered_is)
         struct kf_bvh tree;
         make(&work, (enum shape)shape, &m);
         KF_REQUIRE(!kf_bvh_make(&work, &m, &tree));
-        for (int n = 0; n < 400; n++) {
+        for (int n = 0; n < FACETS; n++) {
             double facet[3][3], size = uniform(0.2, 3), by = uniform(0, 0.3), height;
             int64_t t = (int64_t)(test_random(&state) % (uint64_t)m.triangles), looks;
             corners_of(&m, t, facet);
@@ -235,8 +243,9 @@ KF_TEST(what_is_said_to_be_covered_is)
         kf_bvh_release(&work, &tree);
         kf_mesh_release(&work, &m);
     }
-    KF_CHECK(said > 800);
-    printf("covered: %d of %d facets; not told of %d of 350\n", said, 400 * SHAPES, missed);
+    KF_CHECK(said > 2 * FACETS);
+    printf("covered: %d of %d facets; not told of %d of %d\n", said, FACETS * SHAPES, missed,
+           FACETS / 8 * SHAPES);
 }
 
 KF_TEST(what_cannot_be_bounded_is_refused)

@@ -1,8 +1,6 @@
 #!/bin/sh
 # segment.spine on a phantom of 1 mm: eight vertebrae with their true levels, discs between them, what lies in the canal
-# and leaves it, each near its true volume, a confidence from evidence, no level named where ribs and
-# sacrum are four or six vertebrae apart or L5 is half a part of it, and the same bytes for any number of threads and
-# instruction set.
+# and leaves it, each near its true volume, and a confidence from evidence; an MR without a header is refused.
 # Usage: spine_job.sh KERF_JOB KERF
 set -eu
 job=$1
@@ -13,13 +11,7 @@ trap 'rm -rf "$work"' EXIT
 "$kerf" phantom spine --seed 1 --spacing 1x1x1 --out "$work/whole" --truth "$work/truth" >"$work/log"
 "$job" import --in "$work/whole" --out "$work/whole.nii" --quiet
 
-# run THREADS LEVEL: sum of the labels and their table
-run() {
-    rm -f "$work"/seg.*
-    KERF_CPU=$2 "$job" segment.spine --image "$work/whole.nii" --out "$work/seg.nii.gz" --threads "$1" --quiet
-    cat "$work/seg.nii.gz" "$work/seg.json" | sha256sum
-}
-first=$(run 1 none)
+"$job" segment.spine --image "$work/whole.nii" --out "$work/seg.nii.gz" --quiet
 python3 - "$work/seg.json" "$work/truth/labels.json" <<'CHECK' || { echo "FAIL $name"; exit 1; }
 import json, sys
 table, truth = json.load(open(sys.argv[1])), {t["label"]: t["volume_ml"] for t in json.load(open(sys.argv[2]))}
@@ -45,27 +37,6 @@ if "$job" segment.spine --image "$work/mr.nii" --out "$work/mr_seg.nii.gz" --qui
     echo "FAIL an_mr_without_a_header_is_refused"
     exit 1
 fi
-# Without a sign the same grid names levels, and so does a field of 190 × 190 × 200 mm that ends in the sacrum's wings.
-for sign in '1 ' '1 --lumbar-rib' '1 --eleven-ribs' '1 --sacralised' \
-    '201 --size 146x146x154' '201 --size 146x146x154 --eleven-ribs' '201 --size 146x146x154 --sacralised'; do
-    rm -rf "$work/sign"
-    # shellcheck disable=SC2086
-    "$kerf" phantom spine --spacing 1.3x1.3x1.3 --seed $sign --out "$work/sign" >"$work/log"
-    "$job" import --in "$work/sign" --out "$work/sign.nii" --quiet
-    "$job" segment.spine --image "$work/sign.nii" --out "$work/sign_seg.nii.gz" --quiet
-    case $sign in *-rib* | *-sacralised*) levels=unconfirmed ;; *) levels=named ;; esac
-    grep -q "\"levels\": *\"$levels\"" "$work/sign_seg.json" || {
-        echo "FAIL a_transitional_sign_names_no_level: $sign"
-        exit 1
-    }
-done
-for way in "3 avx2" "7 avx512"; do
-    # shellcheck disable=SC2086
-    if [ "$(run $way)" != "$first" ]; then
-        echo "FAIL $name: other bytes with $way"
-        exit 1
-    fi
-done
 echo "pass $name"
 
 name=implants_are_no_bone
