@@ -286,20 +286,16 @@ static enum kf_kernel_status run_hausdorff(const struct kf_work *w)
 {
     static const double middle[3] = {0, 0, 0};
     struct kf_mesh mesh[2];
-    struct kf_bvh tree[2] = {{.mesh = NULL}, {.mesh = NULL}};
+    struct kf_bvh tree;
     double low, high;
-    enum kf_kernel_status status = KF_KERNEL_OK;
-    for (int n = 0; n < 2; n++) {
+    for (int n = 0; n < 2; n++)
         test_sphere(w, 60 - 30 * n, 10, middle, &mesh[n]);
-        if (!status)
-            status = kf_bvh_make(w, &mesh[n], &tree[n]);
-    }
+    enum kf_kernel_status status = kf_bvh_make(w, &mesh[0], &tree);
     if (!status)
-        status = kf_mesh_hausdorff(w, &tree[0], &tree[1], 1e-3, &low, &high);
-    for (int n = 0; n < 2; n++) {
-        kf_bvh_release(w, &tree[n]);
+        status = kf_mesh_hausdorff(w, &tree, &mesh[1], 1e-3, &low, &high);
+    kf_bvh_release(w, &tree);
+    for (int n = 0; n < 2; n++)
         kf_mesh_release(w, &mesh[n]);
-    }
     return status;
 }
 

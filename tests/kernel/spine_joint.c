@@ -12,19 +12,6 @@
 #define SHELL   2
 #define BONE_HU 430
 
-static void *take(void *user, int64_t bytes)
-{
-    (void)user;
-    return kf_memory_take(bytes);
-}
-
-static void give(void *user, void *block)
-{
-    (void)user;
-    kf_memory_release(block);
-}
-
-static const struct kf_work work = {.threads = 2, .allocate = take, .release = give};
 static int16_t values[N * N * N];
 static uint8_t labels[N * N * N];
 
@@ -70,6 +57,8 @@ static int mark(int gap, double shell_hu, int astray)
     struct kf_spine spine;
     struct kf_grid g;
     struct kf_bits bone = {0}, shells = {0};
+    struct kf_work work;
+    kf_work_init(&work, 2);
     lay_spine(&spine, stations, &g);
     lay_joint(gap);
     struct kf_volume volume = {.grid = g, .type = KF_VOXEL_INT16, .data = values};

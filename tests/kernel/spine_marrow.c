@@ -17,18 +17,6 @@
 #define USUAL   430 // HU of usual shells
 #define STEP    30  // from disc to disc
 
-static void *take(void *user, int64_t bytes)
-{
-    (void)user;
-    return kf_memory_take(bytes);
-}
-
-static void give(void *user, void *block)
-{
-    (void)user;
-    kf_memory_release(block);
-}
-
 static int16_t values[VOXELS], before[VOXELS];
 
 static int64_t at(int i, int j, int k)
@@ -79,7 +67,8 @@ static enum kf_kernel_status lift(int threads, struct kf_spine_bone *bone)
                                         .direction = {1, 0, 0, 0, 1, 0, 0, 0, 1}},
                                .type = KF_VOXEL_INT16,
                                .data = values};
-    const struct kf_work work = {.threads = threads, .allocate = take, .release = give};
+    struct kf_work work;
+    kf_work_init(&work, threads);
     for (int n = 0; n < NZ; n++)
         stations[n] = (struct kf_spine_station){
             .p = {0, 0, NZ - 1 - n}, .down = {0, 0, -1}, .front = {0, -1, 0}, .left = {1, 0, 0}};

@@ -11,18 +11,6 @@
 #define PLATE 0.8 // mm
 #define SLICE 2   // mm
 
-static void *take(void *user, int64_t bytes)
-{
-    (void)user;
-    return kf_memory_take(bytes);
-}
-
-static void give(void *user, void *block)
-{
-    (void)user;
-    kf_memory_release(block);
-}
-
 // Height of a point of a column over the disc's plane.
 static double height(int i, double z)
 {
@@ -82,7 +70,6 @@ KF_TEST(a_disc_in_thick_slices_ends_where_its_plates_begin)
     static uint8_t labels[N * N * N], before[N * N * N];
     struct kf_work work;
     kf_work_init(&work, 2);
-    work.allocate = take, work.release = give;
     KF_REQUIRE(kf_volume_alloc(&volume, &grid, KF_VOXEL_INT16, NULL) == KF_OK);
     for (int v = 0; v < N * N * N; v++) {
         int i = v % N, j = v / N % N, k = v / (N * N);

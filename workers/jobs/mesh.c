@@ -402,18 +402,13 @@ static enum kf_status yardstick_take(const struct kf_work *work, const struct kf
     return kf_work_status(kf_bvh_make(work, &y->mesh, &y->tree), err, "measuring levels of detail");
 }
 
-// The greatest distance of a level from the master, both ways: what is measured is a tenth above it at most, or a tenth
-// of the error allowed.
+// Bounds the greatest distance of a level from the master, both ways. A bound is tight enough when it is a tenth above
+// what was measured, or no more than a tenth of the error allowed.
 static enum kf_status measure_level(const struct kf_work *work, const struct yardstick *y, const struct kf_mesh *mesh,
                                     double allowed_mm, double *most_mm, struct kf_error *err)
 {
-    struct kf_bvh tree;
-    struct kf_work_part part;
     double low, enough = fmax(0.1 * allowed_mm, LEAST_BOUND_MM);
-    enum kf_kernel_status status = kf_bvh_make(kf_work_part(&part, work, 0, 0.2), mesh, &tree);
-    if (!status)
-        status = kf_mesh_hausdorff(kf_work_part(&part, work, 0.2, 1), &y->tree, &tree, enough, &low, most_mm);
-    kf_bvh_release(work, &tree);
+    enum kf_kernel_status status = kf_mesh_hausdorff(work, &y->tree, mesh, enough, &low, most_mm);
     // Too intricate to measure: a level without a bound is still one to look at.
     *most_mm = status || y->own_mm < 0 ? -1 : *most_mm + y->own_mm;
     return status == KF_KERNEL_TOO_LARGE ? KF_OK : kf_work_status(status, err, "measuring a level of detail");

@@ -116,15 +116,15 @@ static double greatest_height(const struct cover *c, const double corner[3][3])
     return most;
 }
 
-// Counts an edge that may lie above the facet; 0 when there are too many.
-static int toggle_edge(struct cover *c, uint32_t v, uint32_t w, const double p[3], const double q[3])
+// Counts an edge that may lie above the facet. There is room for those of all triangles.
+static void toggle_edge(struct cover *c, uint32_t v, uint32_t w, const double p[3], const double q[3])
 {
     double ends[2][3];
     const int turned = v > w; // the same arithmetic from both of its triangles
     memcpy(ends[turned], p, sizeof ends[0]);
     memcpy(ends[!turned], q, sizeof ends[0]);
     if (is_beside(c, (const double(*)[3])ends, 2))
-        return 1;
+        return;
     double dx = ends[1][0] - ends[0][0], dy = ends[1][1] - ends[0][1];
     double least = __builtin_inf(), greatest = -least, slack = c->margin * __builtin_sqrt(dx * dx + dy * dy);
     for (int k = 0; k < 3; k++) {
@@ -133,7 +133,7 @@ static int toggle_edge(struct cover *c, uint32_t v, uint32_t w, const double p[3
         greatest = side > greatest ? side : greatest;
     }
     if (least > slack || greatest < -slack)
-        return 1;
+        return;
     const uint64_t key = ((uint64_t)(turned ? w : v) << 32 | (turned ? v : w)) + 1;
     uint64_t at = (key * 0x9e3779b97f4a7c15u) >> 54;
     while (c->edge[at] && c->edge[at] != key)
@@ -141,7 +141,7 @@ static int toggle_edge(struct cover *c, uint32_t v, uint32_t w, const double p[3
     if (!c->edge[at]) {
         c->edge[at] = key;
         c->edges++;
-        return 1;
+        return;
     }
     // Taken out: what follows in the row moves up to where it is looked for.
     c->edges--;
@@ -153,7 +153,6 @@ static int toggle_edge(struct cover *c, uint32_t v, uint32_t w, const double p[3
         at = next;
     }
     c->edge[at] = 0;
-    return 1;
 }
 
 // Of the corners of a triangle as the point sees them: 1 it is covered, 0 it is not, -1 it cannot be told.

@@ -48,13 +48,14 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_distance(const struct kf_work *
                                                           const struct kf_mesh_distance_how *how,
                                                           struct kf_mesh_distance *out);
 
-// The Hausdorff distance alone, of the meshes of two trees, as an interval that provably holds it: *high_mm is above
+// The Hausdorff distance alone, of a tree's mesh and another, as an interval that provably holds it: *high_mm is above
 // *low_mm, which a point was measured to have, by a tenth of it at most, or not above `enough_mm` (at least 1e-6).
 // Several times faster than the above: what is nearer than the greatest distance found so far is not looked at
 // closely, and where one surface is finer it is asked whether it covers whole facets of the other (cover.h). Limits,
-// errors and bytes as above, KF_KERNEL_INVALID when a mesh is empty. Memory: 16 bytes for 1024 triangles.
+// errors and bytes as above, KF_KERNEL_INVALID when a mesh is empty. Memory: a kf_bvh of b, and 16 bytes for 1024
+// triangles.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_hausdorff(const struct kf_work *work, const struct kf_bvh *a,
-                                                           const struct kf_bvh *b, double enough_mm, double *low_mm,
+                                                           const struct kf_mesh *b, double enough_mm, double *low_mm,
                                                            double *high_mm);
 
 // kf_mesh_decimate, then an upper bound of the Hausdorff distance between before and after. When it is not below

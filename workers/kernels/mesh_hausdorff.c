@@ -179,25 +179,37 @@ static enum kf_kernel_status bound_way(const struct kf_work *work, const struct 
     return kf_pace_status(w->pace);
 }
 
-enum kf_kernel_status kf_mesh_hausdorff(const struct kf_work *work, const struct kf_bvh *a, const struct kf_bvh *b,
-                                        double enough_mm, double *low_mm, double *high_mm)
+static enum kf_kernel_status bound_both(const struct kf_work *work, const struct kf_bvh *a, const struct kf_bvh *b,
+                                        double enough_mm, struct bounds *all)
 {
-    *low_mm = *high_mm = 0;
-    if (!a->levels || !b->levels || !(enough_mm >= 1e-6))
-        return KF_KERNEL_INVALID;
     struct kf_work_part part;
     struct kf_pace pace = {.left = KF_DISTANCE_LOOKS +
                                    KF_DISTANCE_LOOKS_EACH * (a->mesh->triangles + b->mesh->triangles)};
     struct way way[2] = {{.from = a, .to = b, .enough = enough_mm, .pace = &pace},
                          {.from = b, .to = a, .enough = enough_mm, .pace = &pace}};
-    struct bounds all = {0};
-    enum kf_kernel_status status = bound_way(kf_work_part(&part, work, 0, 0.05), &way[0], 0, &all);
+    enum kf_kernel_status status = bound_way(kf_work_part(&part, work, 0, 0.05), &way[0], 0, all);
     if (!status)
-        status = bound_way(kf_work_part(&part, work, 0.05, 0.1), &way[1], 0, &all);
+        status = bound_way(kf_work_part(&part, work, 0.05, 0.1), &way[1], 0, all);
     for (int n = 0; n < 2 && !status; n++) {
-        status = bound_way(kf_work_part(&part, work, 0.1 + 0.45 * n, 0.55 + 0.45 * n), &way[n], 1, &all);
-        way[1].enough = all.high > enough_mm ? all.high : enough_mm; // the greater of both ways is what is asked for
+        status = bound_way(kf_work_part(&part, work, 0.1 + 0.45 * n, 0.55 + 0.45 * n), &way[n], 1, all);
+        way[1].enough = all->high > enough_mm ? all->high : enough_mm; // the greater of both ways is what is asked for
     }
+    return status;
+}
+
+enum kf_kernel_status kf_mesh_hausdorff(const struct kf_work *work, const struct kf_bvh *a, const struct kf_mesh *b,
+                                        double enough_mm, double *low_mm, double *high_mm)
+{
+    *low_mm = *high_mm = 0;
+    if (!a->levels || !b->triangles || !(enough_mm >= 1e-6))
+        return KF_KERNEL_INVALID;
+    struct kf_bvh tree;
+    struct kf_work_part part;
+    struct bounds all = {0};
+    enum kf_kernel_status status = kf_bvh_make(kf_work_part(&part, work, 0, 0.2), b, &tree);
+    if (!status)
+        status = bound_both(kf_work_part(&part, work, 0.2, 1), a, &tree, enough_mm, &all);
+    kf_bvh_release(work, &tree);
     if (status)
         return status;
     *low_mm = all.low;
@@ -214,18 +226,6 @@ static void copy_mesh(const struct kf_mesh *from, struct kf_mesh *to)
     to->triangles = from->triangles;
     memcpy(to->xyz, from->xyz, (size_t)from->vertices * 3 * sizeof *to->xyz);
     memcpy(to->index, from->index, (size_t)from->triangles * 3 * sizeof *to->index);
-}
-
-static enum kf_kernel_status measure_against(const struct kf_work *work, const struct kf_bvh *before,
-                                             const struct kf_mesh *mesh, double enough_mm, double *low, double *high)
-{
-    struct kf_bvh tree;
-    struct kf_work_part part;
-    enum kf_kernel_status status = kf_bvh_make(kf_work_part(&part, work, 0, 0.2), mesh, &tree);
-    if (!status)
-        status = kf_mesh_hausdorff(kf_work_part(&part, work, 0.2, 1), before, &tree, enough_mm, low, high);
-    kf_bvh_release(work, &tree);
-    return status;
 }
 
 enum kf_kernel_status kf_mesh_decimate_within(const struct kf_work *work, struct kf_mesh *mesh,
@@ -255,8 +255,8 @@ enum kf_kernel_status kf_mesh_decimate_within(const struct kf_work *work, struct
         copy_mesh(&before, mesh);
         status = kf_mesh_decimate(kf_work_part(&part, work, from, from + half), mesh, &now, &reached);
         if (!status)
-            status = measure_against(kf_work_part(&part, work, from + half, from + 2 * half), &tree, mesh, hausdorff_mm,
-                                     &low, &high);
+            status = kf_mesh_hausdorff(kf_work_part(&part, work, from + half, from + 2 * half), &tree, mesh,
+                                       hausdorff_mm, &low, &high);
         // The quadric's error is a mean; the greatest distance falls with it about in proportion.
         double scale = hausdorff_mm / (low > hausdorff_mm ? low : high);
         now.error_mm = (reached < now.error_mm ? reached : now.error_mm) * 0.9 * scale;

@@ -196,8 +196,6 @@ export interface ArtefactMeta {
   name?: string;
   colour?: string;
   lod?: number;
-  /** Of a level of detail: no point of it, or of the master surface, is farther from the other than this. */
-  hausdorff_most_mm?: number | null;
   triangles?: number;
   vertices?: number;
   bounds_lps?: [[number, number, number], [number, number, number]];

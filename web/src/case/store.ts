@@ -108,9 +108,14 @@ export class CaseStore {
     return this.look(key).visible && (!this.elsewhere.value.has(key) || this.looks.value.get(key)?.visible === true);
   }
 
+  /** Who shows again what was hidden has chosen nothing: once something newer covers it, it is not to lie in that. */
   setLook(keys: readonly string[], change: Partial<Look>): void {
     const looks = new Map(this.looks.value);
-    for (const key of keys) looks.set(key, { ...looks.get(key), ...change });
+    for (const key of keys) {
+      const { visible, ...rest }: Partial<Look> = { ...looks.get(key), ...change };
+      const usual = visible === undefined || (visible === !this.reserved.value.has(key) && !this.elsewhere.value.has(key));
+      looks.set(key, usual ? rest : { ...rest, visible });
+    }
     this.looks.value = looks;
   }
 

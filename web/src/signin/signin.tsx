@@ -1,7 +1,7 @@
 // Sign-in, and the change of a one-time password that must happen before anything else.
 import { useSignal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { ApiError } from '../api/client';
 import { changePassword, session, signIn, signOut } from '../app/session';
 import { Mark } from '../ui/icons';
@@ -41,7 +41,8 @@ export function SignIn(): JSX.Element {
   const [left, lock] = useCountdown();
   const name = useRef<HTMLInputElement>(null);
   const secret = useRef<HTMLInputElement>(null);
-  useEffect(() => name.current?.focus(), []);
+  // Before it is painted: a later turn of the focus would carry what is already being typed into the other field.
+  useLayoutEffect(() => name.current?.focus(), []);
 
   const submit = async (event: Event) => {
     event.preventDefault();
