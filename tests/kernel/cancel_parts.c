@@ -115,7 +115,7 @@ KF_TEST(a_stage_that_is_cancelled_says_so_and_leaves_nothing)
 {
     struct kf_phantom_options o;
     KF_REQUIRE(kf_phantom_defaults("spine", &o, NULL) == KF_OK);
-    o.spacing_mm[0] = o.spacing_mm[1] = o.spacing_mm[2] = 2;
+    o.spacing_mm[0] = o.spacing_mm[1] = o.spacing_mm[2] = 2.5;
     KF_REQUIRE(kf_phantom_volumes(&o, &image, &truth, NULL) == KF_OK);
     int64_t voxels = kf_grid_voxels(&image.grid);
     spine.station = kf_memory_take(KF_SPINE_STATIONS * (int64_t)sizeof *spine.station);

@@ -49,7 +49,7 @@ KF_TEST(a_leg_is_the_same_at_any_thread_count_and_level)
     KF_CHECK(make_leg(1));
     int64_t count = kf_grid_voxels(&image.grid);
     uint8_t *labels = malloc((size_t)count);
-    KF_CHECK(parity_failures(run, &image, (size_t)count, labels) == 0);
+    KF_CHECK(parity_failures_in(0, run, &image, (size_t)count, labels) == 0);
     KF_CHECK(dice(labels, KF_LEG_TIBIA_LEFT, KF_L_TIBIA) > 0.97);
     KF_CHECK(dice(labels, KF_LEG_FIBULA_LEFT, KF_L_FIBULA) > 0.96);
     free(labels);
