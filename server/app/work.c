@@ -188,8 +188,6 @@ static enum kf_status load_inputs(struct kf_app_thread *thread, const struct kf_
     return KF_OK;
 }
 
-#define ASKED_INPUTS_MOST 8
-
 static enum kf_status asked_inputs(const struct kf_artefact_view *views, const char *const *names, size_t count,
                                    struct kf_queue_input *inputs, json_t **metas, struct kf_error *err)
 {
@@ -209,8 +207,8 @@ static enum kf_status queue_asked(struct kf_app_thread *thread, const struct kf_
                                   const struct kf_artefact_view *views, const char *const *names, struct kf_queued *out,
                                   struct kf_error *err)
 {
-    struct kf_queue_input inputs[ASKED_INPUTS_MOST];
-    json_t *metas[ASKED_INPUTS_MOST] = {NULL}, *follow = follow_list(request->kind);
+    struct kf_queue_input inputs[KF_JOB_INPUTS_MOST];
+    json_t *metas[KF_JOB_INPUTS_MOST] = {NULL}, *follow = follow_list(request->kind);
     enum kf_status status = follow ? asked_inputs(views, names, request->artefact_count, inputs, metas, err)
                                    : kf_error_set(err, KF_NOMEM, NULL, "Not enough memory to queue a job.");
     struct kf_queue_job job = {.case_id = request->case_id,
@@ -225,7 +223,7 @@ static enum kf_status queue_asked(struct kf_app_thread *thread, const struct kf_
                                .created_by = actor->account_id[0] ? actor->account_id : NULL};
     if (status == KF_OK)
         status = kf_queue_add(thread->store, actor->organisation_id, &job, out, err);
-    for (size_t i = 0; i < ASKED_INPUTS_MOST; i++)
+    for (size_t i = 0; i < KF_JOB_INPUTS_MOST; i++)
         json_decref(metas[i]);
     json_decref(follow);
     return status;
@@ -235,14 +233,14 @@ enum kf_status kf_app_job_ask(struct kf_app_thread *thread, const struct kf_acto
                               const struct kf_app_job_request *request, struct kf_queued *out, struct kf_error *err)
 {
     struct kf_arena arena = {0};
-    const char *names[ASKED_INPUTS_MOST];
+    const char *names[KF_JOB_INPUTS_MOST];
     json_t *params = NULL;
     enum kf_status status = kf_app_enter(thread, actor, KF_PERM_JOB_RUN, "job_create", request->case_id, err);
     if (status == KF_OK)
         status = kf_store_case_exists(thread->store, actor->organisation_id, request->case_id, err);
-    if (status == KF_OK && request->artefact_count > ASKED_INPUTS_MOST)
-        status =
-            kf_error_set(err, KF_UNPROCESSABLE, "input_count", "No job takes more than %d inputs.", ASKED_INPUTS_MOST);
+    if (status == KF_OK && request->artefact_count > KF_JOB_INPUTS_MOST)
+        status = kf_error_set(err, KF_UNPROCESSABLE, "input_count", "No job takes more than %d inputs.",
+                              KF_JOB_INPUTS_MOST);
     if (status != KF_OK)
         return status;
     struct kf_artefact_view *views = kf_arena_alloc(&arena, (request->artefact_count + 1) * sizeof *views);

@@ -16,13 +16,15 @@ KF_MUST_USE enum kf_status kf_app_series_received(struct kf_store *store, const 
 KF_MUST_USE enum kf_status kf_app_sweep(struct kf_store *store, const struct kf_app_config *config, int *queued,
                                         struct kf_error *err);
 
+#define KF_JOB_INPUTS_MOST 8 // what register takes, which takes most
+
 struct kf_app_job_request {
     const char *case_id;
     const char *kind;
     const json_t *params;
     const char *const *artefact_ids;
     const char *const *roles; // the name of each input for the job; NULL: in the kind's own order
-    size_t artefact_count;
+    size_t artefact_count; // at most KF_JOB_INPUTS_MOST
 };
 // KF_UNPROCESSABLE "unknown_kind", "wrong_input", "input_count", "unknown_input" or "bad_parameter".
 KF_MUST_USE enum kf_status kf_app_job_ask(struct kf_app_thread *thread, const struct kf_actor *actor,

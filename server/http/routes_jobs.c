@@ -5,8 +5,6 @@
 #include "server/http/routes_common.h"
 #include <string.h>
 
-#define JOB_INPUTS 16
-
 static void out_job(struct kf_out *out, const struct kf_job_view *view)
 {
     kf_out_object(out, NULL);
@@ -209,10 +207,11 @@ enum kf_status kf_route_job_create(struct kf_request *request, struct kf_respons
     const struct kf_member members[] = {
         {.name = "kind", .type = KF_MEMBER_TEXT, .required = 1, .least = 1, .most = 64, .to = &ask.kind},
         {.name = "params", .type = KF_MEMBER_OBJECT, .to = &params},
-        {.name = "inputs", .type = KF_MEMBER_ARRAY, .required = 1, .least = 1, .most = JOB_INPUTS, .to = &inputs},
-        {.name = "roles", .type = KF_MEMBER_ARRAY, .least = 1, .most = JOB_INPUTS, .to = &roles},
+        {.name = "inputs", .type = KF_MEMBER_ARRAY, .required = 1, .least = 1, .most = KF_JOB_INPUTS_MOST,
+         .to = &inputs},
+        {.name = "roles", .type = KF_MEMBER_ARRAY, .least = 1, .most = KF_JOB_INPUTS_MOST, .to = &roles},
     };
-    const char *ids[JOB_INPUTS], *names[JOB_INPUTS];
+    const char *ids[KF_JOB_INPUTS_MOST], *names[KF_JOB_INPUTS_MOST];
     struct kf_queued queued;
     enum kf_status status = kf_path_id(request, "case_id", &ask.case_id, err);
     if (status == KF_OK)
