@@ -66,8 +66,9 @@ function(kerf_test name)
   if(NOT A_LABELS)
     set(A_LABELS unit)
   endif()
+  # A guard against what never ends, no bound: many times what it takes, with the sanitizers and on a slow machine too.
   if(NOT A_TIMEOUT)
-    set(A_TIMEOUT 120)
+    set(A_TIMEOUT 600)
   endif()
   # Exit code 77 means skipped, with the reason on standard output.
   set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77)

@@ -13,8 +13,7 @@ kerf_test(http_body SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/http_body.c DEPENDS k
 if(KERF_TESTS)
   kerf_library(kf_test_api SOURCES ${CMAKE_SOURCE_DIR}/tests/service/fixture_api.c DEPENDS kf_routes kf_test_pg)
   foreach(name IN ITEMS routes jobs)
-    kerf_test(api_${name} SOURCES ${CMAKE_SOURCE_DIR}/tests/service/api_${name}.c DEPENDS kf_test_api LABELS service
-      TIMEOUT 300)
+    kerf_test(api_${name} SOURCES ${CMAKE_SOURCE_DIR}/tests/service/api_${name}.c DEPENDS kf_test_api LABELS service)
   endforeach()
 endif()
 # Over a whole Kerf (`kerf up`), every exchange held against api/openapi.yaml.
@@ -23,7 +22,7 @@ if(KERF_TESTS)
   foreach(name IN ITEMS openapi_check authz_matrix api_flows api_uploads blob_encodings)
     if(EXISTS ${CMAKE_SOURCE_DIR}/tests/service/${name}.mjs)
       add_test(NAME ${name} COMMAND ${KERF_NODE} ${CMAKE_SOURCE_DIR}/tests/service/${name}.mjs)
-      set_tests_properties(${name} PROPERTIES LABELS api TIMEOUT 600 ENVIRONMENT "KERF_BIN=${CMAKE_BINARY_DIR}/bin")
+      set_tests_properties(${name} PROPERTIES LABELS api TIMEOUT 1800 ENVIRONMENT "KERF_BIN=${CMAKE_BINARY_DIR}/bin")
     endif()
   endforeach()
 endif()

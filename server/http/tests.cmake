@@ -22,6 +22,6 @@ endforeach()
 
 if(KERF_TESTS)
   add_test(NAME server_config COMMAND ${CMAKE_SOURCE_DIR}/tests/service/server_config.sh)
-  set_tests_properties(server_config PROPERTIES LABELS service TIMEOUT 60
+  set_tests_properties(server_config PROPERTIES LABELS service TIMEOUT 600
     ENVIRONMENT "KERF_BIN=${CMAKE_BINARY_DIR}/bin")
 endif()

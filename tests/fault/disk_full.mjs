@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Kerf, bin, check, finish, run, scratch, skip, sleep, test, until } from '../lib/kerf.mjs';
+import { Kerf, bin, check, finish, run, scratch, skip, test, until } from '../lib/kerf.mjs';
 
 if (process.getuid() !== 0) {
   skip('a_full_disk_refuses_and_recovers', 'only root can mount a small file system');
@@ -34,16 +34,15 @@ await test('a_full_disk_refuses_and_recovers', async () => {
     check(refused.code !== 0, 'a full disk took a whole study');
     const told = JSON.parse(refused.output.trim().split('\n').filter((l) => l.startsWith('{')).at(-1));
     rmSync(join(small, 'ballast'));
-    await until('the database is back', 60000, async () => kerf.get('/api/v1/cases'));
+    await until('the database is back', 180000, async () => kerf.get('/api/v1/cases'));
     const cases = await kerf.all('/api/v1/cases');
     const kept = cases.length ? (await kerf.get(`/api/v1/cases/${cases[0].id}`)).counts.instances : 0;
     check(kept >= told.sent, `${told.sent} were acknowledged, ${kept} are there`);
-    const sent = await until('the study gets through', 60000, async () => {
+    const sent = await until('the study gets through', 180000, async () => {
       const result = await send();
       return result.code === 0 && JSON.parse(result.output.trim().split('\n').at(-1)).sent;
     }, 1000);
-    const [only] = await until('the case', 30000, async () => kerf.all('/api/v1/cases'));
-    await sleep(3000);
+    const [only] = await until('the case', 120000, async () => kerf.all('/api/v1/cases'));
     let settled = await kerf.settled(only.id);
     for (const job of (await kerf.all(`/api/v1/cases/${only.id}/jobs`)).filter((j) => ['dead', 'failed'].includes(j.state)))
       await fetch(`${kerf.url}/api/v1/jobs/${job.id}/retry`, { method: 'POST', headers: { authorization: `Bearer ${kerf.adminToken}` } });

@@ -26,7 +26,7 @@ const send = (kerf) => run(join(bin, 'kerf'), ['import', study, '--to', `${kerf.
 const sentOf = (result) => JSON.parse(result.output.trim().split('\n').filter((l) => l.startsWith('{')).at(-1) ?? '{}').sent ?? 0;
 
 async function onlyCase(kerf) {
-  return until('the case', 60000, async () => {
+  return until('the case', 120000, async () => {
     const cases = await kerf.all('/api/v1/cases');
     check(cases.length <= 1, `one study became ${cases.length} cases`);
     return cases[0];
@@ -36,9 +36,8 @@ async function onlyCase(kerf) {
 // Newest states win: artefacts of a finished case by kind and name.
 async function outcome(kerf, expected) {
   const { id } = await onlyCase(kerf);
-  await until('every instance', 60000, async () => (await kerf.get(`/api/v1/cases/${id}`)).counts.instances >= expected);
-  await sleep(3000); // a series that has just grown is imported again after it has settled
-  const settled = await kerf.settled(id, 180000);
+  await until('every instance', 120000, async () => (await kerf.get(`/api/v1/cases/${id}`)).counts.instances >= expected);
+  const settled = await kerf.settled(id);
   const verified = await run(join(bin, 'kerf'), ['verify', '--data', kerf.dataFolder]);
   check(verified.code === 0, `kerf verify: ${verified.output}`);
   return { id, settled, artefacts: await kerf.artefacts(id) };
@@ -101,12 +100,12 @@ await test(`anything_may_die_and_the_bytes_are_the_same (seed ${seed})`, async (
       } catch { /* it has just ended by itself */ }
     }
     chaos = false;
-    await Promise.race([sender, sleep(120000).then(() => { throw new Error('the sender never got everything through'); })]);
+    await Promise.race([sender, sleep(300000).then(() => { throw new Error('the sender never got everything through'); })]);
     console.log(`  killed: ${JSON.stringify(killed)}; objects: ${objects}`);
     // Jobs that died too often wait for an administrator: retry them as one would.
     const { id } = await onlyCase(kerf);
-    await until('no dead job', 180000, async () => {
-      const c = await kerf.settled(id, 180000);
+    await until('no dead job', 300000, async () => {
+      const c = await kerf.settled(id);
       const dead = (await kerf.all(`/api/v1/cases/${id}/jobs`)).filter((j) => j.state === 'dead');
       for (const job of dead) await fetch(`${kerf.url}/api/v1/jobs/${job.id}/retry`, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
       return dead.length === 0 && c;
@@ -131,7 +130,7 @@ await test('a_commit_whose_answer_is_lost_keeps_its_bytes', async () => {
   // Every process loses the connection after its 9th to 11th commit was sent, before the answer.
   const kerf = await Kerf.start({ folder: join(folder, 'd'), settings: { KERF_FAULT_COMMIT: '9,11', KERF_WORKER_LEASE_S: '5' } });
   try {
-    await until('the study gets through', 60000, async () => (await send(kerf)).code === 0);
+    await until('the study gets through', 180000, async () => (await send(kerf)).code === 0);
     const after = await outcome(kerf, reference.sent);
     check(JSON.stringify(after.artefacts) === JSON.stringify(reference.artefacts), 'other bytes after lost answers');
   } finally {
@@ -146,7 +145,7 @@ await test('killing_kerf_up_takes_everything_along_and_nothing_is_lost', async (
   const before = kerf.processes().map((p) => p.pid);
   check(before.length >= 4, 'kerf up runs the database, a server, a listener and a worker');
   await kerf.stop('SIGKILL');
-  await until('all processes gone', 30000, () => before.every((pid) => {
+  await until('all processes gone', 120000, () => before.every((pid) => {
     try {
       return readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
     } catch {

@@ -137,10 +137,7 @@ json.dump(spec, open(at("spec.json"), "w"))
 SPEC
 "$job" register --spec spec.json 7>progress 2>why &
 pid=$!
-for _ in $(seq 600); do
-    grep -q deforming progress && break
-    sleep 0.1
-done
+while kill -0 $pid 2>/dev/null && ! grep -q deforming progress; do sleep 0.1; done
 grep -q deforming progress || fail "a_deformation_stops_when_it_is_told_to: no progress is said: $(cat why)"
 kill -TERM $pid
 code=0

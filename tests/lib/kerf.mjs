@@ -71,7 +71,7 @@ export class Kerf {
     });
     kerf.process.stderr.on('data', (bytes) => { kerf.log += bytes; });
     kerf.exited = new Promise((resolve) => kerf.process.on('exit', (code, signal) => resolve({ code, signal })));
-    await until('kerf up', 60000, () => {
+    await until('kerf up', 180000, () => {
       if (kerf.process.exitCode !== null) return true;
       return existsSync(ready) && readFileSync(ready, 'utf8').trim().endsWith('}');
     });
@@ -114,7 +114,8 @@ export class Kerf {
     return Object.fromEntries(list.map((a) => [`${a.kind}/${a.name}`, a.sha256]).sort());
   }
 
-  async settled(caseId, timeoutMs = 120000) {
+  // A case is receiving until all that it has received is taken by imports, and processing until the last of its jobs has ended.
+  async settled(caseId, timeoutMs = 300000) {
     return until(`case ${caseId}`, timeoutMs, async () => {
       const c = await this.get(`/api/v1/cases/${caseId}`);
       return !['receiving', 'processing'].includes(c.state) && c.progress.queued + c.progress.running === 0 && c;

@@ -64,14 +64,22 @@ export class Client {
     return answer;
   }
 
-  // Server-sent events until `until(event)` is true or the time is over. Returns the events seen.
-  async events(path, until, timeoutMs = 20000, headers = {}) {
+  // Server-sent events until `until(event)` is true or the time is over. Returns a promise of the events seen, whose
+  // `opened` resolves when the server has begun to listen: what happens from then on is told.
+  events(path, until, timeoutMs = 60000, headers = {}) {
+    let open;
+    const opened = new Promise((resolve) => { open = resolve; });
+    return Object.assign(this.readEvents(path, until, timeoutMs, headers, open).finally(open), { opened });
+  }
+
+  async readEvents(path, until, timeoutMs, headers, open) {
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(), timeoutMs);
     const seen = [];
     try {
       const response = await fetch(this.url + path, { headers: this.headers({ accept: 'text/event-stream', ...headers }), signal: abort.signal });
       if (response.status !== 200) throw new Error(`${path}: ${response.status}`);
+      open();
       let pending = '';
       for await (const chunk of response.body) {
         pending += Buffer.from(chunk).toString('utf8');

@@ -119,8 +119,8 @@ try {
   } else {
     let caseId;
     await test('live_events_tell_the_story_and_resume', async () => {
-      const story = admin.events('/api/v1/events', (e) => e.kind === 'artefact.made' && e.data.kind === 'mesh.view', 90000);
-      await new Promise((go) => setTimeout(go, 300));
+      const story = admin.events('/api/v1/events', (e) => e.kind === 'artefact.made' && e.data.kind === 'mesh.view', 300000);
+      await story.opened;
       const body = new FormData();
       for (const name of readdirSync(head).sort()) body.append('file', new Blob([readFileSync(join(head, name))]), name);
       const uploaded = await admin.call('POST', '/api/v1/uploads', { body, expect: 200 });
@@ -135,7 +135,7 @@ try {
       // A resumed stream repeats what came behind the id, and the last one again.
       const middle = events[Math.floor(events.length / 2)];
       const last = events.at(-1);
-      const again = await admin.events('/api/v1/events', (e) => e.id === last.id, 15000, { 'last-event-id': middle.id });
+      const again = await admin.events('/api/v1/events', (e) => e.id === last.id, 60000, { 'last-event-id': middle.id });
       check(again.at(-1)?.id === last.id, 'the resumed stream reaches the last event');
       const missed = events.slice(events.indexOf(middle) + 1).filter((e) => !again.some((a) => a.id === e.id));
       check(missed.length === 0, `${missed.length} events are missing`);
@@ -145,8 +145,8 @@ try {
     await test('a_read_after_an_event_is_not_older_than_the_event', async () => {
       for (let round = 0; round < 8; round++) {
         const before = await admin.get(`/api/v1/cases/${caseId}`, { expect: 200 }); // now it is kept
-        const told = admin.events(`/api/v1/events?case=${caseId}`, (e) => e.kind === 'case.changed', 10000);
-        await new Promise((go) => setTimeout(go, 150));
+        const told = admin.events(`/api/v1/events?case=${caseId}`, (e) => e.kind === 'case.changed');
+        await told.opened;
         const title = `round ${round}`;
         await admin.call('PATCH', `/api/v1/cases/${caseId}`, { json: { title }, headers: { 'if-match': before.headers.get('etag') }, expect: 200 });
         check((await told).length > 0, 'the event came');
@@ -196,14 +196,14 @@ try {
       const one = await admin.call('POST', `/api/v1/cases/${caseId}/jobs`, { json: ask, headers, expect: 202 });
       const two = await admin.call('POST', `/api/v1/cases/${caseId}/jobs`, { json: ask, headers, expect: 202 });
       check(one.json.id === two.json.id && two.headers.get('idempotent-replayed') === 'true', 'the same answer');
-      const ended = await until('the job fails', 30000, async () => {
+      const ended = await until('the job fails', 120000, async () => {
         const job = (await admin.get(`/api/v1/jobs/${one.json.id}`, { expect: 200 })).json;
         return ['failed', 'dead'].includes(job.state) && job;
       });
       check(ended.error?.code && ended.error.detail, JSON.stringify(ended));
       check((await admin.get(`/api/v1/jobs?state=${ended.state}`, { expect: 200 })).json.items.some((j) => j.id === ended.id), 'listed');
       await admin.call('POST', `/api/v1/jobs/${ended.id}/cancel`, { expect: 409 });
-      const caseState = (state) => until(`the case to be ${state}`, 30000, async () =>
+      const caseState = (state) => until(`the case to be ${state}`, 120000, async () =>
         (await admin.get(`/api/v1/cases/${caseId}`, { expect: 200 })).json.state === state);
       await caseState('attention');
       const failures = async () => (await admin.get(`/api/v1/cases/${caseId}`, { expect: 200 })).json.progress.failed;
@@ -243,7 +243,7 @@ try {
       const volume = (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items.find((a) => a.kind === 'volume');
       const json = { kind: 'register', params: { finest_mm: 4, samples: 4000 }, inputs: [volume.id, volume.id], roles: ['fixed', 'moving'] };
       const job = (await admin.call('POST', `/api/v1/cases/${caseId}/jobs`, { json, expect: 202 })).json;
-      const warped = await until('the warped scan', 90000, async () => {
+      const warped = await until('the warped scan', 300000, async () => {
         const state = (await admin.get(`/api/v1/jobs/${job.id}`, { expect: 200 })).json;
         check(!['failed', 'dead'].includes(state.state), JSON.stringify(state.error));
         return (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items.find((a) => a.kind === 'volume' && a.job_id === job.id);
@@ -253,7 +253,7 @@ try {
       check(inputs.map((i) => i.role).join() === 'fixed,moving' && inputs.every((i) => i.artefact_id === volume.id && i.kind === 'volume'
         && i.series_id === volume.series_id && i.modality === 'CT' && `${i.dim}` === `${volume.meta.grid.dim}`), JSON.stringify(inputs));
       check(warped.meta.modality === 'CT' && warped.meta.frame_of_reference_uid === volume.meta.frame_of_reference_uid, 'it lies in the fixed frame');
-      await until('its view', 60000, async () => (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items
+      await until('its view', 120000, async () => (await admin.get(`/api/v1/cases/${caseId}/volumes`, { expect: 200 })).json.items
         .some((a) => a.kind === 'volume.view' && a.made_from.some((m) => m.sha256 === warped.sha256)));
     });
 
@@ -262,7 +262,7 @@ try {
       const params = { model: 'deformable', finest_mm: 4, samples: 4000, grid_mm: 16, both_ways: false, warp: false };
       const json = { kind: 'register', params, inputs: [volume.id, volume.id], roles: ['fixed', 'moving'] };
       const job = (await admin.call('POST', `/api/v1/cases/${caseId}/jobs`, { json, expect: 202 })).json;
-      const made = await until('the displacements', 90000, async () => {
+      const made = await until('the displacements', 300000, async () => {
         const state = (await admin.get(`/api/v1/jobs/${job.id}`, { expect: 200 })).json;
         check(!['failed', 'dead'].includes(state.state), JSON.stringify(state.error));
         const items = (await admin.get(`/api/v1/cases/${caseId}/artefacts?limit=200`, { expect: 200 })).json.items.filter((a) => a.job_id === job.id);

@@ -143,7 +143,7 @@ const char *fixture_empty_database(void)
 void fixture_kill_postgres(void)
 {
     kill(kf_pgembed_pid(pg), SIGKILL);
-    for (int i = 0; i < 1000 && kf_pgembed_alive(pg); i++)
+    for (int i = 0; i < 3000 && kf_pgembed_alive(pg); i++)
         nanosleep(&(struct timespec){0, 10000000}, NULL);
 }
 

@@ -29,7 +29,17 @@ static int big_fd;
 static char big_sha[KF_SHA256_HEX];
 static atomic_int contexts; // per-thread contexts alive
 static atomic_int slow_running;
+static atomic_int slow_held; // slow handlers wait until this is 0
 static atomic_int streams_open;
+
+// What must end soon may take this long where the machine is busy with other things; what is stuck takes longer.
+#define SOON_S 20
+
+static void nap_ms(int ms)
+{
+    struct timespec nap = {ms / 1000, (ms % 1000) * 1000000L};
+    nanosleep(&nap, NULL);
+}
 
 // ------------------------------------------------------------------------------------------------ handlers
 
@@ -54,8 +64,9 @@ static enum kf_status big(struct kf_request *request, struct kf_response *respon
 static enum kf_status slow(struct kf_request *request, struct kf_response *response, struct kf_error *err)
 {
     atomic_fetch_add(&slow_running, 1);
-    struct timespec nap = {0, 700000000};
-    nanosleep(&nap, NULL);
+    do
+        nap_ms(200);
+    while (atomic_load(&slow_held));
     atomic_fetch_sub(&slow_running, 1);
     return hello(request, response, err);
 }
@@ -108,8 +119,7 @@ static void *tick(void *arg)
 {
     struct ticks *ticks = arg;
     for (;;) {
-        struct timespec nap = {0, ticks->period_ms * 1000000L};
-        nanosleep(&nap, NULL);
+        nap_ms(ticks->period_ms);
         pthread_mutex_lock(&ticks->lock);
         int stop = ticks->stop;
         ticks->ready++;
@@ -181,21 +191,14 @@ static const struct kf_route routes[] = {
     {.method = KF_GET, .pattern = "/hello", .flags = KF_ROUTE_NO_AUTH, .handler = hello},
     {.method = KF_GET, .pattern = "/big", .flags = KF_ROUTE_NO_AUTH, .handler = big},
     {.method = KF_GET, .pattern = "/slow", .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_SLOW, .handler = slow},
+    {.method = KF_GET, .pattern = "/quick", .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_SLOW, .handler = hello},
     {.method = KF_GET, .pattern = "/events", .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_STREAM, .handler = events},
-    {.method = KF_POST,
-     .pattern = "/digest",
-     .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_SLOW,
-     .max_body = (int64_t)1 << 32,
-     .handler = digest,
-     .sink = &digest_sink},
+    {.method = KF_POST, .pattern = "/digest", .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_SLOW, .max_body = (int64_t)1 << 32,
+     .handler = digest, .sink = &digest_sink},
     {.method = KF_POST, .pattern = "/upload", .flags = KF_ROUTE_NO_AUTH | KF_ROUTE_SLOW, .max_body = 1000,
      .handler = slow, .sink = &digest_sink},
     {.method = KF_POST, .pattern = "/small", .flags = KF_ROUTE_NO_AUTH, .max_body = 1000, .handler = hello},
-    {.method = KF_POST,
-     .pattern = "/closed",
-     .permission = 1,
-     .max_body = 100 << 20,
-     .handler = hello,
+    {.method = KF_POST, .pattern = "/closed", .permission = 1, .max_body = 100 << 20, .handler = hello,
      .sink = &digest_sink},
     {.pattern = NULL},
 };
@@ -235,7 +238,7 @@ static int start(int threads)
     if (kf_mhd_start(&config, &mhd, &err) != KF_OK)
         return fprintf(stderr, "%s\n", err.detail);
     struct kf_front_config front_config = {
-        .tls = tls, .address = "127.0.0.1", .hand_over = hand_over, .handshake_s = 1, .loops = 2};
+        .tls = tls, .address = "127.0.0.1", .hand_over = hand_over, .handshake_s = 2, .loops = 2};
     if (kf_front_start(&front_config, &front, &err) != KF_OK)
         return fprintf(stderr, "%s\n", err.detail);
     return 0;
@@ -255,7 +258,7 @@ static int dial(int port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in at = {
         .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct timeval limit = {.tv_sec = 10};
+    struct timeval limit = {.tv_sec = 2 * SOON_S};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     if (connect(fd, (struct sockaddr *)&at, sizeof at)) {
         close(fd);
@@ -366,7 +369,7 @@ KF_TEST(broken_requests_are_answered_and_closed)
         if (text[0] && strstr(text, "200 OK"))
             fprintf(stderr, "accepted: %s\n", bad[i]);
         KF_CHECK(strstr(text, "200 OK") == NULL);
-        KF_CHECK(now_s() - from < 5);
+        KF_CHECK(now_s() - from < SOON_S);
         close(fd);
     }
     // Very long headers end at the connection's memory.
@@ -401,18 +404,16 @@ KF_TEST(a_client_that_trickles_its_headers_is_closed)
     int fd = dial(kf_mhd_port(mhd));
     double from = now_s();
     say(fd, "GET /hello HTTP/1.1\r\nHost: x\r\n");
-    // A header byte each 100 ms: never idle, never done. A loop of 5 s at most.
+    // A header byte each 100 ms: never idle, never done.
     int alive = 1;
-    for (int i = 0; i < 50 && alive; i++) {
-        struct timespec nap = {0, 100000000};
-        nanosleep(&nap, NULL);
+    for (int i = 0; i < 10 * SOON_S && alive; i++) {
+        nap_ms(100);
         char c;
         alive =
             send(fd, i % 20 ? "a" : "X: a", 1, MSG_NOSIGNAL) == 1 && !(recv(fd, &c, 1, MSG_DONTWAIT | MSG_PEEK) == 0);
     }
-    double after = now_s() - from;
     KF_CHECK(!alive);
-    KF_CHECK(after > 0.9 && after < 3);
+    KF_CHECK(now_s() - from > 0.9);
     KF_CHECK(kf_metrics_gauge(KF_GAUGE_DEADLINE_CLOSED) > before);
     close(fd);
 }
@@ -420,17 +421,14 @@ KF_TEST(a_client_that_trickles_its_headers_is_closed)
 KF_TEST(a_client_that_trickles_its_body_is_closed)
 {
     int fd = dial(kf_mhd_port(mhd));
-    double from = now_s();
     say(fd, "POST /digest HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
     int alive = 1;
-    for (int i = 0; i < 50 && alive; i++) {
-        struct timespec nap = {0, 100000000};
-        nanosleep(&nap, NULL);
+    for (int i = 0; i < 10 * SOON_S && alive; i++) {
+        nap_ms(100);
         char c;
         alive = send(fd, "abcdefgh", 8, MSG_NOSIGNAL) == 8 && !(recv(fd, &c, 1, MSG_DONTWAIT | MSG_PEEK) == 0);
     }
     KF_CHECK(!alive);
-    KF_CHECK(now_s() - from < 4);
     close(fd);
 }
 
@@ -439,13 +437,13 @@ KF_TEST(silent_connections_are_closed)
     int fd = dial(kf_mhd_port(mhd));
     double from = now_s();
     double after = closed_after(fd, from);
-    KF_CHECK(after > 0.5 && after < 4);
+    KF_CHECK(after > 0.5 && after < SOON_S);
     close(fd);
     fd = dial(kf_mhd_port(mhd));
     say(fd, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
     hear(fd, "context=1");
     after = closed_after(fd, now_s());
-    KF_CHECK(after > 1 && after < 5);
+    KF_CHECK(after > 1 && after < SOON_S);
     close(fd);
 }
 
@@ -545,11 +543,11 @@ KF_TEST(handshakes_have_a_deadline_and_garbage_ends)
 {
     int fd = dial(kf_front_port(front));
     double after = closed_after(fd, now_s());
-    KF_CHECK(after > 0.9 && after < 3);
+    KF_CHECK(after > 1.9 && after < SOON_S);
     close(fd);
     fd = dial(kf_front_port(front));
     say(fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    KF_CHECK(closed_after(fd, now_s()) < 2);
+    KF_CHECK(closed_after(fd, now_s()) < SOON_S);
     close(fd);
     struct kf_front_stats stats;
     kf_front_stats(front, &stats);
@@ -603,20 +601,18 @@ KF_TEST(slow_readers_hold_bounded_memory)
              kf_front_port(front));
     FILE *from = popen(command, "r");
     KF_REQUIRE(from);
-    struct timespec nap = {1, 0};
-    nanosleep(&nap, NULL);
+    nap_ms(1000);
     long during = resident_kib();
     // 20 MB each would be 160 MB; a link keeps 64 KiB inward and 288 KiB outward.
     KF_CHECK(during - before < 8 * 1024);
     KF_CHECK(fgets(text, sizeof text, from) && strcmp(text, "done\n") == 0);
     pclose(from);
     struct kf_front_stats stats;
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 20 * SOON_S; i++) {
         kf_front_stats(front, &stats);
         if (!stats.connections)
             break;
-        struct timespec moment = {0, 50000000};
-        nanosleep(&moment, NULL);
+        nap_ms(50);
     }
     KF_CHECK_EQ(stats.connections, 0); // who went away is noticed
 }
@@ -637,53 +633,55 @@ KF_TEST(streams_run_beside_other_requests)
     KF_CHECK_EQ(atomic_load(&streams_open), 8);
     for (int i = 0; i < 8; i++)
         close(stream[i]);
-    for (int i = 0; i < 100 && atomic_load(&streams_open); i++) {
-        struct timespec nap = {0, 20000000};
-        nanosleep(&nap, NULL);
-    }
+    for (int i = 0; i < 50 * SOON_S && atomic_load(&streams_open); i++)
+        nap_ms(20);
     KF_CHECK_EQ(atomic_load(&streams_open), 0); // a client that left is noticed at the next event
 }
 
 KF_TEST(slow_handlers_do_not_hold_up_the_others)
 {
     int waiting[4];
+    atomic_store(&slow_held, 1);
     for (int i = 0; i < 4; i++) {
         waiting[i] = dial(kf_mhd_port(mhd));
         say(waiting[i], "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
     }
-    double from = now_s();
+    while (atomic_load(&slow_running) < 2) // one worker, two slow threads
+        nap_ms(5);
     int fd = dial(kf_mhd_port(mhd));
     for (int i = 0; i < 20; i++) {
         say(fd, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
         KF_CHECK(strstr(hear(fd, "context=1"), "200 OK") != NULL);
     }
-    KF_CHECK(now_s() - from < 0.6); // one worker, two slow threads: 1.4 s of sleeping goes on elsewhere
+    KF_CHECK_EQ(atomic_load(&slow_running), 2);
+    atomic_store(&slow_held, 0);
     for (int i = 0; i < 4; i++) {
         KF_CHECK(strstr(hear(waiting[i], "context=1"), "200 OK") != NULL);
         close(waiting[i]);
     }
-    KF_CHECK(now_s() - from < 4);
     close(fd);
 }
 
 KF_TEST(uploads_do_not_hold_up_sign_in)
 {
     int waiting[6];
+    atomic_store(&slow_held, 1);
     for (int i = 0; i < 6; i++) { // three for each of the two threads
         waiting[i] = dial(kf_mhd_port(mhd));
         say(waiting[i], "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx");
     }
-    double from = now_s();
+    while (!atomic_load(&slow_running))
+        nap_ms(5);
     int fd = dial(kf_mhd_port(mhd));
-    say(fd, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+    say(fd, "GET /quick HTTP/1.1\r\nHost: x\r\n\r\n");
     KF_CHECK(strstr(hear(fd, "context=1"), "200 OK") != NULL);
-    double here = now_s() - from;
     close(fd);
+    KF_CHECK(atomic_load(&slow_running) > 0);
+    atomic_store(&slow_held, 0);
     for (int i = 0; i < 6; i++) {
         KF_CHECK(strstr(hear(waiting[i], "context=1"), "200 OK") != NULL);
         close(waiting[i]);
     }
-    KF_CHECK(here < (now_s() - from) / 2);
 }
 
 KF_TEST(connections_are_limited)
@@ -693,11 +691,14 @@ KF_TEST(connections_are_limited)
         fd[i] = dial(kf_mhd_port(mhd));
     for (int i = 0; i < 80; i++)
         say(fd[i], "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
-    struct timespec nap = {0, 300000000};
-    nanosleep(&nap, NULL);
-    for (int i = 0; i < 80; i++) {
-        char c;
-        open += recv(fd[i], &c, 1, MSG_DONTWAIT) == 1;
+    // Looked at once more when all that may be have been answered: none is answered beyond these.
+    for (int looks = 0, full = 0; looks < 10 * SOON_S && full < 2; looks++, full += open >= 60) {
+        nap_ms(100);
+        open = 0;
+        for (int i = 0; i < 80; i++) {
+            char c;
+            open += recv(fd[i], &c, 1, MSG_DONTWAIT | MSG_PEEK) == 1;
+        }
     }
     KF_CHECK(open >= 60 && open <= 64);
     for (int i = 0; i < 80; i++)
@@ -712,16 +713,14 @@ KF_TEST(stopping_ends_streams_and_lets_answers_out)
     say(idle, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
     hear(idle, "context=1");
     say(busy, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
-    while (!atomic_load(&slow_running)) {
-        struct timespec nap = {0, 5000000};
-        nanosleep(&nap, NULL);
-    }
+    while (!atomic_load(&slow_running))
+        nap_ms(5);
     double from = now_s();
-    stop(5);
-    KF_CHECK(now_s() - from < 4);
+    stop(3 * SOON_S);
+    KF_CHECK(now_s() - from < SOON_S);
     KF_CHECK(strstr(hear(busy, NULL), "context=1") != NULL);
-    KF_CHECK(closed_after(silent, now_s()) < 1);
-    KF_CHECK(closed_after(idle, now_s()) < 1);
+    KF_CHECK(closed_after(silent, now_s()) < SOON_S);
+    KF_CHECK(closed_after(idle, now_s()) < SOON_S);
     KF_CHECK_EQ(atomic_load(&streams_open), 0);
     KF_CHECK_EQ(atomic_load(&contexts), 0);
     KF_CHECK_EQ(kf_metrics_gauge(KF_GAUGE_CONNECTIONS), 0);

@@ -69,13 +69,13 @@ for round in 1 2 3; do
     for f in "$work/r$round"/*; do mv "$f" "$work/long/$round-$(basename "$f")"; done
 done
 empty
-start_intake KERF_INTAKE_DATABASE_WAIT_S=20
+start_intake KERF_INTAKE_DATABASE_WAIT_S=50
 timeout 100 "$TOOLS/intake_tool" push "$work/long" "$port" "$work/list" >"$work/answers" &
 sender=$!
-sleep 0.2
+soon test -s "$work/list"
 kill -KILL "$(cat "$KERF_STAGE_PG_PID_FILE")"
 wait $sender
-for _ in $(seq 100); do sql "SELECT 1" >/dev/null 2>&1 && break; sleep 0.1; done
+soon eval 'sql "SELECT 1" >/dev/null 2>&1'
 expect restarted_database_is_waited_for "$(wc -l <"$work/list") $(wc -l <"$work/answers")" "300 0"
 expect restarted_database_lost_nothing "$(kept)" 0
 stop_intake

@@ -15,7 +15,7 @@ lost=0 killed=0
 for round in $(seq "$rounds"); do
     sql "TRUNCATE kerf.instance, kerf.blob, kerf.series, kerf.study, kerf.cases CASCADE" 2>/dev/null
     : >"$work/list"
-    start_intake KERF_INTAKE_DATABASE_WAIT_S=15
+    start_intake KERF_INTAKE_DATABASE_WAIT_S=50
     timeout 60 "$TOOLS/intake_tool" push "$work/a" "$port" "$work/list" >/dev/null 2>&1 &
     sender=$!
     sleep "0.$(printf '%03d' $((RANDOM % 350 + 20)))"
@@ -26,7 +26,7 @@ for round in $(seq "$rounds"); do
     esac
     wait $sender
     [ $((round % 3)) = 1 ] && { wait "$intake_pid" 2>/dev/null; intake_pid=; start_intake; }
-    for _ in $(seq 100); do sql "SELECT 1" >/dev/null 2>&1 && break; sleep 0.1; done
+    soon eval 'sql "SELECT 1" >/dev/null 2>&1'
     acknowledged=$(wc -l <"$work/list")
     missing=$(comm -23 <(sort "$work/list") <(verified) | wc -l)
     lost=$((lost + missing))

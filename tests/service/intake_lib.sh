@@ -12,6 +12,12 @@ fail() { echo "FAIL $1: ${2:-}"; failures=$((failures + 1)); }
 # expect NAME GOT WANTED
 expect() { if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "got '$2', wanted '$3'"; fi; }
 sql() { psql -X -A -t -q -d "$KERF_STAGE_OWNER_URL" -c "$1"; }
+# soon COMMAND…: until it succeeds; a minute at most, since the machine may be busy with other things.
+soon() {
+    local look
+    for look in $(seq 1200); do "$@" && return 0; sleep 0.05; done
+    return 1
+}
 need() { for tool in "$@"; do command -v "$tool" >/dev/null || { echo "skip $(basename "$0" .sh): $tool is not installed"; exit 77; }; done; }
 
 # start_intake [NAME=VALUE…]: a kerf-intake on free ports; sets port, tls_port, intake_pid; its log is $work/intake.log.
@@ -19,7 +25,7 @@ start_intake() {
     rm -f "$work/ready.json"
     env KERF_DICOM_PORT=0 KERF_DICOM_ADDRESS=127.0.0.1 "$@" ${WRAP:-} "$BIN/kerf-intake" --ready "$work/ready.json" 2>>"$work/intake.log" &
     intake_pid=$!
-    for _ in $(seq 200); do [ -s "$work/ready.json" ] && break; sleep 0.05; done
+    soon test -s "$work/ready.json"
     port=$(sed -n 's/.*"port": *\([0-9-]*\).*/\1/p' "$work/ready.json" | head -1)
     tls_port=$(sed -n 's/.*"tls_port": *\([0-9-]*\).*/\1/p' "$work/ready.json" | head -1)
     [ -n "$port" ] || { fail start_intake "it did not come up"; tail -5 "$work/intake.log"; exit 1; }
@@ -34,10 +40,10 @@ stop_intake() {
     intake_pid=
 }
 trap stop_intake EXIT
-# A port that nobody listens on just now.
+# A port that nobody listens on just now; below those that the kernel gives to connections.
 free_port() {
     local p
-    while p=$((20000 + RANDOM % 20000)); (exec 9<>"/dev/tcp/127.0.0.1/$p") 2>/dev/null; do :; done
+    while p=$((20000 + RANDOM % 12000)); (exec 9<>"/dev/tcp/127.0.0.1/$p") 2>/dev/null; do :; done
     echo $p
 }
 # A stock sender, but for Nagle's algorithm where a test is not about it.

@@ -22,7 +22,7 @@ expect one_case_study_series "$(sql "SELECT (SELECT count(*) FROM kerf.cases), (
 expect metadata_is_stored "$(sql "SELECT count(*) FROM kerf.instance WHERE length(dicom_json) > 100 AND length(frame_offsets) = 16")" 20
 expect peer_is_remembered "$(sql "SELECT DISTINCT peer_ae, peer_address, source FROM kerf.instance")" "TESTER|127.0.0.1|dimse"
 
-for _ in $(seq 50); do [ "$(sql "SELECT count(*) FROM kerf.job WHERE kind = 'import'")" = 1 ] && break; sleep 0.1; done
+soon eval '[ "$(sql "SELECT count(*) FROM kerf.job WHERE kind = '"'import'"'")" = 1 ]'
 expect import_is_queued_at_release "$(sql "SELECT count(*), max(jsonb_array_length(inputs)) FROM kerf.job WHERE kind = 'import'")" "1|20"
 
 # The frame offsets point at the pixels: the first slice's frame read back equals the file's last 8192 bytes.

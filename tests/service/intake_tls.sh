@@ -15,25 +15,25 @@ issue server authority && issue client authority && issue intruder stranger || f
 tls_settings="KERF_DICOM_TLS_PORT=$(free_port) KERF_DICOM_TLS_CERT=$work/server.crt KERF_DICOM_TLS_KEY=$work/server.key KERF_DICOM_TLS_CA=$work/authority.crt"
 start_intake $tls_settings
 secure() { # secure NAME AET
-    timeout 20 echoscu -aet "$2" -aec KERF +tls "$1.key" "$1.crt" +cf authority.crt localhost "$tls_port" >"$work/echo.log" 2>&1
+    timeout 60 echoscu -aet "$2" -aec KERF +tls "$1.key" "$1.crt" +cf authority.crt localhost "$tls_port" >"$work/echo.log" 2>&1
 }
 secure client SECURE && pass mutual || fail mutual "$(tail -2 "$work/echo.log")"
 secure client TESTER && pass tls_is_open_to_plain_peers || fail tls_is_open_to_plain_peers "$(tail -2 "$work/echo.log")"
 secure intruder SECURE && fail foreign_certificate "it was let in" || pass foreign_certificate
-timeout 20 echoscu -aet SECURE -aec KERF +tla +cf authority.crt localhost "$tls_port" >/dev/null 2>&1 && fail no_certificate "it was let in" || pass no_certificate
-timeout 20 echoscu -to 5 -aet SECURE -aec KERF localhost "$tls_port" >/dev/null 2>&1 && fail plain_on_tls "it was let in" || pass plain_on_tls
+timeout 60 echoscu -aet SECURE -aec KERF +tla +cf authority.crt localhost "$tls_port" >/dev/null 2>&1 && fail no_certificate "it was let in" || pass no_certificate
+timeout 60 echoscu -to 5 -aet SECURE -aec KERF localhost "$tls_port" >/dev/null 2>&1 && fail plain_on_tls "it was let in" || pass plain_on_tls
 "$TOOLS/intake_series" "$work/s" 5 64 64 1
-TCP_NODELAY=1 timeout 30 storescu -aet SECURE -aec KERF +tls client.key client.crt +cf authority.crt -R +sd localhost "$tls_port" "$work/s" &&
+TCP_NODELAY=1 timeout 60 storescu -aet SECURE -aec KERF +tls client.key client.crt +cf authority.crt -R +sd localhost "$tls_port" "$work/s" &&
     pass store_over_tls || fail store_over_tls "storescu failed"
 expect rows "$(sql "SELECT count(*) FROM kerf.instance")" 5
 stop_intake
 
 start_intake $tls_settings KERF_DICOM_TLS_CLIENT=0
-timeout 20 echoscu -aet SECURE -aec KERF +tla +cf authority.crt localhost "$tls_port" && pass server_only || fail server_only "echoscu failed"
+timeout 60 echoscu -aet SECURE -aec KERF +tla +cf authority.crt localhost "$tls_port" && pass server_only || fail server_only "echoscu failed"
 secure intruder SECURE && fail foreign_certificate_shown "it was let in" || pass foreign_certificate_shown
 stop_intake
 
 # A key that is not the certificate's: it does not start, and says why.
 KERF_DICOM_PORT=0 KERF_DICOM_TLS_PORT=1 KERF_DICOM_TLS_CERT=server.crt KERF_DICOM_TLS_KEY=client.key KERF_DICOM_TLS_CA=authority.crt \
-    timeout 10 "$BIN/kerf-intake" 2>&1 | grep -q dicom_tls_mismatch && pass mismatched_key || fail mismatched_key "no such reason"
+    timeout 60 "$BIN/kerf-intake" 2>&1 | grep -q dicom_tls_mismatch && pass mismatched_key || fail mismatched_key "no such reason"
 finish

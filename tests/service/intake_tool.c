@@ -3,7 +3,8 @@
 //   intake_tool send PATH PORT            kf_send_study; prints its report; exit 0 when all was taken
 //   intake_tool push DIR PORT LIST        sends the files of DIR one by one, raw; appends each UID answered with Success
 //                                         to LIST at once; files whose UID is in LIST already are passed over
-//   intake_tool hold PORT SECONDS         makes an association, waits, says whether it is still alive
+//   intake_tool hold PORT SECONDS         makes an association, says so on standard error, waits, says whether it is
+//                                         still alive
 //   intake_tool talk PORT SECONDS         the same, saying something all the while
 //   intake_tool verify ROOT < rows        rows: container offset bytes blob_sha256 content_sha256 uid; checks the bytes
 //                                         of each against both hashes and prints the UIDs that are right
@@ -47,6 +48,7 @@ static int hold(const char *port, const char *seconds, int talk)
         printf("refused %s\n", err.code);
         return 1;
     }
+    fputs("open\n", stderr);
     uint16_t answer = 0xffff;
     int alive = 1, pieces = talk ? (int)(atof(seconds) * 5) : 1;
     for (int i = 0; i < pieces && alive; i++) {

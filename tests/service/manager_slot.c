@@ -8,16 +8,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// In place of kerf-job: tells what the job's parameter "lines" says, one line half a second after another, and goes on
-// until it is stopped.
+// In place of kerf-job: tells what the job's parameter "lines" says, each line when the test has seen the one before, and
+// goes on until it is stopped.
 static const char child_script[] =
     "#!/usr/bin/env python3\n"
     "import json, os, sys, time\n"
     "spec = json.load(open(sys.argv[3]))\n"
-    "for line in spec['params']['lines']:\n"
+    "for number, line in enumerate(spec['params']['lines']):\n"
+    "    while number and not os.path.exists(f'{sys.argv[0]}.seen{number - 1}'):\n"
+    "        time.sleep(0.01)\n"
     "    os.write(spec['progress_fd'], (json.dumps(line, ensure_ascii=False) + '\\n').encode())\n"
-    "    time.sleep(0.5)\n"
-    "time.sleep(60)\n";
+    "time.sleep(300)\n";
 
 static struct kf_worker worker = {.kinds = "slot", .lease_s = 30, .threads = 1, .lock = PTHREAD_MUTEX_INITIALIZER,
                                   .wake = PTHREAD_COND_INITIALIZER};
@@ -69,7 +70,17 @@ static void add(const char *lines, struct kf_queued *out)
     json_decref(params);
 }
 
-// The job's row as "state progress stage", waited for at most 20 s.
+// The first lines, up to this number, have reached the row.
+static void seen(int number)
+{
+    char path[4300];
+    snprintf(path, sizeof path, "%s.seen%d", worker.program, number);
+    FILE *f = fopen(path, "w");
+    if (!f || fclose(f))
+        abort();
+}
+
+// The job's row as "state progress stage", waited for at most a minute.
 static int becomes(const struct kf_queued *queued, const char *wanted)
 {
     char sql[300];
@@ -78,7 +89,7 @@ static int becomes(const struct kf_queued *queued, const char *wanted)
              "SELECT state || ' ' || round(progress::numeric, 2) || ' ' || coalesce(stage, '') FROM kerf.job "
              "WHERE id = '%s'",
              queued->job_id);
-    for (int tries = 0; tries < 400; tries++) {
+    for (int tries = 0; tries < 1200; tries++) {
         is = fixture_sql(sql);
         if (strcmp(is, wanted) == 0)
             return 1;
@@ -95,8 +106,13 @@ KF_TEST(a_stage_alone_is_news)
     add("[{\"progress\": 0, \"stage\": \"first\"}, {\"progress\": 0, \"stage\": \"second\"},"
         " {\"progress\": 0.25, \"stage\": \"second\"}, {\"progress\": 0.25, \"stage\": \"third\"}]",
         &queued);
-    KF_CHECK(becomes(&queued, "running 0.00 second"));
-    KF_CHECK(becomes(&queued, "running 0.25 third"));
+    static const char *const wanted[] = {"0.00 first", "0.00 second", "0.25 second", "0.25 third"};
+    for (int i = 0; i < 4; i++) {
+        char row[40];
+        snprintf(row, sizeof row, "running %s", wanted[i]);
+        KF_CHECK(becomes(&queued, row));
+        seen(i);
+    }
     KF_CHECK_EQ(kf_queue_cancel(fixture_app(), org, queued.job_id, &err), KF_OK);
     atomic_fetch_add(&slot.cancel_hint, 1);
     KF_CHECK(becomes(&queued, "cancelled 0.25 third"));

@@ -49,7 +49,7 @@ KF_TEST(a_killed_server_is_seen_and_restarts_with_its_rows)
     KF_REQUIRE(pg);
     KF_CHECK_EQ(ask(pg, "CREATE TABLE t AS SELECT 42 AS n", answer, sizeof answer), KF_OK);
     kill(kf_pgembed_pid(pg), SIGKILL);
-    for (int i = 0; i < 200 && kf_pgembed_alive(pg); i++)
+    for (int i = 0; i < 3000 && kf_pgembed_alive(pg); i++)
         nanosleep(&(struct timespec){0, 10000000}, NULL);
     KF_CHECK(!kf_pgembed_alive(pg));
     KF_REQUIRE(kf_pgembed_restart(pg, &err) == KF_OK);

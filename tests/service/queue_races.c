@@ -124,7 +124,11 @@ static void *dawdle(void *arg)
         }
         idle = 0;
         me->claimed++;
-        usleep(claim.job.attempts < 3 ? 40000 : 1000); // the third time it hurries
+        int cancel;
+        if (claim.job.attempts < 3)
+            usleep(40000);
+        else // the third time the lease is long enough
+            (void)!kf_queue_heartbeat(store, &claim.job, 60, &cancel, &err);
         status = finish(store, &claim, &err);
         me->finished += status == KF_OK;
         me->stale += status == KF_STALE;

@@ -128,7 +128,7 @@ KF_TEST(a_listener_that_is_no_longer_answered_says_so)
     int64_t start = kf_time_monotonic_ns();
     KF_CHECK_EQ(kf_store_wait(other, "kerf_event", 100, note, NULL, &err), KF_DB);
     double seconds = (double)(kf_time_monotonic_ns() - start) * 1e-9;
-    KF_CHECK(seconds > 0.05 && seconds < 3);
+    KF_CHECK(seconds > 0.05 && seconds < 20); // TCP alone would take minutes
     kill(pid, SIGCONT);
     KF_CHECK_EQ(kf_store_wait(other, "kerf_event", 100, note, NULL, &err), KF_OK); // connects again
     kf_store_close(other);
@@ -143,7 +143,10 @@ KF_TEST(a_loss_that_a_read_has_mended_is_told_once)
     KF_REQUIRE(kf_store_new(&other, fixture_server_url(), "mended", KF_STORE_APP, &err) == KF_OK);
     KF_CHECK_EQ(kf_store_wait(other, "kerf_event", 0, note, NULL, &err), KF_OK);
     fixture_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mended'");
-    usleep(200000);
+    for (int i = 0; i < 3000 &&
+                    strcmp(fixture_sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mended'"), "0");
+         i++)
+        usleep(10000);
     KF_CHECK_EQ(kf_store_event_newest(other, org, &newest, &err), KF_OK);
     KF_CHECK_EQ(kf_store_wait(other, "kerf_event", 0, note, NULL, &err), KF_DB);
     KF_CHECK_EQ(kf_store_wait(other, "kerf_event", 0, note, NULL, &err), KF_OK);

@@ -1,10 +1,7 @@
-// Deadlines of connections, as a pure rule and with a real descriptor; and the pool of slow handlers.
+// Deadlines of connections, as a pure rule and with a real descriptor.
 #include "server/base/test.h"
-#include "server/base/timeid.h"
-#include "server/http/slow.h"
 #include "server/http/watch.h"
 
-#include <stdatomic.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,9 +42,13 @@ KF_TEST(a_late_connection_is_shut_down_and_no_other)
     kf_watch_add(watch, &late);
     kf_watch_add(watch, &fine);
     kf_watch_phase(&fine, KF_WATCH_BODY, 0);
-    nap_ms(1600);
     char c;
-    KF_CHECK_EQ(recv(a[1], &c, 1, MSG_DONTWAIT), 0);
+    ssize_t got = -1;
+    for (int i = 0; i < 300 && got < 0; i++) { // a deadline of 1 s, on a machine that may be busy
+        nap_ms(100);
+        got = recv(a[1], &c, 1, MSG_DONTWAIT);
+    }
+    KF_CHECK_EQ(got, 0);
     KF_CHECK_EQ(recv(b[1], &c, 1, MSG_DONTWAIT), -1);
     kf_watch_remove(watch, &late);
     kf_watch_remove(watch, &fine);
@@ -58,34 +59,4 @@ KF_TEST(a_late_connection_is_shut_down_and_no_other)
     }
 }
 
-static atomic_int ran, abandoned;
-
-static void run(void *job)
-{
-    (void)job;
-    nap_ms(100);
-    atomic_fetch_add(&ran, 1);
-}
-
-static void abandon(void *job)
-{
-    (void)job;
-    atomic_fetch_add(&abandoned, 1);
-}
-
-KF_TEST(a_full_pool_refuses_and_a_stopping_one_gives_up_what_waits)
-{
-    struct kf_slow *slow = NULL;
-    int taken = 0;
-    KF_REQUIRE(kf_slow_new(2, 4, run, abandon, &slow) == KF_OK);
-    for (int i = 0; i < 20; i++)
-        taken += kf_slow_add(slow, &taken) == KF_OK;
-    KF_CHECK(taken >= 4 && taken <= 6); // four wait, up to two run
-    nap_ms(20);
-    kf_slow_free(slow);
-    KF_CHECK_EQ(atomic_load(&ran), 2);
-    KF_CHECK_EQ(atomic_load(&ran) + atomic_load(&abandoned), taken); // nothing is forgotten
-}
-
-KF_TEST_MAIN(KF_RUN(every_phase_has_its_time); KF_RUN(a_late_connection_is_shut_down_and_no_other);
-             KF_RUN(a_full_pool_refuses_and_a_stopping_one_gives_up_what_waits);)
+KF_TEST_MAIN(KF_RUN(every_phase_has_its_time); KF_RUN(a_late_connection_is_shut_down_and_no_other);)

@@ -1,5 +1,6 @@
 // Parameters are checked and completed from the kind's table, and a specification becomes a job.
 #include "server/base/test.h"
+#include "server/base/timeid.h"
 #include "workers/runtime/context.h"
 
 #include <unistd.h>
@@ -118,22 +119,36 @@ static void told(int fd, char *out, size_t size)
     }
 }
 
+// Milliseconds that it took.
+static int64_t report_in_a_hurry(struct kf_job_context *job)
+{
+    int64_t from = kf_time_monotonic_ns();
+    kf_job_progress(job, 0, "reading");
+    kf_job_progress(job, 0.1, "reading"); // too soon
+    kf_job_progress(job, 0.2, "labels");
+    kf_job_progress(job, 0.2, "surfaces"); // as far, but another stage
+    for (int i = 0; i < 100; i++)
+        kf_job_progress(job, 0.3 + 0.001 * i, "surfaces");
+    kf_job_progress(job, 0.1, "writing"); // never backwards
+    return (kf_time_monotonic_ns() - from) / 1000000;
+}
+
 KF_TEST(a_stage_that_begins_is_told_of_at_once_and_then_seldom)
 {
     struct kf_job_context job;
     int ends[2];
     char lines[400];
+    int64_t took_ms = 100;
     KF_REQUIRE(pipe(ends) == 0);
-    kf_job_context_init(&job, &kind);
-    job.progress_fd = ends[1];
-    kf_job_progress(&job, 0, "reading");
-    kf_job_progress(&job, 0.1, "reading"); // too soon
-    kf_job_progress(&job, 0.2, "labels");
-    kf_job_progress(&job, 0.2, "surfaces"); // as far, but another stage
-    for (int i = 0; i < 100; i++)
-        kf_job_progress(&job, 0.3 + 0.001 * i, "surfaces");
-    kf_job_progress(&job, 0.1, "writing"); // never backwards
-    told(ends[0], lines, sizeof lines);
+    // Once more where the machine was busy with other things for so long that a second look at a stage is due.
+    for (int i = 0; i < 100 && took_ms >= 100; i++) {
+        if (i)
+            kf_job_context_release(&job);
+        kf_job_context_init(&job, &kind);
+        job.progress_fd = ends[1];
+        took_ms = report_in_a_hurry(&job);
+        told(ends[0], lines, sizeof lines);
+    }
     KF_CHECK_STR(lines, "reading 0.00;labels 0.20;surfaces 0.20;writing 0.40;");
     usleep(110000);
     kf_job_progress(&job, 0.3, "writing"); // less than was told
@@ -141,8 +156,8 @@ KF_TEST(a_stage_that_begins_is_told_of_at_once_and_then_seldom)
     kf_job_progress(&job, 0.6, "a stage whose name is longer than anybody would want to read in a line of the case page");
     told(ends[0], lines, sizeof lines);
     KF_CHECK_STR(lines, "writing 0.50;a stage whose name is longer than anybody would want to read 0.60;");
-    for (int i = 0; i < 3; i++) // 59 bytes, then a character of two
-        kf_job_progress(&job, 0.7 + 0.01 * i, "a stage of which byte number sixty lies in the midst of an \xc3\xa9");
+    for (int i = 0; i < 3; i++) // 59 bytes, then a character of two: cut, it is the same stage still
+        kf_job_progress(&job, 0.7, "a stage of which byte number sixty lies in the midst of an \xc3\xa9");
     told(ends[0], lines, sizeof lines);
     KF_CHECK_STR(lines, "a stage of which byte number sixty lies in the midst of an  0.70;");
     close(ends[0]);
