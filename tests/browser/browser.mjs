@@ -4,6 +4,7 @@ import { createServer, request as httpRequest } from 'node:http';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { until } from '../lib/kerf.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 export const artifacts = join(resolve(process.env.KERF_TEST_ARTIFACTS ?? join(root, 'tests/artifacts')), 'browser');
@@ -21,6 +22,34 @@ export async function launch() {
   const { chromium } = createRequire(join(root, 'web/package.json'))('playwright-core');
   mkdirSync(artifacts, { recursive: true });
   return chromium.launch({ executablePath: chromiumPath, headless: true, args: flags });
+}
+
+/** How long the page is waited for, and what jobs make: what is stuck takes longer, what a busy machine does late does not. */
+export const patience = 60000;
+export const jobs = { timeout: 300000 };
+
+export async function newContext(browser, options) {
+  const context = await browser.newContext(options);
+  context.setDefaultTimeout(patience);
+  return context;
+}
+
+/** Input is handled before a frame and drawn in it: two frames later everything that was asked for is on the screen. */
+export const drawn = (page) => page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
+
+/** The picture of an element in which nothing moves any more. */
+export async function still(locator) {
+  const next = async () => {
+    await drawn(locator.page()); // what moves has moved on since the picture before
+    return locator.screenshot();
+  };
+  let before = await next();
+  return until('the picture to come to rest', patience, async () => {
+    const now = await next();
+    const same = now.equals(before);
+    before = now;
+    return same && now;
+  });
 }
 
 // A body that a closed page never finished reading would be waited for without end.

@@ -1,6 +1,6 @@
 // Levels that no job can count: two people name them, each alone, and only then do the pictures say so.
 import { check } from '../lib/kerf.mjs';
-import { watch } from './browser.mjs';
+import { jobs, newContext, watch } from './browser.mjs';
 
 const password = 'amber ladder quartz 27';
 
@@ -12,7 +12,7 @@ async function surgeon({ page, browser, origin, complaints }) {
     const answer = await fetch('/api/v1/accounts', { method: 'POST', body, headers: { 'content-type': 'application/json', 'x-csrf-token': token } });
     return (await answer.json()).one_time_password;
   });
-  const context = await browser.newContext({ baseURL: origin, viewport: { width: 1280, height: 800 }, colorScheme: 'light', reducedMotion: 'reduce' });
+  const context = await newContext(browser, { baseURL: origin, viewport: { width: 1280, height: 800 }, colorScheme: 'light', reducedMotion: 'reduce' });
   const theirs = await context.newPage();
   watch(theirs, complaints);
   await theirs.goto('/');
@@ -36,7 +36,7 @@ async function name(page, top) {
 }
 
 const standing = (page) => page.locator('[data-testid=levels]').first();
-const said = (page, state) => page.waitForSelector(`[data-testid=levels][data-state=${state}]`, { timeout: 20000 });
+const said = (page, state) => page.waitForSelector(`[data-testid=levels][data-state=${state}]`);
 
 export async function levelsStory(stage, caseId) {
   const { page, clock, shot } = stage;
@@ -44,14 +44,14 @@ export async function levelsStory(stage, caseId) {
 
   await clock('browser: a spine in an MR is numbered, and its levels are for two people to name', async () => {
     await page.goto(`/cases/${caseId}`);
-    await page.waitForSelector('html[data-first-picture]', { timeout: 60000 });
+    await page.waitForSelector('html[data-first-picture]');
     await page.locator('.volume-row:has-text("MR")').first().click();
     await page.keyboard.press('j');
     await page.waitForSelector('form.run');
     await page.selectOption('[data-testid=run-choice]', 'preset:spine_mr');
     await page.click('form.run button[type=submit]');
     await page.waitForSelector('form.run', { state: 'detached' });
-    await standing(page).waitFor({ timeout: 240000 });
+    await standing(page).waitFor(jobs);
     check(/Levels not confirmed.*Two people must name them, each alone/s.test(await standing(page).innerText()), await standing(page).innerText());
     await shot('60-levels-unconfirmed');
   });
@@ -71,7 +71,7 @@ export async function levelsStory(stage, caseId) {
   await clock('browser: a second person, who is not told how, says otherwise; then both agree and it is confirmed', async () => {
     other = await surgeon(stage);
     await other.goto(`/cases/${caseId}`);
-    await other.waitForSelector('html[data-first-picture]', { timeout: 60000 });
+    await other.waitForSelector('html[data-first-picture]');
     await other.locator('.volume-row:has-text("MR")').first().click();
     await said(other, 'once');
     check(!/T10|L5/.test(await other.locator('.sidebar').innerText()), 'the second one is not prompted');

@@ -1,7 +1,7 @@
 // What a page reads again, and when.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ApiError } from '../src/api/client';
-import { Refresher } from '../src/api/refresher';
+import { inOrder, Refresher } from '../src/api/refresher';
 
 const away = () => new ApiError(503, 'unavailable', 'Away.', null, []);
 
@@ -59,5 +59,30 @@ describe('reading again', () => {
     refresher.close();
     await vi.advanceTimersByTimeAsync(600_000);
     expect(read.levels).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe('what was asked for several times', () => {
+  it('is never taken back by an answer that a later one has overtaken', async () => {
+    const answers: ((answer: string) => void)[] = [];
+    const taken: string[] = [];
+    const read = inOrder(() => new Promise<string>((resolve) => { answers.push(resolve); }), (answer) => { taken.push(answer); });
+    const all = [read(), read(), read()];
+    answers[1]('second');
+    answers[0]('first');
+    answers[2]('third');
+    await Promise.all(all);
+    expect(taken).toEqual(['second', 'third']);
+  });
+
+  it('is taken from an earlier answer when the later one fails', async () => {
+    const answers: [(answer: string) => void, (cause: Error) => void][] = [];
+    const taken: string[] = [];
+    const read = inOrder(() => new Promise<string>((resolve, reject) => { answers.push([resolve, reject]); }), (answer) => { taken.push(answer); });
+    const all = [read(), read()];
+    answers[1][1](new Error('away'));
+    answers[0][0]('first');
+    expect((await Promise.allSettled(all)).map((end) => end.status)).toEqual(['fulfilled', 'rejected']);
+    expect(taken).toEqual(['first']);
   });
 });

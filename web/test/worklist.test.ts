@@ -85,4 +85,56 @@ describe('the work list', () => {
       vi.useRealTimers();
     }
   });
+
+  it('reads a row once at a time, so that no older answer comes after a newer one', async () => {
+    vi.useFakeTimers();
+    try {
+      const row = (updated_at: string) => ({ id: 'c', number: 1, state: 'ready', updated_at });
+      answers = [{ items: [row('2026-01-01T00:00:00Z')], next: null }];
+      const store = new WorklistStore();
+      await store.load('', '');
+      const waiting: ((answer: Response) => void)[] = [];
+      vi.stubGlobal('fetch', () => new Promise<Response>((resolve) => { waiting.push(resolve); }));
+      const tell = async () => {
+        live.tell({ kind: 'case.changed', case_id: 'c' } satisfies Partial<Heard>);
+        await vi.advanceTimersByTimeAsync(2_000);
+      };
+      await tell();
+      await tell();
+      expect(waiting.length).toBe(1);
+      waiting[0](new Response(JSON.stringify(row('2026-01-01T00:00:01Z'))));
+      await vi.advanceTimersByTimeAsync(2_000);
+      expect(waiting.length).toBe(2); // what was told meanwhile
+      waiting[1](new Response(JSON.stringify(row('2026-01-01T00:00:02Z'))));
+      await vi.advanceTimersByTimeAsync(0);
+      store.close();
+      expect(store.items.value[0].updated_at).toBe('2026-01-01T00:00:02Z');
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('reads a row again that was read while the whole list was', async () => {
+    vi.useFakeTimers();
+    try {
+      const row = (updated_at: string) => ({ id: 'c', number: 1, state: 'ready', updated_at });
+      answers = [{ items: [row('2026-01-01T00:00:00Z')], next: null }];
+      const store = new WorklistStore();
+      await store.load('', '');
+      let late: (answer: Response) => void = () => undefined;
+      vi.stubGlobal('fetch', (url: string) => (url.endsWith('/c')
+        ? Promise.resolve(new Response(JSON.stringify(row('2026-01-01T00:00:02Z'))))
+        : new Promise<Response>((resolve) => { late = resolve; })));
+      const list = store.load('', '');
+      live.tell({ kind: 'case.changed', case_id: 'c' } satisfies Partial<Heard>);
+      await vi.advanceTimersByTimeAsync(1_200);
+      late(new Response(JSON.stringify({ items: [row('2026-01-01T00:00:01Z')], next: null }))); // as it was when the list was asked for
+      await list;
+      await vi.advanceTimersByTimeAsync(1_000);
+      store.close();
+      expect(store.items.value[0].updated_at).toBe('2026-01-01T00:00:02Z');
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 });

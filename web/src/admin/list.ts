@@ -1,7 +1,8 @@
 // A list of rows from the API, with what every admin page needs around it.
 import { useSignal, type Signal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useMemo } from 'preact/hooks';
 import { getAll } from '../api/client';
+import { inOrder } from '../api/refresher';
 import { reason, sayError } from '../ui/toast';
 
 export interface Rows<T> {
@@ -15,9 +16,10 @@ export interface Rows<T> {
 export function useRows<T>(path: string): Rows<T> {
   const items = useSignal<T[] | null>(null);
   const error = useSignal('');
+  const read = useMemo(() => inOrder(() => getAll<T>(path), (rows) => { items.value = rows; }), [path]);
   const reload = async () => {
     try {
-      items.value = await getAll<T>(path);
+      await read();
       error.value = '';
     } catch (cause) {
       error.value = reason(cause);

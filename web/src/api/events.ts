@@ -1,6 +1,7 @@
 // Live events. A browser keeps one stream, not one per tab: HTTP/1.1 gives it six connections per server. The tab that
 // holds the lock `kerf-events` has the stream and passes what it hears to the others over a BroadcastChannel; when
-// it goes, the next one takes the lock and everybody is told to read again ('resync'), since the gap is unknown.
+// it goes, the next one takes the lock. Whenever a stream opens, everybody who may have read before is told to read again
+// ('resync'): nobody has heard what happened in between.
 
 const eventKinds = ['case.created', 'case.changed', 'instance.received', 'job.changed', 'artefact.made', 'levels.stated'] as const;
 export type EventKind = (typeof eventKinds)[number];
@@ -43,9 +44,9 @@ interface Link {
   sayLive(live: boolean): void;
 }
 
-function openStream(link: Link): () => void {
+/** `gap`: other tabs have heard an earlier stream. */
+function openStream(link: Link, gap: boolean): () => void {
   const source = new EventSource('/api/v1/events');
-  let broken = false;
   for (const kind of eventKinds) {
     source.addEventListener(kind, (message) => {
       const event = parseEvent(kind, (message as MessageEvent<string>).data);
@@ -55,11 +56,11 @@ function openStream(link: Link): () => void {
   source.addEventListener('resync', () => link.say({ kind: 'resync' }));
   source.onopen = () => {
     link.sayLive(true);
-    if (broken) link.say({ kind: 'resync' });
-    broken = false;
+    if (gap || listeners.size > 0) link.say({ kind: 'resync' });
+    gap = false;
   };
   source.onerror = () => {
-    broken = true;
+    gap = true;
     link.sayLive(false);
   };
   return () => source.close();
@@ -93,14 +94,13 @@ export function startEvents(): void {
   };
   // Locks exist only in a secure context; elsewhere each tab has a stream of its own.
   if (!('locks' in navigator)) {
-    close = openStream(link);
+    close = openStream(link, false);
     return;
   }
   let first = true;
   const lead = () =>
     new Promise<void>((resolve) => {
-      close = openStream(link);
-      if (!first) link.say({ kind: 'resync' });
+      close = openStream(link, !first);
       ending.signal.addEventListener('abort', () => resolve());
     });
   void navigator.locks.request('kerf-events', { ifAvailable: true }, async (lock) => {

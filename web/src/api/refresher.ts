@@ -10,6 +10,21 @@ const longestPause_ms = 60_000;
 /** Whether the same request may do better later: the server was not reached, is busy or failed. */
 export const mayPass = (cause: unknown): boolean => !(cause instanceof ApiError) || cause.status === 0 || cause.status === 429 || cause.status >= 500;
 
+/**
+ * A reading whose answers are taken in the order in which they were asked for: one that a later one has overtaken is older than
+ * what is known, and would stay.
+ */
+export function inOrder<T>(ask: () => Promise<T>, take: (answer: T) => void): () => Promise<void> {
+  let [asked, taken] = [0, 0];
+  return async () => {
+    const mine = ++asked;
+    const answer = await ask();
+    if (mine < taken) return;
+    taken = mine;
+    take(answer);
+  };
+}
+
 export class Refresher<Part extends string> {
   private readonly asked = new Set<Part>();
   private timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,6 +1,6 @@
 // Keyboard shortcuts: each page registers its own, the help sheet lists what is registered.
 import { signal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 
 export interface Shortcut {
   /** As KeyboardEvent.key says it, lower case for letters; several are alternatives. */
@@ -39,7 +39,8 @@ addEventListener('keydown', onKey);
 export function useShortcuts(list: Shortcut[]): void {
   const latest = useRef(list);
   latest.current = list;
-  useEffect(() => {
+  // Before the page is painted: they work as soon as it can be seen.
+  useLayoutEffect(() => {
     const mine = list.map((shortcut, index) => ({
       ...shortcut,
       run: (event: KeyboardEvent) => latest.current[index]?.run(event),

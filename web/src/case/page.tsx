@@ -179,10 +179,12 @@ export default function CasePage({ id }: { id: string }): JSX.Element {
       performance.mark('kerf-first-picture');
       document.documentElement.dataset['firstPicture'] = '1';
     };
-    const display = new Display(store, stage, (text) => { problem.value = text; }, (fraction) => { loaded.value = fraction; });
-    stage.start().catch((cause: unknown) => {
-      problem.value = `Slices cannot be shown here: ${cause instanceof Error ? cause.message : String(cause)}`;
-    });
+    const say = (text: string) => {
+      problem.value = text;
+      if (text) state.pictured.value = true; // what waits for a picture would wait in vain
+    };
+    const display = new Display(store, stage, say, (fraction) => { loaded.value = fraction; });
+    stage.start().catch((cause: unknown) => say(`Slices cannot be shown here: ${cause instanceof Error ? cause.message : String(cause)}`));
     const fold = () => { layout.value = phone.matches ? 'axial' : 'grid'; };
     phone.addEventListener('change', fold);
     return () => {

@@ -3,7 +3,7 @@ import { computed, signal } from '@preact/signals';
 import { command, get, getAll, patch, post } from '../api/client';
 import { onEvent, type Heard } from '../api/events';
 import { mergeJobs, newlyEnded, reduceJobs } from '../api/reduce';
-import { Refresher } from '../api/refresher';
+import { inOrder, Refresher } from '../api/refresher';
 import type { Artefact, CaseDetail, Job, LevelReview } from '../api/types';
 import { failureTitle, jobName } from '../ui/format';
 import { reason, say, sayError } from '../ui/toast';
@@ -128,14 +128,13 @@ export class CaseStore {
     }
   }
 
-  private async readDetail(): Promise<void> {
-    this.detail.value = await get<CaseDetail>(`/cases/${this.id}`, { signal: this.ending.signal });
-  }
+  private readonly readDetail = inOrder(() => get<CaseDetail>(`/cases/${this.id}`, { signal: this.ending.signal }),
+    (detail) => { this.detail.value = detail; });
 
-  private async readJobs(): Promise<void> {
-    this.jobs.value = mergeJobs(this.jobs.value, await getAll<Job>(`/cases/${this.id}/jobs`, this.ending.signal));
+  private readonly readJobs = inOrder(() => getAll<Job>(`/cases/${this.id}/jobs`, this.ending.signal), (jobs) => {
+    this.jobs.value = mergeJobs(this.jobs.value, jobs);
     this.sayEnds();
-  }
+  });
 
   /** Tells of jobs that ended since the list was last read: failures of any, and what was started here. */
   private sayEnds(): void {
@@ -147,8 +146,7 @@ export class CaseStore {
     }
   }
 
-  private async readArtefacts(): Promise<void> {
-    const fresh = await getAll<Artefact>(`/cases/${this.id}/artefacts`, this.ending.signal);
+  private readonly readArtefacts = inOrder(() => getAll<Artefact>(`/cases/${this.id}/artefacts`, this.ending.signal), (fresh) => {
     // Same rows stay the same objects, so that nothing which is on the screen is loaded again.
     const known = new Map(this.artefacts.value.map((artefact) => [artefact.id, artefact]));
     this.artefacts.value = fresh.map((artefact) => {
@@ -157,14 +155,12 @@ export class CaseStore {
     });
     // Most cases have no spine whose levels somebody could have named. A case is shown without them rather than not at all.
     if (this.artefacts.value.some((artefact) => artefact.meta.levels && !known.has(artefact.id))) {
-      await this.readLevels().catch(() => this.again.ask('levels'));
+      this.readLevels().catch(() => this.again.ask('levels'));
     }
-  }
+  });
 
-  private async readLevels(): Promise<void> {
-    const { items } = await get<{ items: LevelReview[] }>(`/cases/${this.id}/levels`, { signal: this.ending.signal });
-    this.levels.value = new Map(items.map((review) => [review.artefact_id, review]));
-  }
+  private readonly readLevels = inOrder(() => get<{ items: LevelReview[] }>(`/cases/${this.id}/levels`, { signal: this.ending.signal }),
+    ({ items }) => { this.levels.value = new Map(items.map((review) => [review.artefact_id, review])); });
 
   private hear(event: Heard): void {
     if (event.kind !== 'resync' && event.case_id !== this.id) return;

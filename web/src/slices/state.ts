@@ -24,7 +24,8 @@ export interface LabelLayer {
   styles: ReadonlyMap<number, LabelStyle>;
 }
 
-const patienceMs = 6000;
+/** A machine without a graphics card may draw for long; a display that cannot draw says so (case/page.tsx). */
+const patienceMs = 30000;
 /** HU; what a drag across a CT's values is scaled by. */
 export const ctSpan = 2000;
 
@@ -49,7 +50,7 @@ export class ViewState {
   readonly beside = computed(() => this.fusion.value?.mode === 'beside' && this.fusion.value.only === null);
   readonly units = signal<'HU' | '1'>('1');
   readonly span = signal(1000);
-  /** The first picture is on the screen: from now on the line is free for detail, labels and surfaces. */
+  /** The first picture is on the screen, or none will come: from now on the line is free for detail, labels and surfaces. */
   readonly pictured = signal(false);
   /** Raised to make the panes fit the volume again. */
   readonly fits = signal(0);

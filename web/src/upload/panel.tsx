@@ -1,7 +1,7 @@
 // The upload in the corner of the page: progress, cancel, and instance by instance what was not taken and why.
 import { useSignal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { UploadInstance } from '../api/types';
 import { navigate } from '../app/router';
 import { bytes, count } from '../ui/format';
@@ -109,7 +109,8 @@ export function UploadButtons(): JSX.Element {
 export function DropZone({ children }: { children: ComponentChildren }): JSX.Element {
   const over = useSignal(false);
   const depth = useRef(0);
-  useEffect(() => {
+  // Before the page is painted: a browser opens what is dropped where nobody takes it.
+  useLayoutEffect(() => {
     const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes('Files') ?? false;
     const enter = (event: DragEvent) => {
       if (!hasFiles(event)) return;

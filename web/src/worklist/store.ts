@@ -37,6 +37,8 @@ export function sortCases(items: readonly CaseItem[], sort: Sort): CaseItem[] {
 }
 
 const pageSize = 100;
+/** A series in arrival says so many times a second: rows are read again at most twice in one. */
+const soon_ms = 500;
 /** Until a row that could not be read is asked for again. */
 const retry_ms = 5_000;
 
@@ -105,24 +107,31 @@ export class WorklistStore {
     const { state, stale } = reduceCases(this.items.value, event);
     this.items.value = state;
     for (const id of stale) this.stale.add(id);
-    // A series in arrival says so many times a second; rows are read again at most twice in one.
-    if (this.stale.size > 0) this.timer ??= setTimeout(() => void this.refresh(), 500);
+    if (this.stale.size > 0) this.timer ??= setTimeout(() => void this.refresh(), soon_ms);
   }
 
+  /** One at a time, and no other reading of the list in between: an older answer must not come after a newer one. */
   private async refresh(): Promise<void> {
-    this.timer = undefined;
+    const mine = this.generation;
     const ids = [...this.stale];
     this.stale.clear();
     const known = new Map(this.items.value.map((item, index) => [item.id, index]));
     if (ids.includes('*') || ids.length > 8 || ids.some((id) => !known.has(id))) {
       await this.load(this.query, this.state);
+      this.againIn(soon_ms);
       return;
     }
     const rows = await Promise.allSettled(ids.map((id) => get<CaseItem>(`/cases/${id}`)));
     if (this.closed) return;
     const fresh = new Map(rows.flatMap((row) => (row.status === 'fulfilled' ? [[row.value.id, row.value] as const] : [])));
+    const failed = rows.some((row) => row.status === 'rejected');
     rows.forEach((row, i) => { if (row.status === 'rejected' && mayPass(row.reason)) this.stale.add(ids[i]); });
-    if (this.stale.size > 0) this.timer ??= setTimeout(() => void this.refresh(), retry_ms);
-    this.items.value = this.items.value.map((item) => fresh.get(item.id) ?? item);
+    if (this.loading.value || mine !== this.generation) for (const id of ids) this.stale.add(id);
+    else this.items.value = this.items.value.map((item) => fresh.get(item.id) ?? item);
+    this.againIn(failed ? retry_ms : soon_ms);
+  }
+
+  private againIn(ms: number): void {
+    this.timer = this.stale.size > 0 && !this.closed ? setTimeout(() => void this.refresh(), ms) : undefined;
   }
 }
