@@ -37,6 +37,17 @@ export async function newContext(browser, options) {
 /** Input is handled before a frame and drawn in it: two frames later everything that was asked for is on the screen. */
 export const drawn = (page) => page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
 
+/** A page on a machine so busy that nothing comes after its first picture for a while: no timer, and nothing behind a frame. */
+export async function busyPage(context) {
+  const page = await context.newPage();
+  await page.addInitScript(() => {
+    const [frame, timer] = [window.requestAnimationFrame.bind(window), window.setTimeout.bind(window)];
+    window.requestAnimationFrame = (then) => frame(() => timer(then, 3000));
+    window.setTimeout = (then, ms, ...rest) => timer(then, (ms ?? 0) + 3000, ...rest);
+  });
+  return page;
+}
+
 /** The picture of an element in which nothing moves any more. */
 export async function still(locator) {
   const next = async () => {

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { check, data, finish, Kerf, run, skip, test, until } from '../lib/kerf.mjs';
-import { artifacts, drawn as drawnIn, drop, haveBrowser, jobs, launch, meter, newContext, patience, Recorder, still, watch } from './browser.mjs';
+import { artifacts, busyPage, drawn as drawnIn, drop, haveBrowser, jobs, launch, meter, newContext, patience, Recorder, still, watch } from './browser.mjs';
 import { niftiVoxels, writeZip } from './files.mjs';
 import { fusedStory, phantoms, phoneStory } from './fused.mjs';
 import { jobsStory } from './jobs.mjs';
@@ -105,13 +105,7 @@ await clock('browser: a wrong password is answered in words and tells nothing', 
   await signIn(at.login, 'not the password');
   const words = await until('the answer', patience, () => page.locator('.form-error').innerText());
   check(/password|name/i.test(words) && !/unknown|exist/i.test(words), `said: ${words}`);
-  // On a machine so busy that nothing comes after the first picture for a while, the name still has the focus from the start.
-  const busy = await context.newPage();
-  await busy.addInitScript(() => {
-    const [frame, timer] = [window.requestAnimationFrame.bind(window), window.setTimeout.bind(window)];
-    window.requestAnimationFrame = (then) => frame(() => timer(then, 3000));
-    window.setTimeout = (then, ms, ...rest) => timer(then, (ms ?? 0) + 3000, ...rest);
-  });
+  const busy = await busyPage(context);
   await busy.goto('/');
   await busy.waitForSelector('input[name=username]');
   check(await busy.evaluate(() => document.activeElement?.getAttribute('name')) === 'username', 'the name has the focus as it appears');
@@ -140,6 +134,19 @@ await clock('browser: the empty work list says what to do', async () => {
   await page.waitForSelector('.empty h2');
   check(/No cases/.test(await text('.empty h2')), 'empty state');
   await shot('03-empty');
+});
+
+await clock('browser: what can be seen takes keys, and a sheet takes them from the page below', async () => {
+  const busy = await busyPage(context);
+  await busy.goto('/');
+  await busy.waitForSelector('.worklist-tools');
+  await busy.keyboard.press('?');
+  check(await busy.locator('dialog[open]').isVisible(), 'the sheet is open');
+  const theme = () => busy.getAttribute('html', 'data-theme');
+  const before = await theme();
+  await busy.keyboard.press('d');
+  check((await theme()) === before, 'a letter is not for the page below');
+  await busy.close();
 });
 
 await clock('browser: a file that is not DICOM is refused with the reason', async () => {
