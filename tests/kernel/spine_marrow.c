@@ -7,15 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NX      64
-#define NY      84
-#define NZ      96
-#define VOXELS  ((int64_t)NX * NY * NZ)
-#define SHELL   420
-#define MUSCLE  60
-#define YOUNG   210
-#define USUAL   430 // HU of usual shells
-#define STEP    30  // from disc to disc
+#define NX        64
+#define NY        84
+#define NZ        96
+#define VOXELS    ((int64_t)NX * NY * NZ)
+#define SHELL     420
+#define MUSCLE    60
+#define FAT       (-100)
+#define CARTILAGE 110
+#define YOUNG     210
+#define USUAL     430 // HU of usual shells
+#define STEP      30  // from disc to disc
 
 static int16_t values[VOXELS], before[VOXELS];
 
@@ -117,6 +119,52 @@ KF_TEST(what_is_open_or_a_canal_is_no_marrow)
     KF_CHECK_EQ(beyond, 0);
 }
 
+static void fill(const int low[3], const int high[3], int16_t value)
+{
+    for (int k = low[2]; k <= high[2]; k++)
+        for (int j = low[1]; j <= high[1]; j++)
+            for (int i = low[0]; i <= high[0]; i++)
+                values[at(i, j, k)] = value;
+}
+
+// A hole of 7 mm, which no growth closes, in a box too wide for rays.
+KF_TEST(a_wide_hole_towards_fat_is_no_way_out)
+{
+    struct kf_spine_bone bone;
+    lay_column(MUSCLE);
+    fill((int[]){0, 54, 56}, (int[]){2, 83, 94}, FAT);
+    lay_box((int[]){2, 56, 58}, (int[]){24, 82, 92}, MUSCLE, 0);
+    fill((int[]){2, 66, 72}, (int[]){2, 72, 78}, FAT);
+    memcpy(before, values, sizeof values);
+    KF_CHECK_EQ(lift(2, &bone), KF_KERNEL_OK);
+    KF_CHECK(lifted((int[]){3, 57, 59}, (int[]){23, 81, 91}) > 21 * 25 * 33 * 9 / 10);
+}
+
+KF_TEST(a_wide_hole_towards_muscle_is_no_way_out_of_a_narrow_part)
+{
+    struct kf_spine_bone bone;
+    lay_column(MUSCLE);
+    fill((int[]){26, 62, 38}, (int[]){26, 67, 43}, MUSCLE);
+    memcpy(before, values, sizeof values);
+    KF_CHECK_EQ(lift(2, &bone), KF_KERNEL_OK);
+    KF_CHECK(lifted((int[]){27, 59, 35}, (int[]){37, 77, 47}) > 11 * 19 * 13 * 8 / 10);
+    KF_CHECK_EQ(lifted((int[]){44, 58, 34}, (int[]){54, 78, 56}), 0);
+}
+
+// Two plates in fat, 4 mm apart.
+KF_TEST(a_joint_is_no_marrow)
+{
+    struct kf_spine_bone bone;
+    lay_column(MUSCLE);
+    fill((int[]){2, 54, 56}, (int[]){24, 82, 82}, FAT);
+    fill((int[]){5, 60, 60}, (int[]){8, 73, 73}, SHELL);
+    fill((int[]){9, 60, 60}, (int[]){12, 73, 73}, CARTILAGE);
+    fill((int[]){13, 60, 60}, (int[]){16, 73, 73}, SHELL);
+    memcpy(before, values, sizeof values);
+    KF_CHECK_EQ(lift(2, &bone), KF_KERNEL_OK);
+    KF_CHECK_EQ(lifted((int[]){2, 54, 56}, (int[]){24, 82, 82}), 0);
+}
+
 KF_TEST(usual_bone_stays_as_it_is)
 {
     struct kf_spine_bone bone;
@@ -142,4 +190,6 @@ KF_TEST(threads_change_nothing)
 }
 
 KF_TEST_MAIN(KF_RUN(dark_marrow_in_a_thin_shell_with_a_hole_is_found); KF_RUN(what_is_open_or_a_canal_is_no_marrow);
+             KF_RUN(a_wide_hole_towards_fat_is_no_way_out);
+             KF_RUN(a_wide_hole_towards_muscle_is_no_way_out_of_a_narrow_part); KF_RUN(a_joint_is_no_marrow);
              KF_RUN(usual_bone_stays_as_it_is); KF_RUN(threads_change_nothing);)

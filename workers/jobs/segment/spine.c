@@ -26,6 +26,7 @@
 #define FRONT_MM      62.0
 #define BACK_MM       84.0
 #define SACRUM_MM     60.0 // below the canal's end: a sacrum goes on where its canal is no longer seen
+#define SHORTER_MM    20   // than the usual look's canal: as good
 #define LEAST_ML      5.0  // a vertebra beyond these was cut off, merged or ran out into something else
 #define MOST_ML       110.0
 #define SURE          0.7    // from here on a named segment needs no special look
@@ -339,6 +340,7 @@ struct look {
     struct kf_spine spine;
     struct kf_volume fine; // the working grid around it
     uint8_t *metal;        // one byte per voxel of fine; spine.metal says whether there is any
+    int thin;              // which look
 };
 
 static void release_look(struct kf_job_work *w, struct look *look)
@@ -373,13 +375,25 @@ static enum kf_status find_discs(struct kf_job_work *w, const struct kf_volume *
     return status;
 }
 
-// Another look, which takes thinner shells for bone. It counts when it shows more discs: where shells are lost in noise
-// the canal's path ends early, with one threshold in one patient and with another in the next. A look that has come as
-// far as the sacrum needs no other, which would only find a disc within it.
+// Whether a look shows more of a column than the one before it: more discs; of as many a sacrum below them, or more
+// canal. In old bone the usual look's path may run on through marrow and find a disc there: that does not count.
+static int shows_more(const struct look *now, const struct look *before)
+{
+    const struct kf_spine *a = &now->spine, *b = &before->spine;
+    if (a->discs == b->discs)
+        return a->sacrum != b->sacrum ? a->sacrum : a->stations > b->stations;
+    if (before->thin == 0 && a->discs > 0 && a->stations + SHORTER_MM >= b->stations)
+        return 1;
+    return a->discs > b->discs;
+}
+
+// Another look, which takes thinner shells for bone. It counts when it shows more: where shells are lost in noise the
+// canal's path ends early, with one threshold in one patient and with another in the next. A look that has come as far
+// as the sacrum needs no other, which would only find a disc within it.
 static enum kf_status look_again(struct kf_job_work *w, const struct kf_volume *image, int thin, struct look *first,
                                  struct kf_error *err)
 {
-    struct look second = {.spine = first->spine};
+    struct look second = {.spine = first->spine, .thin = thin};
     second.spine.discs = second.spine.stations = 0;
     second.spine.station = kf_work_take(&w->work, KF_SPINE_STATIONS * (int64_t)sizeof *second.spine.station);
     if (!second.spine.station)
@@ -388,7 +402,7 @@ static enum kf_status look_again(struct kf_job_work *w, const struct kf_volume *
     enum kf_status status = find_canal(w, image, thin, &second.spine, err);
     if (!status && second.spine.stations > 0)
         status = find_discs(w, image, &second, err);
-    if (!status && second.spine.discs > first->spine.discs) {
+    if (!status && shows_more(&second, first)) {
         struct look before = *first;
         memcpy(before.spine.station, own, (size_t)second.spine.stations * sizeof *own);
         second.spine.station = before.spine.station;
@@ -678,7 +692,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_segment_spine = {
     .name = "segment.spine",
-    .version = 10,
+    .version = 11,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 6LL << 30,

@@ -115,7 +115,8 @@ static inline double kf_spine_below(const struct kf_spine_disc *disc, const doub
 
 // The canal in a volume of about 2 mm whose axes are those of the patient: the path from the upper to the lower border
 // that is most enclosed by bone, by dynamic programming over slices. spine->station (KF_SPINE_STATIONS of them) is the
-// caller's. thin: 0, or up to KF_SPINE_LOOKS - 1 for old bone, of whose thin shells less is left in a voxel.
+// caller's. thin: 0, or up to KF_SPINE_LOOKS - 1 for old bone, of whose thin shells less is left in a voxel, and whose
+// marrow must be told from a canal.
 // stations = 0 when nothing is enclosed over at least 40 mm.
 #define KF_SPINE_LOOKS 3
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_spine_find_canal(const struct kf_work *work, const struct kf_volume *coarse,

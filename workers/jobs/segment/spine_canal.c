@@ -11,6 +11,10 @@
 // Of old bone, all above disc and muscle: a shell of 780 HU and 0.6 mm leaves 150 to 270 in voxels of 1.3 to 2 mm.
 #define THIN_HU     160
 #define THINNEST_HU 140
+// Sac and cord have 10 to 45 HU, the marrow of old bone 60 and more: at this price it counts as 5 rays of 16 fewer, and
+// marrow of 80 HU as next to nothing.
+#define DENSE_HU    45
+#define DENSE_PRICE 0.02
 #define SOFT_LOW    (-120)
 #define SOFT_HIGH   110
 #define LEAST_MM    40.0
@@ -99,16 +103,30 @@ static float enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int6
     return enclosed_by(BONE_HU, slice, dim, i, j, ray);
 }
 
+// The same of old bone, whose marrow, as soft as a canal's content in a single voxel, is better enclosed: less where it
+// is denser on the mean.
+static float old_enclosure(int16_t bone_hu, const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
+                           const double ray[KF_SPINE_RAYS][2])
+{
+    int sum = 0;
+    if (i < 1 || j < 1 || i > dim[0] - 2 || j > dim[1] - 2)
+        return 0;
+    for (int64_t n = 0; n < 9; n++)
+        sum += slice[(j + n / 3 - 1) * dim[0] + i + n % 3 - 1];
+    float enclosed = enclosed_by(bone_hu, slice, dim, i, j, ray);
+    return (float)fmax(0, enclosed - DENSE_PRICE * fmax(0, sum / 9.0 - DENSE_HU));
+}
+
 static float thin_enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
                             const double ray[KF_SPINE_RAYS][2])
 {
-    return enclosed_by(THIN_HU, slice, dim, i, j, ray);
+    return old_enclosure(THIN_HU, slice, dim, i, j, ray);
 }
 
 static float thinnest_enclosure(const int16_t *slice, const int64_t *dim, int64_t i, int64_t j,
                                 const double ray[KF_SPINE_RAYS][2])
 {
-    return enclosed_by(THINNEST_HU, slice, dim, i, j, ray);
+    return old_enclosure(THINNEST_HU, slice, dim, i, j, ray);
 }
 
 static const struct {
