@@ -38,7 +38,7 @@ KF_TEST(too_many_in_one_place_to_measure_is_said)
     struct kf_bvh tree;
     double low, high;
     kf_mesh_release(&work, &one);
-    test_sphere(&work, 150, 10, (const double[3]){0, 0, 0}, &one); // a bound asks less often
+    test_sphere(&work, 400, 10, (const double[3]){0, 0, 0}, &one); // a bound asks less often
     KF_REQUIRE(!kf_bvh_make(&work, &heap, &tree));
     start = seconds();
     KF_CHECK_EQ(kf_mesh_hausdorff(&work, &tree, &one, 1e-6, &low, &high), KF_KERNEL_TOO_LARGE);

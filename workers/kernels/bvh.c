@@ -202,26 +202,52 @@ static double dot(const double a[3], const double b[3])
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
-// a + u·s + w·t, and its square distance from p.
-static double put_point(const double a[3], const double s[3], double u, const double t[3], double w, const double p[3],
-                        double out[3])
-{
-    double sum = 0;
-    for (int r = 0; r < 3; r++) {
-        out[r] = a[r] + (u * s[r] + w * t[r]);
-        sum += (out[r] - p[r]) * (out[r] - p[r]);
-    }
-    return sum;
-}
-
 static double part(double a, double whole)
 {
     return whole > 0 ? a / whole : 0;
 }
 
-double kf_triangle_distance2(const struct kf_mesh *mesh, uint32_t triangle, const double p[3], double nearest[3])
+// Weights of a triangle's corners in its point nearest to p; returns which corners hold it: bits 0 to 2.
+static inline int weigh(const double ab[3], const double ac[3], const double ap[3], const double bp[3],
+                        const double cp[3], double *u, double *w)
 {
-    double a[3], ab[3], ac[3], ap[3], bp[3], cp[3];
+    double d1 = dot(ab, ap), d2 = dot(ac, ap), d3 = dot(ab, bp), d4 = dot(ac, bp), d5 = dot(ab, cp), d6 = dot(ac, cp);
+    *u = *w = 0;
+    if (d1 <= 0 && d2 <= 0)
+        return 1;
+    if (d3 >= 0 && d4 <= d3) {
+        *u = 1;
+        return 2;
+    }
+    if (d6 >= 0 && d5 <= d6) {
+        *w = 1;
+        return 4;
+    }
+    double vc = d1 * d4 - d3 * d2, vb = d5 * d2 - d1 * d6, va = d3 * d6 - d5 * d4;
+    if (vc <= 0 && d1 >= 0 && d3 <= 0) {
+        *u = part(d1, d1 - d3);
+        return 3;
+    }
+    if (vb <= 0 && d2 >= 0 && d6 <= 0) {
+        *w = part(d2, d2 - d6);
+        return 5;
+    }
+    double along = d4 - d3, back = d5 - d6, all = va + vb + vc;
+    if ((va <= 0 && along >= 0 && back >= 0) || !(all > 0)) {
+        double at = part(along, along + back);
+        *w = at < 0 ? 0 : at > 1 ? 1 : at;
+        *u = 1 - *w;
+        return 6;
+    }
+    *u = vb / all;
+    *w = vc / all;
+    return 7;
+}
+
+static inline int nearest_of(const struct kf_mesh *mesh, uint32_t triangle, const double p[3], double nearest[3],
+                             double *distance2, double *u, double *w)
+{
+    double a[3], ab[3], ac[3], ap[3], bp[3], cp[3], sum = 0;
     const uint32_t *i = mesh->index + 3 * (int64_t)triangle;
     for (int r = 0; r < 3; r++) {
         double b = (double)mesh->xyz[3 * (int64_t)i[1] + r], c = (double)mesh->xyz[3 * (int64_t)i[2] + r];
@@ -232,25 +258,28 @@ double kf_triangle_distance2(const struct kf_mesh *mesh, uint32_t triangle, cons
         bp[r] = p[r] - b;
         cp[r] = p[r] - c;
     }
-    double d1 = dot(ab, ap), d2 = dot(ac, ap), d3 = dot(ab, bp), d4 = dot(ac, bp), d5 = dot(ab, cp), d6 = dot(ac, cp);
-    if (d1 <= 0 && d2 <= 0)
-        return put_point(a, ab, 0, ac, 0, p, nearest);
-    if (d3 >= 0 && d4 <= d3)
-        return put_point(a, ab, 1, ac, 0, p, nearest);
-    if (d6 >= 0 && d5 <= d6)
-        return put_point(a, ab, 0, ac, 1, p, nearest);
-    double vc = d1 * d4 - d3 * d2, vb = d5 * d2 - d1 * d6, va = d3 * d6 - d5 * d4;
-    if (vc <= 0 && d1 >= 0 && d3 <= 0)
-        return put_point(a, ab, part(d1, d1 - d3), ac, 0, p, nearest);
-    if (vb <= 0 && d2 >= 0 && d6 <= 0)
-        return put_point(a, ab, 0, ac, part(d2, d2 - d6), p, nearest);
-    double along = d4 - d3, back = d5 - d6, all = va + vb + vc;
-    if ((va <= 0 && along >= 0 && back >= 0) || !(all > 0)) {
-        double w = part(along, along + back);
-        w = w < 0 ? 0 : w > 1 ? 1 : w;
-        return put_point(a, ab, 1 - w, ac, w, p, nearest);
+    int corners = weigh(ab, ac, ap, bp, cp, u, w);
+    for (int r = 0; r < 3; r++) {
+        nearest[r] = a[r] + (*u * ab[r] + *w * ac[r]);
+        sum += (nearest[r] - p[r]) * (nearest[r] - p[r]);
     }
-    return put_point(a, ab, vb / all, ac, vc / all, p, nearest);
+    *distance2 = sum;
+    return corners;
+}
+
+double kf_triangle_distance2(const struct kf_mesh *mesh, uint32_t triangle, const double p[3], double nearest[3])
+{
+    double distance2, u, w;
+    nearest_of(mesh, triangle, p, nearest, &distance2, &u, &w);
+    return distance2;
+}
+
+int kf_triangle_place(const struct kf_mesh *mesh, uint32_t triangle, const double p[3], double share[3])
+{
+    double nearest[3], distance2;
+    int corners = nearest_of(mesh, triangle, p, nearest, &distance2, &share[1], &share[2]);
+    share[0] = 1 - share[1] - share[2];
+    return corners;
 }
 
 struct item {

@@ -38,6 +38,10 @@ void kf_bvh_release(const struct kf_work *work, struct kf_bvh *bvh);
 // detection", 2005, 5.1.5). Triangles without area are segments or points.
 double kf_triangle_distance2(const struct kf_mesh *mesh, uint32_t triangle, const double p[3], double nearest[3]);
 
+// The weights of the corners in that point, and as bits 0 to 2 which of them are of the least part of the triangle that
+// holds it: a corner, two at a side, or all three.
+int kf_triangle_place(const struct kf_mesh *mesh, uint32_t triangle, const double p[3], double share[3]);
+
 struct kf_bvh_nearest {
     double distance2; // mm²
     double point[3];

@@ -49,11 +49,11 @@ KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_distance(const struct kf_work *
                                                           struct kf_mesh_distance *out);
 
 // The Hausdorff distance alone, of a tree's mesh and another, as an interval that provably holds it: *high_mm is above
-// *low_mm, which a point was measured to have, by a tenth of it at most, or not above `enough_mm` (at least 1e-6).
-// Several times faster than the above: what is nearer than the greatest distance found so far is not looked at
-// closely, and where one surface is finer it is asked whether it covers whole facets of the other (cover.h). Limits,
-// errors and bytes as above, KF_KERNEL_INVALID when a mesh is empty. Memory: a kf_bvh of b, and 16 bytes for 1024
-// triangles.
+// *low_mm, which a point was measured to have, by a fiftieth of it at most, or not above `enough_mm` (at least 1e-6).
+// Many times faster than the above: the finer of both is mapped onto the other, which bounds both ways at once
+// (mesh_onto.h). Where no map is found, what is nearer than the greatest distance found so far is not looked at
+// closely, and it is asked whether one surface covers whole facets of the other (cover.h). Limits, errors and bytes as
+// above, KF_KERNEL_INVALID when a mesh is empty. Memory: a kf_bvh of b, 16 bytes for 1024 triangles, and a kf_onto.
 KF_KERNEL_MUST_USE enum kf_kernel_status kf_mesh_hausdorff(const struct kf_work *work, const struct kf_bvh *a,
                                                            const struct kf_mesh *b, double enough_mm, double *low_mm,
                                                            double *high_mm);

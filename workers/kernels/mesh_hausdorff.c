@@ -2,13 +2,13 @@
 // within such a bound.
 #include "workers/kernels/cover.h"
 #include "workers/kernels/mesh_distance.h"
-#include "workers/kernels/pace.h"
+#include "workers/kernels/mesh_onto.h"
 
 #include <string.h>
 
 #define BLOCK         1024 // triangles that one thread takes in a row
 #define PROBE_EVERY   32   // triangles: the greatest of these distances is near the greatest of all
-#define SLACK         0.1  // of the greatest distance that a bound may lie above it
+#define SLACK         0.02 // of the greatest distance that a bound may lie above it
 #define COVER_SLOPE   0.25 // of a facet's reach: heights up to which the other surface may cover it
 #define DEPTH         24   // how often a facet is cut in four at most
 #define LOOKS_OF_CUT  64   // that cutting takes off the limit
@@ -18,6 +18,7 @@ struct way {
     const struct kf_bvh *from, *to;
     double enough; // bounds below this need not be tight
     struct kf_pace *pace;
+    struct kf_onto *map; // of `from` onto `to`, or the other way round; NULL: none
 };
 
 struct asker {
@@ -125,9 +126,18 @@ static void bound_facet(struct asker *a, const struct facet *f, int depth, uint3
     }
 }
 
-static void bound_triangle(struct asker *a, int64_t t, uint32_t *hint, struct bounds *b)
+// What has a map needs no more, whether it goes or is gone onto.
+static void bound_triangle(struct asker *a, uint32_t t, uint32_t *hint, struct bounds *b)
 {
     struct facet f;
+    struct kf_onto *map = a->way->map;
+    double far;
+    if (map && map->from != a->way->from->mesh && kf_onto_covers(map, t))
+        return;
+    if (map && map->from == a->way->from->mesh && kf_onto_triangle(map, &a->ask, t, goal_of(a->way, b->low), &far)) {
+        b->high = far > b->high ? far : b->high;
+        return;
+    }
     for (int c = 0; c < 3; c++)
         corner_of(a->way->from->mesh, t, c, f.corner[c]);
     bound_facet(a, &f, 0, hint, b);
@@ -179,21 +189,25 @@ static enum kf_kernel_status bound_way(const struct kf_work *work, const struct 
     return kf_pace_status(w->pace);
 }
 
-static enum kf_kernel_status bound_both(const struct kf_work *work, const struct kf_bvh *a, const struct kf_bvh *b,
-                                        double enough_mm, struct bounds *all)
+// From the finer to the coarser surface and back. The map bounds both for what it is found for.
+static enum kf_kernel_status bound_both(const struct kf_work *work, const struct kf_bvh *fine,
+                                        const struct kf_bvh *coarse, double enough_mm, struct bounds *all)
 {
     struct kf_work_part part;
+    struct kf_onto map;
     struct kf_pace pace = {.left = KF_DISTANCE_LOOKS +
-                                   KF_DISTANCE_LOOKS_EACH * (a->mesh->triangles + b->mesh->triangles)};
-    struct way way[2] = {{.from = a, .to = b, .enough = enough_mm, .pace = &pace},
-                         {.from = b, .to = a, .enough = enough_mm, .pace = &pace}};
-    enum kf_kernel_status status = bound_way(kf_work_part(&part, work, 0, 0.05), &way[0], 0, all);
-    if (!status)
-        status = bound_way(kf_work_part(&part, work, 0.05, 0.1), &way[1], 0, all);
+                                   KF_DISTANCE_LOOKS_EACH * (fine->mesh->triangles + coarse->mesh->triangles)};
+    struct way way[2] = {{fine, coarse, enough_mm, &pace, &map}, {coarse, fine, enough_mm, &pace, &map}};
+    enum kf_kernel_status status =
+        kf_onto_make(kf_work_part(&part, work, 0, 0.4), fine->mesh, coarse, &pace, &map, &all->low);
+    if (status)
+        return status;
+    status = bound_way(kf_work_part(&part, work, 0.4, 0.45), &way[1], 0, all);
     for (int n = 0; n < 2 && !status; n++) {
-        status = bound_way(kf_work_part(&part, work, 0.1 + 0.45 * n, 0.55 + 0.45 * n), &way[n], 1, all);
+        status = bound_way(kf_work_part(&part, work, n ? 0.75 : 0.45, n ? 1 : 0.75), &way[n], 1, all);
         way[1].enough = all->high > enough_mm ? all->high : enough_mm; // the greater of both ways is what is asked for
     }
+    kf_onto_release(work, &map);
     return status;
 }
 
@@ -208,7 +222,8 @@ enum kf_kernel_status kf_mesh_hausdorff(const struct kf_work *work, const struct
     struct bounds all = {0};
     enum kf_kernel_status status = kf_bvh_make(kf_work_part(&part, work, 0, 0.2), b, &tree);
     if (!status)
-        status = bound_both(kf_work_part(&part, work, 0.2, 1), a, &tree, enough_mm, &all);
+        status = bound_both(kf_work_part(&part, work, 0.2, 1), b->triangles > a->mesh->triangles ? &tree : a,
+                            b->triangles > a->mesh->triangles ? a : &tree, enough_mm, &all);
     kf_bvh_release(work, &tree);
     if (status)
         return status;
