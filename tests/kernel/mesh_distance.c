@@ -70,6 +70,34 @@ KF_TEST(nearest_points_are_those_of_brute_force)
     }
 }
 
+// Two corners in one place, or all three in a row; and the place that is named is the one that is measured.
+KF_TEST(triangles_without_area_are_segments)
+{
+    static const uint32_t corners[][3] = {{0, 1, 1}, {0, 0, 1}, {0, 1, 0}, {0, 2, 1}, {2, 0, 1}, {0, 1, 2}, {0, 0, 0}};
+    float xyz[9] = {1, 2, 3, 4, -2, 5, 2.5f, 0, 4};
+    uint32_t index[3];
+    const struct kf_mesh m = {3, 1, xyz, index};
+    for (int n = 0; n < 7; n++) {
+        memcpy(index, corners[n], sizeof index);
+        for (int i = 0; i < 200; i++) {
+            double p[3], nearest[3], share[3], away = 0;
+            for (int r = 0; r < 3; r++)
+                p[r] = uniform(-10, 10);
+            double d = sqrt(kf_triangle_distance2(&m, 0, p, nearest));
+            KF_CHECK_NEAR(d, slow_distance(&m, 0, p), 1e-9);
+            int held = kf_triangle_place(&m, 0, p, share);
+            KF_CHECK(held > 0 && held < 8);
+            for (int r = 0; r < 3; r++) {
+                double at = 0;
+                for (int c = 0; c < 3; c++)
+                    at += held >> c & 1 ? share[c] * (double)xyz[3 * index[c] + (uint32_t)r] : 0;
+                away += (at - p[r]) * (at - p[r]);
+            }
+            KF_CHECK_NEAR(sqrt(away), d, 1e-9);
+        }
+    }
+}
+
 KF_TEST(concentric_spheres_are_a_millimetre_apart)
 {
     struct kf_work work;
@@ -231,7 +259,8 @@ KF_TEST(what_cannot_be_measured_is_refused)
     kf_mesh_release(&work, &a);
 }
 
-KF_TEST_MAIN(KF_RUN(nearest_points_are_those_of_brute_force); KF_RUN(concentric_spheres_are_a_millimetre_apart);
+KF_TEST_MAIN(KF_RUN(nearest_points_are_those_of_brute_force); KF_RUN(triangles_without_area_are_segments);
+             KF_RUN(concentric_spheres_are_a_millimetre_apart);
              KF_RUN(a_needle_is_seen_by_the_maximum_only); KF_RUN(the_interval_holds_the_greatest_distance);
              KF_RUN(decimation_stays_within_what_it_measured); KF_RUN(threads_do_not_matter);
              KF_RUN(what_cannot_be_measured_is_refused);)

@@ -224,7 +224,7 @@ static inline int weigh(const double ab[3], const double ac[3], const double ap[
         return 4;
     }
     double vc = d1 * d4 - d3 * d2, vb = d5 * d2 - d1 * d6, va = d3 * d6 - d5 * d4;
-    if (vc <= 0 && d1 >= 0 && d3 <= 0) {
+    if (vc <= 0 && d1 >= 0 && d3 <= 0 && d1 > d3) { // the first two corners are two
         *u = part(d1, d1 - d3);
         return 3;
     }
