@@ -66,6 +66,7 @@ static void map_all(const struct kf_work *work, const struct kf_mesh *from, cons
     for (int64_t t = 0; t < from->triangles; t++) {
         double far;
         m->done[t] = (char)kf_onto_triangle(&m->map, &ask, t, most, &far);
+        KF_CHECK(!m->done[t] || far <= most);
         m->far = m->done[t] ? test_worst(m->far, far) : m->far;
         m->mapped += m->done[t];
     }
@@ -164,6 +165,13 @@ KF_TEST(what_is_mapped_is_near_both_ways)
             if (n % 2 && n < 5 && shape <= BOX && n != 3) {
                 KF_CHECK(m.mapped >= from.triangles * 98 / 100 && m.covered >= to.triangles * 95 / 100);
                 KF_CHECK(m.far <= fmax(2 * m.farthest, 0.05));
+                double farthest = 0, p[3];
+                for (int64_t v = 0; v < from.vertices; v++) {
+                    for (int r = 0; r < 3; r++)
+                        p[r] = (double)from.xyz[3 * v + r];
+                    farthest = test_worst(farthest, slow_nearest(&to, p));
+                }
+                KF_CHECK_NEAR(m.farthest, farthest, 1e-6);
             }
             mapped_release(&work, &m);
             kf_mesh_release(&work, &from);
