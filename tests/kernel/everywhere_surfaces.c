@@ -5,6 +5,7 @@
 #include "workers/kernels/kdtree.h"
 #include "workers/kernels/mesh_distance.h"
 #include "workers/kernels/mesh_intersect.h"
+#include "workers/kernels/mesh_onto.h"
 #include "workers/kernels/mesh_repair.h"
 #include "workers/kernels/mesh_thickness.h"
 #include "workers/kernels/register.h"
@@ -144,6 +145,40 @@ static enum kf_kernel_status hausdorff(const struct kf_work *w, struct kf_mesh *
     THEN(status, kf_mesh_hausdorff(w, &tree, mesh, 1e-3, &low, &high));
     add_number(low);
     add_number(high);
+    kf_bvh_release(w, &tree);
+    kf_mesh_release(w, &before);
+    return status;
+}
+
+static void map_triangles(const struct kf_work *w, struct kf_onto *map, struct kf_pace *pace)
+{
+    struct kf_loop loop = kf_loop_make(w, 1, 0, 1);
+    pace->loop = &loop;
+    struct kf_asker ask = kf_asker_begin(pace);
+    for (int64_t t = 0; t < map->from->triangles; t++) {
+        double far;
+        add_number(kf_onto_triangle(map, &ask, t, 1, &far) ? far : -1);
+    }
+    kf_asker_finish(&ask);
+    add(map->place, map->from->vertices * (int64_t)sizeof *map->place);
+    add(map->seen, map->to->mesh->triangles);
+}
+
+static enum kf_kernel_status onto(const struct kf_work *w, struct kf_mesh *mesh)
+{
+    struct kf_bvh tree = {.mesh = NULL};
+    struct kf_mesh before;
+    struct kf_onto map = {.from = NULL};
+    struct kf_pace pace = {.left = (int64_t)1 << 30};
+    double farthest = 0;
+    enum kf_kernel_status status = surface_of(w, 1, &before);
+    THEN(status, kf_mesh_decimate(w, mesh, &(struct kf_mesh_decimate){0, 0.2}, NULL));
+    THEN(status, kf_bvh_make(w, mesh, &tree));
+    THEN(status, kf_onto_make(w, &before, &tree, &pace, &map, &farthest));
+    if (!status)
+        map_triangles(w, &map, &pace);
+    add_number(farthest);
+    kf_onto_release(w, &map);
     kf_bvh_release(w, &tree);
     kf_mesh_release(w, &before);
     return status;
@@ -299,6 +334,7 @@ WITH_MESH(run_smooth, 1, smooth)
 WITH_MESH(run_decimate, 1, decimate)
 WITH_MESH(run_decimate_within, 1, decimate_within)
 WITH_MESH(run_hausdorff, 1, hausdorff)
+WITH_MESH(run_onto, 1, onto)
 WITH_MESH(run_weld, 1, weld)
 WITH_MESH(run_repair, 1, repair)
 WITH_MESH(run_intersect, 1, intersect)
@@ -315,6 +351,7 @@ const struct kernel kernels_of_surfaces[] = {
     {"decimate", run_decimate},
     {"decimate within", run_decimate_within},
     {"hausdorff", run_hausdorff},
+    {"onto", run_onto},
     {"weld, drop small", run_weld},
     {"repair", run_repair},
     {"intersections", run_intersect},
