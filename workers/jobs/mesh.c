@@ -402,8 +402,8 @@ static enum kf_status yardstick_take(const struct kf_work *work, const struct kf
     return kf_work_status(kf_bvh_make(work, &y->mesh, &y->tree), err, "measuring levels of detail");
 }
 
-// Bounds the greatest distance of a level from the master, both ways. A bound is tight enough when it is a tenth above
-// what was measured, or no more than a tenth of the error allowed.
+// Bounds the greatest distance of a level from the master, both ways. A bound is tight enough when it is a fiftieth
+// above what was measured, or no more than a tenth of the error allowed.
 static enum kf_status measure_level(const struct kf_work *work, const struct yardstick *y, const struct kf_mesh *mesh,
                                     double allowed_mm, double *most_mm, struct kf_error *err)
 {
@@ -682,7 +682,7 @@ static const struct kf_job_param params[] = {
 
 const struct kf_job_kind kf_job_mesh = {
     .name = "mesh",
-    .version = 4,
+    .version = 5,
     .bitwise = 1,
     .profile = KF_SANDBOX_OPENMP,
     .memory_limit_bytes = 16LL << 30,
