@@ -223,22 +223,21 @@ static enum kf_status hand_over(void *arg, int fd, const struct sockaddr *peer, 
     return kf_mhd_add(mhd, fd, peer, peer_length);
 }
 
-static int start(int threads)
+// In a hurry, for the tests of deadlines: their limits are shorter than a busy machine may let an honest client wait.
+static int start(int hurry)
 {
     struct kf_error err = {0};
     struct kf_mhd_config config = {.http = http,
                                    .address = "127.0.0.1",
-                                   .threads = threads,
-                                   .slow_threads = 2,
+                                   .threads = 1, .slow_threads = 2,
                                    .most_connections = 64,
-                                   .header_deadline_s = 1,
-                                   .idle_s = 2,
-                                   .body_grace_s = 2,
-                                   .body_rate = 1 << 20};
+                                   .header_deadline_s = hurry ? 1 : 60,
+                                   .idle_s = hurry ? 2 : 60,
+                                   .body_grace_s = hurry ? 2 : 60, .body_rate = 1 << 20};
     if (kf_mhd_start(&config, &mhd, &err) != KF_OK)
         return fprintf(stderr, "%s\n", err.detail);
     struct kf_front_config front_config = {
-        .tls = tls, .address = "127.0.0.1", .hand_over = hand_over, .handshake_s = 2, .loops = 2};
+        .tls = tls, .address = "127.0.0.1", .hand_over = hand_over, .handshake_s = hurry ? 1 : 60, .loops = 2};
     if (kf_front_start(&front_config, &front, &err) != KF_OK)
         return fprintf(stderr, "%s\n", err.detail);
     return 0;
@@ -543,7 +542,7 @@ KF_TEST(handshakes_have_a_deadline_and_garbage_ends)
 {
     int fd = dial(kf_front_port(front));
     double after = closed_after(fd, now_s());
-    KF_CHECK(after > 1.9 && after < SOON_S);
+    KF_CHECK(after > 0.9 && after < SOON_S);
     close(fd);
     fd = dial(kf_front_port(front));
     say(fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -770,17 +769,20 @@ int main(void)
 {
     if (prepare() || start(1))
         return 1;
-    KF_RUN(requests_follow_each_other_on_one_connection);
-    KF_RUN(broken_requests_are_answered_and_closed);
-    KF_RUN(nothing_is_smuggled_behind_broken_framing);
     KF_RUN(a_client_that_trickles_its_headers_is_closed);
     KF_RUN(a_client_that_trickles_its_body_is_closed);
     KF_RUN(silent_connections_are_closed);
+    KF_RUN(handshakes_have_a_deadline_and_garbage_ends);
+    stop(SOON_S);
+    if (start(0))
+        return 1;
+    KF_RUN(requests_follow_each_other_on_one_connection);
+    KF_RUN(broken_requests_are_answered_and_closed);
+    KF_RUN(nothing_is_smuggled_behind_broken_framing);
     KF_RUN(a_refused_body_still_gets_its_answer);
     KF_RUN(files_arrive_whole_and_in_ranges);
     KF_RUN(tls_is_modern_and_keeps_the_address);
     KF_RUN(clients_on_an_ipv6_listener_are_told_apart);
-    KF_RUN(handshakes_have_a_deadline_and_garbage_ends);
     KF_RUN(large_uploads_take_little_memory);
     KF_RUN(a_reloaded_certificate_is_used);
     KF_RUN(slow_readers_hold_bounded_memory);
