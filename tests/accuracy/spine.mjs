@@ -1,6 +1,6 @@
-// segment.spine on CT phantoms that were not used in tuning (seeds from 101 to 136; tuning saw 1 … 22 and from 201):
-// other individuals, noise, thick slices, metal, turned and cropped ones, old bone, scoliosis, ilia beside the sacrum; then
-// on real CT. Eight minutes on two cores.
+// segment.spine on CT phantoms that were not used in tuning (seeds from 101 to 142; tuning saw 1 … 22, 160 … 175 and
+// from 201): other individuals, noise, thick slices, metal, turned and cropped ones, old bone, scoliosis, ilia beside
+// the sacrum; then on real CT. Eight minutes on two cores.
 // The baseline beside it is what a threshold and components give. What the field cuts off is not scored, but may not bear
 // a wrong level.
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -75,13 +75,16 @@ const cases = [
     { name: 'seed 122, 1 mm, screws and rods, turned 6×5×-12°', args: ['--seed', '122', '--spacing', '1x1x1', '--metal', '--pose', '6x5x-12'] },
 ];
 
-// Spongy bone that has lost half of its density and more, in thinner shells (at 1 mm they have holes of noise: lower
-// bounds); columns that lean by a Cobb angle and turn with it. Levels may stay unconfirmed, but not be wrong.
+// Spongy bone that has lost half of its density and more, in thinner shells (from 1 mm on they have holes of noise:
+// lower bounds; from 1.3 mm on discs are less sure too); columns that lean by a Cobb angle and turn with it. Levels may
+// stay unconfirmed, but not be wrong.
 const hard = [
     { name: 'seed 130, spongy bone of 80 HU', args: ['--seed', '130', '--trabecular', '80'] },
     { name: 'seed 131, spongy bone of 60 HU', args: ['--seed', '131', '--trabecular', '60'] },
     { name: 'seed 132, 1 mm, spongy bone of 80 HU', args: ['--seed', '132', '--spacing', '1x1x1', '--trabecular', '80'], vertebra: 0.93 },
     { name: 'seed 133, 1 mm, spongy bone of 60 HU, noise 20 HU', args: ['--seed', '133', '--spacing', '1x1x1', '--trabecular', '60', '--noise', '20'], vertebra: 0.92 },
+    { name: 'seed 141, 1.3 mm, spongy bone of 80 HU', args: ['--seed', '141', '--spacing', '1.3x1.3x1.3', '--trabecular', '80'], vertebra: 0.92, disc: 0.86 },
+    { name: 'seed 142, 0.9×0.9×2 mm, spongy bone of 80 HU', args: ['--seed', '142', '--spacing', '0.9x0.9x2', '--trabecular', '80'], vertebra: 0.93, disc: 0.8 },
     { name: 'seed 134, 1 mm, scoliosis of 15°', args: ['--seed', '134', '--spacing', '1x1x1', '--scoliosis', '15'] },
     { name: 'seed 135, 1 mm, scoliosis of 30° to the left', args: ['--seed', '135', '--spacing', '1x1x1', '--scoliosis', '-30'] },
     { name: 'seed 136, 1 mm, scoliosis of 45°', args: ['--seed', '136', '--spacing', '1x1x1', '--scoliosis', '45'] },
@@ -116,7 +119,7 @@ function figures(found, labels, present) {
     };
 }
 
-const table = new Table('segment.spine', 'Made by `tests/accuracy/run spine`. Gates: every vertebra ≥ 0.95, every disc ≥ 0.88, canal ≥ 0.92 (Dice), no wrong level. In old bone at 1 mm vertebrae ≥ 0.93, with noise ≥ 0.92; there and in scoliosis canal ≥ 0.87. A row that misses one is marked.');
+const table = new Table('segment.spine', 'Made by `tests/accuracy/run spine`. Gates: every vertebra ≥ 0.95, every disc ≥ 0.88, canal ≥ 0.92 (Dice), no wrong level. In old bone at 1 mm vertebrae ≥ 0.93, with noise ≥ 0.92; at 1.3 mm vertebrae ≥ 0.92, discs ≥ 0.86; in slices of 2 mm ≥ 0.93 and ≥ 0.80; there and in scoliosis canal ≥ 0.87. A row that misses one is marked.');
 const heads = ['case', 'levels', 'wrong levels', 'vertebrae: mean, worst Dice', 'ASSD mm', 'worst HD95 mm', 'volume error', 'discs: mean, worst Dice', 'canal Dice', 'threshold and components: mean Dice', 'holds'];
 table.section('CT phantoms', heads);
 // Dice of a label of somebody else's with the one of ours that shares most of its voxels.
@@ -223,7 +226,7 @@ function phantomRow(dir, c) {
     const plain = figures(scores(dir, join(dir, 'a.nii'), join(dir, 'b.nii')), vertebrae, present);
     const levels = readJson(join(dir, 's.json')).levels, wrong = levels === 'named' ? wrongLevels(to) : 0;
     tallied[c.kind ?? (c.cropped ? 'cropped' : 'whole')].push(levels === 'named');
-    const ok = atLeast(v.worst, c.vertebra ?? 0.95) && atLeast(d.worst, 0.88) && atLeast(canal, c.canal ?? 0.92) && wrong === 0 && plain.mean < 0.5;
+    const ok = atLeast(v.worst, c.vertebra ?? 0.95) && atLeast(d.worst, c.disc ?? 0.88) && atLeast(canal, c.canal ?? 0.92) && wrong === 0 && plain.mean < 0.5;
     console.log(c.name, levels, wrong, fixed(v.mean), fixed(v.worst), fixed(d.mean), fixed(d.worst), fixed(canal), fixed(plain.mean));
     table.row([c.name, levels, wrong, `${fixed(v.mean)}, ${fixed(v.worst)}`, fixed(v.assd, 2), fixed(v.hd95, 2), `${fixed(100 * v.volume, 1)} %`, `${fixed(d.mean)}, ${fixed(d.worst)}`, fixed(canal), fixed(plain.mean), ok ? 'yes' : 'no'], ok);
 }
