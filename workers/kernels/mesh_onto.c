@@ -474,7 +474,7 @@ struct cut {
 // Adds the piece between these pins. 0 when they do not all go into one triangle.
 static int add_piece(struct mapper *m, struct cut *c, int n, const int pin[])
 {
-    const struct kf_onto_place *place[PINS_MOST];
+    const struct kf_onto_place *place[PINS_MOST] = {NULL}; // compilers do not see that n > 0
     int size;
     for (int i = 0; i < n; i++)
         place[i] = &c->pin[pin[i]];
