@@ -10,11 +10,6 @@
 
 static uint64_t state = 12;
 
-static double uniform(double low, double high)
-{
-    return low + (high - low) * (double)(test_random(&state) >> 11) * 0x1p-53;
-}
-
 // ---- samples ----
 
 static void corners_of(const struct kf_mesh *m, int64_t t, double p[3][3])
@@ -51,46 +46,34 @@ static double sample_all(const struct kf_mesh *from, int n, const struct kf_mesh
 
 // ---- surfaces ----
 
-static void roughen(struct kf_mesh *m, double by)
-{
-    for (int64_t i = 0; i < 3 * m->vertices; i++)
-        m->xyz[i] += (float)uniform(-by, by);
-}
-
 enum shape { SPHERE, ROUGH, BOX, SHELL, SLAB, OPEN, SOUP, SHAPES };
 
 static void make(const struct kf_work *work, enum shape shape, struct kf_mesh *m)
 {
     static const double middle[3] = {20, -10, 300};
-    struct kf_mesh more;
     switch (shape) {
     case SPHERE:
     case ROUGH:
     case OPEN:
         test_sphere(work, 14, 10, middle, m);
         if (shape == ROUGH)
-            roughen(m, 0.2);
+            test_roughen(&state, 0.2, m);
         if (shape == OPEN)
             m->triangles -= 100;
         break;
     case BOX: // faces of a hundred triangles in one plane
-        test_box(work, (const double[3]){0, 0, 0}, (const double[3]){20, 15, 9}, 8, m);
-        KF_REQUIRE(!kf_mesh_weld(work, m));
+        test_closed_box(work, 20, 15, 9, 8, m);
         break;
     case SHELL: // a wall as thin as the distances
-        test_sphere(work, 10, 10, middle, m);
-        test_sphere(work, 10, 9.7, middle, &more);
-        test_turn_over(&more, 0, more.triangles);
-        test_append(work, m, &more);
+        test_shell(work, 10, 10, 0.3, middle, m);
         break;
     case SLAB:
-        test_box(work, (const double[3]){0, 0, 0}, (const double[3]){20, 15, 0.2}, 7, m);
-        KF_REQUIRE(!kf_mesh_weld(work, m));
-        roughen(m, 0.05);
+        test_closed_box(work, 20, 15, 0.2, 7, m);
+        test_roughen(&state, 0.05, m);
         break;
     default:
         test_torus(work, 24, 12, 12, 4, m);
-        roughen(m, 0.1);
+        test_roughen(&state, 0.1, m);
         if (shape == SOUP)
             test_soup(work, m);
     }
@@ -130,7 +113,7 @@ KF_TEST(the_bound_is_above_what_samples_measure)
             state = same;
             make(&work, (enum shape)shape, &after);
             if (shape == SOUP)
-                roughen(&after, errors[n]);
+                test_roughen(&state, errors[n], &after);
             else
                 KF_REQUIRE(!kf_mesh_decimate(&work, &after, &(struct kf_mesh_decimate){0, errors[n]}, NULL));
             double low, high = bound(&work, &before, &after, 0.01, &low);
@@ -175,8 +158,7 @@ KF_TEST(a_sheet_covers_and_one_with_a_hole_does_not)
     kf_work_init(&work, 1);
     struct kf_mesh sheet, more;
     double facet[3][3], height;
-    test_box(&work, (const double[3]){0, 0, 0}, (const double[3]){8, 8, 40}, 8, &sheet); // its floor is at 0
-    KF_REQUIRE(!kf_mesh_weld(&work, &sheet));
+    test_closed_box(&work, 8, 8, 40, 8, &sheet); // its floor is at 0
     one_facet(0.25, facet);
     KF_CHECK(covered(&work, &sheet, facet, 0.5, &height) && fabs(height - 0.25) < 1e-6);
     KF_CHECK(!covered(&work, &sheet, facet, 0.2, &height));
@@ -194,7 +176,8 @@ KF_TEST(a_sheet_covers_and_one_with_a_hole_does_not)
             for (int k = 0; k + i < 40; k++) {
                 double at[3] = {0, 0, 0};
                 for (int r = 0; r < 2; r++)
-                    at[r] = facet[0][r] + i / 39.0 * (facet[1][r] - facet[0][r]) + k / 39.0 * (facet[2][r] - facet[0][r]);
+                    at[r] =
+                        facet[0][r] + i / 39.0 * (facet[1][r] - facet[0][r]) + k / 39.0 * (facet[2][r] - facet[0][r]);
                 least = fmin(least, slow_distance(&sheet, t, at));
             }
         KF_CHECK(least > 1e-9 || !yes);
@@ -224,15 +207,16 @@ KF_TEST(what_is_said_to_be_covered_is)
         make(&work, (enum shape)shape, &m);
         KF_REQUIRE(!kf_bvh_make(&work, &m, &tree));
         for (int n = 0; n < FACETS; n++) {
-            double facet[3][3], size = uniform(0.2, 3), by = uniform(0, 0.3), height;
+            double facet[3][3], size = test_uniform(&state, 0.2, 3), by = test_uniform(&state, 0, 0.3), height;
             int64_t t = (int64_t)(test_random(&state) % (uint64_t)m.triangles), looks;
             corners_of(&m, t, facet);
             double middle[3];
             for (int r = 0; r < 3; r++)
                 middle[r] = (facet[0][r] + facet[1][r] + facet[2][r]) / 3;
             for (int i = 0; i < 9; i++)
-                facet[i / 3][i % 3] = middle[i % 3] + size * (facet[i / 3][i % 3] - middle[i % 3]) + uniform(-by, by);
-            double most = uniform(0.1, 2);
+                facet[i / 3][i % 3] =
+                    middle[i % 3] + size * (facet[i / 3][i % 3] - middle[i % 3]) + test_uniform(&state, -by, by);
+            double most = test_uniform(&state, 0.1, 2);
             int yes = kf_bvh_covers(&tree, (const double(*)[3])facet, most, &height, &looks);
             double measured = yes || n % 8 == 0 ? sample_facet((const double(*)[3])facet, 7, &m) : 0;
             KF_CHECK(!yes || (height <= most && measured <= height + 1e-6));
@@ -243,8 +227,7 @@ KF_TEST(what_is_said_to_be_covered_is)
         kf_mesh_release(&work, &m);
     }
     KF_CHECK(said > 2 * FACETS);
-    printf("covered: %d of %d facets; not told of %d of %d\n", said, FACETS * SHAPES, missed,
-           FACETS / 8 * SHAPES);
+    printf("covered: %d of %d facets; not told of %d of %d\n", said, FACETS * SHAPES, missed, FACETS / 8 * SHAPES);
 }
 
 KF_TEST(what_cannot_be_bounded_is_refused)

@@ -16,17 +16,6 @@
 
 static uint64_t state = 31;
 
-static double uniform(double low, double high)
-{
-    return low + (high - low) * (double)(test_random(&state) >> 11) * 0x1p-53;
-}
-
-static void roughen(struct kf_mesh *m, double by)
-{
-    for (int64_t i = 0; i < 3 * m->vertices; i++)
-        m->xyz[i] += (float)uniform(-by, by);
-}
-
 // The greatest distance of n·(n + 1) / 2 points of a triangle, its corners among them.
 static double sample_triangle(const struct kf_mesh *from, int64_t t, int n, const struct kf_mesh *to)
 {
@@ -99,19 +88,14 @@ static void make(const struct kf_work *work, enum shape shape, struct kf_mesh *m
     struct kf_mesh more;
     switch (shape) {
     case BOX: // faces of a hundred triangles in one plane
-        test_box(work, (const double[3]){0, 0, 0}, (const double[3]){20, 15, 9}, 8, m);
-        KF_REQUIRE(!kf_mesh_weld(work, m));
+        test_closed_box(work, 20, 15, 9, 8, m);
         return;
     case SHELL: // a wall as thin as the distances
-        test_sphere(work, 12, 10, middle, m);
-        test_sphere(work, 12, 9.7, middle, &more);
-        test_turn_over(&more, 0, more.triangles);
-        test_append(work, m, &more);
+        test_shell(work, 12, 10, 0.3, middle, m);
         return;
     case SLAB:
-        test_box(work, (const double[3]){0, 0, 0}, (const double[3]){20, 15, 0.2}, 8, m);
-        KF_REQUIRE(!kf_mesh_weld(work, m));
-        roughen(m, 0.05);
+        test_closed_box(work, 20, 15, 0.2, 8, m);
+        test_roughen(&state, 0.05, m);
         return;
     case TWICE: // some triangles have the same corners
         test_sphere(work, 14, 10, middle, m);
@@ -127,7 +111,7 @@ static void make(const struct kf_work *work, enum shape shape, struct kf_mesh *m
     default:
         test_sphere(work, shape == HUB ? 40 : 16, 10, middle, m); // 80 triangles at a pole
         if (shape == ROUGH)
-            roughen(m, 0.2);
+            test_roughen(&state, 0.2, m);
         if (shape == OPEN)
             m->triangles -= 100;
         for (int64_t t = 50; shape == HOLES && t < m->triangles; t += 70)
@@ -144,7 +128,7 @@ static void make_near(const struct kf_work *work, enum shape shape, int coarser,
     state = same;
     make(work, shape, to);
     if (!coarser)
-        roughen(to, by);
+        test_roughen(&state, by, to);
     else
         KF_REQUIRE(!kf_mesh_decimate(work, to, &(struct kf_mesh_decimate){0, by}, NULL));
 }
@@ -219,10 +203,10 @@ KF_TEST(what_goes_into_a_part_of_a_triangle_does_not_cover_it)
     kf_work_init(&work, 1);
     struct kf_mesh box, ball, more;
     struct mapped m;
-    test_box(&work, (const double[3]){0, 0, 0}, (const double[3]){20, 20, 20}, 1, &box);
-    KF_REQUIRE(!kf_mesh_weld(&work, &box));
+    test_closed_box(&work, 20, 20, 20, 1, &box);
     for (int n = 0; n < 20; n++) { // in one triangle, or over several
-        test_sphere(&work, 9, 1, (const double[3]){uniform(2, 18), uniform(2, 18), 21.5}, &ball);
+        test_sphere(&work, 9, 1, (const double[3]){test_uniform(&state, 2, 18), test_uniform(&state, 2, 18), 21.5},
+                    &ball);
         map_all(&work, &ball, &box, 100, &m);
         KF_CHECK(m.mapped == ball.triangles && m.covered == 0);
         mapped_release(&work, &m);

@@ -51,8 +51,7 @@ KF_TEST(a_slab_is_thick_in_its_middle_and_the_most_is_kept)
     struct kf_work work;
     kf_work_init(&work, 1);
     struct kf_mesh m;
-    test_box(&work, (const double[3]){0, 0, 0}, (const double[3]){40, 40, 4}, 40, &m);
-    KF_REQUIRE(!kf_mesh_weld(&work, &m));
+    test_closed_box(&work, 40, 40, 4, 40, &m);
     float *t = malloc((size_t)m.vertices * sizeof *t);
     KF_REQUIRE(!kf_mesh_thickness(&work, &m, &plainly, t));
     int64_t seen = 0;

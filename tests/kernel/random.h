@@ -12,6 +12,11 @@ static inline uint64_t test_random(uint64_t *state)
     return z ^ (z >> 31);
 }
 
+static inline double test_uniform(uint64_t *state, double low, double high)
+{
+    return low + (high - low) * (double)(test_random(state) >> 11) * 0x1p-53;
+}
+
 // Biased to the edges of the type, where kernels break.
 static inline int16_t test_random_i16(uint64_t *state)
 {

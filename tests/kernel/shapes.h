@@ -20,7 +20,8 @@ static inline void test_mesh_new(const struct kf_work *work, int64_t vertices, i
 }
 
 // n × m quads around a torus (rings n, tube m), counter-clockwise seen from outside.
-static inline void test_torus(const struct kf_work *work, int n, int m, double ring_mm, double tube_mm, struct kf_mesh *out)
+static inline void test_torus(const struct kf_work *work, int n, int m, double ring_mm, double tube_mm,
+                              struct kf_mesh *out)
 {
     test_mesh_new(work, (int64_t)n * m, 2 * (int64_t)n * m, out);
     for (int i = 0; i < n; i++)
@@ -90,11 +91,20 @@ static inline void test_box(const struct kf_work *work, const double low[3], con
         for (int i = 0; i < n; i++)
             for (int k = 0; k < n; k++) {
                 uint32_t a = first + (uint32_t)(i * (n + 1) + k), b = a + (uint32_t)(n + 1);
-                const uint32_t out_side[6] = {a, b, b + 1, a, b + 1, a + 1}, in_side[6] = {a, b + 1, b, a, a + 1, b + 1};
+                const uint32_t out_side[6] = {a, b, b + 1, a, b + 1, a + 1},
+                               in_side[6] = {a, b + 1, b, a, a + 1, b + 1};
                 memcpy(to, side ? out_side : in_side, sizeof out_side);
                 to += 6;
             }
     }
+}
+
+// The same from the origin to (x, y, z), closed.
+static inline void test_closed_box(const struct kf_work *work, double x, double y, double z, int n, struct kf_mesh *out)
+{
+    test_box(work, (const double[3]){0, 0, 0}, (const double[3]){x, y, z}, n, out);
+    if (kf_mesh_weld(work, out))
+        exit(1);
 }
 
 // Appends `more` to `mesh`; `more` is released.
@@ -122,6 +132,24 @@ static inline void test_turn_over(struct kf_mesh *m, int64_t from, int64_t to)
     }
 }
 
+// A sphere with a hollow in it, which leaves a wall.
+static inline void test_shell(const struct kf_work *work, int rows, double radius_mm, double wall_mm,
+                              const double middle[3], struct kf_mesh *out)
+{
+    struct kf_mesh hollow;
+    test_sphere(work, rows, radius_mm, middle, out);
+    test_sphere(work, rows, radius_mm - wall_mm, middle, &hollow);
+    test_turn_over(&hollow, 0, hollow.triangles);
+    test_append(work, out, &hollow);
+}
+
+// Moves every coordinate by up to `by`.
+static inline void test_roughen(uint64_t *state, double by, struct kf_mesh *m)
+{
+    for (int64_t i = 0; i < 3 * m->vertices; i++)
+        m->xyz[i] += (float)test_uniform(state, -by, by);
+}
+
 // A triangle of its own vertices each, as an STL file has them.
 static inline void test_soup(const struct kf_work *work, struct kf_mesh *m)
 {
@@ -137,8 +165,8 @@ static inline void test_soup(const struct kf_work *work, struct kf_mesh *m)
 
 // Any vertices in a cube of 20 mm, and any triangles between them; with `hubs`, every other corner in the turn of its
 // triangle is one of the first two vertices: fans, sheets and repetitions around both.
-static inline void test_chaos(const struct kf_work *work, int64_t vertices, int64_t triangles, int hubs, uint64_t *state,
-                              struct kf_mesh *m)
+static inline void test_chaos(const struct kf_work *work, int64_t vertices, int64_t triangles, int hubs,
+                              uint64_t *state, struct kf_mesh *m)
 {
     test_mesh_new(work, vertices, triangles, m);
     for (int64_t i = 0; i < 3 * vertices; i++)

@@ -28,6 +28,21 @@ beforeEach(() => {
 });
 afterEach(() => vi.unstubAllGlobals());
 
+const row = (updated_at: string) => ({ id: 'c', number: 1, state: 'ready', updated_at });
+
+/** A list that has read one row, as it was at the start of the year; time passes when it is told to. */
+async function withRow(body: (store: WorklistStore) => Promise<void>): Promise<void> {
+  vi.useFakeTimers();
+  try {
+    answers = [{ items: [row('2026-01-01T00:00:00Z')], next: null }];
+    const store = new WorklistStore();
+    await store.load('', '');
+    await body(store);
+  } finally {
+    vi.useRealTimers();
+  }
+}
+
 describe('the work list', () => {
   it('asks without a search by GET', async () => {
     const store = new WorklistStore();
@@ -65,12 +80,7 @@ describe('the work list', () => {
   });
 
   it('asks for a row again that could not be read', async () => {
-    vi.useFakeTimers();
-    try {
-      const row = (updated_at: string) => ({ id: 'c', number: 1, state: 'ready', updated_at });
-      answers = [{ items: [row('2026-01-01T00:00:00Z')], next: null }];
-      const store = new WorklistStore();
-      await store.load('', '');
+    await withRow(async (store) => {
       const plain = globalThis.fetch;
       vi.stubGlobal('fetch', () => Promise.resolve(new Response('', { status: 503 })));
       live.tell({ kind: 'case.changed', case_id: 'c' } satisfies Partial<Heard>);
@@ -81,18 +91,11 @@ describe('the work list', () => {
       await vi.advanceTimersByTimeAsync(10_000);
       store.close();
       expect(store.items.value[0].updated_at).toBe('2026-01-01T00:00:09Z');
-    } finally {
-      vi.useRealTimers();
-    }
+    });
   });
 
   it('reads a row once at a time, so that no older answer comes after a newer one', async () => {
-    vi.useFakeTimers();
-    try {
-      const row = (updated_at: string) => ({ id: 'c', number: 1, state: 'ready', updated_at });
-      answers = [{ items: [row('2026-01-01T00:00:00Z')], next: null }];
-      const store = new WorklistStore();
-      await store.load('', '');
+    await withRow(async (store) => {
       const waiting: ((answer: Response) => void)[] = [];
       vi.stubGlobal('fetch', () => new Promise<Response>((resolve) => { waiting.push(resolve); }));
       const tell = async () => {
@@ -109,18 +112,11 @@ describe('the work list', () => {
       await vi.advanceTimersByTimeAsync(0);
       store.close();
       expect(store.items.value[0].updated_at).toBe('2026-01-01T00:00:02Z');
-    } finally {
-      vi.useRealTimers();
-    }
+    });
   });
 
   it('reads a row again that was read while the whole list was', async () => {
-    vi.useFakeTimers();
-    try {
-      const row = (updated_at: string) => ({ id: 'c', number: 1, state: 'ready', updated_at });
-      answers = [{ items: [row('2026-01-01T00:00:00Z')], next: null }];
-      const store = new WorklistStore();
-      await store.load('', '');
+    await withRow(async (store) => {
       let late: (answer: Response) => void = () => undefined;
       vi.stubGlobal('fetch', (url: string) => (url.endsWith('/c')
         ? Promise.resolve(new Response(JSON.stringify(row('2026-01-01T00:00:02Z'))))
@@ -133,8 +129,6 @@ describe('the work list', () => {
       await vi.advanceTimersByTimeAsync(1_000);
       store.close();
       expect(store.items.value[0].updated_at).toBe('2026-01-01T00:00:02Z');
-    } finally {
-      vi.useRealTimers();
-    }
+    });
   });
 });
